@@ -1,0 +1,1 @@
+"""The receiver, and all that it shares with the workers."""

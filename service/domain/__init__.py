@@ -1,0 +1,1 @@
+"""The rules: pure, total, and built on the standard library alone."""

@@ -1,0 +1,64 @@
+"""What a browser that says "I have paid" is told, from what is stored of the payment that it names."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.domain.order import Order, ProblemKind, State
+from service.domain.payment import Payment, Status
+from service.domain.settle import disagreements, settle
+
+
+class Refusal(StrEnum):
+    """Why a completion is answered 400; the values are the problem documents' stable types."""
+
+    WRONG_AMOUNT = "wrong-amount"
+    WRONG_CURRENCY = "wrong-currency"
+    WRONG_STORE = "wrong-store"
+    TEST_CHANNEL = "test-channel"
+    OTHER_ORDER = "other-order"
+    PAYMENT_FAILED = "payment-failed"
+    PAYMENT_UNKNOWN = "payment-unknown"
+
+
+class Unsettled(StrEnum):
+    """Why nothing final can be said yet: a completion is answered 202."""
+
+    WINDOW_OPEN = "window-open"
+    PORTONE_NOT_ANSWERING = "portone-not-answering"
+    ORDER_NOT_REGISTERED = "order-not-registered"
+    NOT_LOOKED_YET = "not-looked-yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The payment is real and agrees with its order: a completion is answered 200."""
+
+    state: State
+
+
+Answer = Settled | Refusal | Unsettled
+
+_REFUSALS = {
+    ProblemKind.WRONG_STORE: Refusal.WRONG_STORE,
+    ProblemKind.TEST_CHANNEL: Refusal.TEST_CHANNEL,
+    ProblemKind.WRONG_CURRENCY: Refusal.WRONG_CURRENCY,
+    ProblemKind.WRONG_AMOUNT: Refusal.WRONG_AMOUNT,
+}
+
+
+def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | None) -> Answer:
+    """Say what the named payment means for its own order, which is the one that PortOne names.
+
+    The claimed number only ever refuses: a real payment is never told of another order than its own.
+    """
+    if claimed_merchant_uid is not None and claimed_merchant_uid != payment.merchant_uid:
+        return Refusal.OTHER_ORDER
+    if order is None:
+        return Unsettled.ORDER_NOT_REGISTERED
+    if payment.status is Status.FAILED:
+        return Refusal.PAYMENT_FAILED
+    if payment.status is Status.READY:
+        return Unsettled.WINDOW_OPEN
+    if against := disagreements(order, payment):
+        return _REFUSALS[against[0]]
+    return Settled(settle(order, [payment]).state)

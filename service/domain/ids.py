@@ -1,0 +1,30 @@
+"""What may be an id. Everything that names a payment or an order passes here before it is used or stored."""
+
+import re
+import unicodedata
+
+IMP_UID_MAX = 32
+MERCHANT_UID_MAX = 40
+TIER_LENGTH = 3
+
+# PortOne's own look like `imp_448280090638`. Nothing that could be a path of its own (`.`, `/`) is let in.
+_IMP_UID = re.compile(rf"[A-Za-z0-9_-]{{1,{IMP_UID_MAX}}}")
+_TIER = re.compile(rf"[A-Za-z0-9]{{{TIER_LENGTH}}}")
+
+
+def is_imp_uid(text: str) -> bool:
+    return _IMP_UID.fullmatch(text) is not None
+
+
+def is_tier(text: str) -> bool:
+    return _TIER.fullmatch(text) is not None
+
+
+def is_merchant_uid(text: str) -> bool:
+    """1 to 40 characters of any script; no control characters and no lone surrogates."""
+    return 1 <= len(text) <= MERCHANT_UID_MAX and is_plain(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether Postgres and a log line can hold the text: no NUL, control characters or lone surrogates."""
+    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in text)

@@ -1,0 +1,53 @@
+"""A notice: somebody's word that a payment moved. A reason to look, never evidence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from service.domain.payment import RANK, Payment, Status
+
+
+class Source(StrEnum):
+    """Who gave notice."""
+
+    WEBHOOK = "webhook"
+    COMPLETION = "completion"
+    REDIRECT = "redirect"
+    RECONCILE = "reconcile"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The known keys of somebody's word, each bounded; the rest of the body is never kept.
+
+    `tier` is None where the notice does not say under which sub-store to look. `claimed_status` is PortOne's
+    V1 word (`paid`, `ready`, `failed`, `cancelled`), or None.
+    """
+
+    id: UUID
+    source: Source
+    imp_uid: str
+    merchant_uid: str | None = None
+    tier: str | None = None
+    claimed_status: str | None = None
+    cancellation_id: str | None = None
+
+
+# What a claim says at least; "ready" may be no more than a window left open.
+_CLAIMED_RANK = {
+    "ready": RANK[Status.READY],
+    "failed": RANK[Status.FAILED],
+    "paid": RANK[Status.PAID],
+    "cancelled": RANK[Status.CANCELLED],
+}
+
+
+def claims_more_than(claimed_status: str | None, payment: Payment) -> bool:
+    """Whether a notice speaks of more than PortOne's answer shows: a reason to look again soon, no more."""
+    return _CLAIMED_RANK.get(claimed_status or "", 0) > RANK[payment.status]
+
+
+def is_served_by(claimed_status: str | None, cancellation_id: str | None, stored: Payment) -> bool:
+    """Whether what is stored already answers the notice, so that it costs no look (DESIGN.md §2.9)."""
+    return claimed_status == "paid" and cancellation_id is None and stored.status is Status.PAID

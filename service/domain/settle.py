@@ -1,0 +1,86 @@
+"""The rule that decides: an order's terms and its payments, as last seen, → its state."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from service.domain.order import Order, Problem, ProblemKind, Settlement, State
+from service.domain.payment import Payment, Status
+
+
+def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
+    """Say what PortOne's payments, as last seen, mean for the order. Pure and total."""
+    in_turn = sorted(payments, key=_turn)
+    agreeing = [payment for payment in in_turn if not disagreements(order, payment)]
+    holding = [payment for payment in agreeing if payment.held]
+    if holding:
+        first = holding[0]
+        state = State.PARTIALLY_CANCELLED if first.cancelled_amount else State.PAID
+        payment: Payment | None = first
+    elif astray := [p for p in in_turn if p not in agreeing and p.live and p.held]:
+        state, payment = State.MISMATCHED, astray[0]
+    else:
+        state, payment = _without_money(agreeing)
+    problems = tuple(sorted(_problems(order, in_turn, holding)))
+    return _settlement(state, payment, problems)
+
+
+def disagreements(order: Order, payment: Payment) -> tuple[ProblemKind, ...]:
+    """What keeps this payment from paying this order, the gravest first; empty when they agree."""
+    return tuple(
+        kind
+        for kind, wrong in (
+            (ProblemKind.WRONG_STORE, payment.store != order.store),
+            (ProblemKind.TEST_CHANNEL, not payment.live and not order.allow_test_channel),
+            (ProblemKind.WRONG_CURRENCY, payment.currency != order.currency),
+            (ProblemKind.WRONG_AMOUNT, payment.amount != order.amount),
+        )
+        if wrong
+    )
+
+
+def _turn(payment: Payment) -> tuple[float, float, str]:
+    """Who came first: by the time of payment, then of the window, then by name."""
+    return (
+        payment.paid_at.timestamp() if payment.paid_at else float("inf"),
+        payment.started_at.timestamp() if payment.started_at else float("inf"),
+        payment.imp_uid,
+    )
+
+
+def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
+    """No money is held: an account that waits for a deposit comes first, then what has been, the latest."""
+    for status, state in (
+        (Status.ISSUED, State.AWAITING_DEPOSIT),
+        (Status.CANCELLED, State.CANCELLED),
+        (Status.FAILED, State.FAILED),
+    ):
+        matching = [payment for payment in agreeing if payment.status is status]
+        if matching:
+            return state, matching[-1]
+    return State.PENDING, None
+
+
+def _problems(order: Order, payments: Sequence[Payment], holding: Sequence[Payment]) -> Iterator[Problem]:
+    """A disagreement matters once money is held or about to be sent; a duplicate once both hold money."""
+    for payment in payments:
+        if payment.held or payment.status is Status.ISSUED:
+            for kind in disagreements(order, payment):
+                yield Problem(kind, payment.imp_uid)
+        if payment.regressed:
+            yield Problem(ProblemKind.REGRESSED_PAYMENT, payment.imp_uid)
+    for second in holding[1:]:
+        yield Problem(ProblemKind.DUPLICATE_PAYMENT, second.imp_uid)
+
+
+def _settlement(state: State, payment: Payment | None, problems: tuple[Problem, ...]) -> Settlement:
+    imp_uid = payment.imp_uid if payment else None
+    match state:
+        case State.PAID | State.PARTIALLY_CANCELLED | State.CANCELLED if payment and _was_paid(payment):
+            cancelled = payment.amount - payment.held
+            return Settlement(state, payment.amount, cancelled, imp_uid, problems)
+        case _:
+            return Settlement(state, imp_uid=imp_uid, problems=problems)
+
+
+def _was_paid(payment: Payment) -> bool:
+    """Whether money ever came: an account voided before its deposit is cancelled too, but held none."""
+    return payment.status is Status.PAID or payment.cancelled_amount > 0 or payment.paid_at is not None

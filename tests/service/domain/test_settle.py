@@ -1,0 +1,94 @@
+"""The rule that decides, as a table and as properties."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.order import Order, Problem, ProblemKind, State
+from service.domain.payment import Payment, Status, Store
+from service.domain.settle import settle
+
+STORE = Store("default")
+ORDER = Order("order-1", 64900, "KRW", STORE)
+PAID = Payment(
+    "imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=datetime(2026, 11, 1, tzinfo=UTC)
+)
+
+
+@pytest.mark.parametrize(
+    ("payment", "state"),
+    [
+        (replace(PAID, status=Status.READY), State.PENDING),
+        (replace(PAID, status=Status.ISSUED), State.AWAITING_DEPOSIT),
+        (replace(PAID, status=Status.FAILED), State.FAILED),
+        (PAID, State.PAID),
+        (replace(PAID, status=Status.CANCELLED, cancelled_amount=900), State.PARTIALLY_CANCELLED),
+        (replace(PAID, status=Status.CANCELLED, cancelled_amount=64900), State.CANCELLED),
+        (replace(PAID, amount=100), State.MISMATCHED),
+        (replace(PAID, currency="USD"), State.MISMATCHED),
+        (replace(PAID, store=Store("default", "abc")), State.MISMATCHED),
+        (replace(PAID, live=False), State.PENDING),
+        (replace(PAID, amount=100, status=Status.CANCELLED, cancelled_amount=100), State.PENDING),
+    ],
+)
+def test_one_payment_makes_this_state(payment: Payment, state: State) -> None:
+    """Each status, agreeing or not, leads to one state."""
+    assert settle(ORDER, [payment]).state is state
+
+
+def test_the_first_of_two_pays_and_the_second_is_a_problem() -> None:
+    """Two payments that both hold money: the order is paid by the first."""
+    second = replace(PAID, imp_uid="imp_0", paid_at=datetime(2026, 11, 2, tzinfo=UTC))
+    settlement = settle(ORDER, [second, PAID])
+    assert (settlement.imp_uid, settlement.paid_amount) == ("imp_1", 64900)
+    assert settlement.problems == (Problem(ProblemKind.DUPLICATE_PAYMENT, "imp_0"),)
+
+
+def test_a_disagreeing_payment_never_hides_an_agreeing_one() -> None:
+    """A forged amount beside the real payment is a problem, and the order is paid."""
+    forged = replace(PAID, imp_uid="imp_0", amount=1, paid_at=datetime(2026, 10, 1, tzinfo=UTC))
+    settlement = settle(ORDER, [forged, PAID])
+    assert settlement.state is State.PAID
+    assert settlement.problems == (Problem(ProblemKind.WRONG_AMOUNT, "imp_0"),)
+
+
+payments = st.builds(
+    Payment,
+    imp_uid=st.sampled_from(["imp_1", "imp_2", "imp_3"]),
+    merchant_uid=st.just("order-1"),
+    store=st.sampled_from([STORE, Store("default", "abc")]),
+    status=st.sampled_from(Status),
+    amount=st.sampled_from([64900, 100]),
+    currency=st.sampled_from(["KRW", "USD"]),
+    cancelled_amount=st.sampled_from([0, 50]),
+    live=st.booleans(),
+    paid_at=st.sampled_from([None, datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)]),
+)
+
+
+@given(st.lists(payments, unique_by=lambda payment: payment.imp_uid), st.randoms())
+def test_the_order_of_payments_does_not_matter(found: list[Payment], random: Random) -> None:
+    """Whatever order the payments come in, they mean the same."""
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    assert settle(ORDER, shuffled) == settle(ORDER, found)
+
+
+@given(st.lists(payments, unique_by=lambda payment: payment.imp_uid))
+def test_paid_needs_money_held_that_agrees(found: list[Payment]) -> None:
+    """`paid` is only said of a live payment of the order's store, amount and currency that holds money."""
+    settlement = settle(ORDER, found)
+    if settlement.state is State.PAID:
+        [deciding] = [payment for payment in found if payment.imp_uid == settlement.imp_uid]
+        assert deciding.status is Status.PAID or deciding.held == deciding.amount
+        assert (deciding.live, deciding.store, deciding.amount, deciding.currency) == (
+            True,
+            STORE,
+            64900,
+            "KRW",
+        )
+        assert settlement.paid_amount - settlement.cancelled_amount == deciding.held
