@@ -16,7 +16,7 @@ check: $(VENV)/.installed-dev ## Formatter, linter, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make format' and commit what it changes."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timings
+	@$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed-dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .

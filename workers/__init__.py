@@ -1,0 +1,1 @@
+"""What arq needs: settings, tasks, cron lines, and the worker that outlives Redis."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.domain.notice import NOT_ASKED, Outcome
 from service.domain.order import Order, ProblemKind, State
 from service.domain.payment import Payment, Status
 from service.domain.settle import disagreements, settle
@@ -44,6 +45,37 @@ _REFUSALS = {
     ProblemKind.WRONG_CURRENCY: Refusal.WRONG_CURRENCY,
     ProblemKind.WRONG_AMOUNT: Refusal.WRONG_AMOUNT,
 }
+
+
+# What money has reached stays reached, or is given back: nothing that a look could add changes the answer.
+_BEYOND_DOUBT = frozenset({State.PAID, State.PARTIALLY_CANCELLED, State.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, and whether it is worth waiting for a better one."""
+
+    answer: Answer
+    final: bool
+
+
+def reply(
+    claimed_merchant_uid: str | None, payment: Payment | None, order: Order | None, outcome: Outcome | None
+) -> Reply:
+    """Say what to tell a caller, from what is stored and from what the look for its notice came to.
+
+    `outcome` None: PortOne has not been asked on its behalf yet, so nothing stored may refuse it.
+    """
+    found = answer(claimed_merchant_uid, payment, order) if payment else None
+    if isinstance(found, Settled) and found.state in _BEYOND_DOUBT:
+        return Reply(found, final=True)
+    if outcome is None:
+        return Reply(Unsettled.NOT_LOOKED_YET, final=False)
+    if outcome in NOT_ASKED:
+        return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
+    if found is None:
+        return Reply(Refusal.PAYMENT_UNKNOWN, final=False)
+    return Reply(found, final=not isinstance(found, Unsettled) and outcome is not Outcome.CLAIMS_MORE)
 
 
 def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | None) -> Answer:

@@ -75,9 +75,7 @@ def judge(
     return Verdict.STORE if confirmed else Verdict.KEEP_OUT
 
 
-def lesser_after(
-    verdict: Verdict, stored: StoredLook | None, look: Look, now: datetime, ticket: int
-) -> Lesser | None:
+def lesser_after(verdict: Verdict, stored: StoredLook | None, look: Look, now: datetime, ticket: int) -> Lesser | None:
     """The lesser answer to remember once the verdict is carried out; `ticket` is the write's."""
     before = stored.lesser if stored else None
     match verdict:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from service.domain.payment import RANK, Payment, Status
+from service.domain.payment import RANK, Status
 
 
 class Source(StrEnum):
@@ -15,6 +15,24 @@ class Source(StrEnum):
     REDIRECT = "redirect"
     RECONCILE = "reconcile"
     OPERATOR = "operator"
+
+
+class Outcome(StrEnum):
+    """What the last look for a notice came to, as its row names it."""
+
+    LOOKED = "looked"
+    SERVED = "served_by_stored_look"
+    CLAIMS_MORE = "claims_more"
+    REGRESSED = "regressed"
+    ORDER_NOT_REGISTERED = "order_not_registered"
+    PAYMENT_UNKNOWN = "payment_unknown"
+    PORTONE_UNAVAILABLE = "portone_unavailable"
+    PORTONE_REFUSED = "portone_refused"
+    ANSWER_UNREADABLE = "answer_unreadable"
+
+
+# A failure to ask is not an answer (DESIGN.md §2.6).
+NOT_ASKED = frozenset({Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED, Outcome.ANSWER_UNREADABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +61,11 @@ _CLAIMED_RANK = {
 }
 
 
-def claims_more_than(claimed_status: str | None, payment: Payment) -> bool:
+def claims_more_than(claimed_status: str | None, stored: Status) -> bool:
     """Whether a notice speaks of more than PortOne's answer shows: a reason to look again soon, no more."""
-    return _CLAIMED_RANK.get(claimed_status or "", 0) > RANK[payment.status]
+    return _CLAIMED_RANK.get(claimed_status or "", 0) > RANK[stored]
 
 
-def is_served_by(claimed_status: str | None, cancellation_id: str | None, stored: Payment) -> bool:
+def is_served_by(claimed_status: str | None, cancellation_id: str | None, stored: Status | None) -> bool:
     """Whether what is stored already answers the notice, so that it costs no look (DESIGN.md §2.9)."""
-    return claimed_status == "paid" and cancellation_id is None and stored.status is Status.PAID
+    return claimed_status == "paid" and cancellation_id is None and stored is Status.PAID

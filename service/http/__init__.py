@@ -1,0 +1,1 @@
+"""The receiver over HTTP: handlers parse and answer; they hold no rules and no SQL."""

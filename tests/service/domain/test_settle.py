@@ -14,9 +14,7 @@ from service.domain.settle import settle
 
 STORE = Store("default")
 ORDER = Order("order-1", 64900, "KRW", STORE)
-PAID = Payment(
-    "imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=datetime(2026, 11, 1, tzinfo=UTC)
-)
+PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=datetime(2026, 11, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

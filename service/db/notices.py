@@ -1,0 +1,203 @@
+"""The table `notices`: what was said, when it is due again, and how it ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from service.db.pool import Connection
+from service.domain.notice import Notice, Outcome
+from service.domain.payment import Status
+
+# Advisory locks live in one namespace a database: this keeps payments' apart from orders' (db.orders).
+_PAYMENTS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A notice that waits for a look and is locked by us: what it claims, and where to look for its payment.
+
+    `arrivals` counts how often a row shared by unregistered notices was spoken for. `looked_ago` is the time
+    since the payment was last looked at for any notice; `stored_status` what that look stored.
+    """
+
+    id: UUID
+    imp_uid: str
+    tier: str
+    claimed_status: str | None
+    cancellation_id: str | None
+    arrivals: int
+    tries: int
+    age: timedelta
+    stored_status: Status | None
+    looked_ago: timedelta | None
+
+
+async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelta) -> dict[UUID, UUID]:
+    """Insert a batch in one statement; returns each notice's id → the id of the row that stands for it.
+
+    A notice naming no registered order joins its payment's one row, which becomes due again. Recording the
+    same notice twice keeps one row.
+    """
+    rows = await db.fetch(
+        """
+        WITH given AS (
+            SELECT g.*, EXISTS (SELECT FROM orders o WHERE o.merchant_uid = g.merchant_uid) AS registered
+            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+                 AS g (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id)
+        ), new AS (
+            INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id,
+                                 registered, due_at)
+            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, true, now() + $8
+            FROM given WHERE registered
+            ON CONFLICT DO NOTHING
+        ), shared AS (
+            INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status,
+                                      cancellation_id, registered, due_at)
+            SELECT DISTINCT ON (imp_uid) id, source, imp_uid, merchant_uid, tier, claimed_status,
+                   cancellation_id, false, now() + $8
+            FROM given WHERE NOT registered ORDER BY imp_uid, id
+            ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
+               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $8, claimed_at = NULL,
+                   handled_at = NULL, parked_at = NULL, last_outcome = NULL,
+                   source = excluded.source, merchant_uid = excluded.merchant_uid, tier = excluded.tier,
+                   claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
+            RETURNING n.id, n.imp_uid
+        )
+        SELECT g.id AS given, coalesce(s.id, g.id) AS stored
+        FROM given g LEFT JOIN shared s ON NOT g.registered AND s.imp_uid = g.imp_uid
+        """,
+        [notice.id for notice in notices],
+        [notice.source.value for notice in notices],
+        [notice.imp_uid for notice in notices],
+        [notice.merchant_uid for notice in notices],
+        [notice.tier for notice in notices],
+        [notice.claimed_status for notice in notices],
+        [notice.cancellation_id for notice in notices],
+        queued_for,
+    )
+    return {row["given"]: row["stored"] for row in rows}
+
+
+async def lock_payments(db: Connection, ids: Sequence[UUID]) -> None:
+    """Let one claim at a time decide about a payment, so that two never look at it side by side."""
+    await db.execute(
+        """
+        SELECT pg_advisory_xact_lock($2, k) FROM (
+            SELECT DISTINCT hashtext(imp_uid) AS k FROM notices WHERE id = ANY($1::uuid[]) ORDER BY k) AS sorted
+        """,
+        ids,
+        _PAYMENTS,
+    )
+
+
+async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
+    """Lock and read those of the notices that are open and held by nobody; call `lock_payments` before.
+
+    A payment that is stored is looked for where it was found; else where the notice says; else where its
+    order is registered.
+    """
+    rows = await db.fetch(
+        """
+        SELECT n.id, n.imp_uid, coalesce(p.tier, n.tier, o.tier, '') AS tier, n.claimed_status,
+               n.cancellation_id, n.arrivals, n.tries, clock_timestamp() - n.received_at AS age,
+               p.status AS stored_status,
+               (SELECT clock_timestamp() - max(other.looked_at) FROM notices other
+                 WHERE other.imp_uid = n.imp_uid) AS looked_ago
+        FROM notices n
+             LEFT JOIN payments p ON p.imp_uid = n.imp_uid
+             LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
+        WHERE n.id = ANY($1::uuid[]) AND n.due_at IS NOT NULL AND (n.claimed_at IS NULL OR n.due_at <= now())
+        ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
+        """,
+        ids,
+    )
+    return [
+        Open(
+            row["id"],
+            row["imp_uid"],
+            row["tier"],
+            row["claimed_status"],
+            row["cancellation_id"],
+            row["arrivals"],
+            row["tries"],
+            row["age"],
+            Status(row["stored_status"]) if row["stored_status"] else None,
+            row["looked_ago"],
+        )
+        for row in rows
+    ]
+
+
+async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> int:
+    """Hold these notices for as long as a look may take; returns the look's ticket."""
+    ticket: int = await db.fetchval(
+        """
+        WITH held AS (
+            UPDATE notices SET claimed_at = clock_timestamp(), looked_at = clock_timestamp(), tries = tries + 1,
+                   due_at = clock_timestamp() + $2::interval
+            WHERE id = ANY($1::uuid[])
+        )
+        SELECT nextval('look_tickets')
+        """,
+        [notice.id for notice in claimed],
+        lease,
+    )
+    return ticket
+
+
+async def end(db: Connection, ended: Sequence[tuple[Open, Outcome]], *, parked: bool = False) -> None:
+    """Mark notices handled, or parked with their reason; one that was spoken for again meanwhile stays due."""
+    if not ended:
+        return
+    await db.execute(
+        """
+        UPDATE notices n SET due_at = NULL, claimed_at = NULL, last_outcome = g.outcome,
+               handled_at = CASE WHEN $4 THEN NULL ELSE now() END, parked_at = CASE WHEN $4 THEN now() END
+        FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g (id, arrivals, outcome)
+        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.due_at IS NOT NULL
+        """,
+        [notice.id for notice, _ in ended],
+        [notice.arrivals for notice, _ in ended],
+        [outcome for _, outcome in ended],
+        parked,
+    )
+
+
+async def postpone(db: Connection, later: Sequence[tuple[Open, Outcome | None, timedelta]]) -> None:
+    """Give notices back, to be due again after their wait, with what kept them (None: nothing new)."""
+    if not later:
+        return
+    await db.execute(
+        """
+        UPDATE notices n SET due_at = now() + g.wait, claimed_at = NULL,
+               last_outcome = coalesce(g.outcome, n.last_outcome)
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::interval[]) AS g (id, arrivals, outcome, wait)
+        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.due_at IS NOT NULL
+        """,
+        [notice.id for notice, _, _ in later],
+        [notice.arrivals for notice, _, _ in later],
+        [outcome for _, outcome, _ in later],
+        [wait for _, _, wait in later],
+    )
+
+
+async def take_due(db: Connection, limit: int, queued_for: timedelta) -> list[UUID]:
+    """Move a bounded number of due notices on, so that each has one waker, and return them to be queued."""
+    rows = await db.fetch(
+        """
+        UPDATE notices SET due_at = now() + $2, claimed_at = NULL
+        WHERE id IN (SELECT id FROM notices WHERE due_at <= now() ORDER BY due_at LIMIT $1
+                     FOR UPDATE SKIP LOCKED)
+        RETURNING id
+        """,
+        limit,
+        queued_for,
+    )
+    return [row["id"] for row in rows]
+
+
+async def outcome(db: Connection, notice_id: UUID) -> Outcome | None:
+    """What the last look for the notice came to, or None while there was none."""
+    found = await db.fetchval("SELECT last_outcome FROM notices WHERE id = $1", notice_id)
+    return Outcome(found) if found else None

@@ -1,0 +1,161 @@
+"""The tables `orders` and `order_events`: an order, and one event for each of its versions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from service.db.pool import Connection
+from service.domain.order import Order, Problem, ProblemKind, Settlement, State
+from service.domain.payment import Store
+
+# Advisory locks live in one namespace a database: this keeps orders' apart from payments' (db.notices).
+_ORDERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What the shop registers. `expires_at` None: the default is the database's."""
+
+    terms: Order
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    """An order as stored: its terms, its settlement, and the version that a write must still find."""
+
+    terms: Order
+    settlement: Settlement
+    version: int
+    name: str | None
+    metadata: dict[str, Any] | None
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
+    """Take the orders' locks, sorted, in a statement of their own: whoever reads next reads what is newest.
+
+    Advisory, because an order that is not registered yet has no row to lock, and its payment and its
+    registration must not miss each other (docs/decisions/0001-advisory-locks.md).
+    """
+    await db.execute(
+        """
+        SELECT pg_advisory_xact_lock($2, k) FROM (
+            SELECT DISTINCT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY k) AS sorted
+        """,
+        merchant_uids,
+        _ORDERS,
+    )
+
+
+async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[StoredOrder]:
+    """Those of the orders that are registered, in no order."""
+    rows = await db.fetch("SELECT * FROM orders WHERE merchant_uid = ANY($1::text[])", merchant_uids)
+    return [_order(row, allow_test_channel) for row in rows]
+
+
+async def insert(db: Connection, order: NewOrder, settlement: Settlement) -> StoredOrder:
+    """Store a new order and its first event; hold its lock, and know that it is new."""
+    terms = order.terms
+    row = await db.fetchrow(
+        """
+        INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
+                            state, paid_amount, cancelled_amount, imp_uid, problems)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'), $9, $10, $11, $12, $13::text::jsonb)
+        RETURNING *
+        """,
+        terms.merchant_uid,
+        terms.amount,
+        terms.currency,
+        terms.store.account,
+        terms.store.tier,
+        order.name,
+        order.metadata,
+        order.expires_at,
+        *_columns(settlement),
+    )
+    assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
+    await db.execute(
+        """
+        INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
+                                  imp_uid, problems)
+        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+        FROM orders WHERE merchant_uid = $1
+        """,
+        terms.merchant_uid,
+    )
+    return _order(row, terms.allow_test_channel)
+
+
+async def change(db: Connection, changes: Sequence[tuple[StoredOrder, Settlement]]) -> None:
+    """One version and one event for each change; a version that moved meanwhile raises, and nothing is kept."""
+    if not changes:
+        return
+    columns = zip(*(_columns(settlement) for _, settlement in changes), strict=True)
+    done = await db.execute(
+        """
+        WITH changed AS (
+            UPDATE orders o SET state = g.state, paid_amount = g.paid_amount,
+                   cancelled_amount = g.cancelled_amount, imp_uid = g.imp_uid, problems = g.problems::jsonb,
+                   version = o.version + 1, updated_at = now()
+            FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[])
+                 AS g (merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems)
+            WHERE o.merchant_uid = g.merchant_uid AND o.version = g.version
+            RETURNING o.*
+        )
+        INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
+                                  imp_uid, problems)
+        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+        FROM changed
+        """,
+        [order.terms.merchant_uid for order, _ in changes],
+        [order.version for order, _ in changes],
+        *columns,
+    )
+    if done != f"INSERT 0 {len(changes)}":
+        raise asyncpg.SerializationError(f"an order changed under its lock: {done} of {len(changes)}")
+
+
+def _columns(settlement: Settlement) -> tuple[Any, ...]:
+    problems = [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settlement.problems]
+    return (
+        settlement.state.value,
+        settlement.paid_amount,
+        settlement.cancelled_amount,
+        settlement.imp_uid,
+        # A text, for asyncpg takes a list in a jsonb[] for one more dimension of the array.
+        orjson.dumps(problems).decode(),
+    )
+
+
+def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
+    return StoredOrder(
+        terms=Order(
+            row["merchant_uid"],
+            row["amount"],
+            row["currency"],
+            Store(row["account"], row["tier"]),
+            allow_test_channel,
+        ),
+        settlement=Settlement(
+            State(row["state"]),
+            row["paid_amount"],
+            row["cancelled_amount"],
+            row["imp_uid"],
+            tuple(Problem(ProblemKind(p["kind"]), p["imp_uid"]) for p in row["problems"]),
+        ),
+        version=row["version"],
+        name=row["name"],
+        metadata=row["metadata"],
+        expires_at=row["expires_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

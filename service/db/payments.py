@@ -1,0 +1,118 @@
+"""The table `payments`: each payment as PortOne was last seen to tell it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from service.db.pool import Connection
+from service.domain.looks import Lesser, StoredLook
+from service.domain.payment import Payment, Status, Store
+
+
+async def lock(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]:
+    """Lock those of the payments that are stored, sorted, and read them; hold their orders' locks."""
+    rows = await db.fetch(
+        "SELECT * FROM payments WHERE imp_uid = ANY($1::text[]) ORDER BY imp_uid FOR UPDATE", imp_uids
+    )
+    return {row["imp_uid"]: _stored(row) for row in rows}
+
+
+async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Payment]:
+    """All payments of these orders; one whose lesser answer is unconfirmed says so."""
+    rows = await db.fetch("SELECT * FROM payments WHERE merchant_uid = ANY($1::text[])", merchant_uids)
+    return [_stored(row).payment for row in rows]
+
+
+async def one(db: Connection, imp_uid: str) -> Payment | None:
+    row = await db.fetchrow("SELECT * FROM payments WHERE imp_uid = $1", imp_uid)
+    return _stored(row).payment if row else None
+
+
+async def draw_ticket(db: Connection) -> tuple[int, datetime]:
+    """The ticket of a write, and Postgres' clock beside it. Draw it under the payments' locks."""
+    row = await db.fetchrow("SELECT nextval('look_tickets') AS ticket, clock_timestamp() AS at")
+    assert row is not None  # noqa: S101 - a SELECT without FROM gives one row
+    return row["ticket"], row["at"]
+
+
+async def store(db: Connection, looks: Sequence[StoredLook]) -> None:
+    """Write payments, sorted, in one statement; hold their locks."""
+    if not looks:
+        return
+    in_turn = sorted(looks, key=lambda look: look.payment.imp_uid)
+    await db.execute(
+        """
+        INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
+            cancellations, live, started_at, paid_at, details, written_ticket, lesser, lesser_seen_at, lesser_ticket)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+            $8::bigint[], $9::int[], $10::bool[], $11::timestamptz[], $12::timestamptz[], $13::jsonb[],
+            $14::bigint[], $15::jsonb[], $16::timestamptz[], $17::bigint[])
+        ON CONFLICT (imp_uid) DO UPDATE SET
+            account = excluded.account, tier = excluded.tier, status = excluded.status, amount = excluded.amount,
+            currency = excluded.currency, cancelled_amount = excluded.cancelled_amount,
+            cancellations = excluded.cancellations, live = excluded.live, started_at = excluded.started_at,
+            paid_at = excluded.paid_at, details = excluded.details, written_ticket = excluded.written_ticket,
+            lesser = excluded.lesser, lesser_seen_at = excluded.lesser_seen_at,
+            lesser_ticket = excluded.lesser_ticket, seen_at = now()
+        """,
+        *zip(*(_columns(look) for look in in_turn), strict=True),
+    )
+
+
+_FACTS = (
+    "imp_uid", "merchant_uid", "account", "tier", "status", "amount", "currency", "cancelled_amount",
+    "cancellations", "live", "started_at", "paid_at", "details",
+)  # fmt: skip
+
+
+def _facts(payment: Payment) -> tuple[Any, ...]:
+    """The values of _FACTS."""
+    return (
+        payment.imp_uid, payment.merchant_uid, payment.store.account, payment.store.tier, payment.status.value,
+        payment.amount, payment.currency, payment.cancelled_amount, payment.cancellations, payment.live,
+        payment.started_at, payment.paid_at, dict(payment.details),
+    )  # fmt: skip
+
+
+def _columns(look: StoredLook) -> tuple[Any, ...]:
+    lesser = look.lesser
+    return (
+        *_facts(look.payment),
+        look.written_ticket,
+        dict(zip(_FACTS, _facts(lesser.payment), strict=True)) if lesser else None,
+        lesser.first_seen_at if lesser else None,
+        lesser.written_ticket if lesser else None,
+    )
+
+
+def _stored(row: asyncpg.Record) -> StoredLook:
+    payment = _payment(row)
+    if row["lesser"] is None:
+        return StoredLook(payment, row["written_ticket"])
+    lesser = Lesser(_payment(row["lesser"]), row["lesser_seen_at"], row["lesser_ticket"])
+    return StoredLook(replace(payment, regressed=True), row["written_ticket"], lesser)
+
+
+def _payment(row: Any) -> Payment:
+    return Payment(
+        imp_uid=row["imp_uid"],
+        merchant_uid=row["merchant_uid"],
+        store=Store(row["account"], row["tier"]),
+        status=Status(row["status"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        cancelled_amount=row["cancelled_amount"],
+        cancellations=row["cancellations"],
+        live=row["live"],
+        started_at=_time(row["started_at"]),
+        paid_at=_time(row["paid_at"]),
+        details=tuple(sorted(row["details"].items())),
+    )
+
+
+def _time(value: datetime | str | None) -> datetime | None:
+    """A lesser answer is kept as JSON, where a time is a text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -1,0 +1,80 @@
+"""The pool of connections, and the one place where a transaction is tried again."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+import orjson
+
+from service.errors import StoreUnavailable
+
+if TYPE_CHECKING:  # asyncpg's classes take no parameters when they run
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+Result = TypeVar("Result")
+
+# Postgres says these of transactions that would succeed if they ran again.
+_RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_TRIES = 10
+
+# Postgres is away, or going away, or has no connection left for us.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+# No statement of ours is long; one that is stands behind a fault, and its caller has a better use of the time.
+_STATEMENT_SECONDS = 5.0
+_CONNECT_SECONDS = 2.0
+
+
+async def open_pool(database_url: str, size: int = 10) -> Pool:
+    """Open a pool that needs no server yet: connections are made when first used."""
+    return await asyncpg.create_pool(
+        database_url,
+        min_size=0,
+        max_size=size,
+        command_timeout=_STATEMENT_SECONDS,
+        timeout=_CONNECT_SECONDS,
+        init=_speak_json,
+        reset=_nothing_to_reset,
+        server_settings={"application_name": "portone-orders"},
+    )
+
+
+async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """Run the work in a transaction, again after a deadlock or a serialization error.
+
+    Raises StoreUnavailable when Postgres is away: then nothing was kept, or, if only the commit's answer was
+    lost, all of it; whatever runs here must bear being run again.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            async with pool.acquire(timeout=_CONNECT_SECONDS) as connection, connection.transaction():
+                return await work(connection)
+        except _RETRIABLE:
+            if not left:
+                raise
+        except AWAY as error:
+            raise StoreUnavailable(type(error).__name__) from error
+    raise AssertionError("unreachable")
+
+
+async def _nothing_to_reset(connection: Any) -> None:
+    """Everything that we set lasts for a transaction, so asyncpg's own reset, a round trip, is not needed."""
+
+
+async def _speak_json(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+    )

@@ -1,0 +1,64 @@
+"""What can go wrong, as a small tree. The message is the docstring; `transient` says whether to try again."""
+
+from service.domain.notice import Outcome
+
+
+class ServiceError(Exception):
+    """Something went wrong."""
+
+    transient = False
+
+    def __init__(self, detail: str = "") -> None:
+        sentence = (self.__doc__ or "").strip()
+        super().__init__(f"{sentence} ({detail})" if detail else sentence)
+
+
+class NotAsked(ServiceError):
+    """PortOne could not be asked."""
+
+    transient = True
+    # How a notice's row names it, for people and for a completion that waits.
+    outcome = Outcome.PORTONE_UNAVAILABLE
+
+
+class PortOneUnavailable(NotAsked):
+    """PortOne did not answer, or answered that it cannot now."""
+
+
+class PortOneRefused(NotAsked):
+    """PortOne refused our key: check PORTONE_IMP_KEY and PORTONE_IMP_SECRET."""
+
+    # Transient, for the operator mends a rotated key: no notice may end on it.
+    outcome = Outcome.PORTONE_REFUSED
+
+
+class UnreadableAnswer(NotAsked):
+    """PortOne's answer could not be read."""
+
+    outcome = Outcome.ANSWER_UNREADABLE
+
+
+class StoreUnavailable(ServiceError):
+    """Postgres cannot be reached now."""
+
+    transient = True
+
+
+class QueueUnavailable(ServiceError):
+    """Redis cannot be reached now."""
+
+    transient = True
+
+
+class NothingRecorded(ServiceError):
+    """The notice could not be recorded anywhere; send it again."""
+
+    transient = True
+
+
+class UnusableNotice(ServiceError):
+    """The notice names no usable payment."""
+
+
+class OtherTerms(ServiceError):
+    """This merchant_uid is registered already, with other terms."""

@@ -1,0 +1,69 @@
+"""The receiver as an aiohttp application: its routes, and the parts that live as long as it does."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+
+from aiohttp import web
+
+from service.completion import Completion
+from service.db.pool import open_pool
+from service.http import completions, health, orders, webhooks
+from service.http.bodies import BODY_MAX_BYTES
+from service.http.limits import Limiter
+from service.http.problems import answer_problems
+from service.http.receiver import RECEIVER, Receiver
+from service.intake import Intake
+from service.queue import Queue, connect
+from service.settings import Settings
+from service.timetable import Timetable
+from service.waiters import Waiters
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Build the receiver. It starts without its stores, and uses each as soon as it is there."""
+    settings.require("database_url", "redis_url")
+    app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
+    app.cleanup_ctx.append(lambda app: _parts(app, settings))
+    app.on_response_prepare.append(completions.add_cors_headers)
+    app.add_routes(
+        [
+            web.post("/webhooks/portone/v1", webhooks.receive_webhook),
+            web.post("/webhooks/portone/v1/{tier}", webhooks.receive_webhook),
+            web.post("/payment/complete", completions.complete),
+            web.options("/payment/complete", completions.answer_preflight),
+            web.get("/payment-redirect", completions.redirect),
+            web.post("/orders", orders.register_order),
+            web.get("/orders/{merchant_uid}", orders.read_order),
+            web.get("/healthz", health.healthz),
+            web.get("/readyz", health.readyz),
+        ]
+    )
+    return app
+
+
+async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None]:
+    pool = await open_pool(settings.database_url.get_secret_value())
+    redis = connect(settings.redis_url.get_secret_value())
+    queue = Queue(redis)
+    waiters = Waiters(redis)
+    intake = Intake(pool, queue, Timetable())
+    app[RECEIVER] = Receiver(
+        settings=settings,
+        pool=pool,
+        queue=queue,
+        intake=intake,
+        completion=Completion(pool, intake, waiters, settings.allow_test_channel),
+        webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
+        completion_limits=Limiter(settings.completions_per_client, settings.completions_per_second),
+        trusted_proxies=[ip_network(proxy) for proxy in settings.trusted_proxies],
+    )
+    listening = asyncio.create_task(waiters.listen())
+    yield
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+    await intake.close()
+    await queue.close()
+    await pool.close()

@@ -1,0 +1,27 @@
+"""Reading a request's body: bounded in size and in time."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from service.http.problems import Problem
+from service.portone.notice import parse_body
+
+BODY_MAX_BYTES = 64 * 1024
+_READ_SECONDS = 5.0
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body; 413 above 64 KiB, 408 when it is not finished within 5 s."""
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(408, "body-not-finished", "Send the whole body within 5 seconds.", Connection="close") from None
+
+
+async def read_fields(request: web.Request) -> Mapping[str, Any]:
+    """A notice's fields, JSON or form; raises UnusableNotice."""
+    return parse_body(await read_body(request))

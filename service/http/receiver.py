@@ -1,0 +1,30 @@
+"""What a handler needs, made once a process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from service.completion import Completion
+from service.db.pool import Pool
+from service.http.limits import Limiter, Network
+from service.intake import Intake
+from service.queue import Queue
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """The receiver's parts."""
+
+    settings: Settings
+    pool: Pool
+    queue: Queue
+    intake: Intake
+    completion: Completion
+    webhook_limits: Limiter
+    completion_limits: Limiter
+    trusted_proxies: Sequence[Network]
+
+
+RECEIVER = web.AppKey("receiver", Receiver)

@@ -1,0 +1,51 @@
+"""`POST /webhooks/portone/v1[/{tier}]`: PortOne's word that a payment moved. It is sent once (PORTONE.md §2)."""
+
+import asyncio
+
+from aiohttp import web
+
+from service.domain.notice import Notice, Source
+from service.http.bodies import read_fields
+from service.http.limits import client_of
+from service.http.problems import RETRY_AFTER_SECONDS, Problem
+from service.http.receiver import RECEIVER
+from service.intake import new_notice_id
+from service.portone.notice import known_keys
+
+# PortOne gives up after 30 s: a sender that is too fast is slowed for so long before it is refused.
+_SLOWED_SECONDS = 20.0
+
+
+async def receive_webhook(request: web.Request) -> web.Response:
+    """Answer 200 once the notice is durable, and not before."""
+    receiver = request.app[RECEIVER]
+    tier = request.match_info.get("tier")
+    if tier is not None and tier not in receiver.settings.portone_tiers:
+        raise Problem(404, "unknown-tier", "This tier is not configured: add it to PORTONE_TIERS.")
+    await _slow_down(request)
+    found = known_keys(await read_fields(request))
+    await receiver.intake.accept(
+        Notice(
+            id=new_notice_id(),
+            source=Source.WEBHOOK,
+            imp_uid=found["imp_uid"],
+            merchant_uid=found.get("merchant_uid"),
+            tier=tier,
+            claimed_status=found.get("status"),
+            cancellation_id=found.get("cancellation_id"),
+        )
+    )
+    return web.Response(body=b"OK", content_type="text/plain")
+
+
+async def _slow_down(request: web.Request) -> None:
+    receiver = request.app[RECEIVER]
+    client = client_of(request, receiver.trusted_proxies)
+    slowed = 0.0
+    while wait := receiver.webhook_limits.wait_seconds(client):
+        if slowed + wait > _SLOWED_SECONDS:
+            raise Problem(
+                503, "too-many-webhooks", "Send this again a little later.", Retry_After=str(RETRY_AFTER_SECONDS)
+            )
+        await asyncio.sleep(wait)
+        slowed += wait

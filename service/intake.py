@@ -1,0 +1,131 @@
+"""Intake: what is accepted is durable (DESIGN.md §2.1).
+
+Notices that arrive while a write is under way form the next batch: one INSERT, one arq job, then all are
+acknowledged. There is no timer, so a lone notice never waits.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from service.db import notices
+from service.db.pool import Pool, in_transaction
+from service.domain.notice import Notice
+from service.errors import NothingRecorded, QueueUnavailable, StoreUnavailable, UnusableNotice
+from service.queue import BATCH_MAX, Queue
+from service.timetable import Timetable
+
+log = structlog.get_logger()
+
+# Two writes under way at once: while one batch is being queued in Redis the next is written in Postgres.
+_WRITERS = 2
+# Memory is bounded: with this many notices waiting for their write, more are refused.
+_WAITING_MAX = 5_000
+# A store that has not answered by then counts as away.
+_WRITE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An accepted notice: the row that stands for it, or None where it waits in Redis for Postgres' return."""
+
+    row_id: UUID | None
+
+
+class Intake:
+    """Records notices and queues them. One a process."""
+
+    def __init__(self, pool: Pool, queue: Queue, times: Timetable) -> None:
+        self._pool = pool
+        self._queue = queue
+        self._times = times
+        self._waiting: deque[tuple[Notice, asyncio.Future[Receipt]]] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def accept(self, notice: Notice) -> Receipt:
+        """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be."""
+        if len(self._waiting) >= _WAITING_MAX:
+            raise NothingRecorded("too many notices are waiting to be recorded")
+        accepted: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._waiting.append((notice, accepted))
+        if len(self._writers) < _WRITERS:
+            writer = asyncio.create_task(self._write())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await accepted
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        while self._writers:
+            await asyncio.wait(self._writers)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+            results = await self._accept_batch([notice for notice, _ in batch])
+            for (_, accepted), result in zip(batch, results, strict=True):
+                if accepted.done():  # its sender went away; the notice is recorded all the same
+                    continue
+                if isinstance(result, Receipt):
+                    accepted.set_result(result)
+                else:
+                    accepted.set_exception(result)
+
+    async def _accept_batch(self, batch: Sequence[Notice]) -> Sequence[Receipt | Exception]:
+        try:
+            try:
+                rows = await self._record(batch)
+            except asyncpg.PostgresError as error:
+                if len(batch) == 1:
+                    log.warning("notice.refused", reason=type(error).__name__)
+                    return [UnusableNotice("Postgres refused its text")]
+                # The fault is in some row's data: one by one, so that the culprit alone is refused.
+                return [result for notice in batch for result in await self._accept_batch([notice])]
+            except StoreUnavailable as error:
+                return await self._spill(batch, error)
+            await self._enqueue(list(dict.fromkeys(rows.values())))
+            return [Receipt(rows[notice.id]) for notice in batch]
+        except Exception as error:
+            log.exception("notices.not_recorded", count=len(batch))
+            return [NothingRecorded(type(error).__name__)] * len(batch)
+
+    async def _record(self, batch: Sequence[Notice]) -> dict[UUID, UUID]:
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                return await in_transaction(self._pool, lambda db: notices.record(db, batch, self._times.queued))
+        except TimeoutError as error:
+            raise StoreUnavailable("it took too long") from error
+
+    async def _enqueue(self, row_ids: Sequence[UUID]) -> None:
+        try:
+            await self._queue.put(row_ids)
+        except QueueUnavailable as error:
+            # The rows are due in 3 s: the sweep queues them once Redis is back.
+            log.warning("notices.not_queued", count=len(row_ids), reason=str(error))
+
+    async def _spill(self, batch: Sequence[Notice], reason: StoreUnavailable) -> Sequence[Receipt | Exception]:
+        try:
+            if not await self._queue.is_durable():
+                return [NothingRecorded("Postgres is away, and Redis is not set to keep what it accepts")] * len(batch)
+            await self._queue.spill(batch)
+        except QueueUnavailable:
+            return [NothingRecorded("neither Postgres nor Redis can be reached")] * len(batch)
+        log.warning("notices.spilled", count=len(batch), reason=str(reason))
+        return [Receipt(None)] * len(batch)
+
+
+def new_notice_id() -> UUID:
+    """A UUIDv7 (RFC 9562 §5.7): ids of one millisecond are near each other in the index."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)

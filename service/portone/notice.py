@@ -1,0 +1,43 @@
+"""Parse a notice: bytes in, its known keys out, each bounded; or UnusableNotice. Pure (PORTONE.md §2)."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
+from service.errors import UnusableNotice
+
+_FIELDS_MAX = 100
+_TEXT_MAX = 64
+
+
+def parse_body(body: bytes) -> Mapping[str, Any]:
+    """Read JSON or form-urlencoded, whichever it is: the console chooses, and senders mislabel."""
+    try:
+        if body.lstrip()[:1] in (b"{", b"["):
+            found = orjson.loads(body)
+        else:
+            found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+    except ValueError:
+        raise UnusableNotice("the body is neither JSON nor a form") from None
+    if not isinstance(found, dict):
+        raise UnusableNotice("the body is not an object")
+    return found
+
+
+def known_keys(found: Mapping[str, Any]) -> dict[str, str]:
+    """Keep what we know, of the shape that we know. Raises UnusableNotice when there is no usable imp_uid."""
+    imp_uid = found.get("imp_uid")
+    if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
+        raise UnusableNotice("imp_uid must be 1 to 32 letters, digits, '_' or '-'")
+    kept = {"imp_uid": imp_uid}
+    merchant_uid = found.get("merchant_uid")
+    if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid):
+        kept["merchant_uid"] = merchant_uid
+    for key in ("status", "cancellation_id"):
+        value = found.get(key)
+        if isinstance(value, str) and 0 < len(value) <= _TEXT_MAX and is_plain(value):
+            kept[key] = value
+    return kept

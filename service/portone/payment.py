@@ -1,0 +1,112 @@
+"""Read V1's payment object. Pure: the object in, a Payment or UnreadableAnswer out (PORTONE.md §1)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
+from service.domain.money import InexactAmount, to_minor
+from service.domain.payment import Payment, Status, Store
+from service.errors import UnreadableAnswer
+
+# What is kept beside the facts, for people. No buyer, card, account holder or custom_data, ever (DESIGN.md §2.11).
+_KEPT_TEXTS = ("pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url")
+_KEPT_TIMES = ("failed_at", "cancelled_at", "vbank_date")
+_KEPT_TEXT_MAX = 300
+# Seconds since 1970 up to the year 9999, as far as Postgres and Python both go.
+_LAST_SECOND = 253402300799
+
+
+def read_payment(found: object, store: Store, *, live: bool | None = None) -> Payment:
+    """Read a payment as PortOne tells it, under the store that was asked.
+
+    `live` decides where the answer lacks `sandbox`, as older ones do. Raises UnreadableAnswer.
+    """
+    if not isinstance(found, Mapping):
+        raise UnreadableAnswer("the payment is not an object")
+    currency = _text(found, "currency")
+    sandbox = found.get("sandbox")
+    if not isinstance(live if sandbox is None else sandbox, bool):
+        raise UnreadableAnswer("sandbox does not say whether this is a test payment")
+    imp_uid, merchant_uid = _text(found, "imp_uid"), _text(found, "merchant_uid")
+    if not is_imp_uid(imp_uid) or not is_merchant_uid(merchant_uid):
+        raise UnreadableAnswer("imp_uid or merchant_uid is not one")
+    return Payment(
+        imp_uid=imp_uid,
+        merchant_uid=merchant_uid,
+        store=store,
+        status=_status(found),
+        amount=_amount(found, "amount", currency),
+        currency=currency,
+        cancelled_amount=_amount(found, "cancel_amount", currency),
+        cancellations=_cancellations(found),
+        live=not sandbox if sandbox is not None else bool(live),
+        started_at=_time(found, "started_at"),
+        paid_at=_time(found, "paid_at"),
+        details=tuple(_details(found)),
+    )
+
+
+def says_channel(found: object) -> bool:
+    """Whether the answer itself says if this is a test payment."""
+    return isinstance(found, Mapping) and isinstance(found.get("sandbox"), bool)
+
+
+def _text(found: Mapping[str, Any], key: str) -> str:
+    value = found.get(key)
+    if not isinstance(value, str) or not is_plain(value):
+        raise UnreadableAnswer(f"{key} is not a text")
+    return value
+
+
+def _status(found: Mapping[str, Any]) -> Status:
+    match _text(found, "status"):
+        case "ready":
+            return Status.ISSUED if found.get("vbank_num") else Status.READY
+        case "failed":
+            return Status.FAILED
+        case "paid":
+            return Status.PAID
+        case "cancelled":
+            return Status.CANCELLED
+        case _:
+            raise UnreadableAnswer("the status is one that we do not know")
+
+
+def _amount(found: Mapping[str, Any], key: str, currency: str) -> int:
+    value = found.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise UnreadableAnswer(f"{key} is not a number")
+    try:
+        # repr() of a float gives back the decimal that PortOne wrote: 6.1 is 6.1, not 6.0999….
+        return to_minor(Decimal(repr(value)) if isinstance(value, float) else Decimal(value), currency)
+    except InexactAmount as error:
+        raise UnreadableAnswer(f"{key}: {error}") from None
+
+
+def _cancellations(found: Mapping[str, Any]) -> int:
+    history = found.get("cancel_history")
+    if history is None:
+        return 0
+    if not isinstance(history, list):
+        raise UnreadableAnswer("cancel_history is not a list")
+    return len(history)
+
+
+def _time(found: Mapping[str, Any], key: str) -> datetime | None:
+    """0 is V1's "not applicable"."""
+    value = found.get(key) or 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_SECOND:
+        raise UnreadableAnswer(f"{key} is not a time")
+    return datetime.fromtimestamp(value, UTC) if value else None
+
+
+def _details(found: Mapping[str, Any]) -> list[tuple[str, str | int]]:
+    texts: list[tuple[str, str | int]] = [
+        (key, value[:_KEPT_TEXT_MAX])
+        for key in _KEPT_TEXTS
+        if isinstance(value := found.get(key), str) and value and is_plain(value)
+    ]
+    times = [(key, int(at.timestamp())) for key in _KEPT_TIMES if (at := _time(found, key))]
+    return sorted(texts + times)

@@ -1,0 +1,187 @@
+"""Redis is the queue. arq's quirks on this side live here (DESIGN.md §5; tests/service/test_queue.py).
+
+- Jobs are in arq's format, as JSON: nothing on the queue can run code, and `arq` itself can read them.
+- A job's id is new each time, so that arq never refuses it as one that it has seen.
+- Every command is bounded in time: a half-open connection is an error, not a wait for ever.
+- A wake-up is published beside each job: our worker does not wait for arq's next poll.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import orjson
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import RedisError
+
+from service.domain.notice import Notice, Source
+from service.errors import QueueUnavailable
+
+QUEUE_NAME = "portone-orders"
+VERIFY = "verify_notices"
+# One message a batch: the payments that were looked at, whatever the look came to.
+LOOKED_CHANNEL = "portone-orders:looked"
+WAKE_CHANNEL = "portone-orders:wake"
+# Accepted while Postgres was away. Ours alone: arq knows nothing of it, and nothing in it expires.
+SPILL_STREAM = "notices:spill"
+
+BATCH_MAX = 100
+_COMMAND_SECONDS = 1.0
+_SILENCE_SECONDS = 2.0
+_RESUBSCRIBE_SECONDS = 0.3
+# arq drops a job this old. Its notices are due again long before; their rows, not the job, are the promise.
+_JOB_EXPIRES_MS = 86_400_000
+
+AWAY = (RedisError, OSError, TimeoutError, QueueUnavailable)
+Result = TypeVar("Result")
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    return orjson.dumps(job, default=str)
+
+
+def deserialize(job: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(job)
+    return found
+
+
+def connect(redis_url: str, **options: Any) -> ArqRedis:
+    """A client whose every command is bounded. No server is asked until it is first used."""
+    pool = ConnectionPool.from_url(
+        redis_url,
+        **{"socket_timeout": _COMMAND_SECONDS, "socket_connect_timeout": _COMMAND_SECONDS, **options},
+    )
+    return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE_NAME)
+
+
+class Queue:
+    """Puts batches of notices on the queue, spills them while Postgres is away, and tells who waits."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+
+    async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta()) -> None:
+        """Queue one job for these notices, to start after `wait`. Raises QueueUnavailable within a second."""
+        now_ms = time.time_ns() // 1_000_000
+        job_id = uuid4().hex
+        job = serialize_job(VERIFY, ([str(i) for i in ids],), {}, None, now_ms, serializer=serialize)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.psetex(job_key_prefix + job_id, _JOB_EXPIRES_MS, job)
+            pipe.zadd(QUEUE_NAME, {job_id: now_ms + wait // timedelta(milliseconds=1)})
+            if not wait:
+                pipe.publish(WAKE_CHANNEL, b"")
+            await _bounded(pipe.execute())
+
+    async def tell(self, imp_uids: Sequence[str]) -> None:
+        """Tell the waiters of these payments that a look was written."""
+        await _bounded(self._redis.publish(LOOKED_CHANNEL, ",".join(imp_uids)))
+
+    async def length(self) -> int:
+        count: int = await _bounded(self._redis.zcard(QUEUE_NAME))
+        return count
+
+    async def is_durable(self) -> bool:
+        """Whether this Redis is shown to keep what it accepts: never assumed, never remembered."""
+        return not await weaknesses(self._redis)
+
+    async def spill(self, notices: Sequence[Notice]) -> None:
+        """Keep notices in the stream until a sweep moves them into Postgres. Raises QueueUnavailable."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for notice in notices:
+                pipe.xadd(SPILL_STREAM, {"notice": _dump(notice)})
+            await _bounded(pipe.execute())
+
+    async def spilled(self, limit: int) -> list[tuple[bytes, Notice | None]]:
+        """The oldest entries of the stream; None where one cannot be read."""
+        entries = await _bounded(self._redis.xrange(SPILL_STREAM, count=limit))
+        return [(entry_id, _load(fields.get(b"notice", b""))) for entry_id, fields in entries]
+
+    async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
+        """Remove entries; only after what they say is committed in Postgres."""
+        await _bounded(self._redis.xdel(SPILL_STREAM, *entry_ids))
+
+    async def close(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+
+
+async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]:
+    """The channel's messages for as long as they are asked for; None each time that it was subscribed anew.
+
+    Nothing sent between two subscriptions is heard: whoever listens looks for itself at every None. A silent
+    connection is asked for a sign of life, so that a half-open one does not deafen us.
+    """
+    while True:
+        try:
+            async with redis.pubsub() as pubsub:
+                await pubsub.subscribe(channel)
+                yield None
+                async for message in _heard(pubsub):
+                    yield message
+        except AWAY:
+            await asyncio.sleep(_RESUBSCRIBE_SECONDS)
+
+
+async def _heard(pubsub: PubSub) -> AsyncIterator[bytes]:
+    asked = False
+    while True:
+        heard = await pubsub.get_message(timeout=_SILENCE_SECONDS)
+        if heard is None and asked:
+            raise TimeoutError("Redis gives no sign of life")
+        asked = heard is None
+        if asked:
+            await _bounded(pubsub.ping())
+        elif heard["type"] == "message":
+            yield heard["data"]
+
+
+async def weaknesses(redis: ArqRedis) -> list[str]:
+    """Say, one sentence each, why this Redis alone may not accept a notice. Raises QueueUnavailable."""
+    try:
+        async with asyncio.timeout(_COMMAND_SECONDS):
+            config: dict[str, str] = {}
+            for key in ("appendonly", "appendfsync", "maxmemory-policy"):
+                config |= await redis.config_get(key)
+            role = (await redis.info("replication")).get("role")
+            sentinels = dict(await redis.pubsub_numsub("__sentinel__:hello")).get(b"__sentinel__:hello", 0)
+    except AWAY as error:
+        raise QueueUnavailable(type(error).__name__) from error
+    checks = (
+        (config.get("appendonly") == "yes", "set appendonly to yes, so that Redis keeps what it accepts"),
+        (config.get("appendfsync") == "always", "set appendfsync to always, so that a crash loses nothing"),
+        (config.get("maxmemory-policy") == "noeviction", "set maxmemory-policy to noeviction"),
+        (role == "master", "REDIS_URL must name the master"),
+        (not sentinels, "it stands behind Sentinel, whose failover may lose what was accepted"),
+    )
+    return [advice for good, advice in checks if not good]
+
+
+async def _bounded(command: Awaitable[Result]) -> Result:
+    try:
+        async with asyncio.timeout(_COMMAND_SECONDS):
+            return await command
+    except AWAY as error:
+        raise QueueUnavailable(type(error).__name__) from error
+
+
+def _dump(notice: Notice) -> bytes:
+    return orjson.dumps(
+        [
+            str(notice.id), notice.source.value, notice.imp_uid, notice.merchant_uid, notice.tier,
+            notice.claimed_status, notice.cancellation_id,
+        ]
+    )  # fmt: skip
+
+
+def _load(entry: bytes) -> Notice | None:
+    try:
+        notice_id, source, *rest = orjson.loads(entry)
+        return Notice(UUID(notice_id), Source(source), *rest)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,124 @@
+"""The settings: one frozen class, read from the environment, then `.env`. README.md lists them for a reader."""
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.domain.ids import TIER_LENGTH, is_tier
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message is one sentence that says what to do."""
+
+
+def _split(value: object) -> object:
+    """Accept `a,b` as well as a list: the environment has only texts."""
+    if isinstance(value, str):
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+    return value
+
+
+def _http_url(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return value.rstrip("/")
+
+
+List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+Rate = Annotated[float, Field(gt=0, le=1_000_000)]
+
+_SCHEMES = {"database_url": ("postgresql", "postgres"), "redis_url": ("redis", "rediss", "unix")}
+
+
+class Settings(BaseSettings):
+    """All settings of the receiver, the worker and the commands. Secrets never show in a repr or a log."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    host: str = Field("127.0.0.1", description="Address the receiver listens on")
+    port: Port = Field(8080, description="Port the receiver listens on")
+    sandbox_port: Port = Field(8081, description="Port of the sandbox, which plays PortOne")
+    state_dir: Path = Field(Path(".run"), description="Where `dev` keeps its stores' data")
+    database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
+    redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")
+    portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")
+    portone_imp_key: str = Field("", description="REST API key of the PortOne account")
+    portone_imp_secret: SecretStr = Field(SecretStr(""), description="REST API secret of the PortOne account")
+    portone_tiers: List = Field((), description="Sub-stores' tier codes, comma-separated")
+    service_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="Bearer keys of the services that may register and read orders, comma-separated"
+    )
+    return_url: HttpUrl = Field("", description="The shop's page where a redirected payment ends")
+    cors_origins: List = Field((), description="Origins whose pages may call /payment/complete, comma-separated")
+    trusted_proxies: List = Field(
+        (), description="Addresses or networks of your own proxies, whose X-Forwarded-For is believed"
+    )
+    completions_per_client: Rate = Field(10.0, description="Completion and redirect calls a second from one client")
+    completions_per_second: Rate = Field(2_000.0, description="Completion and redirect calls a second from all")
+    webhooks_per_client: Rate = Field(2_000.0, description="Webhooks a second from one sender; more are slowed")
+    webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all; more are slowed")
+    completion_wait_seconds: float = Field(
+        5.0, ge=0, le=20, description="How long a completion call waits for PortOne's answer"
+    )
+    allow_test_channel: bool = Field(False, description="Let test-channel payments pay orders: never in production")
+
+    @field_validator("portone_tiers")
+    @classmethod
+    def _tiers(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(is_tier(tier) for tier in tiers):
+            raise ValueError(f"each tier must be {TIER_LENGTH} letters or digits")
+        return tiers
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ip_network(proxy)  # its own error says what is wrong
+        return proxies
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _url(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        schemes = _SCHEMES[info.field_name or ""]
+        if url.get_secret_value() and not url.get_secret_value().startswith(tuple(f"{s}://" for s in schemes)):
+            raise ValueError(f"must start with {schemes[0]}://")
+        return url
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Read the settings. Raises SettingsError with one sentence for whatever is wrong."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors(include_input=False, include_url=False)
+            )
+            raise SettingsError(f"Correct these settings in the environment or in .env: {wrong}.") from None
+        except OSError as error:
+            raise SettingsError(f"The settings file .env cannot be read: {error.strerror}.") from None
+
+    def require(self, *names: str) -> Self:
+        """Raise SettingsError unless each named setting is given."""
+        missing = [name.upper() for name in names if not _text(getattr(self, name))]
+        if missing:
+            raise SettingsError(f"Set {' and '.join(missing)} in the environment or in .env.")
+        return self
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -1,0 +1,250 @@
+"""The heart: notices → looks → settlements → Postgres (DESIGN.md §3, Worker).
+
+Claim what is due, look with no transaction open, then write what it means in one short transaction.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import Enum, auto
+from uuid import UUID
+
+from service.db import notices, orders, payments
+from service.db.notices import Open
+from service.db.pool import Connection, Pool, in_transaction
+from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
+from service.domain.notice import Outcome, claims_more_than, is_served_by
+from service.domain.payment import Payment, Store
+from service.domain.settle import settle
+from service.errors import NotAsked, UnreadableAnswer
+from service.portone.looks import Answer, Asks, look
+from service.timetable import Timetable
+
+# An answer that we cannot read may be PortOne's bad hour; after so many tries a person must see it.
+_UNREADABLE_TRIES = 8
+# A notice that claims more than PortOne shows is looked at again so often, in case PortOne's own copies lag.
+_CLAIM_TRIES = 4
+# What comes back this soon is queued at once for then; the sweep, every 2 s, would come late.
+_QUEUED_UP_TO = timedelta(seconds=2)
+
+
+class Then(Enum):
+    """The ends of a notice."""
+
+    HANDLED = auto()
+    PARKED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a notice: how its row names it, and its end or the wait until its next look."""
+
+    outcome: Outcome
+    then: Then | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A notice that must wait, and what kept it (None: nothing new)."""
+
+    notice: Open
+    outcome: Outcome | None
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a claim decided: what needs a look, what is answered by what is stored, and what comes too soon."""
+
+    to_look: list[Open] = field(default_factory=list)
+    served: list[Open] = field(default_factory=list)
+    too_soon: list[Later] = field(default_factory=list)
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the write of a batch came to; `verdicts` is by imp_uid."""
+
+    stored: int = 0
+    changed: int = 0
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    registered: Set[str] = frozenset()
+    later: list[Later] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of a batch: the payments whose waiters are to be told, what is to be queued again, counts."""
+
+    told: tuple[str, ...] = ()
+    again: tuple[UUID, ...] = ()
+    again_in: timedelta = timedelta()
+    looked: int = 0
+    stored: int = 0
+    changed: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Settles notices. `portone` asks under the account named `account`."""
+
+    pool: Pool
+    portone: Asks
+    account: str = "default"
+    allow_test_channel: bool = False
+    times: Timetable = field(default_factory=Timetable)
+
+    async def verify(self, ids: Sequence[UUID]) -> Verification:
+        """Look once for the whole batch, then write what it means. Raises StoreUnavailable."""
+        plan = await in_transaction(self.pool, lambda db: self._claim(db, ids))
+        answers = await self._look(plan.to_look)
+        written = Written()
+        if plan.to_look:
+            written = await in_transaction(self.pool, lambda db: self._write(db, plan, answers))
+        soon = [n for n in (*plan.too_soon, *written.later) if n.wait <= _QUEUED_UP_TO]
+        return Verification(
+            told=tuple({notice.imp_uid for notice in (*plan.to_look, *plan.served)}),
+            again=tuple(later.notice.id for later in soon),
+            again_in=max((later.wait for later in soon), default=timedelta()),
+            looked=len(answers),
+            stored=written.stored,
+            changed=written.changed,
+            failed=sum(isinstance(answer, NotAsked) for answer in answers.values()),
+        )
+
+    async def _claim(self, db: Connection, ids: Sequence[UUID]) -> Plan:
+        await notices.lock_payments(db, ids)
+        plan = Plan()
+        for notice in await notices.open_for_claim(db, ids):
+            if is_served_by(notice.claimed_status, notice.cancellation_id, notice.stored_status):
+                plan.served.append(notice)
+            elif notice.looked_ago is not None and notice.looked_ago < self.times.spacing:
+                plan.too_soon.append(Later(notice, None, self.times.spacing - notice.looked_ago))
+            else:
+                plan.to_look.append(notice)
+        await notices.end(db, [(notice, Outcome.SERVED) for notice in plan.served])
+        await self._postpone(db, plan.too_soon)
+        if not plan.to_look:
+            return plan
+        return replace(plan, ticket=await notices.claim(db, plan.to_look, self.times.lease))
+
+    async def _look(self, claimed: Sequence[Open]) -> dict[str, Answer]:
+        """Ask, grouped by tier. A payment that was asked for under several is where it was found."""
+        by_tier: dict[str, set[str]] = defaultdict(set)
+        for notice in claimed:
+            by_tier[notice.tier].add(notice.imp_uid)
+        found = await asyncio.gather(
+            *(look(self.portone, sorted(names), Store(self.account, tier)) for tier, names in by_tier.items())
+        )
+        answers: dict[str, Answer] = {}
+        for name, answer in (item for answered in found for item in answered.items()):
+            if not isinstance(answers.get(name), Payment):
+                answers[name] = answer if answer is not None else answers.get(name)
+        return answers
+
+    async def _write(self, db: Connection, plan: Plan, answers: Mapping[str, Answer]) -> Written:
+        found = [answer for answer in answers.values() if isinstance(answer, Payment)]
+        written = Written()
+        if found:
+            merchant_uids = sorted({payment.merchant_uid for payment in found})
+            await orders.lock(db, merchant_uids)
+            verdicts, news = await self._judge(db, found, plan.ticket)
+            await payments.store(db, news)
+            registered, changed = await self._settle(db, merchant_uids)
+            written = Written(len(news), changed, verdicts, registered)
+        await self._dispose(db, plan.to_look, answers, written)
+        return written
+
+    async def _judge(
+        self, db: Connection, found: Sequence[Payment], began_ticket: int
+    ) -> tuple[dict[str, Verdict], list[StoredLook]]:
+        """Say of each answer what becomes of it, under its payment's lock, and what is to be stored."""
+        stored = await payments.lock(db, [payment.imp_uid for payment in found])
+        ticket, now = await payments.draw_ticket(db)
+        verdicts, news = {}, []
+        for payment in found:
+            before, seen = stored.get(payment.imp_uid), Look(payment, began_ticket)
+            verdict = verdicts[payment.imp_uid] = judge(before, seen, now, self.times.regression)
+            if verdict in (Verdict.SAME, Verdict.LATE):
+                continue
+            lesser = lesser_after(verdict, before, seen, now, ticket)
+            if before is None or verdict is Verdict.STORE:
+                news.append(StoredLook(payment, ticket, lesser))
+            else:
+                news.append(StoredLook(before.payment, before.written_ticket, lesser))
+        return verdicts, news
+
+    async def _settle(self, db: Connection, merchant_uids: Sequence[str]) -> tuple[set[str], int]:
+        """Settle these orders from what is stored; hold their locks. Which are registered; how many changed."""
+        of_order: dict[str, list[Payment]] = defaultdict(list)
+        for payment in await payments.of_orders(db, merchant_uids):
+            of_order[payment.merchant_uid].append(payment)
+        stored = await orders.read(db, merchant_uids, allow_test_channel=self.allow_test_channel)
+        settled = [(order, settle(order.terms, of_order[order.terms.merchant_uid])) for order in stored]
+        changes = [(order, settlement) for order, settlement in settled if settlement != order.settlement]
+        await orders.change(db, changes)
+        return {order.terms.merchant_uid for order in stored}, len(changes)
+
+    async def _dispose(
+        self, db: Connection, claimed: Sequence[Open], answers: Mapping[str, Answer], written: Written
+    ) -> None:
+        """End each notice, park it with its reason, or give it its next look."""
+        handled, parked = [], []
+        for notice in claimed:
+            fate = self._fate(notice, answers[notice.imp_uid], written)
+            match fate.then:
+                case Then.HANDLED:
+                    handled.append((notice, fate.outcome))
+                case Then.PARKED:
+                    parked.append((notice, fate.outcome))
+                case timedelta() as wait:
+                    written.later.append(Later(notice, fate.outcome, wait))
+        await notices.end(db, handled)
+        await notices.end(db, parked, parked=True)
+        await self._postpone(db, written.later)
+
+    def _fate(self, notice: Open, answer: Answer, written: Written) -> Fate:
+        """What becomes of a notice after its look."""
+        aged = notice.age > self.times.grace
+        match answer:
+            case UnreadableAnswer() if aged and notice.tries >= _UNREADABLE_TRIES:
+                return Fate(answer.outcome, Then.PARKED)
+            case NotAsked():
+                return Fate(answer.outcome, self._backoff(notice.tries))
+            case None:
+                return Fate(Outcome.PAYMENT_UNKNOWN, Then.PARKED if aged else self._backoff(notice.tries))
+            case Payment():
+                return self._fate_of_found(notice, answer, written, aged)
+
+    def _fate_of_found(self, notice: Open, answer: Payment, written: Written, aged: bool) -> Fate:
+        if written.verdicts[answer.imp_uid] is Verdict.KEEP_OUT:
+            return Fate(Outcome.REGRESSED, self.times.regression)
+        if answer.merchant_uid not in written.registered:
+            return Fate(Outcome.ORDER_NOT_REGISTERED, Then.PARKED if aged else self.times.grace)
+        if claims_more_than(notice.claimed_status, answer.status) and notice.tries < _CLAIM_TRIES:
+            return Fate(Outcome.CLAIMS_MORE, self._backoff(notice.tries))
+        return Fate(Outcome.LOOKED, Then.HANDLED)
+
+    def _backoff(self, tries: int) -> timedelta:
+        """Doubled each time, shortened by up to a quarter: what failed together does not return together."""
+        wait = min(self.times.backoff_first * 2.0 ** min(tries, 30), self.times.backoff_last)
+        return wait * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
+
+    async def _postpone(self, db: Connection, later: Sequence[Later]) -> None:
+        """What is queued again at once is due, like any queued notice, only if no worker claims it by then."""
+        await notices.postpone(
+            db,
+            [
+                (
+                    n.notice,
+                    n.outcome,
+                    n.wait + (self.times.queued if n.wait <= _QUEUED_UP_TO else timedelta()),
+                )
+                for n in later
+            ],
+        )

@@ -1,0 +1,87 @@
+"""The whole service in this process: a receiver on a free loopback port, and a worker."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import ClientResponse, ClientSession, web
+
+from service.http.app import create_app
+from service.settings import Settings
+from workers.main import run_worker
+
+SERVICE_KEY = "test-service-key"
+
+
+class RunningService:
+    """The service as its callers see it."""
+
+    def __init__(self, url: str, session: ClientSession) -> None:
+        self.url = url
+        self.session = session
+
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """Status and body, parsed where it is JSON."""
+        async with self.session.request(method, self.url + path, allow_redirects=False, **options) as answer:
+            return answer.status, await _body(answer)
+
+    async def register(self, merchant_uid: str, amount: int = 64900, **terms: Any) -> Any:
+        order = {"merchant_uid": merchant_uid, "amount": amount, **terms}
+        status, body = await self.call("POST", "/orders", json=order, headers=bearer())
+        assert status in (200, 201), body
+        return body
+
+    async def read(self, merchant_uid: str) -> Any:
+        status, body = await self.call("GET", f"/orders/{quote(merchant_uid, safe='')}", headers=bearer())
+        assert status == 200, body
+        return body
+
+    async def becomes(self, merchant_uid: str, seconds: float = 20.0, **expected: Any) -> Any:
+        """Wait until the order reads so, and return it."""
+        order = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    order = await self.read(merchant_uid)
+                    if expected.items() <= order.items():
+                        return order
+                    await asyncio.sleep(0.02)
+        raise AssertionError(f"{merchant_uid} did not become {expected} within {seconds} s: {order}")
+
+    async def complete(self, imp_uid: str, merchant_uid: str, **options: Any) -> tuple[int, Any]:
+        body = {"imp_uid": imp_uid, "merchant_uid": merchant_uid}
+        return await self.call("POST", "/payment/complete", json=body, **options)
+
+
+def bearer(key: str = SERVICE_KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def _body(answer: ClientResponse) -> Any:
+    return await answer.json() if "json" in answer.content_type else await answer.text()
+
+
+@contextlib.asynccontextmanager
+async def running_receiver(settings: Settings) -> AsyncIterator[RunningService]:
+    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with ClientSession() as session:
+            yield RunningService(f"http://{host}:{port}", session)
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def running_worker(settings: Settings) -> AsyncIterator[None]:
+    working = asyncio.create_task(run_worker(settings))
+    try:
+        yield
+    finally:
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working

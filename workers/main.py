@@ -1,0 +1,165 @@
+"""The workers: `portone-orders worker`, or `arq workers.main.WorkerSettings` for those who supervise it.
+
+Both run the same tasks from the same single queue. Ours outlives a Redis that goes away and is woken by each
+job; arq's own polls, and exits when Redis drops.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from arq.cron import cron
+from arq.worker import Worker, func
+
+from service.db.pool import open_pool
+from service.portone.client import PortOne
+from service.queue import AWAY, QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, messages, serialize
+from service.settings import Settings, SettingsError
+from service.timetable import Timetable
+from service.verification import Verifier
+from workers.tasks import PARTS, Parts, sweep, verify_notices
+
+log = structlog.get_logger()
+
+# A look has 6 s; its two transactions are short. arq holds a killed worker's job for the longest of these and
+# 10 s more, but nothing waits for that: the sweep queues its notices again in a job of their own.
+_JOB_SECONDS = 30
+_SWEEP_SECONDS = 10
+_JOBS_AT_ONCE = 16
+# Jobs wake us; the poll is for those that were deferred, for cron, and for a wake-up that was lost.
+_POLL_SECONDS = 0.25
+# arq's own command has only its poll.
+_ARQ_POLL_SECONDS = 0.05
+_STOP_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
+
+_OPTIONS: dict[str, Any] = {
+    "functions": (func(verify_notices, name=VERIFY, timeout=_JOB_SECONDS, keep_result=0, max_tries=100),),
+    "cron_jobs": (cron(sweep, second=set(range(0, 60, 2)), timeout=_SWEEP_SECONDS, run_at_startup=True),),
+    "queue_name": QUEUE_NAME,
+    "max_jobs": _JOBS_AT_ONCE,
+    "keep_result": 0,
+    "log_results": False,
+    "job_serializer": serialize,
+    "job_deserializer": deserialize,
+}
+
+
+class WokenWorker(Worker):
+    """arq's worker, which also polls whenever a job was queued or a place for one came free."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(poll_delay=0, handle_signals=False, job_completion_wait=int(_STOP_SECONDS), **options)
+        self.woken = asyncio.Event()
+
+    async def _poll_iteration(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self.woken.wait()
+        self.woken.clear()
+        await super()._poll_iteration()
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        if self.job_counter >= self.max_jobs:
+            self.woken.set()
+        super()._release_sem_dec_counter_on_complete()
+
+
+async def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then finish what is under way; outlive whatever Redis does."""
+    stopping, current = asyncio.Event(), list[WokenWorker]()
+
+    def stop(signum: signal.Signals) -> None:
+        stopping.set()
+        for worker in current:
+            worker.handle_sig_wait_for_completion(signum)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop, signum)
+    async with make_parts(settings) as parts:
+        log.info("worker.started")
+        while not stopping.is_set():
+            redis = connect(settings.redis_url.get_secret_value())
+            worker = WokenWorker(redis_pool=redis, ctx={PARTS: parts}, **_OPTIONS)
+            current[:] = [worker]
+            try:
+                await _work(worker)
+            finally:
+                await redis.aclose(close_connection_pool=True)
+            if not stopping.is_set():
+                await asyncio.sleep(_RETRY_SECONDS)
+    log.info("worker.stopped")
+
+
+async def _work(worker: WokenWorker) -> None:
+    """Run arq's loop until it is stopped or Redis goes away; what was under way is finished first."""
+    listening = asyncio.create_task(_listen(worker))
+    try:
+        await worker.async_run()
+    except asyncio.CancelledError:
+        ours = asyncio.current_task()
+        if ours and ours.cancelling():
+            raise  # not arq's loop, which a signal ended, but we are to end at once
+    except AWAY as error:
+        log.warning("worker.without_redis", reason=type(error).__name__)
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening, *worker.tasks.values()], timeout=_STOP_SECONDS)
+
+
+async def _listen(worker: WokenWorker) -> None:
+    async for _ in messages(worker.pool, WAKE_CHANNEL):
+        worker.woken.set()
+
+
+@contextlib.asynccontextmanager
+async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """The tasks' parts, closed at the end."""
+    settings.require("database_url", "redis_url", "portone_imp_key", "portone_imp_secret")
+    times = Timetable()
+    pool = await open_pool(settings.database_url.get_secret_value())
+    queue = Queue(connect(settings.redis_url.get_secret_value()))
+    portone = PortOne(
+        settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value()
+    )
+    verifier = Verifier(pool, portone, allow_test_channel=settings.allow_test_channel, times=times)
+    try:
+        yield Parts(pool, queue, verifier, times)
+    finally:
+        await portone.close()
+        await queue.close()
+        await pool.close()
+
+
+def _arq_settings() -> dict[str, Any]:
+    """The same worker for arq's own command, whose Redis is bounded, unlike the one that arq would make."""
+    try:
+        settings = Settings.load().require("redis_url")
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    parts = make_parts(settings)
+
+    async def start(ctx: dict[str, Any]) -> None:
+        ctx[PARTS] = await parts.__aenter__()
+
+    async def stop(ctx: dict[str, Any]) -> None:
+        await parts.__aexit__(None, None, None)
+
+    return {
+        **_OPTIONS,
+        "redis_pool": connect(settings.redis_url.get_secret_value()),
+        "poll_delay": _ARQ_POLL_SECONDS,
+        "job_completion_wait": int(_STOP_SECONDS),
+        "on_startup": start,
+        "on_shutdown": stop,
+    }
+
+
+def __getattr__(name: str) -> type:
+    """`WorkerSettings` is made when it is asked for: it reads the settings, which an import should not."""
+    if name == "WorkerSettings":
+        return type(name, (), _arq_settings())
+    raise AttributeError(name)
