@@ -1,0 +1,94 @@
+"""`python -m sandbox`: PortOne V1 on this machine."""
+
+import argparse
+import asyncio
+import errno
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.app import create_app
+from sandbox.config import SandboxConfig
+from sandbox.state_file import StateFileProblem
+
+STOP_WITHIN_SECONDS = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; answers the process's exit code."""
+    options = _read_options(arguments)
+    config = SandboxConfig(options.imp_key, options.imp_secret, options.webhook_url, options.state)
+    try:
+        _run(serve(config, options.host, options.port))
+    except StateFileProblem as problem:
+        return _complain(str(problem))
+    except OSError as error:
+        return _complain(_explained(error, options.host, options.port))
+    return 0
+
+
+async def serve(config: SandboxConfig, host: str, port: int) -> None:
+    """Listen, say so in one line, and stop within a second or so of a signal."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(create_app(config), access_log=None, shutdown_timeout=STOP_WITHIN_SECONDS)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        address, actual_port = runner.addresses[0][:2]
+        shown = f"[{address}]" if ":" in address else address
+        sys.stdout.write(f"sandbox listening on http://{shown}:{actual_port}\n")
+        sys.stdout.flush()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where there is one: a stand-in should not be what a measurement measures."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)
+
+
+def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    default = SandboxConfig()
+    parser = argparse.ArgumentParser(prog="sandbox", description="A stand-in for PortOne V1 over real HTTP.")
+    parser.add_argument("--host", default="127.0.0.1", help="default %(default)s")
+    parser.add_argument("--port", type=_port, default=8081, help="default %(default)s; 0 picks a free one")
+    parser.add_argument("--webhook-url", help="the console's Endpoint URL; a tier's is URL/TIER")
+    parser.add_argument("--imp-key", default=os.environ.get("SANDBOX_IMP_KEY") or default.imp_key)
+    parser.add_argument("--imp-secret", default=os.environ.get("SANDBOX_IMP_SECRET") or default.imp_secret)
+    parser.add_argument("--state", type=Path, metavar="FILE", help="keep the payments here over a restart")
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    """A port; uvloop would take a number that is too large modulo 65536."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _explained(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken: stop what listens there, or choose another with --port."
+    return f"The sandbox cannot run on {host}:{port}: {error.strerror or error}."
+
+
+def _complain(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The control API's payments: open them, move them, look at the truth."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.answers import answer
+from sandbox.errors import BadInput
+from sandbox.inputs import Body, read_object
+from sandbox.ledger import Ledger, Terms
+from sandbox.payment import Payment
+from sandbox.refunds import Refund
+from sandbox.world import WORLD, World
+
+LONGEST_MERCHANT_UID = 40
+LONGEST_IMP_UID = 32
+MOST_BULK = 100_000
+MOST_AT_ONCE = 1000
+
+ACTIONS = ("pay", "fail", "issue", "deposit", "cancel", "finish-cancel", "expire", "abandon", "set")
+# PortOne announces neither an ordinary failure nor an abandoned window; a raw overwrite is no event at all.
+ANNOUNCED_ACTIONS = ("pay", "issue", "deposit", "cancel")
+
+
+async def open_payment(request: web.Request) -> web.Response:
+    """`POST /_control/payments`: a window opens, `ready`, and nobody is told."""
+    world, body = request.app[WORLD], read_object(await request.read())
+    force = body.flag("force")
+    terms = _read_terms(body)
+    body.finish()
+    return answer(truth(world.ledger.open(terms, force=force)), status=201)
+
+
+async def pay_at_once(request: web.Request) -> web.Response:
+    """`POST /_control/pay`: a payment opened and paid in one go; answers once its webhook was answered."""
+    world, body = request.app[WORLD], read_object(await request.read())
+    force, webhook = body.flag("force"), body.flag("webhook", True)
+    terms = _read_terms(body)
+    body.finish()
+    payment = _open_and_pay(world, terms, force=force)
+    if webhook:
+        await world.sender.announce(payment)
+    return answer(truth(payment), status=201)
+
+
+async def pay_in_bulk(request: web.Request) -> web.Response:
+    """`POST /_control/bulk`: `count` paid payments of the orders `prefix-0`, `prefix-1`, …"""
+    world, body = request.app[WORLD], read_object(await request.read())
+    count, prefix = body.whole("count", 1, 1, MOST_BULK), body.text("prefix", LONGEST_MERCHANT_UID - 7)
+    at_once, webhook = body.whole("concurrency", 50, 1, MOST_AT_ONCE), body.flag("webhook")
+    force = body.flag("force")
+    terms = _read_terms(body, merchant_uid=prefix)
+    body.finish()
+    orders = [replace(terms, merchant_uid=f"{prefix}-{number}") for number in range(count)]
+    payments = [_open_and_pay(world, order, force=force) for order in orders]
+    if webhook:
+        await _announce_all(world, payments, at_once)
+    return answer({"count": count, "imp_uids": [payment.imp_uid for payment in payments]}, status=201)
+
+
+async def move_payment(request: web.Request) -> web.Response:
+    """`POST /_control/payments/{imp_uid}/{action}`: one of ACTIONS, then its webhook if it has one."""
+    world, body = request.app[WORLD], read_object(await request.read())
+    action = request.match_info["action"]
+    if action not in ACTIONS:
+        raise BadInput(f"The action must be one of {', '.join(ACTIONS)}.")
+    payment = world.ledger.payment(request.match_info["imp_uid"])
+    webhook, announced = body.optional_flag("webhook"), _announced(payment, action)
+    move = _read_move(world.ledger, payment, action, body)
+    body.finish()
+    changes = len(payment.changes)
+    move()
+    if webhook is None:
+        webhook = announced and len(payment.changes) > changes
+    if webhook:
+        await world.sender.announce(payment)
+    return answer(truth(payment))
+
+
+async def list_payments(request: web.Request) -> web.Response:
+    """`GET /_control/payments[?merchant_uid=]`: all that is true, whatever the switches make V1 say."""
+    ledger, merchant_uid = request.app[WORLD].ledger, request.query.get("merchant_uid")
+    payments = ledger.payments() if merchant_uid is None else ledger.attempts(merchant_uid)
+    return answer({"payments": [truth(payment) for payment in payments]})
+
+
+async def get_payment(request: web.Request) -> web.Response:
+    """`GET /_control/payments/{imp_uid}`: the same for one."""
+    return answer(truth(request.app[WORLD].ledger.payment(request.match_info["imp_uid"])))
+
+
+def truth(payment: Payment) -> dict[str, Any]:
+    """V1's fields, with what V1 does not show beside them."""
+    return payment.fields | {
+        "tier": payment.tier,
+        "test": payment.test,
+        "notice_url": payment.notice_url,
+        "async_cancel": payment.async_cancel,
+        "pending_cancels": len(payment.pending_cancels),
+        "changed_at": payment.changes[-1].at,
+        "changes": len(payment.changes),
+    }
+
+
+def _read_terms(body: Body, merchant_uid: str | None = None) -> Terms:
+    currency = body.currency()
+    return Terms(
+        merchant_uid=merchant_uid or body.text("merchant_uid", LONGEST_MERCHANT_UID),
+        amount=body.amount(currency),
+        currency=currency,
+        tier=body.optional_text("tier", 10),
+        test=body.flag("sandbox"),
+        pay_method=body.optional_text("pay_method", 40) or "card",
+        imp_uid=None if merchant_uid else body.optional_text("imp_uid", LONGEST_IMP_UID),
+        notice_url=body.url("notice_url"),
+        async_cancel=body.flag("async_cancel"),
+        fields=body.mapping("fields"),
+    )
+
+
+def _open_and_pay(world: World, terms: Terms, *, force: bool) -> Payment:
+    payment = world.ledger.open(terms, force=force)
+    if terms.pay_method == "vbank":
+        world.ledger.issue(payment)
+        world.ledger.deposit(payment)
+    else:
+        world.ledger.pay(payment, force=force)
+    return payment
+
+
+def _announced(payment: Payment, action: str) -> bool:
+    """Whether PortOne tells the shop of this move, if it changes anything."""
+    if action == "finish-cancel":
+        return any(pending.webhook for pending in payment.pending_cancels[:1])
+    return action in ANNOUNCED_ACTIONS
+
+
+def _read_move(ledger: Ledger, payment: Payment, action: str, body: Body) -> Callable[[], None]:
+    """The move that is asked for, not yet made."""
+    force = body.flag("force")
+    match action:
+        case "cancel":
+            return _read_cancel(ledger, payment, body, force=force)
+        case "finish-cancel":
+            return partial(ledger.finish_cancel, payment)
+        case "fail":
+            reason = body.optional_text("reason") or "카드사 승인이 거절되었습니다."
+            return partial(ledger.fail, payment, reason, force=force)
+        case "issue":
+            due_at = body.whole("vbank_date", 0, 0, 2**40)
+            return partial(ledger.issue, payment, due_at, force=force)
+        case "set":
+            return partial(ledger.overwrite, payment, body.mapping("fields"))
+        case _:
+            moves = {"pay": ledger.pay, "deposit": ledger.deposit, "expire": ledger.expire}
+            return partial(moves.get(action, ledger.abandon), payment, force=force)
+
+
+def _read_cancel(ledger: Ledger, payment: Payment, body: Body, *, force: bool) -> Callable[[], None]:
+    """A cancel from the console: a refund, or the end of a virtual account that nobody paid into."""
+    amount = body.optional_amount("amount", str(payment.fields["currency"]))
+    reason = body.optional_text("reason")
+    if payment.account_issued:
+        return partial(ledger.void, payment, reason)
+    return partial(ledger.cancel, payment, Refund(amount, reason=reason, webhook=True), force=force)
+
+
+async def _announce_all(world: World, payments: list[Payment], at_once: int) -> None:
+    """Send everybody's webhook, so many at a time."""
+    waiting = iter(payments)
+
+    async def announce_one_after_another() -> None:
+        for payment in waiting:
+            await world.sender.announce(payment)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(announce_one_after_another())

@@ -1,0 +1,17 @@
+"""What can be wrong with a request, whichever API it came through."""
+
+
+class BadInput(Exception):
+    """The request cannot be understood; the message is one sentence that says why."""
+
+
+class NotANumber(Exception):
+    """The value is no finite number."""
+
+
+class UnknownPayment(Exception):
+    """There is no payment with this imp_uid."""
+
+
+class Refused(Exception):
+    """The payment cannot make this move; the message is one sentence that says why."""

@@ -1,0 +1,238 @@
+"""Every payment of the account, and the moves each may make. No I/O; the clock is given."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sandbox import refunds
+from sandbox.errors import Refused, UnknownPayment
+from sandbox.money import read_amount, to_wire
+from sandbox.payment import Change, Fields, Payment, PendingCancel, blank_fields
+from sandbox.refunds import Refund
+
+Clock = Callable[[], float]
+
+VBANK_LIFE_SECONDS = 3 * 24 * 3600  # a usual deposit window; PortOne lets the shop choose
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a payment window is opened with."""
+
+    merchant_uid: str
+    amount: Decimal
+    currency: str = "KRW"
+    tier: str | None = None
+    test: bool = False
+    pay_method: str = "card"
+    imp_uid: str | None = None
+    notice_url: str | None = None
+    async_cancel: bool = False
+    fields: Fields = field(default_factory=dict)
+
+
+class Ledger:
+    """PortOne's memory. Every move raises Refused when the payment cannot make it, unless forced."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._payments: dict[str, Payment] = {}
+        self._by_merchant_uid: dict[str, list[Payment]] = {}
+        self._last_imp_number = 0
+        self.prepared: dict[tuple[str | None, str], Decimal] = {}
+        """The amounts registered beforehand, by tier and merchant_uid."""
+        self.revision = 0
+        """Goes up with every change, so that a saver knows when there is something to save."""
+
+    # Reading
+
+    def payments(self) -> Iterable[Payment]:
+        """All payments, first opened first."""
+        return self._payments.values()
+
+    def payment(self, imp_uid: str) -> Payment:
+        """One payment, or UnknownPayment."""
+        try:
+            return self._payments[imp_uid]
+        except KeyError:
+            raise UnknownPayment(f"There is no payment {imp_uid}.") from None
+
+    def attempts(self, merchant_uid: str) -> list[Payment]:
+        """All payments opened for an order, first opened first."""
+        return self._by_merchant_uid.get(merchant_uid, [])
+
+    # Moves
+
+    def open(self, terms: Terms, *, force: bool = False) -> Payment:
+        """Open a payment window. The SDK's own refusals hold: paid already, or another amount prepared."""
+        if not force:
+            self._check_window(terms)
+        imp_uid = terms.imp_uid or self._next_imp_uid()
+        if imp_uid in self._payments:
+            raise Refused(f"There is a payment {imp_uid} already.")
+        payment = Payment(imp_uid, terms.merchant_uid, terms.tier, terms.test, terms.notice_url, terms.async_cancel)
+        self.add(payment)
+        self._change(payment, self._opening_fields(imp_uid, terms))
+        return payment
+
+    def pay(self, payment: Payment, *, force: bool = False) -> None:
+        """The buyer pays. `failed` may still become `paid`, as PayPal's pending payments do."""
+        payable = payment.status in ("ready", "failed") and not payment.account_issued
+        _require(payable or force, f"A payment that is {_named(payment)} cannot be paid.")
+        self._change(payment, {"status": "paid", "paid_at": self._now(), **_approval(payment)})
+
+    def fail(self, payment: Payment, reason: str, *, force: bool = False) -> None:
+        """The attempt fails."""
+        _require(payment.status == "ready" or force, f"A payment that is {_named(payment)} cannot fail.")
+        self._change(payment, {"status": "failed", "failed_at": self._now(), "fail_reason": reason})
+
+    def issue(self, payment: Payment, due_at: int | None = None, *, force: bool = False) -> None:
+        """A virtual account is issued: still `ready`, now with an account's number."""
+        open_window = payment.status == "ready" and not payment.account_issued
+        _require(open_window or force, f"A payment that is {_named(payment)} cannot get a virtual account.")
+        issued_at = self._now()
+        account = {
+            "pay_method": "vbank",
+            "vbank_code": "004",
+            "vbank_name": "KB국민은행",
+            "vbank_num": f"{payment.changes[0].number:014d}",
+            "vbank_holder": "샌드박스",
+            "vbank_date": due_at or issued_at + VBANK_LIFE_SECONDS,
+            "vbank_issued_at": issued_at,
+        }
+        self._change(payment, {"status": "ready", **account})
+
+    def deposit(self, payment: Payment, *, force: bool = False) -> None:
+        """The buyer transfers the money. Into a voided account it changes nothing, as PortOne has it."""
+        if payment.status == "cancelled" and payment.fields["vbank_num"] and not force:
+            return
+        issued = payment.account_issued or force
+        _require(issued, f"A payment that is {_named(payment)} waits for no deposit.")
+        self._change(payment, {"status": "paid", "paid_at": self._now(), **_approval(payment)})
+
+    def expire(self, payment: Payment, *, force: bool = False) -> None:
+        """The virtual account's due time passes: the payment stays `ready` and is no longer awaited."""
+        issued = payment.account_issued or force
+        _require(issued, f"A payment that is {_named(payment)} has no virtual account to expire.")
+        self._change(payment, {"vbank_date": self._now() - 1})
+
+    def abandon(self, payment: Payment, *, force: bool = False) -> None:
+        """The buyer closes the window: nothing changes, it stays `ready` for ever."""
+        open_window = payment.status == "ready" and not payment.account_issued
+        _require(open_window or force, f"A payment that is {_named(payment)} has no open window.")
+
+    def void(self, payment: Payment, reason: str | None) -> None:
+        """Close a virtual account that was issued: cancelled, though no money was ever held."""
+        issued = payment.account_issued
+        _require(issued, f"A payment that is {_named(payment)} has no virtual account to void.")
+        cancelled_at = self._now()
+        self._change(payment, {"status": "cancelled", "cancelled_at": cancelled_at, "cancel_reason": reason})
+
+    def cancel(self, payment: Payment, refund: Refund, *, force: bool = False) -> None:
+        """Give money back, or, where the channel is asynchronous, accept to do so later."""
+        asked_for = refund.amount or refunds.refundable(payment)
+        amount = asked_for if force else refunds.check(payment, refund)
+        if payment.async_cancel:
+            wire_amount = to_wire(amount, str(payment.fields["currency"]))
+            payment.pending_cancels.append(PendingCancel(wire_amount, refund.reason, refund.webhook))
+            self.revision += 1
+        else:
+            self._refund(payment, amount, refund.reason)
+
+    def finish_cancel(self, payment: Payment) -> None:
+        """The asynchronous channel makes the oldest refund it has accepted."""
+        _require(bool(payment.pending_cancels), "No refund of this payment is under way.")
+        pending = payment.pending_cancels.pop(0)
+        self._refund(payment, read_amount(pending.amount), pending.reason)
+
+    def overwrite(self, payment: Payment, fields: Fields) -> None:
+        """Put raw values, possible or not, into what V1 shows. Finding goes by the ids it was opened with."""
+        self._change(payment, fields)
+
+    def prepare(self, tier: str | None, merchant_uid: str, amount: Decimal) -> None:
+        """Register the amount that a window for this order must ask for."""
+        self.prepared[tier, merchant_uid] = amount
+        self.revision += 1
+
+    def clear(self) -> None:
+        """Forget everything. Ids and the order of changes go on, so that nothing old comes back."""
+        self._payments.clear()
+        self._by_merchant_uid.clear()
+        self.prepared.clear()
+        self.revision += 1
+
+    # Loading
+
+    def add(self, payment: Payment) -> None:
+        """Take in a payment with the changes it has; used on opening and when a saved state is loaded."""
+        self._payments[payment.imp_uid] = payment
+        self._by_merchant_uid.setdefault(payment.merchant_uid, []).append(payment)
+        if payment.changes:
+            self.revision = max(self.revision, payment.changes[-1].number)
+
+    # Inside
+
+    def _check_window(self, terms: Terms) -> None:
+        held = [p for p in self.attempts(terms.merchant_uid) if p.tier == terms.tier and p.status == "paid"]
+        _require(not held, f"{terms.merchant_uid} is already paid (the SDK's F1002).")
+        prepared = self.prepared.get((terms.tier, terms.merchant_uid), terms.amount)
+        _require(prepared == terms.amount, f"The amount prepared for {terms.merchant_uid} is {prepared}.")
+
+    def _opening_fields(self, imp_uid: str, terms: Terms) -> Fields:
+        return blank_fields() | {
+            "imp_uid": imp_uid,
+            "merchant_uid": terms.merchant_uid,
+            "amount": to_wire(terms.amount, terms.currency),
+            "currency": terms.currency,
+            "pay_method": terms.pay_method,
+            "sandbox": terms.test,
+            "channel": "pc",
+            "pg_provider": "html5_inicis",
+            "pg_id": "INIpayTest" if terms.test else "MOIsandbox",
+            "started_at": self._now(),
+            **terms.fields,
+        }
+
+    def _refund(self, payment: Payment, amount: Decimal, reason: str | None) -> None:
+        self._change(payment, refunds.refunded_fields(payment.fields, amount, reason, self._now()))
+
+    def _change(self, payment: Payment, fields: Fields) -> None:
+        self.revision += 1
+        payment.apply(Change(self.revision, self._clock(), fields))
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+    def _next_imp_uid(self) -> str:
+        """PortOne's ids are the time in ms less its first digit; here no two are ever the same."""
+        self._last_imp_number = max(self._last_imp_number + 1, int(self._clock() * 1000))
+        while (imp_uid := f"imp_{self._last_imp_number % 10**12:012d}") in self._payments:
+            self._last_imp_number += 1
+        return imp_uid
+
+
+def _require(allowed: bool, sentence: str) -> None:
+    if not allowed:
+        raise Refused(sentence)
+
+
+def _named(payment: Payment) -> str:
+    return "waiting for a deposit" if payment.account_issued else str(payment.status)
+
+
+def _approval(payment: Payment) -> dict[str, Any]:
+    """The fields that an approval fills in, by the method of payment."""
+    approval: dict[str, Any] = {
+        "pg_tid": f"tid_{payment.imp_uid}",
+        "receipt_url": f"https://receipt.invalid/{payment.imp_uid}",
+    }
+    match payment.fields["pay_method"]:
+        case "card":
+            card = {"card_code": "361", "card_name": "BC카드", "card_number": "910020*********1", "card_type": 0}
+            approval |= {"apply_num": f"{payment.changes[0].number:08d}", **card}
+        case "trans":
+            approval |= {"bank_code": "004", "bank_name": "KB국민은행"}
+        case _:
+            pass
+    return approval

@@ -1,0 +1,133 @@
+"""PortOne V1's token, and its calls that change something."""
+
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+
+from sandbox import refunds
+from sandbox.envelope import V1Refused, read_v1_body, success
+from sandbox.errors import NotANumber, Refused, UnknownPayment
+from sandbox.money import decimals_of, fits, read_amount, to_wire
+from sandbox.payment import Payment
+from sandbox.refunds import Refund
+from sandbox.v1_reads import BAD_PARAMETER, shown, tier_of
+from sandbox.world import WORLD, World
+
+MISSING_KEYS = "imp_key, imp_secret 파라메터가 누락되었습니다."
+WRONG_KEYS = "인증에 실패하였습니다. API키와 secret을 확인하세요."
+ALREADY_PREPARED = "이미 등록된 merchant_uid입니다."
+NOT_PREPARED = "사전등록된 결제정보가 존재하지 않습니다."
+REFUND_ACCOUNT = ("refund_holder", "refund_bank", "refund_account")
+
+
+async def get_token(request: web.Request) -> web.Response:
+    """`POST /users/getToken`: the account's one token, the same for everybody while it lives."""
+    body = await read_v1_body(request)
+    imp_key, imp_secret = body.get("imp_key"), body.get("imp_secret")
+    if not (isinstance(imp_key, str) and imp_key and isinstance(imp_secret, str) and imp_secret):
+        raise V1Refused(400, MISSING_KEYS)
+    tokens = request.app[WORLD].tokens
+    token = tokens.issue(imp_key, imp_secret)
+    if token is None:
+        raise V1Refused(401, WRONG_KEYS)
+    answer = {"access_token": token.access_token, "expired_at": token.expired_at, "now": tokens.now()}
+    return success(answer)
+
+
+async def prepare(request: web.Request) -> web.Response:
+    """`POST /payments/prepare`: registers an amount once; the second time is HTTP 200 with code 1."""
+    merchant_uid, amount = await _amount_to_prepare(request)
+    ledger, tier = request.app[WORLD].ledger, tier_of(request)
+    if (tier, merchant_uid) in ledger.prepared:
+        raise Refused(ALREADY_PREPARED)
+    ledger.prepare(tier, merchant_uid, amount)
+    return _prepared(merchant_uid, amount)
+
+
+async def change_prepared(request: web.Request) -> web.Response:
+    """`PUT /payments/prepare`: changes an amount that is registered."""
+    merchant_uid, amount = await _amount_to_prepare(request)
+    ledger, tier = request.app[WORLD].ledger, tier_of(request)
+    if (tier, merchant_uid) not in ledger.prepared:
+        raise V1Refused(404, NOT_PREPARED)
+    ledger.prepare(tier, merchant_uid, amount)
+    return _prepared(merchant_uid, amount)
+
+
+async def read_prepared(request: web.Request) -> web.Response:
+    """`GET /payments/prepare/{merchant_uid}`."""
+    merchant_uid = request.match_info["merchant_uid"]
+    amount = request.app[WORLD].ledger.prepared.get((tier_of(request), merchant_uid))
+    if amount is None:
+        raise V1Refused(404, NOT_PREPARED)
+    return _prepared(merchant_uid, amount)
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """`POST /payments/cancel`: gives money back and answers the payment; sends a webhook only if asked."""
+    world = request.app[WORLD]
+    body = await read_v1_body(request)
+    refund = _refund_asked_for(body)
+    payment = _payment_to_cancel(world, tier_of(request), body)
+    changes = len(payment.changes)
+    world.ledger.cancel(payment, refund)
+    if refund.webhook and len(payment.changes) > changes:
+        world.sender.announce_soon(payment)
+    return success(shown(world, payment.fields))
+
+
+def _payment_to_cancel(world: World, tier: str | None, body: dict[str, Any]) -> Payment:
+    """imp_uid wins; a merchant_uid stands for its latest payment that can give money back."""
+    imp_uid, merchant_uid = body.get("imp_uid"), body.get("merchant_uid")
+    if not (imp_uid or merchant_uid):
+        raise V1Refused(400, BAD_PARAMETER.format("imp_uid, merchant_uid"))
+    try:
+        named = [world.ledger.payment(str(imp_uid))] if imp_uid else world.ledger.attempts(str(merchant_uid))
+    except UnknownPayment:
+        named = []
+    own = [payment for payment in named if payment.tier == tier]
+    if not own:
+        raise Refused(refunds.NOTHING_TO_CANCEL)
+    return max(own, key=lambda payment: (_can_give_back(payment), payment.changes[0].number))
+
+
+def _can_give_back(payment: Payment) -> bool:
+    return payment.status in ("paid", "cancelled") and refunds.refundable(payment) > 0
+
+
+def _refund_asked_for(body: dict[str, Any]) -> Refund:
+    reason = body.get("reason")
+    return Refund(
+        amount=_number(body, "amount"),
+        checksum=_number(body, "checksum"),
+        reason=str(reason) if reason is not None else None,
+        webhook=str(body.get("enable_webhook", "")).lower() == "true",
+        has_refund_account=all(body.get(name) for name in REFUND_ACCOUNT),
+    )
+
+
+async def _amount_to_prepare(request: web.Request) -> tuple[str, Decimal]:
+    body = await read_v1_body(request)
+    merchant_uid, amount = body.get("merchant_uid"), _number(body, "amount")
+    if not isinstance(merchant_uid, str) or not 1 <= len(merchant_uid) <= 40:
+        raise V1Refused(400, BAD_PARAMETER.format("merchant_uid"))
+    if amount is None or amount < 0 or not fits(amount, "USD"):
+        raise V1Refused(400, BAD_PARAMETER.format("amount"))
+    return merchant_uid, amount
+
+
+def _number(body: dict[str, Any], name: str) -> Decimal | None:
+    value = body.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        return read_amount(value)
+    except NotANumber:
+        raise V1Refused(400, BAD_PARAMETER.format(name)) from None
+
+
+def _prepared(merchant_uid: str, amount: Decimal) -> web.Response:
+    """PortOne keeps no currency with a prepared amount: a whole one is written as an integer."""
+    whole = amount == round(amount, decimals_of("KRW"))
+    return success({"merchant_uid": merchant_uid, "amount": to_wire(amount, "KRW" if whole else "USD")})

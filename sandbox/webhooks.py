@@ -1,0 +1,194 @@
+"""The webhook sender: each notice once, never again unless asked, and a record of what was answered."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import orjson
+
+from sandbox.faults import FaultDesk
+from sandbox.payment import Payment
+
+# PortOne's own limits (connect 10 s, read 30 s).
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+REMEMBERED_DELIVERIES = 100_000
+ENCODINGS = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+CONSOLE_TEST_BODY = {"imp_uid": "imp_1234567890", "merchant_uid": "merchant_1234567890", "status": "paid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What is announced, and where to. The body carries no amount, no event id, no tier, no signature."""
+
+    url: str | None
+    body: dict[str, str]
+    format: str
+    """json or form"""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one sending: `delivered` (some HTTP answer), `failed`, `dropped` or `no_url`."""
+
+    url: str | None
+    body: dict[str, str]
+    format: str
+    outcome: str
+    answer_status: int | None = None
+    error: str | None = None
+    seconds: float = 0
+
+
+def body_of(payment: Payment, status: str | None = None) -> dict[str, str]:
+    """V1's webhook body, with the last refund's cancellation_id on cancels."""
+    fields = payment.fields
+    told = status or str(fields["status"])
+    body = {"imp_uid": payment.imp_uid, "merchant_uid": payment.merchant_uid, "status": told}
+    history = fields["cancel_history"]
+    if told == "cancelled" and isinstance(history, list) and history and isinstance(history[-1], dict):
+        body["cancellation_id"] = str(history[-1].get("cancellation_id"))
+    return body
+
+
+class WebhookSender:
+    """Sends to the payment's notice_url, else to the configured URL, a tier's to `URL/{tier}`."""
+
+    def __init__(self, webhook_url: str | None, desk: FaultDesk) -> None:
+        self.webhook_url = webhook_url
+        self.deliveries: deque[Delivery] = deque(maxlen=REMEMBERED_DELIVERIES)
+        self._desk = desk
+        self._session: aiohttp.ClientSession | None = None
+        self._held: list[Webhook] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open the connections' pool."""
+        connector = aiohttp.TCPConnector(limit=0)  # bounded by the callers, not by the pool
+        jar = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=connector, cookie_jar=jar)
+
+    async def stop(self) -> None:
+        """Give up what is still to be sent, as a PortOne that goes down would."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def url_for(self, payment: Payment) -> str | None:
+        """Where this payment's webhooks go; None when nobody said."""
+        if payment.notice_url is not None or self.webhook_url is None or payment.tier is None:
+            return payment.notice_url or self.webhook_url
+        return self.url_for_tier(payment.tier)
+
+    def url_for_tier(self, tier: str) -> str | None:
+        """The configured URL with the tier as its last part."""
+        return self.webhook_url and f"{self.webhook_url.rstrip('/')}/{quote(tier, safe='')}"
+
+    @property
+    def waiting(self) -> int:
+        """How many webhooks are delayed, held back or on their way unattended."""
+        return len(self._held) + len(self._tasks)
+
+    async def announce(self, payment: Payment) -> None:
+        """Send the payment's webhook under the fault switches; returns once answered, unless delayed or held."""
+        for webhook in self.encoded(self.url_for(payment), body_of(payment)):
+            await self._send_under_faults(webhook)
+
+    def announce_soon(self, payment: Payment) -> None:
+        """The same, for a caller that does not wait."""
+        self._in_background(self.announce(payment))
+
+    def encoded(self, url: str | None, body: dict[str, str], chosen: str | None = None) -> list[Webhook]:
+        """The webhook as json, form or both; without a choice, as the switch has it."""
+        chosen = chosen or self._desk.now.webhook_format
+        return [Webhook(url, body, form) for form in ENCODINGS if chosen in (form, "both")]
+
+    async def deliver(self, webhook: Webhook) -> Delivery:
+        """Send once, whatever the switches say, and record the answer."""
+        delivery = await self._attempt(webhook)
+        self.deliveries.append(delivery)
+        return delivery
+
+    async def deliver_all(self, webhooks: list[Webhook]) -> list[Delivery]:
+        """The same for several, all at once."""
+        return await asyncio.gather(*(self.deliver(webhook) for webhook in webhooks))
+
+    async def release_held(self) -> None:
+        """Send what was held back, last first, each after the one before was answered."""
+        held, self._held = self._held, []
+        for webhook in reversed(held):
+            await self.deliver(webhook)
+
+    def forget(self) -> None:
+        """Drop the records, and whatever is delayed or held back."""
+        self.deliveries.clear()
+        self._held.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _send_under_faults(self, webhook: Webhook) -> None:
+        faults = self._desk.now
+        if self._desk.drops_webhook():
+            self.deliveries.append(Delivery(webhook.url, webhook.body, webhook.format, "dropped"))
+        elif faults.webhook_reorder > 1:
+            self._held.append(webhook)
+            if len(self._held) >= faults.webhook_reorder:
+                await self.release_held()
+        elif faults.webhook_delay_seconds:
+            self._in_background(self._deliver_late(webhook, faults.webhook_delay_seconds))
+        else:
+            await self._deliver_copies(webhook)
+
+    async def _deliver_late(self, webhook: Webhook, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._deliver_copies(webhook)
+
+    async def _deliver_copies(self, webhook: Webhook) -> None:
+        faults = self._desk.now
+        deliveries = await self.deliver_all([webhook] * faults.webhook_copies)
+        if faults.webhook_retries:
+            times, seconds = faults.webhook_retries, faults.webhook_retry_seconds
+            self._in_background(self._retry(webhook, deliveries[-1], times, seconds))
+
+    async def _retry(self, webhook: Webhook, last: Delivery, times: int, seconds: float) -> None:
+        """PortOne's retries, for shops that asked for them: after network errors and 5xx alone."""
+        for _ in range(times):
+            if last.answer_status is not None and last.answer_status < 500:
+                return
+            await asyncio.sleep(seconds)
+            last = await self.deliver(webhook)
+
+    async def _attempt(self, webhook: Webhook) -> Delivery:
+        url, body, form = webhook.url, webhook.body, webhook.format
+        if url is None:
+            return Delivery(url, body, form, "no_url")
+        if self._session is None:
+            raise RuntimeError("The sender was not started.")
+        payload = orjson.dumps(body) if form == "json" else urlencode(body).encode()
+        headers = {"Content-Type": ENCODINGS[form]}
+        started = time.monotonic()
+        try:
+            async with self._session.post(url, data=payload, headers=headers, allow_redirects=False) as answer:
+                await answer.read()
+                status, error = answer.status, None
+        except (aiohttp.ClientError, TimeoutError, ValueError) as failure:
+            status, error = None, f"{type(failure).__name__}: {failure}"
+        seconds = round(time.monotonic() - started, 6)
+        return Delivery(url, body, form, "failed" if error else "delivered", status, error, seconds)
+
+    def _in_background(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(sending)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def as_json(delivery: Delivery) -> dict[str, Any]:
+    """A delivery as the control API shows it, its ids on the first level."""
+    return {**delivery.body, **asdict(delivery)}
