@@ -69,7 +69,8 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement) -> Sto
         """
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
                             state, paid_amount, cancelled_amount, imp_uid, problems)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'), $9, $10, $11, $12, $13::text::jsonb)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'),
+                $9, $10, $11, $12, $13::text::jsonb)
         RETURNING *
         """,
         terms.merchant_uid,

@@ -108,5 +108,7 @@ def _details(found: Mapping[str, Any]) -> list[tuple[str, str | int]]:
         for key in _KEPT_TEXTS
         if isinstance(value := found.get(key), str) and value and is_plain(value)
     ]
-    times = [(key, int(at.timestamp())) for key in _KEPT_TIMES if (at := _time(found, key))]
+    times: list[tuple[str, str | int]] = [
+        (key, int(at.timestamp())) for key in _KEPT_TIMES if (at := _time(found, key))
+    ]
     return sorted(texts + times)
