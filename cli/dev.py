@@ -1,0 +1,92 @@
+"""`dev`: the whole service on this machine, each part a process that is started again when it dies."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from cli.dev_parts import Parts
+from cli.dev_plan import Plan
+from cli.errors import CommandFailed
+from cli.ports import try_port
+from cli.screen import Screen
+from cli.serve import why_no_port
+from cli.state import StateDir
+from service.settings import Settings
+
+
+def run_dev(settings: Settings) -> None:
+    """Start everything, wait for Ctrl-C, SIGTERM or SIGHUP, stop what was started."""
+    asyncio.run(_dev(settings, Screen(), time.monotonic()))
+
+
+async def _dev(settings: Settings, screen: Screen, began: float) -> None:
+    stopped = _stop_event()
+    plan = Plan(settings, StateDir(settings.state_dir))
+    parts = Parts(plan, screen)
+    try:
+        await _unless(stopped, _start(plan, parts))
+        if not stopped.is_set():
+            plan.state.write_env(plan.env_file(parts.stores))
+            _show(plan, screen, time.monotonic() - began)
+            await _unless(stopped, parts.keep_running())
+    finally:
+        if parts.started:
+            screen.step("Stopping")
+            await parts.stop()
+            screen.done(f"Stopped; the data stays in {plan.state.path}")
+
+
+async def _start(plan: Plan, parts: Parts) -> None:
+    if not plan.has_sandbox:
+        plan.settings.require("portone_imp_key", "portone_imp_secret")
+    await parts.stop_leftovers()
+    _check_port(plan.settings.host, plan.settings.port, "PORT")
+    if plan.has_sandbox:
+        _check_port("127.0.0.1", plan.settings.sandbox_port, "SANDBOX_PORT")
+    await parts.start()
+
+
+def _show(plan: Plan, screen: Screen, seconds: float) -> None:
+    """The short screen at the end of the start."""
+    screen.line()
+    screen.line(f"portone-orders is ready after {seconds:.1f} s. Ctrl-C stops it.", "bold green")
+    screen.line(f"  receiver  {plan.base_url}")
+    portone = plan.sandbox_url if plan.has_sandbox else plan.settings.portone_api_url
+    screen.line(f"  {'sandbox ' if plan.has_sandbox else 'PortOne '}  {portone}")
+    screen.line(f"  settings  {plan.state.env_file}")
+    screen.line(f"  logs      {plan.state.path / 'logs'}")
+    screen.line()
+    screen.line("Register an order, pay it, read it back: copy into another terminal")
+    for line in plan.three_lines():
+        screen.line()
+        screen.line(line)
+    screen.line()
+
+
+def _check_port(host: str, port: int, setting: str) -> None:
+    try:
+        try_port(host, port)
+    except OSError as error:
+        raise CommandFailed(why_no_port(error, host, port, setting)) from error
+
+
+def _stop_event() -> asyncio.Event:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores it for us
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; give it up at once when we are told to stop."""
+    working, waiting = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,))
+    if not working.cancelled():
+        working.result()

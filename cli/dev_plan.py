@@ -1,0 +1,112 @@
+"""What `dev` starts itself and what was given to it, and the addresses and keys that follow."""
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cli.processes import Program
+from cli.state import StateDir
+from service.settings import Settings
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before the stores are."""
+
+    settings: Settings
+    state: StateDir
+
+    @property
+    def has_sandbox(self) -> bool:
+        """Unless a PortOne was given; the sandbox's own address, from our env file, is no other PortOne."""
+        given = "portone_api_url" in self.settings.model_fields_set and self.settings.portone_api_url
+        return not given or self.settings.portone_imp_key == self.imp_key
+
+    @property
+    def host(self) -> str:
+        """Where the receiver is reached from this machine."""
+        return _ANYWHERE.get(self.settings.host, self.settings.host)
+
+    @property
+    def base_url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.settings.port}"
+
+    @property
+    def sandbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.sandbox_port}"
+
+    @property
+    def imp_key(self) -> str:
+        """The sandbox's."""
+        return self.state.secret("sandbox_imp_key")
+
+    @property
+    def imp_secret(self) -> str:
+        """The sandbox's."""
+        return self.state.secret("sandbox_imp_secret")
+
+    @property
+    def service_key(self) -> str:
+        keys = self.settings.service_keys
+        return keys[0].get_secret_value() if keys else self.state.secret("service_key")
+
+    def portone(self) -> dict[str, str]:
+        """PortOne's settings, only where it is the sandbox: real secrets are nothing to pass round."""
+        if not self.has_sandbox:
+            return {}
+        return {
+            "PORTONE_API_URL": self.sandbox_url,
+            "PORTONE_IMP_KEY": self.imp_key,
+            "PORTONE_IMP_SECRET": self.imp_secret,
+        }
+
+    def sandbox(self) -> Program:
+        argv = ["--host", "127.0.0.1", "--port", str(self.settings.sandbox_port)]
+        argv += ["--webhook-url", f"{self.base_url}/webhooks/portone/v1"]
+        argv += ["--state", str(self.state.path / "sandbox.json")]
+        env = {"SANDBOX_IMP_KEY": self.imp_key, "SANDBOX_IMP_SECRET": self.imp_secret}
+        return self._python("sandbox", ["-m", "sandbox", *argv], env)
+
+    def ours(self, command: str, stores: dict[str, str]) -> Program:
+        """`portone-orders receiver` or `worker`, on these stores."""
+        keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
+        env = stores | self.portone() | {"SERVICE_KEYS": ",".join(keys)}
+        return self._python(command, ["-m", "cli.main", command], env)
+
+    def env_file(self, stores: dict[str, str]) -> dict[str, str]:
+        """What other programs need to work with what runs here."""
+        sandbox = {"SANDBOX_URL": self.sandbox_url} if self.has_sandbox else {}
+        portone = {"PORTONE_API_URL": self.settings.portone_api_url} | self.portone()
+        return {"BASE_URL": self.base_url} | sandbox | {"SERVICE_KEY": self.service_key} | stores | portone
+
+    def three_lines(self) -> list[str]:
+        """Register, pay, read back; each works when copied alone. A new order each run: one is paid once."""
+        order = f"order-{datetime.now(UTC):%m%d-%H%M%S}"
+        source = f". {shlex.quote(str(self.state.env_file))}; "
+        key, json = '-H "Authorization: Bearer $SERVICE_KEY"', "-H 'Content-Type: application/json'"
+        body = f'-d \'{{"merchant_uid":"{order}","amount":64900}}\''
+        lines = [f"{source}curl -s -X POST $BASE_URL/orders {key} {json} {body}"]
+        if self.has_sandbox:
+            lines.append(f"{source}curl -s -X POST $SANDBOX_URL/_control/pay {json} {body}")
+        return [*lines, f"{source}curl -s $BASE_URL/orders/{order} {key}"]
+
+    def _python(self, name: str, argv: list[str], env: dict[str, str]) -> Program:
+        others = {key: value for key, value in os.environ.items() if name != "sandbox" or not _is_ours(key)}
+        return Program(
+            name,
+            (sys.executable, *argv),
+            self.state.log(name),
+            others | env,
+            Path.cwd(),
+            record=self.state.record(name),
+        )
+
+
+def _is_ours(name: str) -> bool:
+    return name.lower() in Settings.model_fields

@@ -1,0 +1,76 @@
+"""`doctor`: is everything there that the service needs, and if not, what to do."""
+
+from collections.abc import Awaitable, Callable
+from importlib import resources
+
+from cli.errors import CommandFailed, in_a_sentence
+from service.settings import Settings
+
+_TIMEOUT_SECONDS = 10.0
+
+# A check returns what is wrong and what to do, a sentence each; an error it raises is one more.
+Check = Callable[[Settings], Awaitable[list[str]]]
+
+
+async def examine(settings: Settings) -> dict[str, list[str]]:
+    """What is wrong, by part; an empty list is a part that is well."""
+    return {name: await _run(check, settings) for name, check in CHECKS.items()}
+
+
+async def _run(check: Check, settings: Settings) -> list[str]:
+    try:
+        return await check(settings)
+    except Exception as error:
+        sentence = in_a_sentence(error)
+        if sentence is None:
+            raise
+        return [sentence]
+
+
+async def check_postgres(settings: Settings) -> list[str]:
+    import asyncpg
+
+    url = settings.require("database_url").database_url.get_secret_value()
+    connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
+    try:
+        applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
+    except asyncpg.UndefinedTableError:
+        applied = set()
+    finally:
+        await connection.close()
+    files = (file.name for file in (resources.files("service.db") / "migrations").iterdir())
+    missing = sorted(name for name in files if name.endswith(".sql") and name not in applied)
+    return [f"Migrations are missing ({', '.join(missing)}): run `portone-orders migrate`."] if missing else []
+
+
+async def check_redis(settings: Settings) -> list[str]:
+    """Only a Redis that keeps all it accepts may take a notice while Postgres is away (DESIGN.md §2.1)."""
+    from service.errors import QueueUnavailable
+    from service.queue import connect, weaknesses
+
+    redis = connect(settings.require("redis_url").redis_url.get_secret_value())
+    try:
+        return [f"{advice}." for advice in await weaknesses(redis)]
+    except QueueUnavailable as error:
+        raise CommandFailed(f"It cannot be reached or refuses us ({error}): check REDIS_URL.") from error
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+async def check_portone(settings: Settings) -> list[str]:
+    import aiohttp
+
+    settings.require("portone_imp_key", "portone_imp_secret")
+    keys = {"imp_key": settings.portone_imp_key, "imp_secret": settings.portone_imp_secret.get_secret_value()}
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_SECONDS)) as session,
+        session.post(f"{settings.portone_api_url}/users/getToken", json=keys) as answer,
+    ):
+        if answer.status == 401:
+            return ["PortOne refuses the key: correct PORTONE_IMP_KEY and PORTONE_IMP_SECRET."]
+        if answer.status != 200 or b'"access_token"' not in await answer.read():
+            return [f"PortOne answers {answer.status} without a token: check PORTONE_API_URL."]
+    return []
+
+
+CHECKS: dict[str, Check] = {"Postgres": check_postgres, "Redis": check_redis, "PortOne": check_portone}

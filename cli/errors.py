@@ -1,0 +1,43 @@
+"""What a command says when it cannot do its work, and how other people's errors are put into a sentence."""
+
+import sys
+
+from service.settings import SettingsError
+
+
+class CommandFailed(Exception):
+    """A command gave up; the message is one sentence that says what to do."""
+
+
+# Libraries that a command may not have loaded: what was never imported has raised nothing.
+_OTHERS = {
+    ("asyncpg", "PostgresError"): "Postgres refused: {}. Check DATABASE_URL.",
+    ("asyncpg", "InterfaceError"): "Postgres cannot be used: {}. Check DATABASE_URL.",
+    ("redis.exceptions", "AuthenticationError"): "Redis refused the password: {}. Check REDIS_URL.",
+    ("redis.exceptions", "RedisError"): "Redis cannot be used: {}. Check REDIS_URL.",
+    ("aiohttp", "ClientError"): "The call failed: {}. Check the address.",
+}
+
+
+def in_a_sentence(error: BaseException) -> str | None:
+    """What to tell the user; None for what is a fault in this program."""
+    if isinstance(error, SettingsError | CommandFailed):
+        return str(error)
+    for (module, name), sentence in _OTHERS.items():
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(error, kind):
+            return sentence.format(_first_line(error))
+    if isinstance(error, TimeoutError):
+        return "No answer came in time: check that the servers in DATABASE_URL and REDIS_URL are reachable."
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or _first_line(error)}."
+    return None
+
+
+def exit_code(error: BaseException) -> int:
+    return 2 if isinstance(error, SettingsError) else 1
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")

@@ -1,0 +1,36 @@
+"""Small private files, written whole or not at all."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads (0600); a reader sees the old text or the new, never a part."""
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_or_none(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError, UnicodeDecodeError):
+        return None
+
+
+def remember(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(24)) -> str:
+    """What the file holds; the first time, what `make` says."""
+    known = read_or_none(path)
+    if known:
+        return known
+    text = make()
+    write_private(path, text)
+    return text

@@ -1,0 +1,123 @@
+"""The command `portone-orders`. Each group of commands is a module of its own that is added here."""
+
+import asyncio
+import sys
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli.errors import CommandFailed, exit_code, in_a_sentence
+from cli.secrets import shown
+from service.settings import Settings
+
+app = typer.Typer(
+    help="Turns PortOne payment notices into verified order state. Try `portone-orders dev`: it needs nothing else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command; whatever goes wrong ends in one sentence."""
+    try:
+        app()
+    except Exception as error:
+        sentence = in_a_sentence(error)
+        if sentence is None:
+            raise
+        _stop(sentence, exit_code(error))
+    except KeyboardInterrupt:
+        _stop("Stopped.", 130)
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"portone-orders {version('portone-orders')}")
+        raise typer.Exit
+
+
+@app.callback()
+def portone_orders(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def dev() -> None:
+    """Run the whole service on this machine, with its own Postgres, Redis and a stand-in for PortOne.
+
+    Data stays in STATE_DIR (.run). Give DATABASE_URL, REDIS_URL or PORTONE_API_URL to use yours instead. Ctrl-C
+    stops everything that it started.
+    """
+    if sys.platform == "win32":
+        raise CommandFailed("`dev` runs on Linux and macOS: on Windows use WSL, or docker-compose.yml.")
+    from cli.dev import run_dev
+
+    run_dev(Settings.load())
+
+
+@app.command()
+def receiver() -> None:
+    """Run the HTTP server that takes PortOne's notices and other services' questions, on HOST:PORT."""
+    from cli.serve import run_receiver
+
+    run_receiver(Settings.load())
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker: it asks PortOne about each notice and writes what that means. Run as many as you like."""
+    from cli.serve import run_worker
+
+    run_worker(Settings.load())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database in DATABASE_URL up to date. Safe to run at any time, and from several places at once."""
+    from service.db.migrate import migrate as apply
+
+    settings = Settings.load().require("database_url")
+    applied = asyncio.run(apply(settings.database_url.get_secret_value()))
+    typer.echo("\n".join(f"Applied {name}" for name in applied) or "The database is up to date.")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def sandbox(context: typer.Context) -> None:
+    """Run the stand-in for PortOne alone: its V1 API, webhook sender and fault switches (`sandbox --help`)."""
+    from cli.serve import become_sandbox
+
+    become_sandbox(["--port", str(Settings.load().sandbox_port), *context.args])
+
+
+@app.command()
+def settings() -> None:
+    """Print all settings as they are in force, from the environment and `.env`, with secrets hidden."""
+    for line in shown(Settings.load()):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Check that Postgres, Redis and PortOne are there and as the service needs them; says what to do if not."""
+    from cli.doctor import examine
+
+    found = asyncio.run(examine(Settings.load()))
+    for name, wrong in found.items():
+        typer.echo("\n".join(f"{name}: {sentence}" for sentence in wrong) or f"{name}: ok")
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What a person sees: coloured on a terminal, plain lines elsewhere, and never a reason to fail."""
+
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+
+from rich.console import Console
+from rich.text import Text
+
+
+class Screen:
+    """Lines on standard output. A terminal that has gone away is not an error: there is work to end in order."""
+
+    def __init__(self) -> None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that does not know ✓ is no reason to fail either
+        self._console = Console(soft_wrap=True, highlight=False)
+
+    def step(self, text: str) -> None:
+        self._print(Text.assemble(("  … ", "dim"), text))
+
+    def done(self, text: str) -> None:
+        self._print(Text.assemble(("  ✓ ", "green"), text))
+
+    def warn(self, text: str) -> None:
+        self._print(Text.assemble(("  ! ", "yellow"), text))
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self._print(Text(text, style))
+
+    def _print(self, text: Text) -> None:
+        with suppress(OSError, SystemExit):  # rich would exit on a broken pipe
+            self._console.print(text)
+            sys.stdout.flush()

@@ -1,0 +1,35 @@
+"""Settings as they may be shown to anybody."""
+
+import re
+from collections.abc import Iterator
+
+from pydantic import SecretStr
+
+from service.settings import Settings
+
+HIDDEN = "********"
+# Up to the last @: a password that should have been percent-encoded is hidden too.
+_URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword)=)[^&#]*")
+
+
+def shown(settings: Settings) -> Iterator[str]:
+    """A line a setting, `NAME=value`, in the order of the class."""
+    for name in Settings.model_fields:
+        yield f"{name.upper()}={_text(name, getattr(settings, name))}"
+
+
+def hide_password(url: str) -> str:
+    """The URL with what stands for its password hidden."""
+    return _URL_PASSWORD.sub(lambda m: f"{m[2]}{HIDDEN}" if m[2] else f"{m[1]}:{HIDDEN}@", url)
+
+
+def _text(name: str, value: object) -> str:
+    match value:
+        case SecretStr() if name.endswith("_url"):
+            return hide_password(value.get_secret_value())
+        case SecretStr():
+            return HIDDEN if value.get_secret_value() else ""
+        case tuple():
+            return ",".join(_text(name, part) for part in value)
+        case _:
+            return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,73 @@
+"""`receiver`, `worker` and `sandbox`: the processes of which production has many and `dev` one each."""
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from cli.errors import CommandFailed
+from service.logs import configure_logs
+from service.settings import Settings
+
+# A webhook's answer takes milliseconds, a completion call's as long as it waits; SIGKILL often follows after 10 s.
+_DRAIN_SECONDS = 8.0
+
+
+def run_receiver(settings: Settings) -> None:
+    """Serve HTTP until SIGTERM or SIGINT."""
+    _run(_serve(settings))
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    from workers import main
+
+    _run(main.run_worker(settings))
+
+
+def become_sandbox(arguments: list[str]) -> None:
+    """Let `python -m sandbox` take this process over; it imports nothing of ours."""
+    os.execv(sys.executable, [sys.executable, "-m", "sandbox", *arguments])  # noqa: S606
+
+
+async def _serve(settings: Settings) -> None:
+    from aiohttp import web
+
+    from service.http.app import create_app
+
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=_DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        await stopped.wait()
+    except OSError as error:
+        raise CommandFailed(why_no_port(error, settings.host, settings.port, "PORT")) from error
+    finally:
+        await runner.cleanup()
+
+
+def why_no_port(error: OSError, host: str, port: int, setting: str) -> str:
+    """The sentence for an address that cannot be listened on."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"Port {port} on {host} is taken: stop the program that has it, or set {setting} to a free port."
+        case errno.EACCES:
+            return f"Port {port} needs root: set {setting} to a port above 1023."
+        case _:
+            return f"The address {host}:{port} cannot be listened on ({error.strerror}): change HOST or {setting}."
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    configure_logs()
+    try:
+        from uvloop import run
+    except ImportError:  # not made for every platform
+        asyncio.run(work)
+    else:
+        run(work)

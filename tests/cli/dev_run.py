@@ -1,0 +1,100 @@
+"""`portone-orders dev` as a child process, in a folder and on ports of the test's own."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.ports import free_port
+from cli.processes import birth
+
+REPOSITORY = Path(__file__).parents[2]
+READY = "portone-orders is ready"
+_PATIENCE_SECONDS = 60
+
+
+@dataclass
+class DevRun:
+    """What it printed so far, and how to talk to it."""
+
+    process: asyncio.subprocess.Process
+    state_dir: Path
+    lines: list[str] = field(default_factory=list)
+
+    async def until(self, text: str) -> str:
+        """Read on to the first line with the text."""
+        assert self.process.stdout
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while line := (await self.process.stdout.readline()).decode():
+                self.lines.append(line.rstrip())
+                if text in line:
+                    return line
+        raise AssertionError(f"{text!r} was never said:\n" + "\n".join(self.lines))
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return await self.rest()
+
+    async def rest(self) -> int:
+        """Read to the end; the exit code."""
+        assert self.process.stdout
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            self.lines += (await self.process.stdout.read()).decode().splitlines()
+            return await self.process.wait()
+
+    def env_file(self) -> dict[str, str]:
+        lines = (self.state_dir / "env").read_text().splitlines()
+        return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+    def pids(self) -> dict[str, int]:
+        """The processes written down, and the embedded Postgres."""
+        found = {file.name: int(file.read_text().split()[0]) for file in (self.state_dir / "pids").iterdir()}
+        return found | {"postgres": int(postmaster_pid(self.state_dir / "postgres").read_text().split()[0])}
+
+
+def postmaster_pid(folder: Path) -> Path:
+    elsewhere = folder / "elsewhere"
+    home = Path(elsewhere.read_text()) if elsewhere.exists() else folder
+    return home / "data" / "postmaster.pid"
+
+
+@asynccontextmanager
+async def dev(folder: Path, **settings: str) -> AsyncIterator[DevRun]:
+    """Run it; whatever happens, it is stopped at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "dev"),
+        cwd=folder,
+        env=environment(folder, settings),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    run = DevRun(process, folder / ".run")
+    try:
+        yield run
+    finally:
+        if process.returncode is None:
+            await run.end()
+
+
+def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Ports nobody else has, and a TMPDIR in which a stray folder would be found."""
+    ports = {name: str(free_port()) for name in ("PORT", "SANDBOX_PORT")}
+    return os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)} | ports | dict(settings)
+
+
+async def shell(command: str) -> str:
+    process = await asyncio.create_subprocess_exec("sh", "-c", command, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        answer, _ = await process.communicate()
+    return answer.decode()
+
+
+async def gone(pid: int) -> None:
+    """Wait until the process has ended."""
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while birth(pid):  # noqa: ASYNC110 - the end of another's child is not announced
+            await asyncio.sleep(0.02)

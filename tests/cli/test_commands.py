@@ -1,0 +1,104 @@
+"""The commands that answer and end: settings, doctor, migrate, --version, and what a mistake looks like."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.secrets import HIDDEN, hide_password, shown
+from service.settings import Settings
+from tests.cli.dev_run import environment
+
+
+async def run(folder: Path, *arguments: str, **given: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", *arguments),
+        cwd=folder,
+        env=environment(folder, given),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+def given(settings: Settings) -> dict[str, str]:
+    return {
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "REDIS_URL": settings.redis_url.get_secret_value(),
+        "PORTONE_API_URL": settings.portone_api_url,
+        "PORTONE_IMP_KEY": settings.portone_imp_key,
+        "PORTONE_IMP_SECRET": settings.portone_imp_secret.get_secret_value(),
+    }
+
+
+def test_settings_are_shown_with_secrets_hidden() -> None:
+    """Every setting is listed; no secret and no URL's password is among them."""
+    settings = Settings(
+        _env_file=None,
+        database_url="postgresql://shop:s3cret@db:5432/orders?sslmode=require&password=s3cret2",
+        redis_url="rediss://:s3cret3@cache:6380/0",
+        portone_imp_secret="s3cret4",
+        service_keys=("s3cret5", "s3cret6"),
+    )
+    text = "\n".join(shown(settings))
+    assert "s3cret" not in text
+    assert f"DATABASE_URL=postgresql://shop:{HIDDEN}@db:5432/orders" in text
+    assert f"REDIS_URL=rediss://:{HIDDEN}@cache:6380/0" in text
+    assert f"SERVICE_KEYS={HIDDEN},{HIDDEN}" in text
+    assert len(text.splitlines()) == len(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://cache:6379/0", "postgresql://shop@db/orders", "unix:///run/redis.sock?db=0", ""]
+)
+def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
+    """Nothing is hidden where there is nothing to hide."""
+    assert hide_password(url) == url
+
+
+def test_a_password_that_should_have_been_encoded_is_hidden_too() -> None:
+    """A slash or an @ in a password, which no URL may hold as they are, does not uncover it."""
+    assert hide_password("redis://:pa/s@s@cache:6379/0") == f"redis://:{HIDDEN}@cache:6379/0"
+
+
+async def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
+    """A wrong setting ends in one sentence that names it, and exit code 2."""
+    code, said = await run(tmp_path, "settings", PORT="many")
+    assert code == 2
+    assert said.startswith("Correct these settings in the environment or in .env: PORT:")
+    assert said.count("\n") == 1
+
+
+async def test_doctor_is_content_with_what_the_tests_use(tmp_path: Path, settings: Settings) -> None:
+    """Migrated Postgres, durable Redis, a PortOne that gives a token: three times ok, exit code 0."""
+    assert await run(tmp_path, "doctor", **given(settings)) == (0, "Postgres: ok\nRedis: ok\nPortOne: ok\n")
+
+
+async def test_doctor_says_what_to_do(tmp_path: Path, settings: Settings) -> None:
+    """Each part that is missing is a line that says what to do, and the exit code is 1."""
+    wrong = {"PORTONE_IMP_SECRET": "wrong", "REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": ""}
+    code, said = await run(tmp_path, "doctor", **given(settings) | wrong)
+    postgres, redis, portone = said.splitlines()
+    assert code == 1
+    assert postgres == "Postgres: Set DATABASE_URL in the environment or in .env."
+    assert redis.endswith("check REDIS_URL.")
+    assert portone == "PortOne: PortOne refuses the key: correct PORTONE_IMP_KEY and PORTONE_IMP_SECRET."
+
+
+async def test_migrate_says_what_it_did(tmp_path: Path, settings: Settings) -> None:
+    """On a database that is up to date it says so; on none that answers, one sentence."""
+    assert await run(tmp_path, "migrate", **given(settings)) == (0, "The database is up to date.\n")
+    code, said = await run(tmp_path, "migrate", DATABASE_URL="postgresql://shop@127.0.0.1:1/orders")
+    assert code == 1
+    assert "Traceback" not in said
+    assert said.count("\n") == 1
+
+
+async def test_version(tmp_path: Path) -> None:
+    """--version names the program and its version."""
+    code, said = await run(tmp_path, "--version")
+    assert code == 0
+    assert said.startswith("portone-orders ")

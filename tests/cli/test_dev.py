@@ -1,0 +1,171 @@
+"""`portone-orders dev`, end to end: real processes, real stores, the sandbox over HTTP."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.ports import free_port
+from tests.cli.dev_run import READY, dev, gone, shell
+from tests.sandbox_client import RunningSandbox
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where `dev` runs; what root's Postgres keeps elsewhere is removed with it."""
+    yield tmp_path
+    elsewhere = tmp_path / ".run" / "postgres" / "elsewhere"
+    if elsewhere.exists():
+        shutil.rmtree(elsewhere.read_text())
+
+
+async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folder: Path) -> None:
+    """The three lines, each copied alone, register, pay and read back; a restart, though its shell has sourced the
+    env file, goes on with the same stores."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        register, pay, read = [await run.until(". /") for _ in range(3)]
+        assert json.loads(await shell(register))["state"] == "pending"
+        assert json.loads(await shell(pay))["status"] == "paid"
+        async with asyncio.timeout(10):
+            while json.loads(await shell(read))["state"] != "paid":
+                pass
+        assert await run.end() == 0
+    async with dev(folder, **run.env_file()) as again:
+        await again.until(READY)
+        order = read.partition("$BASE_URL")[2]
+        assert json.loads(await shell(f". {again.state_dir}/env; curl -s $BASE_URL{order}"))["state"] == "paid"
+
+
+async def test_sigterm_leaves_no_process_and_a_private_env_file(folder: Path) -> None:
+    """After SIGTERM nothing it started still runs; the env file is 0600, sourceable, and holds the addresses."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        pids = run.pids()
+        assert pids.keys() == {"receiver", "worker", "sandbox", "redis", "postgres"}
+        env_file = run.state_dir / "env"
+        assert env_file.stat().st_mode & 0o777 == 0o600
+        assert run.state_dir.stat().st_mode & 0o777 == 0o700
+        names = "BASE_URL SANDBOX_URL SERVICE_KEY DATABASE_URL REDIS_URL PORTONE_API_URL PORTONE_IMP_KEY"
+        for name in [*names.split(), "PORTONE_IMP_SECRET"]:
+            assert await shell(f". {env_file}; printf %s ${name}"), name
+        assert await run.end() == 0
+    for pid in pids.values():
+        await gone(pid)
+
+
+async def test_ctrl_c_in_the_terminal_and_a_hangup_end_it_too(folder: Path) -> None:
+    """SIGINT and SIGHUP, also during the start, end it in order with exit code 0."""
+    async with dev(folder) as run:
+        await run.until("Postgres")
+        assert await run.end(signal.SIGINT) == 0
+    async with dev(folder) as run:
+        await run.until(READY)
+        assert await run.end(signal.SIGHUP) == 0
+
+
+async def test_a_second_run_in_the_same_folder_is_refused(folder: Path) -> None:
+    """The second run says in one sentence that the first one runs, and harms nothing."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        async with dev(folder) as second:
+            assert await second.rest() == 1
+        assert len(second.lines) == 1
+        assert f"already running in {run.state_dir} (pid {run.process.pid})" in second.lines[0]
+        assert run.process.returncode is None
+
+
+async def test_a_taken_port_is_named_with_its_setting(folder: Path) -> None:
+    """A taken port ends the start before anything was started, in one sentence that names the setting."""
+    for setting in ("PORT", "SANDBOX_PORT"):
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, dev(folder, **{setting: str(port)}) as run:
+            assert await run.rest() == 1
+        assert run.lines == [
+            f"Port {port} on 127.0.0.1 is taken: stop the program that has it, or set {setting} to a free port."
+        ]
+
+
+async def test_a_state_dir_that_cannot_be_used_is_one_sentence(folder: Path) -> None:
+    """A file in STATE_DIR's place is answered in one sentence that names the setting."""
+    (folder / "file").touch()
+    async with dev(folder, STATE_DIR="file") as run:
+        assert await run.rest() == 1
+    assert len(run.lines) == 1
+    assert run.lines[0].startswith(f"STATE_DIR ({folder / 'file'}) cannot be used")
+
+
+async def test_a_process_that_dies_is_started_again(folder: Path) -> None:
+    """Each part that is killed is started again, with a line that says so, and the whole works on."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        for name, pid in run.pids().items():
+            os.kill(pid, signal.SIGKILL)
+            said = await run.until("started again")
+            assert said.strip().lower().startswith(f"! {name} ended, signal sigkill")
+            await run.until("runs again")
+        key = "-H \"Authorization: Bearer $SERVICE_KEY\" -H 'Content-Type: application/json'"
+        order = '{"merchant_uid":"after","amount":1000}'
+        made = await shell(f". {run.state_dir}/env; curl -s --retry 5 -d '{order}' {key} $BASE_URL/orders")
+        assert json.loads(made)["state"] == "pending"
+
+
+async def test_the_next_run_copes_with_what_a_killed_one_left(folder: Path) -> None:
+    """After kill -9 of everything but the stores, the next run ends what is left and goes on with the data."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        left = run.pids()
+        run.process.kill()
+        await run.process.wait()
+    async with dev(folder, **_same_ports(run.env_file())) as again:
+        await again.until(READY)
+        assert not set(left.values()) & set(again.pids().values())
+    for pid in left.values():
+        await gone(pid)
+
+
+async def test_given_stores_replace_the_embedded_ones(
+    folder: Path, database_url: str, redis_url: str, sandbox: RunningSandbox
+) -> None:
+    """Given DATABASE_URL, REDIS_URL and PORTONE_API_URL start no part of their own, and real keys are not written."""
+    given = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PORTONE_API_URL": sandbox.url}
+    keys = {"PORTONE_IMP_KEY": sandbox.imp_key, "PORTONE_IMP_SECRET": sandbox.imp_secret}
+    async with dev(folder, **given, **keys) as run:
+        await run.until(READY)
+        assert not (run.state_dir / "postgres").exists()
+        assert not (run.state_dir / "redis").exists()
+        assert sum("the given one" in line for line in run.lines) == 3
+        written = run.env_file()
+        assert given.items() <= written.items()
+        assert not keys.keys() & written.keys()
+
+
+async def test_a_given_store_that_is_away_is_waited_for(folder: Path) -> None:
+    """An unreachable DATABASE_URL is one line that names it and its setting, without its password."""
+    port = free_port()
+    async with dev(folder, DATABASE_URL=f"postgresql://shop:secret@127.0.0.1:{port}/orders") as run:
+        said = await run.until("not reachable")
+        assert f"127.0.0.1:{port}/orders" in said
+        assert "DATABASE_URL" in said
+        assert await run.end() == 0
+    assert "secret" not in "\n".join(run.lines)
+
+
+async def test_a_given_portone_needs_its_keys(folder: Path) -> None:
+    """PORTONE_API_URL without keys ends in one sentence and exit code 2."""
+    async with dev(folder, PORTONE_API_URL="http://127.0.0.1:9") as run:
+        assert await run.rest() == 2
+    assert run.lines == ["Set PORTONE_IMP_KEY and PORTONE_IMP_SECRET in the environment or in .env."]
+
+
+def _same_ports(env: dict[str, str]) -> dict[str, str]:
+    return {
+        "PORT": env["BASE_URL"].rpartition(":")[2],
+        "SANDBOX_PORT": env["SANDBOX_URL"].rpartition(":")[2],
+    }

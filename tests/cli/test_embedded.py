@@ -1,0 +1,150 @@
+"""The embedded stores: they start, keep what they were given, and survive being killed."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis as Client
+
+from cli.embedded.postgres import Postgres
+from cli.embedded.redis import Redis
+from cli.errors import CommandFailed
+
+
+class _Said(list[str]):
+    def has(self, text: str) -> bool:
+        return any(text in line for line in self)
+
+
+@pytest.fixture
+def said() -> _Said:
+    return _Said()
+
+
+@pytest.fixture
+def postgres(tmp_path: Path, said: _Said) -> Iterator[Postgres]:
+    one = Postgres(tmp_path / "postgres", tmp_path / "postgres.log", scratch=True, say=said.append)
+    yield one
+    shutil.rmtree(one.home)
+
+
+async def test_postgres_keeps_its_data_and_its_address(postgres: Postgres) -> None:
+    """A second start finds what the first one stored, under the same URL."""
+    process = await postgres.prepare()
+    await postgres.start(process)
+    url = postgres.url()
+    await _execute(url, "CREATE TABLE kept (n integer)")
+    await process.stop()
+    assert not process.running
+    again = await postgres.prepare()
+    await postgres.start(again)
+    try:
+        assert postgres.url() == url
+        await _execute(url, "INSERT INTO kept VALUES (1)")
+    finally:
+        await again.stop()
+
+
+async def test_postgres_starts_again_after_it_was_killed(postgres: Postgres) -> None:
+    """After kill -9 the stale pid file and orphaned sessions are no obstacle, and commits are there."""
+    process = await postgres.prepare()
+    await postgres.start(process)
+    await _execute(postgres.url(), "CREATE TABLE kept (n integer)")
+    assert process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    await process.ended()
+    again = await postgres.prepare()
+    await postgres.start(again)
+    try:
+        await _execute(postgres.url(), "INSERT INTO kept VALUES (1)")
+    finally:
+        await again.stop()
+
+
+async def test_a_postgres_left_running_is_stopped_first(postgres: Postgres, said: _Said) -> None:
+    """A server that outlived its `dev` is ended, with a line that says so, before the data is used again."""
+    left = await postgres.prepare()
+    await postgres.start(left)
+    again = await postgres.prepare()
+    assert not left.running
+    assert said.has(f"pid {left.pid}")
+    await postgres.start(again)
+    await again.stop()
+
+
+async def test_a_pid_file_that_names_a_stranger_harms_nobody(postgres: Postgres) -> None:
+    """A pid file whose number now belongs to another program is dropped, and that program lives on."""
+    process = await postgres.prepare()
+    await postgres.start(process)
+    await process.stop()
+    (postgres.home / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    again = await postgres.prepare()
+    await postgres.start(again)
+    await again.stop()
+
+
+async def test_a_lost_password_is_one_sentence(postgres: Postgres, tmp_path: Path) -> None:
+    """A cluster without its password is refused with what to do, not with a server that nobody can enter."""
+    process = await postgres.prepare()
+    await process.stop()
+    (tmp_path / "postgres" / "password").unlink()
+    with pytest.raises(CommandFailed, match="put it back, or remove"):
+        await postgres.prepare()
+
+
+async def test_postgres_wants_its_password(postgres: Postgres) -> None:
+    """Nobody enters without the password, also on loopback."""
+    process = await postgres.prepare()
+    await postgres.start(process)
+    try:
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(postgres.url(), password="wrong")
+    finally:
+        await process.stop()
+
+
+async def test_postgres_changes_no_folder_of_others(postgres: Postgres, tmp_path: Path) -> None:
+    """Root's Postgres runs as `nobody`, and yet no folder that was there before has another mode or owner."""
+    others = [tmp_path, *tmp_path.parents]
+    before = [(one.stat().st_mode, one.stat().st_uid) for one in others]
+    process = await postgres.prepare()
+    assert [(one.stat().st_mode, one.stat().st_uid) for one in others] == before
+    assert (postgres.home / "data").stat().st_uid != 0
+    assert (postgres.home / "data").stat().st_mode & 0o777 == 0o700
+    await process.stop()
+
+
+async def test_redis_keeps_each_write_over_a_kill(tmp_path: Path) -> None:
+    """What was answered before kill -9 is there afterwards, also behind a half-written last entry."""
+    redis = Redis(tmp_path / "redis", tmp_path / "redis.log")
+    process = redis.prepare()
+    await redis.start(process)
+    async with Client.from_url(redis.url()) as client:
+        await client.set("kept", "1")
+    assert process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    await process.ended()
+    with next((tmp_path / "redis").rglob("*.incr.aof")).open("ab") as log:
+        log.write(b"*3\r\n$3\r\nSET\r\n$4\r\nha")
+    again = redis.prepare()
+    await redis.start(again)
+    try:
+        async with Client.from_url(redis.url()) as client:
+            assert await client.get("kept") == b"1"
+            found = await client.config_get("append*") | await client.config_get("maxmemory-policy")
+        assert (found["appendonly"], found["appendfsync"]) == ("yes", "always")
+        assert found["maxmemory-policy"] == "noeviction"
+    finally:
+        await again.stop()
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

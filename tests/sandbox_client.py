@@ -1,0 +1,73 @@
+"""The sandbox as a test holds it: its address, its keys, and a client of its control API over real HTTP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import ClientSession, web
+
+from sandbox.app import create_app
+from sandbox.config import SandboxConfig
+from sandbox.world import WORLD
+
+
+class RunningSandbox:
+    """PortOne in this process, on a free loopback port."""
+
+    def __init__(self, url: str, app: web.Application, config: SandboxConfig, session: ClientSession) -> None:
+        self.url, self.app, self._session = url, app, session
+        self.imp_key, self.imp_secret = config.imp_key, config.imp_secret
+
+    def send_webhooks_to(self, url: str | None) -> None:
+        """Set the console's Endpoint URL; None, as at the start, announces nothing."""
+        self.app[WORLD].sender.webhook_url = url
+
+    async def control(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """Call `/_control/{path}`. A refusal is the test's mistake."""
+        given = {"json": body} if method == "POST" else {"params": body}
+        async with self._session.request(method, f"{self.url}/_control/{path}", **given) as answer:
+            answered: dict[str, Any] = await answer.json()
+            assert answer.status < 400, f"{method} {path} answered {answer.status}: {answered}"
+            return answered
+
+    async def open(self, merchant_uid: str, amount: float, **terms: Any) -> dict[str, Any]:
+        """Open a window: a `ready` payment. Terms: currency, tier, sandbox (test channel), imp_uid, fields …"""
+        return await self.control("POST", "payments", merchant_uid=merchant_uid, amount=amount, **terms)
+
+    async def pay(self, merchant_uid: str, amount: float, **terms: Any) -> dict[str, Any]:
+        """Open and pay; returns once its webhook, if there is one, was answered."""
+        return await self.control("POST", "pay", merchant_uid=merchant_uid, amount=amount, **terms)
+
+    async def move(self, imp_uid: str, action: str, **how: Any) -> dict[str, Any]:
+        """pay, fail, issue, deposit, cancel, finish-cancel, expire, abandon or set."""
+        return await self.control("POST", f"payments/{imp_uid}/{action}", **how)
+
+    async def faults(self, **switches: Any) -> dict[str, Any]:
+        """Set these fault switches and leave the others; without any, switch all off."""
+        return await self.control("POST" if switches else "DELETE", "faults", **switches)
+
+    async def send_webhook(self, imp_uid: str, **how: Any) -> dict[str, Any]:
+        """Send a payment's webhook again: times, format (json, form, both), status, tier, url."""
+        return await self.control("POST", "webhooks/send", imp_uid=imp_uid, **how)
+
+    async def webhooks(self) -> dict[str, Any]:
+        """Every delivery so far."""
+        return await self.control("GET", "webhooks")
+
+    async def calls(self) -> dict[str, Any]:
+        """How often each V1 call was made."""
+        return await self.control("GET", "calls")
+
+
+@asynccontextmanager
+async def running_sandbox(config: SandboxConfig) -> AsyncIterator[RunningSandbox]:
+    app = create_app(config)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with ClientSession() as session:
+            yield RunningSandbox(f"http://{host}:{port}", app, config, session)
+    finally:
+        await runner.cleanup()
