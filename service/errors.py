@@ -62,3 +62,7 @@ class UnusableNotice(ServiceError):
 
 class OtherTerms(ServiceError):
     """This merchant_uid is registered already, with other terms."""
+
+
+class NotRefundable(ServiceError):
+    """This payment's money is not given back from here."""

@@ -12,15 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
 import structlog
 
-from service.db import notices
-from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice
-from service.errors import NothingRecorded, QueueUnavailable, StoreUnavailable, UnusableNotice
-from service.queue import BATCH_MAX, Queue
-from service.timetable import Timetable
+from service.errors import NothingRecorded, QueueUnavailable, StoreUnavailable
+from service.queue import BATCH_MAX
+from service.recording import Recorder
 
 log = structlog.get_logger()
 
@@ -28,8 +25,6 @@ log = structlog.get_logger()
 _WRITERS = 2
 # Memory is bounded: with this many notices waiting for their write, more are refused.
 _WAITING_MAX = 5_000
-# A store that has not answered by then counts as away.
-_WRITE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +37,9 @@ class Receipt:
 class Intake:
     """Records notices and queues them. One a process."""
 
-    def __init__(self, pool: Pool, queue: Queue, times: Timetable) -> None:
-        self._pool = pool
-        self._queue = queue
-        self._times = times
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._queue = recorder.queue
         self._waiting: deque[tuple[Notice, asyncio.Future[Receipt]]] = deque()
         self._writers: set[asyncio.Task[None]] = set()
 
@@ -80,35 +74,13 @@ class Intake:
 
     async def _accept_batch(self, batch: Sequence[Notice]) -> Sequence[Receipt | Exception]:
         try:
-            try:
-                rows = await self._record(batch)
-            except asyncpg.PostgresError as error:
-                if len(batch) == 1:
-                    log.warning("notice.refused", reason=type(error).__name__)
-                    return [UnusableNotice("Postgres refused its text")]
-                # The fault is in some row's data: one by one, so that the culprit alone is refused.
-                return [result for notice in batch for result in await self._accept_batch([notice])]
-            except StoreUnavailable as error:
-                return await self._spill(batch, error)
-            await self._enqueue(list(dict.fromkeys(rows.values())))
-            return [Receipt(rows[notice.id]) for notice in batch]
+            recorded = await self._recorder.record(batch)
+            return [Receipt(row) if isinstance(row, UUID) else row for row in recorded]
+        except StoreUnavailable as error:
+            return await self._spill(batch, error)
         except Exception as error:
             log.exception("notices.not_recorded", count=len(batch))
             return [NothingRecorded(type(error).__name__)] * len(batch)
-
-    async def _record(self, batch: Sequence[Notice]) -> dict[UUID, UUID]:
-        try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                return await in_transaction(self._pool, lambda db: notices.record(db, batch, self._times.queued))
-        except TimeoutError as error:
-            raise StoreUnavailable("it took too long") from error
-
-    async def _enqueue(self, row_ids: Sequence[UUID]) -> None:
-        try:
-            await self._queue.put(row_ids)
-        except QueueUnavailable as error:
-            # The rows are due in 3 s: the sweep queues them once Redis is back.
-            log.warning("notices.not_queued", count=len(row_ids), reason=str(error))
 
     async def _spill(self, batch: Sequence[Notice], reason: StoreUnavailable) -> Sequence[Receipt | Exception]:
         try:

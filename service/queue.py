@@ -31,9 +31,12 @@ LOOKED_CHANNEL = "portone-orders:looked"
 WAKE_CHANNEL = "portone-orders:wake"
 # Accepted while Postgres was away. Ours alone: arq knows nothing of it, and nothing in it expires.
 SPILL_STREAM = "notices:spill"
+UNREADABLE_STREAM = "notices:spill:unreadable"
 
 BATCH_MAX = 100
 _COMMAND_SECONDS = 1.0
+_MILLISECOND = timedelta(milliseconds=1)
+_HEAD_START = timedelta(minutes=1)
 _SILENCE_SECONDS = 2.0
 _RESUBSCRIBE_SECONDS = 0.3
 # arq drops a job this old. Its notices are due again long before; their rows, not the job, are the promise.
@@ -67,14 +70,17 @@ class Queue:
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
 
-    async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta()) -> None:
-        """Queue one job for these notices, to start after `wait`. Raises QueueUnavailable within a second."""
+    async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
+        """Queue one job for these notices, to start after `wait`. Raises QueueUnavailable within a second.
+
+        `first`: somebody waits for them, so they overtake up to a minute of backlog, and no more than that.
+        """
         now_ms = time.time_ns() // 1_000_000
         job_id = uuid4().hex
         job = serialize_job(VERIFY, ([str(i) for i in ids],), {}, None, now_ms, serializer=serialize)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.psetex(job_key_prefix + job_id, _JOB_EXPIRES_MS, job)
-            pipe.zadd(QUEUE_NAME, {job_id: now_ms + wait // timedelta(milliseconds=1)})
+            pipe.zadd(QUEUE_NAME, {job_id: now_ms + (wait - (_HEAD_START if first else timedelta())) // _MILLISECOND})
             if not wait:
                 pipe.publish(WAKE_CHANNEL, b"")
             await _bounded(pipe.execute())
@@ -105,7 +111,16 @@ class Queue:
 
     async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
         """Remove entries; only after what they say is committed in Postgres."""
-        await _bounded(self._redis.xdel(SPILL_STREAM, *entry_ids))
+        if entry_ids:
+            await _bounded(self._redis.xdel(SPILL_STREAM, *entry_ids))
+
+    async def set_spilled_aside(self, entry_id: bytes) -> None:
+        """Move an entry that cannot be recorded to where a person finds it."""
+        for _, fields in await _bounded(self._redis.xrange(SPILL_STREAM, entry_id, entry_id)):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.xadd(UNREADABLE_STREAM, fields)
+                pipe.xdel(SPILL_STREAM, entry_id)
+                await _bounded(pipe.execute())
 
     async def close(self) -> None:
         await self._redis.aclose(close_connection_pool=True)

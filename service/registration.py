@@ -8,6 +8,7 @@ from service.db.pool import Connection, Pool, in_transaction
 from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.errors import OtherTerms
+from service.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,12 @@ class Registered:
     new: bool
 
 
-async def register(pool: Pool, order: NewOrder) -> Registered:
+async def register(pool: Pool, order: NewOrder, times: Timetable) -> Registered:
     """Store the order, or find the same one. Raises OtherTerms, or StoreUnavailable."""
-    return await in_transaction(pool, lambda db: _register(db, order))
+    return await in_transaction(pool, lambda db: _register(db, order, times))
 
 
-async def _register(db: Connection, order: NewOrder) -> Registered:
+async def _register(db: Connection, order: NewOrder, times: Timetable) -> Registered:
     terms = order.terms
     await orders.lock(db, [terms.merchant_uid])
     for stored in await orders.read(db, [terms.merchant_uid], allow_test_channel=terms.allow_test_channel):
@@ -31,7 +32,7 @@ async def _register(db: Connection, order: NewOrder) -> Registered:
             raise OtherTerms
         return Registered(stored, new=False)
     settlement = settle(terms, await payments.of_orders(db, [terms.merchant_uid]))
-    return Registered(await orders.insert(db, order, settlement), new=True)
+    return Registered(await orders.insert(db, order, settlement, times.silence[0]), new=True)
 
 
 def _same(stored: StoredOrder, order: NewOrder) -> bool:

@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.domain.ids import TIER_LENGTH, is_tier
+from service.domain.refund import Action
 
 
 class SettingsError(Exception):
@@ -71,6 +72,22 @@ class Settings(BaseSettings):
     completions_per_second: Rate = Field(2_000.0, description="Completion and redirect calls a second from all")
     webhooks_per_client: Rate = Field(2_000.0, description="Webhooks a second from one sender; more are slowed")
     webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all; more are slowed")
+    on_mismatch: Action = Field(
+        Action.HOLD, description="Money of the wrong amount, currency or store: hold it for a person, or refund it"
+    )
+    on_duplicate: Action = Field(Action.HOLD, description="A second payment of an order: hold or refund, likewise")
+    refund_max_per_hour: int = Field(
+        5, ge=0, le=1_000_000, description="Refunds sent in an hour by all workers together; beyond it all is held"
+    )
+    calls_per_second: Rate = Field(100.0, description="Calls a second to PortOne by all workers together")
+    time_scale: float = Field(1.0, gt=0, le=10, description="Every wait times this; other than 1 only for tests")
+    promise_age_seconds: float = Field(60.0, gt=0, description="Age of the oldest unlooked notice that raises an alarm")
+    promise_lag_seconds: float = Field(300.0, gt=0, description="Age of the last ledger scan that raises an alarm")
+    promise_parked: int = Field(1000, ge=0, description="Count of parked notices that raises an alarm")
+    keep_handled_days: float = Field(30.0, gt=0, description="Days until a handled notice is pruned")
+    keep_unregistered_days: float = Field(
+        3.0, gt=0, description="The same, for notices that named no registered order, parked ones included"
+    )
     completion_wait_seconds: float = Field(
         5.0, ge=0, le=20, description="How long a completion call waits for PortOne's answer"
     )

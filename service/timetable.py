@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,28 @@ class Timetable:
     # After a failure to ask: doubled with each try, from the first to the last.
     backoff_first: timedelta = timedelta(seconds=1)
     backoff_last: timedelta = timedelta(seconds=60)
+    # Nobody speaks of an order: it is asked about after so long, then so long again …; the last one repeats.
+    silence: tuple[timedelta, ...] = (
+        timedelta(minutes=1),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        *[timedelta(hours=1)] * 24,
+        timedelta(days=1),
+    )
+    # PortOne's own list is walked until a page agrees; once a day to its end.
+    ledger: timedelta = timedelta(seconds=60)
+    ledger_whole: timedelta = timedelta(days=1)
+    # A PortOne that is down is left alone for so long, doubled up to the last, between probes.
+    probe_first: timedelta = timedelta(seconds=1)
+    probe_last: timedelta = timedelta(seconds=30)
+    # Orders that appeared after their payment or their notices; a safety net, so it may be slow.
+    late_orders: timedelta = timedelta(minutes=1)
+    prune: timedelta = timedelta(hours=1)
 
     def scaled(self, factor: float) -> Self:
         """The same timetable, `factor` times as slow (0.01: a hundred times as fast)."""
-        return replace(self, **{field.name: getattr(self, field.name) * factor for field in fields(self)})
+        return replace(self, **{field.name: _scale(getattr(self, field.name), factor) for field in fields(self)})
+
+
+def _scale(waits: Any, factor: float) -> Any:
+    return tuple(wait * factor for wait in waits) if isinstance(waits, tuple) else waits * factor

@@ -12,14 +12,15 @@ from datetime import timedelta
 from enum import Enum, auto
 from uuid import UUID
 
+from service.budget import Budget, Lane
 from service.db import notices, orders, payments
 from service.db.notices import Open
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
-from service.domain.notice import Outcome, claims_more_than, is_served_by
+from service.domain.notice import Outcome, Source, claims_more_than, is_served_by
 from service.domain.payment import Payment, Store
 from service.domain.settle import settle
-from service.errors import NotAsked, UnreadableAnswer
+from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer
 from service.portone.looks import Answer, Asks, look
 from service.timetable import Timetable
 
@@ -27,6 +28,8 @@ from service.timetable import Timetable
 _UNREADABLE_TRIES = 8
 # A notice that claims more than PortOne shows is looked at again so often, in case PortOne's own copies lag.
 _CLAIM_TRIES = 4
+# Live work waits for its turn, within the lease; other work comes again later.
+_BUDGET_WAIT_SECONDS = 1.0
 # What comes back this soon is queued at once for then; the sweep, every 2 s, would come late.
 _QUEUED_UP_TO = timedelta(seconds=2)
 
@@ -95,6 +98,7 @@ class Verifier:
 
     pool: Pool
     portone: Asks
+    budget: Budget
     account: str = "default"
     allow_test_channel: bool = False
     times: Timetable = field(default_factory=Timetable)
@@ -135,17 +139,22 @@ class Verifier:
 
     async def _look(self, claimed: Sequence[Open]) -> dict[str, Answer]:
         """Ask, grouped by tier. A payment that was asked for under several is where it was found."""
-        by_tier: dict[str, set[str]] = defaultdict(set)
+        by_tier: dict[str, list[Open]] = defaultdict(list)
         for notice in claimed:
-            by_tier[notice.tier].add(notice.imp_uid)
-        found = await asyncio.gather(
-            *(look(self.portone, sorted(names), Store(self.account, tier)) for tier, names in by_tier.items())
-        )
+            by_tier[notice.tier].append(notice)
+        found = await asyncio.gather(*(self._look_in(tier, group) for tier, group in by_tier.items()))
         answers: dict[str, Answer] = {}
         for name, answer in (item for answered in found for item in answered.items()):
             if not isinstance(answers.get(name), Payment):
                 answers[name] = answer if answer is not None else answers.get(name)
         return answers
+
+    async def _look_in(self, tier: str, group: Sequence[Open]) -> dict[str, Answer]:
+        imp_uids = sorted({notice.imp_uid for notice in group})
+        lane = min((_lane(notice) for notice in group), key=list(Lane).index)
+        if not await self.budget.take(lane, _BUDGET_WAIT_SECONDS if lane is Lane.LIVE else 0.0):
+            return dict.fromkeys(imp_uids, PortOneUnavailable("the budget of calls is used up"))
+        return await look(self.portone, imp_uids, Store(self.account, tier))
 
     async def _write(self, db: Connection, plan: Plan, answers: Mapping[str, Answer]) -> Written:
         found = [answer for answer in answers.values() if isinstance(answer, Payment)]
@@ -248,3 +257,10 @@ class Verifier:
                 for n in later
             ],
         )
+
+
+def _lane(notice: Open) -> Lane:
+    """A batch is asked for in one call, so it goes in the best lane of its notices."""
+    if notice.source is Source.RECONCILE:
+        return Lane.BACKGROUND
+    return Lane.LIVE if notice.registered else Lane.UNREGISTERED

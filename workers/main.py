@@ -8,19 +8,24 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from arq.cron import cron
 from arq.worker import Worker, func
 
+from service.budget import Budget
 from service.db.pool import open_pool
+from service.domain.payment import ACCOUNT, Store
 from service.portone.client import PortOne
 from service.queue import AWAY, QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, messages, serialize
+from service.reconciliation import Reconciler
+from service.recording import Recorder
 from service.settings import Settings, SettingsError
 from service.timetable import Timetable
 from service.verification import Verifier
-from workers.tasks import PARTS, Parts, sweep, verify_notices
+from workers.tasks import PARTS, Parts, prune, reconcile, sweep, verify_notices
 
 log = structlog.get_logger()
 
@@ -28,6 +33,7 @@ log = structlog.get_logger()
 # 10 s more, but nothing waits for that: the sweep queues its notices again in a job of their own.
 _JOB_SECONDS = 30
 _SWEEP_SECONDS = 10
+_RECONCILE_SECONDS = 60
 _JOBS_AT_ONCE = 16
 # Jobs wake us; the poll is for those that were deferred, for cron, and for a wake-up that was lost.
 _POLL_SECONDS = 0.25
@@ -38,7 +44,12 @@ _RETRY_SECONDS = 0.5
 
 _OPTIONS: dict[str, Any] = {
     "functions": (func(verify_notices, name=VERIFY, timeout=_JOB_SECONDS, keep_result=0, max_tries=100),),
-    "cron_jobs": (cron(sweep, second=set(range(0, 60, 2)), timeout=_SWEEP_SECONDS, run_at_startup=True),),
+    # When each is due stands in Postgres; a tick only looks, so a missed one loses nothing.
+    "cron_jobs": (
+        cron(sweep, second=set(range(0, 60, 2)), timeout=_SWEEP_SECONDS, run_at_startup=True),
+        cron(reconcile, second=set(range(1, 60, 2)), timeout=_RECONCILE_SECONDS, run_at_startup=True),
+        cron(prune, minute=17, timeout=_RECONCILE_SECONDS),
+    ),
     "queue_name": QUEUE_NAME,
     "max_jobs": _JOBS_AT_ONCE,
     "keep_result": 0,
@@ -119,15 +130,26 @@ async def _listen(worker: WokenWorker) -> None:
 async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     """The tasks' parts, closed at the end."""
     settings.require("database_url", "redis_url", "portone_imp_key", "portone_imp_secret")
-    times = Timetable()
+    times = Timetable().scaled(settings.time_scale)
     pool = await open_pool(settings.database_url.get_secret_value())
-    queue = Queue(connect(settings.redis_url.get_secret_value()))
+    redis = connect(settings.redis_url.get_secret_value())
+    queue = Queue(redis)
     portone = PortOne(
-        settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value()
+        settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value(), times
     )
-    verifier = Verifier(pool, portone, allow_test_channel=settings.allow_test_channel, times=times)
+    budget = Budget(redis, settings.calls_per_second)
+    stores = [Store(ACCOUNT, tier) for tier in ("", *settings.portone_tiers)]
     try:
-        yield Parts(pool, queue, verifier, times)
+        yield Parts(
+            pool=pool,
+            queue=queue,
+            recorder=Recorder(pool, queue, times),
+            verifier=Verifier(pool, portone, budget, allow_test_channel=settings.allow_test_channel, times=times),
+            reconciler=Reconciler(pool, queue, portone, budget, times, stores),
+            times=times,
+            keep_handled=timedelta(days=settings.keep_handled_days),
+            keep_unregistered=timedelta(days=settings.keep_unregistered_days),
+        )
     finally:
         await portone.close()
         await queue.close()

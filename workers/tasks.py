@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,10 @@ import structlog
 
 from service.db import notices
 from service.db.pool import Pool, in_transaction
-from service.domain.notice import Notice
-from service.errors import QueueUnavailable, StoreUnavailable
+from service.errors import NotAsked, QueueUnavailable, StoreUnavailable
 from service.queue import BATCH_MAX, Queue
+from service.reconciliation import Reconciler
+from service.recording import Recorder
 from service.timetable import Timetable
 from service.verification import Verifier
 
@@ -20,6 +22,7 @@ log = structlog.get_logger()
 # A sweep is bounded, and it adds nothing to a queue that is this long already: workers are behind, not idle.
 _SWEPT_MAX = 1_000
 _QUEUED_JOBS_MAX = 200
+_PRUNED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,12 @@ class Parts:
 
     pool: Pool
     queue: Queue
+    recorder: Recorder
     verifier: Verifier
+    reconciler: Reconciler
     times: Timetable
+    keep_handled: timedelta = timedelta(days=30)
+    keep_unregistered: timedelta = timedelta(days=3)
 
 
 PARTS = "parts"  # where arq's context holds them
@@ -79,19 +86,16 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
 async def _sweep_spill(parts: Parts) -> int:
     moved = 0
     while entries := await parts.queue.spilled(BATCH_MAX):
-        found = [notice for _, notice in entries if notice is not None]
-        for unreadable in (entry for entry, notice in entries if notice is None):
-            log.error("spill.unreadable", entry=unreadable.decode())
-        await _record(parts, found)
-        # Only now: what was committed may be forgotten.
-        await parts.queue.forget_spilled([entry for entry, _ in entries])
-        moved += len(found)
+        readable = [(entry, notice) for entry, notice in entries if notice is not None]
+        results = await parts.recorder.record([notice for _, notice in readable]) if readable else []
+        recorded = [entry for (entry, _), row in zip(readable, results, strict=True) if isinstance(row, UUID)]
+        # Only now: what is committed may be forgotten.
+        await parts.queue.forget_spilled(recorded)
+        for entry in {entry for entry, _ in entries} - set(recorded):
+            await parts.queue.set_spilled_aside(entry)
+            log.error("spill.unreadable", entry=entry.decode())
+        moved += len(recorded)
     return moved
-
-
-async def _record(parts: Parts, found: Sequence[Notice]) -> None:
-    rows = await in_transaction(parts.pool, lambda db: notices.record(db, found, parts.times.queued))
-    await parts.queue.put(list(dict.fromkeys(rows.values())))
 
 
 async def _sweep_due(parts: Parts) -> int:
@@ -101,3 +105,32 @@ async def _sweep_due(parts: Parts) -> int:
     for start in range(0, len(due), BATCH_MAX):
         await parts.queue.put(due[start : start + BATCH_MAX])
     return len(due)
+
+
+async def reconcile(ctx: Mapping[str, Any]) -> None:
+    """One turn of everything that finds what no notice told (DESIGN.md §3, Reconciliation b to d)."""
+    parts: Parts = ctx[PARTS]
+    reconciler = parts.reconciler
+    for turn in (reconciler.ask_about_silent_orders, reconciler.walk_ledger, reconciler.replay_late):
+        try:
+            await turn()
+        except (StoreUnavailable, QueueUnavailable, NotAsked) as error:
+            log.warning("reconciliation.failed", turn=turn.__name__, reason=str(error))
+        except Exception:
+            log.exception("reconciliation.failed", turn=turn.__name__)
+
+
+async def prune(ctx: Mapping[str, Any]) -> None:
+    """Delete what ended long ago, in small batches; `order_events` never."""
+    parts: Parts = ctx[PARTS]
+    pruned = 0
+    try:
+        while done := await in_transaction(
+            parts.pool,
+            lambda db: notices.prune(db, parts.keep_handled, parts.keep_unregistered, _PRUNED_AT_ONCE),
+        ):
+            pruned += done
+    except StoreUnavailable as error:
+        log.warning("notices.not_pruned", reason=str(error))
+    if pruned:
+        log.info("notices.pruned", count=pruned)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from service.db.pool import Connection
-from service.domain.notice import Notice, Outcome
+from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Status
 
 # Advisory locks live in one namespace a database: this keeps payments' apart from orders' (db.orders).
@@ -22,6 +22,8 @@ class Open:
     """
 
     id: UUID
+    source: Source
+    registered: bool
     imp_uid: str
     tier: str
     claimed_status: str | None
@@ -99,7 +101,8 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
     """
     rows = await db.fetch(
         """
-        SELECT n.id, n.imp_uid, coalesce(p.tier, n.tier, o.tier, '') AS tier, n.claimed_status,
+        SELECT n.id, n.source, n.registered OR o.merchant_uid IS NOT NULL AS registered, n.imp_uid,
+               coalesce(p.tier, n.tier, o.tier, '') AS tier, n.claimed_status,
                n.cancellation_id, n.arrivals, n.tries, clock_timestamp() - n.received_at AS age,
                p.status AS stored_status,
                (SELECT clock_timestamp() - max(other.looked_at) FROM notices other
@@ -115,6 +118,8 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
     return [
         Open(
             row["id"],
+            Source(row["source"]),
+            row["registered"],
             row["imp_uid"],
             row["tier"],
             row["claimed_status"],
@@ -201,3 +206,74 @@ async def outcome(db: Connection, notice_id: UUID) -> Outcome | None:
     """What the last look for the notice came to, or None while there was none."""
     found = await db.fetchval("SELECT last_outcome FROM notices WHERE id = $1", notice_id)
     return Outcome(found) if found else None
+
+
+async def record_differences(db: Connection, differences: Sequence[Notice]) -> list[UUID]:
+    """Record what reconciliation found, unless the payment has an open notice, or is known to be unreadable.
+
+    Returns the new rows, which are due at once.
+    """
+    rows = await db.fetch(
+        """
+        INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, registered, due_at)
+        SELECT g.id, g.source, g.imp_uid, g.merchant_uid, g.tier, true, now()
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+             AS g (id, source, imp_uid, merchant_uid, tier)
+        WHERE NOT EXISTS (
+            SELECT FROM notices n WHERE n.imp_uid = g.imp_uid AND (n.due_at IS NOT NULL
+                OR (n.parked_at > now() - interval '1 day' AND n.last_outcome = $6)))
+        ON CONFLICT DO NOTHING
+        RETURNING id
+        """,
+        [notice.id for notice in differences],
+        [notice.source.value for notice in differences],
+        [notice.imp_uid for notice in differences],
+        [notice.merchant_uid for notice in differences],
+        [notice.tier for notice in differences],
+        Outcome.ANSWER_UNREADABLE.value,
+    )
+    return [row["id"] for row in rows]
+
+
+async def replay_late(db: Connection, limit: int) -> list[UUID]:
+    """Make notices due again that were parked for an order which has since been registered."""
+    rows = await db.fetch(
+        """
+        UPDATE notices SET parked_at = NULL, due_at = now(), tries = 0
+        WHERE id IN (SELECT n.id FROM notices n LEFT JOIN payments p USING (imp_uid)
+                     WHERE n.parked_at IS NOT NULL AND n.last_outcome = $2
+                       AND EXISTS (SELECT FROM orders o WHERE o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid))
+                     ORDER BY n.parked_at LIMIT $1 FOR UPDATE OF n SKIP LOCKED)
+        RETURNING id
+        """,
+        limit,
+        Outcome.ORDER_NOT_REGISTERED.value,
+    )
+    return [row["id"] for row in rows]
+
+
+async def prune(db: Connection, handled: timedelta, unregistered: timedelta, limit: int) -> int:
+    """Delete a small batch of what ended so long ago; returns how many. Open notices are never deleted."""
+    done = await db.execute(
+        """
+        DELETE FROM notices WHERE id IN (
+            SELECT id FROM notices WHERE handled_at < now() - CASE WHEN registered THEN $1 ELSE $2 END
+            UNION ALL
+            SELECT id FROM notices WHERE parked_at < now() - $2 AND NOT registered
+            LIMIT $3)
+        """,
+        handled,
+        unregistered,
+        limit,
+    )
+    return int(done.split()[1])
+
+
+async def looked(db: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the notices that a look of their own has handled."""
+    rows = await db.fetch(
+        "SELECT id FROM notices WHERE id = ANY($1::uuid[]) AND handled_at IS NOT NULL AND last_outcome = $2",
+        ids,
+        Outcome.LOOKED.value,
+    )
+    return {row["id"] for row in rows}

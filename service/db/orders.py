@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 import orjson
 
 from service.db.pool import Connection
-from service.domain.order import Order, Problem, ProblemKind, Settlement, State
+from service.domain.order import Closed, Order, Problem, ProblemKind, Settlement, State
 from service.domain.payment import Store
 
 # Advisory locks live in one namespace a database: this keeps orders' apart from payments' (db.notices).
@@ -38,6 +38,7 @@ class StoredOrder:
     expires_at: datetime
     created_at: datetime
     updated_at: datetime
+    closed: Closed | None = None
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
@@ -62,15 +63,18 @@ async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_chann
     return [_order(row, allow_test_channel) for row in rows]
 
 
-async def insert(db: Connection, order: NewOrder, settlement: Settlement) -> StoredOrder:
-    """Store a new order and its first event; hold its lock, and know that it is new."""
+async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_check: timedelta) -> StoredOrder:
+    """Store a new order and its first event; hold its lock, and know that it is new.
+
+    `first_check`: how long nobody need speak of it before reconciliation asks.
+    """
     terms = order.terms
     row = await db.fetchrow(
         """
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
-                            state, paid_amount, cancelled_amount, imp_uid, problems)
+                            state, paid_amount, cancelled_amount, imp_uid, problems, test_channel, next_check_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'),
-                $9, $10, $11, $12, $13::text::jsonb)
+                $9, $10, $11, $12, $13::text::jsonb, $14, now() + $15)
         RETURNING *
         """,
         terms.merchant_uid,
@@ -81,14 +85,16 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement) -> Sto
         order.name,
         order.metadata,
         order.expires_at,
-        *_columns(settlement),
+        *settlement_columns(settlement),
+        first_check,
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
     await db.execute(
         """
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems)
-        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+                                  imp_uid, problems, closed, test_channel)
+        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
+               closed, test_channel
         FROM orders WHERE merchant_uid = $1
         """,
         terms.merchant_uid,
@@ -100,21 +106,23 @@ async def change(db: Connection, changes: Sequence[tuple[StoredOrder, Settlement
     """One version and one event for each change; a version that moved meanwhile raises, and nothing is kept."""
     if not changes:
         return
-    columns = zip(*(_columns(settlement) for _, settlement in changes), strict=True)
+    columns = zip(*(settlement_columns(settlement) for _, settlement in changes), strict=True)
     done = await db.execute(
         """
         WITH changed AS (
             UPDATE orders o SET state = g.state, paid_amount = g.paid_amount,
                    cancelled_amount = g.cancelled_amount, imp_uid = g.imp_uid, problems = g.problems::jsonb,
-                   version = o.version + 1, updated_at = now()
-            FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[])
-                 AS g (merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems)
+                   test_channel = g.test_channel, version = o.version + 1, updated_at = now()
+            FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
+                        $8::bool[])
+                 AS g (merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel)
             WHERE o.merchant_uid = g.merchant_uid AND o.version = g.version
             RETURNING o.*
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems)
-        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+                                  imp_uid, problems, closed, test_channel)
+        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
+               closed, test_channel
         FROM changed
         """,
         [order.terms.merchant_uid for order, _ in changes],
@@ -125,7 +133,50 @@ async def change(db: Connection, changes: Sequence[tuple[StoredOrder, Settlement
         raise asyncpg.SerializationError(f"an order changed under its lock: {done} of {len(changes)}")
 
 
-def _columns(settlement: Settlement) -> tuple[Any, ...]:
+async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) -> list[tuple[str, Store]]:
+    """Take orders of which nobody has spoken for long, and set each one's next check by the widening schedule.
+
+    An order is asked about until it expires, one with a virtual account until a day after its due date; a
+    settled one no more. Rows are locked with SKIP LOCKED, so this waits for nobody.
+    """
+    rows = await db.fetch(
+        """
+        WITH due AS (
+            SELECT o.merchant_uid, o.state IN ('pending', 'awaiting_deposit', 'failed', 'mismatched') AS silent,
+                   greatest(o.expires_at, to_timestamp((p.details->>'vbank_date')::bigint) + interval '1 day') AS until
+            FROM orders o LEFT JOIN payments p ON p.imp_uid = o.imp_uid
+            WHERE o.next_check_at <= now() ORDER BY o.next_check_at LIMIT $1 FOR UPDATE OF o SKIP LOCKED
+        )
+        UPDATE orders o SET checks = o.checks + 1, next_check_at = CASE
+            WHEN due.silent AND now() < due.until
+            THEN now() + ($2::interval[])[least(o.checks + 2, array_length($2::interval[], 1))] END
+        FROM due WHERE o.merchant_uid = due.merchant_uid
+        RETURNING o.merchant_uid, o.account, o.tier, due.silent
+        """,
+        limit,
+        waits,
+    )
+    return [(row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows if row["silent"]]
+
+
+async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> list[tuple[str, str, Store]]:
+    """Of these orders: payments (imp_uid, merchant_uid, store) that hold money which the order does not show.
+
+    None is ever expected, for registering and settling take the same locks; this is the query that would say so.
+    """
+    rows = await db.fetch(
+        """
+        SELECT p.imp_uid, p.merchant_uid, p.account, p.tier FROM orders o JOIN payments p USING (merchant_uid)
+        WHERE o.merchant_uid = ANY($1::text[]) AND p.status = 'paid' AND p.live
+          AND o.state IN ('pending', 'awaiting_deposit', 'failed')
+        """,
+        merchant_uids,
+    )
+    return [(row["imp_uid"], row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows]
+
+
+def settlement_columns(settlement: Settlement) -> tuple[Any, ...]:
+    """state, paid_amount, cancelled_amount, imp_uid, problems and test_channel, as the tables hold them."""
     problems = [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settlement.problems]
     return (
         settlement.state.value,
@@ -134,6 +185,7 @@ def _columns(settlement: Settlement) -> tuple[Any, ...]:
         settlement.imp_uid,
         # A text, for asyncpg takes a list in a jsonb[] for one more dimension of the array.
         orjson.dumps(problems).decode(),
+        settlement.test_channel,
     )
 
 
@@ -152,6 +204,7 @@ def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
             row["cancelled_amount"],
             row["imp_uid"],
             tuple(Problem(ProblemKind(p["kind"]), p["imp_uid"]) for p in row["problems"]),
+            row["test_channel"],
         ),
         version=row["version"],
         name=row["name"],
@@ -159,4 +212,5 @@ def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
         expires_at=row["expires_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        closed=Closed(row["closed"]) if row["closed"] else None,
     )

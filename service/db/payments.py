@@ -20,10 +20,23 @@ async def lock(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]
     return {row["imp_uid"]: _stored(row) for row in rows}
 
 
+async def read(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]:
+    """Those of the payments that are stored."""
+    rows = await db.fetch("SELECT * FROM payments WHERE imp_uid = ANY($1::text[])", imp_uids)
+    return {row["imp_uid"]: _stored(row) for row in rows}
+
+
 async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Payment]:
-    """All payments of these orders; one whose lesser answer is unconfirmed says so."""
-    rows = await db.fetch("SELECT * FROM payments WHERE merchant_uid = ANY($1::text[])", merchant_uids)
-    return [_stored(row).payment for row in rows]
+    """All payments of these orders; one whose lesser answer is unconfirmed, or its refund unknown, says so."""
+    rows = await db.fetch(
+        """
+        SELECT p.*, r.imp_uid IS NOT NULL AS refund_unknown
+        FROM payments p LEFT JOIN refunds r ON r.imp_uid = p.imp_uid AND r.state = 'refund_unknown'
+        WHERE p.merchant_uid = ANY($1::text[])
+        """,
+        merchant_uids,
+    )
+    return [replace(_stored(row).payment, refund_unknown=row["refund_unknown"]) for row in rows]
 
 
 async def one(db: Connection, imp_uid: str) -> Payment | None:

@@ -49,3 +49,8 @@ def to_minor(amount: Decimal, currency: str) -> int:
     if minor != whole or whole > MAX_AMOUNT:
         raise InexactAmount(f"{amount} is not a whole number of {currency}'s smallest unit")
     return whole
+
+
+def to_major(minor: int, currency: str) -> Decimal:
+    """The amount as V1 writes it, exactly: 600 USD → 6.00, 64900 KRW → 64900."""
+    return Decimal(minor).scaleb(-DECIMALS.get(currency, _UNKNOWN_CURRENCY_DECIMALS))

@@ -51,6 +51,11 @@ class Notice:
     claimed_status: str | None = None
     cancellation_id: str | None = None
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody sits before a screen for it."""
+        return self.source in (Source.COMPLETION, Source.REDIRECT)
+
 
 # What a claim says at least; "ready" may be no more than a window left open.
 _CLAIMED_RANK = {

@@ -18,6 +18,13 @@ class State(StrEnum):
     MISMATCHED = "mismatched"
 
 
+class Closed(StrEnum):
+    """Why an order takes no payment any more: a field beside the state, for money may come all the same."""
+
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
 class ProblemKind(StrEnum):
     """What a person must see."""
 
@@ -27,6 +34,7 @@ class ProblemKind(StrEnum):
     TEST_CHANNEL = "test_channel"
     DUPLICATE_PAYMENT = "duplicate_payment"
     REGRESSED_PAYMENT = "regressed_payment"
+    REFUND_UNKNOWN = "refund_unknown"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,10 +58,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What the payments mean for the order; `paid_amount` counts only money that agrees with the order."""
+    """What the payments mean for the order; `paid_amount` counts only money that agrees with the order.
+
+    `test_channel`: the payment that decides was made on a test channel, which the deployment lets in.
+    """
 
     state: State = State.PENDING
     paid_amount: int = 0
     cancelled_amount: int = 0
     imp_uid: str | None = None
     problems: tuple[Problem, ...] = ()
+    test_channel: bool = False

@@ -34,6 +34,10 @@ class Progress:
     cancellations: int
 
 
+# The account that PORTONE_IMP_KEY opens.
+ACCOUNT = "default"
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Whose payment it is: a PortOne account and, under it, a sub-store's tier ('' = none)."""
@@ -47,7 +51,8 @@ class Payment:
     """What PortOne said of one payment. Amounts are in the currency's smallest unit.
 
     `details` is the allow-listed rest (method, channel, account, receipt …), kept for people and never
-    decided upon. `regressed` is our own word: PortOne has since answered less, unconfirmed.
+    decided upon. `regressed` and `refund_unknown` are our own words: PortOne has since answered less,
+    unconfirmed; and we asked for its refund and never learnt what came of it.
     """
 
     imp_uid: str
@@ -63,6 +68,7 @@ class Payment:
     paid_at: datetime | None = None
     details: tuple[tuple[str, str | int], ...] = ()
     regressed: bool = False
+    refund_unknown: bool = False
 
     @property
     def progress(self) -> Progress:

@@ -67,18 +67,20 @@ def _problems(order: Order, payments: Sequence[Payment], holding: Sequence[Payme
                 yield Problem(kind, payment.imp_uid)
         if payment.regressed:
             yield Problem(ProblemKind.REGRESSED_PAYMENT, payment.imp_uid)
+        if payment.refund_unknown:
+            yield Problem(ProblemKind.REFUND_UNKNOWN, payment.imp_uid)
     for second in holding[1:]:
         yield Problem(ProblemKind.DUPLICATE_PAYMENT, second.imp_uid)
 
 
 def _settlement(state: State, payment: Payment | None, problems: tuple[Problem, ...]) -> Settlement:
-    imp_uid = payment.imp_uid if payment else None
+    imp_uid, test_channel = (payment.imp_uid, not payment.live) if payment else (None, False)
     match state:
         case State.PAID | State.PARTIALLY_CANCELLED | State.CANCELLED if payment and _was_paid(payment):
             cancelled = payment.amount - payment.held
-            return Settlement(state, payment.amount, cancelled, imp_uid, problems)
+            return Settlement(state, payment.amount, cancelled, imp_uid, problems, test_channel)
         case _:
-            return Settlement(state, imp_uid=imp_uid, problems=problems)
+            return Settlement(state, 0, 0, imp_uid, problems, test_channel)
 
 
 def _was_paid(payment: Payment) -> bool:

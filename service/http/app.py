@@ -9,13 +9,14 @@ from aiohttp import web
 
 from service.completion import Completion
 from service.db.pool import open_pool
-from service.http import completions, health, orders, webhooks
+from service.http import completions, health, openapi, orders, webhooks
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.limits import Limiter
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
 from service.intake import Intake
 from service.queue import Queue, connect
+from service.recording import Recorder
 from service.settings import Settings
 from service.timetable import Timetable
 from service.waiters import Waiters
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> web.Application:
             web.get("/orders/{merchant_uid}", orders.read_order),
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
+            web.get("/openapi.yaml", openapi.serve_document),
         ]
     )
     return app
@@ -48,9 +50,11 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     redis = connect(settings.redis_url.get_secret_value())
     queue = Queue(redis)
     waiters = Waiters(redis)
-    intake = Intake(pool, queue, Timetable())
+    times = Timetable().scaled(settings.time_scale)
+    intake = Intake(Recorder(pool, queue, times))
     app[RECEIVER] = Receiver(
         settings=settings,
+        times=times,
         pool=pool,
         queue=queue,
         intake=intake,

@@ -83,7 +83,9 @@ async def register_order(request: web.Request) -> web.Response:
         Store("default", body.tier or ""),
         receiver.settings.allow_test_channel,
     )
-    registered = await register(receiver.pool, NewOrder(terms, body.name, body.metadata, body.expires_at))
+    registered = await register(
+        receiver.pool, NewOrder(terms, body.name, body.metadata, body.expires_at), receiver.times
+    )
     return json_response(_shown(registered.order), status=201 if registered.new else 200)
 
 

@@ -11,6 +11,7 @@ from service.http.limits import Limiter, Network
 from service.intake import Intake
 from service.queue import Queue
 from service.settings import Settings
+from service.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Receiver:
     """The receiver's parts."""
 
     settings: Settings
+    times: Timetable
     pool: Pool
     queue: Queue
     intake: Intake

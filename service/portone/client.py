@@ -5,7 +5,8 @@ Every call is bounded in time; a failure to ask is an error, never an answer (DE
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -13,14 +14,34 @@ import aiohttp
 import orjson
 
 from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
+from service.portone.breaker import Breaker
+from service.timetable import Timetable
 
 # One look, token and 401 retry included (DESIGN.md §3, Timetable).
 LOOK_SECONDS = 6.0
 BATCH_MAX = 100
-_ANSWER_MAX_BYTES = 4 * 1024 * 1024
+# A refund waits for the bank behind PortOne; a question does not.
+CANCEL_SECONDS = 20.0
+LEDGER_PAGE = 1000
+# A page of the ledger has 1,000 payments of about 2 KB.
+_ANSWER_MAX_BYTES = 16 * 1024 * 1024
 _CALLS_UNDER_WAY = 16
 # With less than a minute left PortOne extends the same token by 5 minutes; before, it would answer the same.
 _TOKEN_REFRESH_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An answer of PortOne's own: `code` 0 is success, whatever the HTTP status; and HTTP 200 alone is none."""
+
+    status: int
+    code: int
+    message: str
+    response: Any
+
+    @property
+    def success(self) -> bool:
+        return self.status in (200, 207) and self.code == 0
 
 
 class PortOne:
@@ -30,13 +51,14 @@ class PortOne:
     so a restart changes nothing. Within the process one request for it is under way at a time.
     """
 
-    def __init__(self, base_url: str, imp_key: str, imp_secret: str) -> None:
+    def __init__(self, base_url: str, imp_key: str, imp_secret: str, times: Timetable | None = None) -> None:
         self._base_url = base_url.rstrip("/")
         self._credentials = {"imp_key": imp_key, "imp_secret": imp_secret}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CALLS_UNDER_WAY),
             timeout=aiohttp.ClientTimeout(total=LOOK_SECONDS),
         )
+        self._breaker = Breaker(times or Timetable())
         self._token = ""
         self._token_good_until = 0.0
         self._token_lock = asyncio.Lock()
@@ -47,36 +69,100 @@ class PortOne:
     async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
         """One payment as PortOne tells it, or None when it knows no such payment."""
         query = {"include_sandbox": "true"} if include_sandbox else {}
-        status, answer = await self._get(f"/payments/{quote(imp_uid, safe='')}", query, tier)
-        return None if status == 404 else answer
+        path = f"/payments/{quote(imp_uid, safe='')}"
+        found: object | None = _found(await self._ask("GET", path, tier, query=query))
+        return found
 
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
         """Those of up to 100 payments that PortOne knows, in no order; the missing are just absent."""
-        query = [("imp_uid[]", imp_uid) for imp_uid in imp_uids]
-        status, answer = await self._get("/payments", query, tier)
-        if status == 404:
+        return await self._list([("imp_uid[]", imp_uid) for imp_uid in imp_uids], tier)
+
+    async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]:
+        """Payments of up to 100 orders: at least one of each order that has any, not always all (PORTONE.md §1)."""
+        return await self._list([("merchant_uid[]", merchant_uid) for merchant_uid in merchant_uids], tier)
+
+    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> tuple[list[object], bool]:
+        """A page of PortOne's own list, last change first, and whether another follows.
+
+        `since`: unix seconds, at most 90 days ago, which is where the list begins without it.
+        """
+        query = {"sorting": "-updated", "limit": str(LEDGER_PAGE), "page": str(page)}
+        if since is not None:
+            query |= {"from": str(since)}
+        answer = _found(await self._ask("GET", "/payments/status/all", tier, query=query))
+        if answer is None:
+            return [], False
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("list"), list):
+            raise UnreadableAnswer("the ledger's page is not a list")
+        return answer["list"], bool(answer.get("next"))
+
+    async def _list(self, query: Sequence[tuple[str, str]], tier: str) -> list[object]:
+        answer = _found(await self._ask("GET", "/payments", tier, query=query))
+        if answer is None:
             return []
         if not isinstance(answer, list):
             raise UnreadableAnswer("the list of payments is not a list")
         return answer
 
-    async def _get(self, path: str, query: Any, tier: str) -> tuple[int, object]:
+    async def prepare(self, form: Mapping[str, str], tier: str) -> Envelope:
+        """Register an order's amount beforehand; refused where one is registered already."""
+        return await self._ask("POST", "/payments/prepare", tier, form=form)
+
+    async def change_prepared(self, form: Mapping[str, str], tier: str) -> Envelope:
+        """Change an amount that is registered; HTTP 404 where none is."""
+        return await self._ask("PUT", "/payments/prepare", tier, form=form)
+
+    async def prepared(self, merchant_uid: str, tier: str) -> object | None:
+        """The amount that is registered for an order, or None."""
+        path = f"/payments/prepare/{quote(merchant_uid, safe='')}"
+        found: object | None = _found(await self._ask("GET", path, tier))
+        return found
+
+    async def cancel(
+        self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS
+    ) -> Envelope:
+        """Give money back. Sent once, whatever comes: what an unanswered call did, nobody knows. Raises NotAsked."""
+        return await self._breaker.call(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
+
+    async def _send_once(self, path: str, form: Mapping[str, str], tier: str, timeout_seconds: float) -> Envelope:
+        bounded = aiohttp.ClientTimeout(total=timeout_seconds)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                token = await self._fresh_token(stale="")
+                status, body = await self._call("POST", path, token, tier, data=form, timeout=bounded)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise PortOneUnavailable(type(error).__name__) from None
+        return _opened(status, body)
+
+    async def _ask(
+        self, method: str, path: str, tier: str, *, query: Any = None, form: Mapping[str, str] | None = None
+    ) -> Envelope:
+        """Ask, unless PortOne was down a moment ago. Raises NotAsked.
+
+        Whether a call that timed out did what it asked for, nobody knows.
+        """
+        return await self._breaker.call(lambda: self._exchange(method, path, tier, query, form))
+
+    async def _exchange(
+        self, method: str, path: str, tier: str, query: Any, form: Mapping[str, str] | None
+    ) -> Envelope:
+        """Ask once, and once more with a new token if the token died in flight: nothing was done on a 401."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 token = await self._fresh_token(stale="")
-                status, body = await self._call("GET", path, token, tier, params=query)
-                if status == 401:  # a token can die in flight: refresh once, try once more
+                status, body = await self._call(method, path, token, tier, params=query, data=form)
+                if status == 401:
                     token = await self._fresh_token(stale=token)
-                    status, body = await self._call("GET", path, token, tier, params=query)
+                    status, body = await self._call(method, path, token, tier, params=query, data=form)
         except (TimeoutError, aiohttp.ClientError) as error:
             raise PortOneUnavailable(type(error).__name__) from None
-        return status, _response(status, body)
+        return _opened(status, body)
 
     async def _fresh_token(self, stale: str) -> str:
         async with self._token_lock:
             if self._token in ("", stale) or time.monotonic() > self._token_good_until:
                 status, body = await self._call("POST", "/users/getToken", json=self._credentials)
-                answer = _response(status, body)
+                answer = _found(_opened(status, body))
                 try:
                     self._token = str(answer["access_token"])
                     left = float(answer["expired_at"]) - float(answer["now"])
@@ -98,19 +184,26 @@ class PortOne:
             return response.status, body
 
 
-def _response(status: int, body: bytes) -> Any:
-    """Open the envelope: `code` 0 is success, and HTTP 200 alone is none."""
+def _opened(status: int, body: bytes) -> Envelope:
+    """Open the envelope. Raises NotAsked where there is none."""
     if status == 401:
         raise PortOneRefused
     if status == 429 or status >= 500:
         raise PortOneUnavailable(f"HTTP {status}")
     try:
-        envelope = orjson.loads(body)
-        code = envelope["code"]
-    except (ValueError, TypeError, KeyError):
+        found = orjson.loads(body)
+        code, message = found["code"], found.get("message")
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise UnreadableAnswer(f"HTTP {status} without PortOne's envelope") from None
-    if status == 404 and code != 0:
+    if isinstance(code, bool) or not isinstance(code, int) or (code == 0 and "response" not in found):
+        raise UnreadableAnswer(f"HTTP {status} without PortOne's envelope")
+    return Envelope(status, code, message if isinstance(message, str) else "", found.get("response"))
+
+
+def _found(envelope: Envelope) -> Any:
+    """What a question is answered with, or None when PortOne knows no such thing."""
+    if envelope.success:
+        return envelope.response
+    if envelope.status == 404 and envelope.code != 0:
         return None
-    if status not in (200, 207) or code != 0 or "response" not in envelope:
-        raise UnreadableAnswer(f"HTTP {status}, code {code if isinstance(code, int) else '?'}")
-    return envelope["response"]
+    raise UnreadableAnswer(f"HTTP {envelope.status}, code {envelope.code}")

@@ -1,0 +1,64 @@
+"""The table `ledger_scans`: when each account and tier is walked next, and how far a long walk has come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from service.db.pool import Connection
+from service.domain.payment import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A walk that is ours to do: from which page, and whether to the end of the list."""
+
+    store: Store
+    page: int
+    whole: bool
+
+
+async def ensure(db: Connection, stores: Sequence[Store]) -> None:
+    """Have a row for each account and tier; the first walk of each is a whole one."""
+    await db.execute(
+        "INSERT INTO ledger_scans (account, tier) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING",
+        [store.account for store in stores],
+        [store.tier for store in stores],
+    )
+
+
+async def take(db: Connection, every: timedelta, whole_every: timedelta) -> Turn | None:
+    """Take a walk that is due, if any; nobody else takes it before its next time."""
+    row = await db.fetchrow(
+        """
+        UPDATE ledger_scans s SET next_at = now() + $1, whole = whole OR
+               (next_page = 1 AND (last_whole_at IS NULL OR last_whole_at < now() - $2::interval))
+        WHERE (account, tier) = (SELECT account, tier FROM ledger_scans WHERE next_at <= now()
+                                 ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING account, tier, next_page, whole
+        """,
+        every,
+        whole_every,
+    )
+    return Turn(Store(row["account"], row["tier"]), row["next_page"], row["whole"]) if row else None
+
+
+async def go_on(db: Connection, turn: Turn, page: int) -> None:
+    """The walk is not at its end: the next turn goes on from this page, at once."""
+    await db.execute(
+        "UPDATE ledger_scans SET next_page = $3, next_at = now() WHERE account = $1 AND tier = $2",
+        turn.store.account,
+        turn.store.tier,
+        page,
+    )
+
+
+async def complete(db: Connection, turn: Turn) -> None:
+    await db.execute(
+        """
+        UPDATE ledger_scans SET next_page = 1, whole = false, last_completed_at = now(),
+               last_whole_at = CASE WHEN whole THEN now() ELSE last_whole_at END
+        WHERE account = $1 AND tier = $2
+        """,
+        turn.store.account,
+        turn.store.tier,
+    )

@@ -1,0 +1,111 @@
+"""The table `preparations`: the amount that PortOne is to know before an order's window opens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from service.db.pool import Connection
+from service.domain.payment import Store
+
+
+class Outcome(StrEnum):
+    """How far it has come."""
+
+    PENDING = "pending"
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What becomes of an order's amount at PortOne, and why it was refused."""
+
+    outcome: Outcome
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A preparation that is held by us: the order's amount as of this revision, and whether PortOne has one."""
+
+    merchant_uid: str
+    amount: int
+    currency: str
+    store: Store
+    revision: int
+    known: bool
+    tries: int
+
+
+async def want(db: Connection, merchant_uid: str) -> None:
+    """Have the order's amount prepared, anew where it was already; hold the order's lock.
+
+    Somebody who is at PortOne with the last amount is waited for, so that theirs does not arrive after ours.
+    """
+    await db.execute(
+        """
+        INSERT INTO preparations AS p (merchant_uid) VALUES ($1)
+        ON CONFLICT (merchant_uid) DO UPDATE
+           SET revision = p.revision + 1, outcome = 'pending', reason = NULL, tries = 0,
+               due_at = CASE WHEN p.claimed_at IS NOT NULL THEN greatest(p.due_at, now()) ELSE now() END
+        """,
+        merchant_uid,
+    )
+
+
+async def of_order(db: Connection, merchant_uid: str) -> Preparation | None:
+    row = await db.fetchrow("SELECT outcome, reason FROM preparations WHERE merchant_uid = $1", merchant_uid)
+    return Preparation(Outcome(row["outcome"]), row["reason"]) if row else None
+
+
+async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
+    """Hold a bounded number of due preparations for as long as asking may take."""
+    rows = await db.fetch(
+        """
+        UPDATE preparations p SET claimed_at = now(), tries = p.tries + 1, due_at = now() + $2
+        FROM orders o
+        WHERE o.merchant_uid = p.merchant_uid AND p.merchant_uid IN (
+            SELECT merchant_uid FROM preparations WHERE due_at <= now() ORDER BY due_at LIMIT $1
+            FOR UPDATE SKIP LOCKED)
+        RETURNING p.merchant_uid, o.amount, o.currency, o.account, o.tier, p.revision, p.known, p.tries
+        """,
+        limit,
+        lease,
+    )
+    return [
+        Claimed(
+            row["merchant_uid"],
+            row["amount"],
+            row["currency"],
+            Store(row["account"], row["tier"]),
+            row["revision"],
+            row["known"],
+            row["tries"],
+        )
+        for row in rows
+    ]
+
+
+async def end(db: Connection, ended: Sequence[tuple[Claimed, Preparation, timedelta]]) -> None:
+    """Write what came of it: done, refused, or to be tried again after the wait.
+
+    Where the order was amended meanwhile only the claim ends, and the newer amount is due at once.
+    """
+    await db.execute(
+        """
+        UPDATE preparations p SET claimed_at = NULL, known = p.known OR g.outcome = 'done',
+               outcome = CASE WHEN p.revision = g.revision THEN g.outcome ELSE p.outcome END,
+               reason = CASE WHEN p.revision = g.revision THEN g.reason END,
+               due_at = CASE WHEN p.revision <> g.revision THEN now()
+                             WHEN g.outcome = 'pending' THEN now() + g.wait END
+        FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::interval[])
+             AS g (merchant_uid, revision, outcome, reason, wait)
+        WHERE p.merchant_uid = g.merchant_uid AND p.outcome = 'pending'
+        """,
+        [claimed.merchant_uid for claimed, _, _ in ended],
+        [claimed.revision for claimed, _, _ in ended],
+        [became.outcome.value for _, became, _ in ended],
+        [became.reason for _, became, _ in ended],
+        [wait for _, _, wait in ended],
+    )

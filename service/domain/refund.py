@@ -1,0 +1,149 @@
+"""Which money is given back without being asked for, and how a refund that was asked for ends. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from service.domain.money import is_known
+from service.domain.order import Order, ProblemKind
+from service.domain.payment import Payment, Status
+from service.domain.settle import settle
+
+
+class Action(StrEnum):
+    """What is done about money that should not be there."""
+
+    HOLD = "hold"
+    REFUND = "refund"
+
+
+class RefundState(StrEnum):
+    """intended → asked → one of the ends; what was never sent may be withdrawn."""
+
+    INTENDED = "intended"
+    ASKED = "asked"
+    REFUNDED = "refunded"
+    REFUSED = "refused"
+    REFUND_UNKNOWN = "refund_unknown"
+    WITHDRAWN = "withdrawn"
+
+
+class Hold(StrEnum):
+    """Why money is not given back now; the value is what a person reads."""
+
+    NO_FINDING = "no longer a finding that may be refunded"
+    OTHER_FINDING = "the finding has changed since"
+    POLICY = "ON_MISMATCH or ON_DUPLICATE says hold"
+    RESOLVED = "a person has resolved the problem"
+    TEST_CHANNEL = "a test payment holds no money"
+    REGRESSED = "PortOne has since told less of the payment"
+    REFUND_ACCOUNT = "it may need an account to refund to"
+    CURRENCY = "the currency's decimals are not known"
+    OTHER_ACCOUNT = "the payment's PortOne account is not configured"
+    NOT_FRESH = "PortOne could not be asked about all the order's payments"
+    HOURLY_CAP = "REFUND_MAX_PER_HOUR is reached"
+
+
+class Answered(StrEnum):
+    """What PortOne's answer to a cancel came to."""
+
+    DONE = "done"  # the money is back
+    ACCEPTED = "accepted"  # code 0, and not done yet: an asynchronous channel
+    REFUSED = "refused"  # a definite no
+    UNKNOWN = "unknown"  # no answer, or none that can be read: it may have been done
+
+
+_MISMATCHES = frozenset({ProblemKind.WRONG_AMOUNT, ProblemKind.WRONG_CURRENCY, ProblemKind.WRONG_STORE})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator lets the machine do: ON_MISMATCH, ON_DUPLICATE."""
+
+    on_mismatch: Action = Action.HOLD
+    on_duplicate: Action = Action.HOLD
+
+    @property
+    def kinds(self) -> frozenset[ProblemKind]:
+        """The findings that are refunded without a person."""
+        mismatches = _MISMATCHES if self.on_mismatch is Action.REFUND else frozenset()
+        duplicates = {ProblemKind.DUPLICATE_PAYMENT} if self.on_duplicate is Action.REFUND else set()
+        return mismatches | duplicates
+
+
+# What a person may have refunded, whatever the policy.
+BY_PERSON = Policy(Action.REFUND, Action.REFUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Refundable:
+    """A finding that may be refunded, sorted; the payment's whole remaining balance goes back."""
+
+    kinds: tuple[ProblemKind, ...]
+    payment: Payment
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A refund that was asked for: all that the payment held, in the smallest unit."""
+
+    imp_uid: str
+    amount: int
+    cancellations_before: int
+    refused: bool
+    age: timedelta
+
+
+def judge(order: Order, payments: Sequence[Payment], imp_uid: str, policy: Policy) -> Refundable | Hold:
+    """Say whether this payment's money may go back, from what `settle` says of all the order's payments."""
+    problems = {problem.kind for problem in settle(order, payments).problems if problem.imp_uid == imp_uid}
+    kinds = problems & BY_PERSON.kinds
+    payment = next((payment for payment in payments if payment.imp_uid == imp_uid), None)
+    if payment is None or not payment.held or not kinds:
+        return Hold.NO_FINDING
+    if never := _never(payment, problems):
+        return never
+    return Refundable(tuple(sorted(kinds)), payment) if kinds <= policy.kinds else Hold.POLICY
+
+
+def _never(payment: Payment, problems: set[ProblemKind]) -> Hold | None:
+    """What no policy and no person gets refunded here: it is done in PortOne's console, by hand."""
+    if not payment.live or ProblemKind.TEST_CHANNEL in problems:
+        return Hold.TEST_CHANNEL
+    if payment.regressed or ProblemKind.REGRESSED_PAYMENT in problems:
+        return Hold.REGRESSED
+    if _may_need_account(dict(payment.details)):
+        return Hold.REFUND_ACCOUNT
+    return None if is_known(payment.currency) else Hold.CURRENCY
+
+
+def _may_need_account(details: dict[str, str | int]) -> bool:
+    """A deposit cannot be sent back the way it came; nor may it be tried where the method is not told."""
+    return details.get("pay_method", "vbank") == "vbank" or "vbank_name" in details or "vbank_date" in details
+
+
+def is_refunded(asked: Asked, payment: Payment) -> bool:
+    """Whether PortOne's facts show it: cancelled, nothing held, and a cancel_history row that is new."""
+    return (
+        payment.imp_uid == asked.imp_uid
+        and payment.status is Status.CANCELLED
+        and payment.cancelled_amount >= asked.amount
+        and payment.held == 0
+        and payment.cancellations > asked.cancellations_before
+    )
+
+
+def after_look(
+    asked: Asked, payment: Payment | None, *, looked: bool, unknown_after: timedelta
+) -> RefundState | None:
+    """How a look ends a refund that was asked for; None: not yet.
+
+    `looked`: the payment was looked at after the call was answered. "Already cancelled" is a refusal too, so
+    the facts come first. What neither happened nor was refused is, after a while, a person's.
+    """
+    if payment is not None and is_refunded(asked, payment):
+        return RefundState.REFUNDED
+    if asked.refused and looked:
+        return RefundState.REFUSED
+    return RefundState.REFUND_UNKNOWN if asked.age >= unknown_after else None

@@ -1,0 +1,52 @@
+"""A PortOne that is down is not hammered: after some failures only a probe is let through, now and then."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from service.errors import PortOneUnavailable
+from service.timetable import Timetable
+
+# One slow answer is no outage.
+_FAILURES = 5
+
+Result = TypeVar("Result")
+
+
+class Breaker:
+    """Counts failures in a row; open, it refuses at once, until its wait is over and one probe may go."""
+
+    def __init__(self, times: Timetable, clock: Callable[[], float] = time.monotonic) -> None:
+        self._times = times
+        self._clock = clock
+        self._failures = 0
+        self._wait = timedelta()
+        self._opens_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= _FAILURES and self._clock() < self._opens_at
+
+    async def call(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Ask, unless the breaker is open. Raises PortOneUnavailable at once when it is."""
+        if self.is_open:
+            raise PortOneUnavailable("it was down a moment ago, and is asked again shortly")
+        if self._failures >= _FAILURES:
+            # The wait is over: this call probes, and until it ends others are refused.
+            self._opens_at = self._clock() + self._wait.total_seconds()
+        try:
+            result = await ask()
+        except (PortOneUnavailable, asyncio.CancelledError):  # its caller's time ran out: no answer either
+            self._failed()
+            raise
+        self._failures = 0
+        self._wait = timedelta()
+        return result
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            self._wait = min(max(self._wait * 2, self._times.probe_first), self._times.probe_last)
+            self._opens_at = self._clock() + self._wait.total_seconds()

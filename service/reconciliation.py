@@ -1,0 +1,156 @@
+"""Reconciliation: order state converges although no notice ever arrives (DESIGN.md §3).
+
+It writes no payment. Where PortOne's list differs from what is stored it records a notice, and the ordinary
+path looks. Every function does one bounded turn, is safe in several workers, and raises StoreUnavailable,
+QueueUnavailable or NotAsked, after which the next turn takes up the work.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from service.budget import Budget, Lane
+from service.db import ledger_scans, notices, orders, payments
+from service.db.ledger_scans import Turn
+from service.db.pool import Connection, Pool, in_transaction
+from service.domain.ids import is_imp_uid, is_merchant_uid
+from service.domain.looks import StoredLook, same_facts
+from service.domain.notice import Notice, Source
+from service.domain.payment import Store
+from service.errors import UnreadableAnswer
+from service.intake import new_notice_id
+from service.portone.client import BATCH_MAX
+from service.portone.payment import read_payment
+from service.queue import Queue
+from service.timetable import Timetable
+
+log = structlog.get_logger()
+
+# A long walk is done in turns, so that a worker that stops loses little; each page costs one call.
+_PAGES_A_TURN = 10
+_REPLAYED_MAX = 1_000
+
+
+class Lists(Protocol):
+    """The part of the client that reconciliation needs."""
+
+    async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]: ...
+
+    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> tuple[list[object], bool]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Compares what PortOne lists with what is stored."""
+
+    pool: Pool
+    queue: Queue
+    portone: Lists
+    budget: Budget
+    times: Timetable
+    stores: Sequence[Store]
+
+    async def ask_about_silent_orders(self) -> int:
+        """Ask about up to 100 orders of which nobody has spoken for long; returns how many."""
+        silent = await in_transaction(self.pool, lambda db: orders.take_silent(db, BATCH_MAX, self.times.silence))
+        by_store: dict[Store, list[str]] = defaultdict(list)
+        for merchant_uid, store in silent:
+            by_store[store].append(merchant_uid)
+        for store, merchant_uids in by_store.items():
+            if await self.budget.take(Lane.BACKGROUND, wait_seconds=1.0):
+                await self.compare(await self.portone.payments_of(merchant_uids, store.tier), store)
+            await self._notice_unsettled(merchant_uids)
+        return len(silent)
+
+    async def walk_ledger(self) -> int:
+        """One turn of a walk that is due: until a whole page agrees, or to the end. Returns the differences."""
+        await in_transaction(self.pool, lambda db: ledger_scans.ensure(db, self.stores))
+        turn = await in_transaction(
+            self.pool, lambda db: ledger_scans.take(db, self.times.ledger, self.times.ledger_whole)
+        )
+        if turn is None:
+            return 0
+        found = 0
+        for page in range(turn.page, turn.page + _PAGES_A_TURN):
+            if not await self.budget.take(Lane.BACKGROUND, wait_seconds=1.0):
+                await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=page))
+                return found
+            listed, more = await self.portone.ledger(turn.store.tier, page)
+            differing = await self.compare(listed, turn.store)
+            found += differing
+            if not more or (not differing and not turn.whole):
+                await self._completed(turn, page, found)
+                return found
+        await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=turn.page + _PAGES_A_TURN))
+        return found
+
+    async def compare(self, listed: Sequence[object], store: Store) -> int:
+        """Record a notice for each listed payment that differs from what is stored; returns how many differ."""
+        differing = await in_transaction(self.pool, lambda db: differences(db, listed, store))
+        for start in range(0, len(differing), BATCH_MAX):
+            batch = differing[start : start + BATCH_MAX]
+            await self._queue(partial(notices.record_differences, differences=batch))
+        return len(differing)
+
+    async def replay_late(self) -> int:
+        """Make notices due again whose order was registered after they were parked."""
+        return await self._queue(lambda db: notices.replay_late(db, _REPLAYED_MAX))
+
+    async def _notice_unsettled(self, merchant_uids: Sequence[str]) -> None:
+        async def record(db: Connection) -> list[UUID]:
+            found = await orders.unsettled_with_money(db, merchant_uids)
+            for imp_uid, merchant_uid, _ in found:
+                log.error("order.left_behind", merchant_uid=merchant_uid, imp_uid=imp_uid)
+            return await notices.record_differences(db, [_notice(i, m, store) for i, m, store in found])
+
+        await self._queue(record)
+
+    async def _queue(self, record: Callable[[Connection], Awaitable[list[UUID]]]) -> int:
+        """Queue what was recorded. Should that fail, the sweep does it: the rows are due at once."""
+        rows = await in_transaction(self.pool, record)
+        for start in range(0, len(rows), BATCH_MAX):
+            await self.queue.put(rows[start : start + BATCH_MAX])
+        return len(rows)
+
+    async def _completed(self, turn: Turn, pages: int, found: int) -> None:
+        await in_transaction(self.pool, lambda db: ledger_scans.complete(db, turn))
+        if found or turn.whole:
+            log.info("ledger.walked", tier=turn.store.tier, pages=pages, differing=found, whole=turn.whole)
+
+
+async def differences(db: Connection, listed: Sequence[object], store: Store) -> list[Notice]:
+    """Those of the listed payments that are not stored as they are listed, as notices."""
+    named = {
+        imp_uid: item
+        for item in listed
+        if isinstance(item, Mapping) and isinstance(imp_uid := item.get("imp_uid"), str) and is_imp_uid(imp_uid)
+    }
+    stored = await payments.read(db, list(named))
+    return [
+        _notice(imp_uid, item.get("merchant_uid"), store)
+        for imp_uid, item in named.items()
+        if not _agrees(item, stored.get(imp_uid), store)
+    ]
+
+
+def _agrees(item: Mapping[str, object], stored: StoredLook | None, store: Store) -> bool:
+    """Whether a look would bring nothing new. A lesser answer that waits to be confirmed is nothing new."""
+    if stored is None:
+        return False
+    try:
+        payment = read_payment(item, store, live=stored.payment.live)
+    except UnreadableAnswer:
+        return False
+    return same_facts(payment, stored.payment) or (
+        stored.lesser is not None and same_facts(payment, stored.lesser.payment)
+    )
+
+
+def _notice(imp_uid: str, merchant_uid: object, store: Store) -> Notice:
+    named = merchant_uid if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid) else None
+    return Notice(new_notice_id(), Source.RECONCILE, imp_uid, named, store.tier)
