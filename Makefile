@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: run test check format lock clean
+.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills
 
 run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/portone-orders dev
@@ -27,6 +27,10 @@ lock:
 	    pyproject.toml --extra embedded --group build -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml --extra embedded --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    pyproject.toml --group build -c requirements/run.txt -o requirements/image.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --group bench -o requirements/bench.txt
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,5 +48,25 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
+bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives: 25 minutes, and node
+	@$(BIN)/python -m bench --publish
+
+bench-small: $(VENV)/.installed ## The same in miniature: is the benchmark still working?
+	@$(BIN)/python -m bench --small
+
+bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/package-lock.json $(VENV)/.installed
+	@echo "Installing the benchmark's alternatives into bench/ (once) ..."
+	@$(BIN)/python -m venv bench/.venv
+	@bench/.venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
+	    -r requirements/bench.txt
+	@cd bench/alternatives/express && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+refund-schedules: $(VENV)/.installed-dev ## 1,000 interleavings of two refunders with crashes at every await: 5 minutes
+	@REFUND_SCHEDULES=1000 $(BIN)/python -m pytest -q tests/service/test_refund_schedules.py
+
+refund-kills: $(VENV)/.installed-dev ## 50 workers killed (-9) around a refund's call: 2 minutes
+	@$(BIN)/python -m faults.refunds --kills 50
+
 clean: ## Remove what was installed and what `make run` left
-	rm -rf $(VENV) .run
+	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules

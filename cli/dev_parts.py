@@ -71,7 +71,8 @@ class Parts:
                 self._screen.done(f"PortOne is the given one, {self.plan.settings.portone_api_url}; no sandbox")
         probe = partial(answers_ok, self.plan.host, self.plan.settings.port, "/readyz")
         async with _together() as group:
-            receiver, worker = (self.plan.ours(command, self.stores) for command in ("receiver", "worker"))
+            receiver = self.plan.ours("receiver", "serve", self.stores)
+            worker = self.plan.ours("worker", "worker", self.stores)
             group.create_task(self._start_program(receiver, self.plan.base_url, probe))
             group.create_task(self._start_program(worker, "arq", _at_once))
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cli.addresses import reachable_host, receiver_url, sandbox_url
 from cli.processes import Program
 from cli.state import StateDir
 from service.settings import Settings
-
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,16 +28,15 @@ class Plan:
     @property
     def host(self) -> str:
         """Where the receiver is reached from this machine."""
-        return _ANYWHERE.get(self.settings.host, self.settings.host)
+        return reachable_host(self.settings)
 
     @property
     def base_url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.settings.port}"
+        return receiver_url(self.settings)
 
     @property
     def sandbox_url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.sandbox_port}"
+        return sandbox_url(self.settings)
 
     @property
     def imp_key(self) -> str:
@@ -73,11 +70,11 @@ class Plan:
         env = {"SANDBOX_IMP_KEY": self.imp_key, "SANDBOX_IMP_SECRET": self.imp_secret}
         return self._python("sandbox", ["-m", "sandbox", *argv], env)
 
-    def ours(self, command: str, stores: dict[str, str]) -> Program:
-        """`portone-orders receiver` or `worker`, on these stores."""
+    def ours(self, name: str, command: str, stores: dict[str, str]) -> Program:
+        """`portone-orders serve` or `worker`, on these stores."""
         keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
         env = stores | self.portone() | {"SERVICE_KEYS": ",".join(keys)}
-        return self._python(command, ["-m", "cli.main", command], env)
+        return self._python(name, ["-m", "cli.main", command], env)
 
     def env_file(self, stores: dict[str, str]) -> dict[str, str]:
         """What other programs need to work with what runs here."""

@@ -7,7 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from cli import notices
 from cli.errors import CommandFailed, exit_code, in_a_sentence
+from cli.problems import problems
+from cli.reconcile import reconcile
 from cli.secrets import shown
 from service.settings import Settings
 
@@ -17,6 +20,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(problems)
+app.add_typer(notices.app, name="notices")
+app.command()(reconcile)
 
 
 def main() -> None:
@@ -67,7 +73,7 @@ def dev() -> None:
 
 
 @app.command()
-def receiver() -> None:
+def serve() -> None:
     """Run the HTTP server that takes PortOne's notices and other services' questions, on HOST:PORT."""
     from cli.serve import run_receiver
 

@@ -1,4 +1,4 @@
-"""`receiver`, `worker` and `sandbox`: the processes of which production has many and `dev` one each."""
+"""`serve`, `worker` and `sandbox serve`: the processes of which production has many and `dev` one each."""
 
 import asyncio
 import errno

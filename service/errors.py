@@ -64,5 +64,21 @@ class OtherTerms(ServiceError):
     """This merchant_uid is registered already, with other terms."""
 
 
+class OrderNotRegistered(ServiceError):
+    """No order is registered under this merchant_uid."""
+
+
+class VersionMoved(ServiceError):
+    """The order has changed since it was read: read it again, and send its new ETag as If-Match."""
+
+
+class OrderClosed(ServiceError):
+    """The order is closed: register another one."""
+
+
+class MoneyCame(ServiceError):
+    """The order has been paid, so its terms stay as they are."""
+
+
 class NotRefundable(ServiceError):
     """This payment's money is not given back from here."""

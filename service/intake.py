@@ -16,15 +16,17 @@ import structlog
 
 from service.domain.notice import Notice
 from service.errors import NothingRecorded, QueueUnavailable, StoreUnavailable
+from service.metrics import Metrics
 from service.queue import BATCH_MAX
 from service.recording import Recorder
 
 log = structlog.get_logger()
 
 # Two writes under way at once: while one batch is being queued in Redis the next is written in Postgres.
-_WRITERS = 2
-# Memory is bounded: with this many notices waiting for their write, more are refused.
+WRITERS = 2
+# Memory is bounded: with this many notices waiting for their write, more must wait, PortOne's for 20 of its 30 s.
 _WAITING_MAX = 5_000
+_SLOWED_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +39,36 @@ class Receipt:
 class Intake:
     """Records notices and queues them. One a process."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
         self._recorder = recorder
+        self._metrics = metrics
         self._queue = recorder.queue
         self._waiting: deque[tuple[Notice, asyncio.Future[Receipt]]] = deque()
+        self._place = asyncio.Event()
         self._writers: set[asyncio.Task[None]] = set()
 
     async def accept(self, notice: Notice) -> Receipt:
         """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be."""
-        if len(self._waiting) >= _WAITING_MAX:
-            raise NothingRecorded("too many notices are waiting to be recorded")
+        await self._find_place(notice)
         accepted: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((notice, accepted))
-        if len(self._writers) < _WRITERS:
+        if len(self._writers) < WRITERS:
             writer = asyncio.create_task(self._write())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
         return await accepted
+
+    async def _find_place(self, notice: Notice) -> None:
+        """Past capacity a browser is told to come again; PortOne, which sends only once, is slowed first."""
+        if notice.is_waited_for and len(self._waiting) >= _WAITING_MAX // 2:
+            raise NothingRecorded("too many notices are waiting to be recorded")
+        try:
+            async with asyncio.timeout(_SLOWED_SECONDS):
+                while len(self._waiting) >= _WAITING_MAX:
+                    self._place.clear()
+                    await self._place.wait()
+        except TimeoutError:
+            raise NothingRecorded("too many notices are waiting to be recorded") from None
 
     async def close(self) -> None:
         """Wait for what is being written."""
@@ -63,7 +78,9 @@ class Intake:
     async def _write(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+            self._place.set()
             results = await self._accept_batch([notice for notice, _ in batch])
+            self._count(results)
             for (_, accepted), result in zip(batch, results, strict=True):
                 if accepted.done():  # its sender went away; the notice is recorded all the same
                     continue
@@ -71,6 +88,14 @@ class Intake:
                     accepted.set_result(result)
                 else:
                     accepted.set_exception(result)
+
+    def _count(self, results: Sequence[Receipt | Exception]) -> None:
+        receipts = [result for result in results if isinstance(result, Receipt)]
+        self._metrics.count_batch(
+            accepted=len(receipts),
+            spilled=sum(receipt.row_id is None for receipt in receipts),
+            refused=len(results) - len(receipts),
+        )
 
     async def _accept_batch(self, batch: Sequence[Notice]) -> Sequence[Receipt | Exception]:
         try:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import orjson
+import structlog
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
@@ -23,6 +24,8 @@ from redis.exceptions import RedisError
 
 from service.domain.notice import Notice, Source
 from service.errors import QueueUnavailable
+
+log = structlog.get_logger()
 
 QUEUE_NAME = "portone-orders"
 VERIFY = "verify_notices"
@@ -126,6 +129,16 @@ class Queue:
         await self._redis.aclose(close_connection_pool=True)
 
 
+def heed_cancellation() -> None:
+    """Raise a cancellation that was lost; call it in every loop that talks to Redis.
+
+    redis-py sends with `asyncio.wait_for`, which swallows a cancellation that comes as it ends (Python 3.11).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]:
     """The channel's messages for as long as they are asked for; None each time that it was subscribed anew.
 
@@ -133,6 +146,7 @@ async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]
     connection is asked for a sign of life, so that a half-open one does not deafen us.
     """
     while True:
+        heed_cancellation()
         try:
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(channel)
@@ -146,6 +160,7 @@ async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]
 async def _heard(pubsub: PubSub) -> AsyncIterator[bytes]:
     asked = False
     while True:
+        heed_cancellation()
         heard = await pubsub.get_message(timeout=_SILENCE_SECONDS)
         if heard is None and asked:
             raise TimeoutError("Redis gives no sign of life")
@@ -177,6 +192,15 @@ async def weaknesses(redis: ArqRedis) -> list[str]:
     return [advice for good, advice in checks if not good]
 
 
+async def say_weaknesses(redis: ArqRedis) -> None:
+    """Log aloud, once at start, why this Redis could not stand in for Postgres."""
+    try:
+        for advice in await weaknesses(redis):
+            log.warning("redis.weak", advice=advice)
+    except QueueUnavailable as error:
+        log.warning("redis.away", reason=str(error), advice="start Redis, or correct REDIS_URL")
+
+
 async def _bounded(command: Awaitable[Result]) -> Result:
     try:
         async with asyncio.timeout(_COMMAND_SECONDS):
@@ -198,5 +222,5 @@ def _load(entry: bytes) -> Notice | None:
     try:
         notice_id, source, *rest = orjson.loads(entry)
         return Notice(UUID(notice_id), Source(source), *rest)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):  # the last: UUID, of what is no text
         return None

@@ -24,7 +24,7 @@ from service.domain.notice import Notice, Source
 from service.domain.payment import Store
 from service.errors import UnreadableAnswer
 from service.intake import new_notice_id
-from service.portone.client import BATCH_MAX
+from service.portone.client import BATCH_MAX, LedgerPage
 from service.portone.payment import read_payment
 from service.queue import Queue
 from service.timetable import Timetable
@@ -41,7 +41,7 @@ class Lists(Protocol):
 
     async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]: ...
 
-    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> tuple[list[object], bool]: ...
+    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> LedgerPage: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class Reconciler:
             if not await self.budget.take(Lane.BACKGROUND, wait_seconds=1.0):
                 await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=page))
                 return found
-            listed, more = await self.portone.ledger(turn.store.tier, page)
-            differing = await self.compare(listed, turn.store)
+            listed = await self.portone.ledger(turn.store.tier, page)
+            differing = await self.compare(listed.payments, turn.store)
             found += differing
-            if not more or (not differing and not turn.whole):
+            if not listed.more or (not differing and not turn.whole):
                 await self._completed(turn, page, found)
                 return found
         await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=turn.page + _PAGES_A_TURN))

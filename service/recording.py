@@ -17,6 +17,10 @@ from service.timetable import Timetable
 
 log = structlog.get_logger()
 
+# What Postgres says of a row's own data. Whatever else it says (no table, a full disk) is its own trouble: a
+# webhook refused for that would be lost, for PortOne never repeats a 4xx.
+_BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
 # A store that has not answered by then counts as away.
 _WRITE_SECONDS = 3.0
 
@@ -36,7 +40,7 @@ class Recorder:
         """
         try:
             rows = await self._insert(batch)
-        except asyncpg.PostgresError as error:
+        except _BAD_DATA as error:
             if len(batch) == 1:
                 log.warning("notice.refused", reason=type(error).__name__)
                 return [UnusableNotice("Postgres refused its text")]
@@ -50,6 +54,10 @@ class Recorder:
                 return await in_transaction(self.pool, lambda db: notices.record(db, batch, self.times.queued))
         except TimeoutError as error:
             raise StoreUnavailable("it took too long") from error
+        except _BAD_DATA:
+            raise
+        except asyncpg.PostgresError as error:
+            raise StoreUnavailable(type(error).__name__) from error
 
     async def _enqueue(self, batch: Sequence[Notice], rows: dict[UUID, UUID]) -> None:
         waited_for = any(notice.is_waited_for for notice in batch)

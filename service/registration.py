@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from service.db import orders, payments
+from service.db import orders, payments, preparations
 from service.db.orders import NewOrder, StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
+from service.db.preparations import Preparation
 from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.errors import OtherTerms
@@ -17,22 +18,38 @@ class Registered:
 
     order: StoredOrder
     new: bool
+    preparation: Preparation | None
 
 
-async def register(pool: Pool, order: NewOrder, times: Timetable) -> Registered:
-    """Store the order, or find the same one. Raises OtherTerms, or StoreUnavailable."""
-    return await in_transaction(pool, lambda db: _register(db, order, times))
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An order, the payment that decides its state, and what PortOne knows of its amount beforehand."""
+
+    order: StoredOrder
+    payment: Payment | None
+    preparation: Preparation | None
 
 
-async def _register(db: Connection, order: NewOrder, times: Timetable) -> Registered:
+async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bool = False) -> Registered:
+    """Store the order, or find the same one. Raises OtherTerms, or StoreUnavailable.
+
+    `prepare`: have PortOne know its amount beforehand, which a worker does soon after.
+    """
+    return await in_transaction(pool, lambda db: _register(db, order, times, prepare=prepare))
+
+
+async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
     terms = order.terms
     await orders.lock(db, [terms.merchant_uid])
     for stored in await orders.read(db, [terms.merchant_uid], allow_test_channel=terms.allow_test_channel):
         if not _same(stored, order):
             raise OtherTerms
-        return Registered(stored, new=False)
+        return Registered(stored, False, await preparations.of_order(db, terms.merchant_uid))
     settlement = settle(terms, await payments.of_orders(db, [terms.merchant_uid]))
-    return Registered(await orders.insert(db, order, settlement, times.silence[0]), new=True)
+    inserted = await orders.insert(db, order, settlement, times.silence[0])
+    if prepare:
+        await preparations.want(db, terms.merchant_uid)
+    return Registered(inserted, True, await preparations.of_order(db, terms.merchant_uid) if prepare else None)
 
 
 def _same(stored: StoredOrder, order: NewOrder) -> bool:
@@ -42,13 +59,15 @@ def _same(stored: StoredOrder, order: NewOrder) -> bool:
     )
 
 
-async def find(pool: Pool, merchant_uid: str) -> tuple[StoredOrder, Payment | None] | None:
-    """The order and the payment that decides its state, or None. Raises StoreUnavailable."""
-    return await in_transaction(pool, lambda db: _find(db, merchant_uid))
+async def find(pool: Pool, merchant_uid: str) -> Found | None:
+    """The order as it stands, or None. Raises StoreUnavailable."""
+    return await in_transaction(pool, lambda db: read_whole(db, merchant_uid))
 
 
-async def _find(db: Connection, merchant_uid: str) -> tuple[StoredOrder, Payment | None] | None:
+async def read_whole(db: Connection, merchant_uid: str) -> Found | None:
+    """The same, within a transaction."""
     for stored in await orders.read(db, [merchant_uid], allow_test_channel=False):
         imp_uid = stored.settlement.imp_uid
-        return stored, await payments.one(db, imp_uid) if imp_uid else None
+        payment = await payments.one(db, imp_uid) if imp_uid else None
+        return Found(stored, payment, await preparations.of_order(db, merchant_uid))
     return None

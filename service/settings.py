@@ -2,7 +2,8 @@
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -91,6 +92,15 @@ class Settings(BaseSettings):
     completion_wait_seconds: float = Field(
         5.0, ge=0, le=20, description="How long a completion call waits for PortOne's answer"
     )
+    prepare_amount: bool = Field(
+        False, description="Tell PortOne each order's amount beforehand, so that its SDK opens on no other"
+    )
+    confirm_when_unsure: Literal["refuse", "allow"] = Field(
+        "refuse", description="What `confirm_url` is told when Postgres or the stock hook cannot be asked"
+    )
+    confirm_language: Literal["ko", "en"] = Field("ko", description="Language of `confirm_url`'s reasons")
+    stock_hook_url: HttpUrl = Field("", description="The shop's own hook that `confirm_url` asks for stock, if any")
+    stock_hook_per_second: Rate = Field(50.0, description="Questions a second to the stock hook; beyond it is unsure")
     allow_test_channel: bool = Field(False, description="Let test-channel payments pay orders: never in production")
 
     @field_validator("portone_tiers")
@@ -110,9 +120,14 @@ class Settings(BaseSettings):
     @field_validator("database_url", "redis_url")
     @classmethod
     def _url(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
-        schemes = _SCHEMES[info.field_name or ""]
-        if url.get_secret_value() and not url.get_secret_value().startswith(tuple(f"{s}://" for s in schemes)):
+        given, schemes = url.get_secret_value(), _SCHEMES[info.field_name or ""]
+        if given and not given.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError(f"must start with {schemes[0]}://")
+        try:
+            urlsplit(given).port  # noqa: B018 - reading it is the check
+        except ValueError:
+            # The parser's own error would show part of a password.
+            raise ValueError("cannot be read: percent-encode special characters in its password") from None
         return url
 
     @classmethod

@@ -39,6 +39,19 @@ class Timetable:
     # Orders that appeared after their payment or their notices; a safety net, so it may be slow.
     late_orders: timedelta = timedelta(minutes=1)
     prune: timedelta = timedelta(hours=1)
+    # Money goes back only if the finding has stood for so long: a late webhook or an amended order ends it.
+    refund_after: timedelta = timedelta(minutes=10)
+    # A worker that takes one up has a look (6 s) to make; what a dead one took is taken up again after this.
+    refund_lease: timedelta = timedelta(seconds=8)
+    # What may not be sent now, for the hourly cap or for want of a fresh look, is tried again after this.
+    refund_held: timedelta = timedelta(minutes=5)
+    # A refund that was asked for is looked at after so long, then as long again as it has waited, up to the last.
+    refund_look_first: timedelta = timedelta(seconds=10)
+    refund_look_last: timedelta = timedelta(minutes=10)
+    # Nobody has seen it happen by then: it is a person's.
+    refund_unknown: timedelta = timedelta(hours=1)
+    # REFUND_MAX_PER_HOUR's hour.
+    refund_window: timedelta = timedelta(hours=1)
 
     def scaled(self, factor: float) -> Self:
         """The same timetable, `factor` times as slow (0.01: a hundred times as fast)."""

@@ -125,7 +125,7 @@ class Verifier:
         await notices.lock_payments(db, ids)
         plan = Plan()
         for notice in await notices.open_for_claim(db, ids):
-            if is_served_by(notice.claimed_status, notice.cancellation_id, notice.stored_status):
+            if notice.registered and is_served_by(notice.claimed_status, notice.cancellation_id, notice.stored_status):
                 plan.served.append(notice)
             elif notice.looked_ago is not None and notice.looked_ago < self.times.spacing:
                 plan.too_soon.append(Later(notice, None, self.times.spacing - notice.looked_ago))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -40,19 +40,28 @@ class RunningService:
 
     async def becomes(self, merchant_uid: str, seconds: float = 20.0, **expected: Any) -> Any:
         """Wait until the order reads so, and return it."""
-        order = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while True:
-                    order = await self.read(merchant_uid)
-                    if expected.items() <= order.items():
-                        return order
-                    await asyncio.sleep(0.02)
-        raise AssertionError(f"{merchant_uid} did not become {expected} within {seconds} s: {order}")
+        order: dict[str, Any] = {}
+
+        async def is_so() -> bool:
+            order.update(await self.read(merchant_uid))
+            return expected.items() <= order.items()
+
+        try:
+            await until(is_so, seconds)
+        except TimeoutError:
+            raise AssertionError(f"{merchant_uid} did not become {expected} within {seconds} s: {order}") from None
+        return order
 
     async def complete(self, imp_uid: str, merchant_uid: str, **options: Any) -> tuple[int, Any]:
         body = {"imp_uid": imp_uid, "merchant_uid": merchant_uid}
         return await self.call("POST", "/payment/complete", json=body, **options)
+
+
+async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Ask again and again until it is so; bounded."""
+    async with asyncio.timeout(seconds):
+        while not await is_so():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.02)
 
 
 def bearer(key: str = SERVICE_KEY) -> dict[str, str]:

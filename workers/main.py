@@ -19,7 +19,19 @@ from service.budget import Budget
 from service.db.pool import open_pool
 from service.domain.payment import ACCOUNT, Store
 from service.portone.client import PortOne
-from service.queue import AWAY, QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, messages, serialize
+from service.queue import (
+    AWAY,
+    QUEUE_NAME,
+    VERIFY,
+    WAKE_CHANNEL,
+    Queue,
+    connect,
+    deserialize,
+    heed_cancellation,
+    messages,
+    say_weaknesses,
+    serialize,
+)
 from service.reconciliation import Reconciler
 from service.recording import Recorder
 from service.settings import Settings, SettingsError
@@ -67,6 +79,7 @@ class WokenWorker(Worker):
         self.woken = asyncio.Event()
 
     async def _poll_iteration(self) -> None:
+        heed_cancellation()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self.woken.wait()
@@ -97,6 +110,8 @@ async def run_worker(settings: Settings) -> None:
             worker = WokenWorker(redis_pool=redis, ctx={PARTS: parts}, **_OPTIONS)
             current[:] = [worker]
             try:
+                await say_weaknesses(redis)
+                heed_cancellation()
                 await _work(worker)
             finally:
                 await redis.aclose(close_connection_pool=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.db.pool import Connection
@@ -17,8 +17,9 @@ _PAYMENTS = 1
 class Open:
     """A notice that waits for a look and is locked by us: what it claims, and where to look for its payment.
 
-    `arrivals` counts how often a row shared by unregistered notices was spoken for. `looked_ago` is the time
-    since the payment was last looked at for any notice; `stored_status` what that look stored.
+    `registered`: its order is, by now. `arrivals` counts how often a row shared by unregistered notices was
+    spoken for. `looked_ago` is the time since the payment was last looked at for any notice; `stored_status`
+    what that look stored.
     """
 
     id: UUID
@@ -101,7 +102,7 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
     """
     rows = await db.fetch(
         """
-        SELECT n.id, n.source, n.registered OR o.merchant_uid IS NOT NULL AS registered, n.imp_uid,
+        SELECT n.id, n.source, o.merchant_uid IS NOT NULL AS registered, n.imp_uid,
                coalesce(p.tier, n.tier, o.tier, '') AS tier, n.claimed_status,
                n.cancellation_id, n.arrivals, n.tries, clock_timestamp() - n.received_at AS age,
                p.status AS stored_status,
@@ -109,7 +110,7 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
                  WHERE other.imp_uid = n.imp_uid) AS looked_ago
         FROM notices n
              LEFT JOIN payments p ON p.imp_uid = n.imp_uid
-             LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
+             LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
         WHERE n.id = ANY($1::uuid[]) AND n.due_at IS NOT NULL AND (n.claimed_at IS NULL OR n.due_at <= now())
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
         """,
@@ -277,3 +278,66 @@ async def looked(db: Connection, ids: Sequence[UUID]) -> set[UUID]:
         Outcome.LOOKED.value,
     )
     return {row["id"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A notice as a person reads it."""
+
+    id: UUID
+    source: str
+    imp_uid: str
+    merchant_uid: str | None
+    tier: str | None
+    claimed_status: str | None
+    received_at: datetime
+    arrivals: int
+    tries: int
+    state: str
+    last_outcome: str | None
+    payment_status: str | None
+    payment_amount: int | None
+    payment_currency: str | None
+
+
+_SHOWN = """
+    SELECT n.id, n.source, n.imp_uid, coalesce(p.merchant_uid, n.merchant_uid) AS merchant_uid, n.tier,
+           n.claimed_status, n.received_at, n.arrivals, n.tries, n.last_outcome,
+           CASE WHEN n.parked_at IS NOT NULL THEN 'parked' WHEN n.handled_at IS NOT NULL THEN 'handled' ELSE 'open' END
+             AS state,
+           p.status AS payment_status, p.amount AS payment_amount, p.currency AS payment_currency
+    FROM notices n LEFT JOIN payments p USING (imp_uid)
+"""
+
+
+async def parked(db: Connection, limit: int) -> list[Shown]:
+    """The notices that wait for a person, the longest parked first."""
+    rows = await db.fetch(_SHOWN + "WHERE n.parked_at IS NOT NULL ORDER BY n.parked_at LIMIT $1", limit)
+    return [Shown(**row) for row in rows]
+
+
+async def waiting(db: Connection, limit: int) -> list[Shown]:
+    """The notices that are still open, the next due first."""
+    rows = await db.fetch(_SHOWN + "WHERE n.due_at IS NOT NULL ORDER BY n.due_at LIMIT $1", limit)
+    return [Shown(**row) for row in rows]
+
+
+async def about(db: Connection, name: str, limit: int) -> list[Shown]:
+    """The notices with this id, or about this imp_uid, the newest first."""
+    rows = await db.fetch(
+        _SHOWN + "WHERE n.id::text = $1 OR n.imp_uid = $1 ORDER BY n.received_at DESC LIMIT $2", name, limit
+    )
+    return [Shown(**row) for row in rows]
+
+
+async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Make these notices due now, as if they had just come; returns those that exist."""
+    rows = await db.fetch(
+        """
+        UPDATE notices SET due_at = now(), claimed_at = NULL, tries = 0, received_at = now(), last_outcome = NULL,
+               claimed_status = NULL, handled_at = NULL, parked_at = NULL
+        WHERE id = ANY($1::uuid[]) RETURNING id
+        """,
+        ids,
+    )
+    return [row["id"] for row in rows]

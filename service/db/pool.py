@@ -30,6 +30,8 @@ AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    # asyncpg's own word when a connection is cut in the middle of an answer.
+    asyncpg.InternalClientError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 

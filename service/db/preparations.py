@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from service.db.pool import Connection
@@ -36,6 +36,7 @@ class Claimed:
     revision: int
     known: bool
     tries: int
+    claimed_at: datetime
 
 
 async def want(db: Connection, merchant_uid: str) -> None:
@@ -61,17 +62,23 @@ async def of_order(db: Connection, merchant_uid: str) -> Preparation | None:
 
 async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
     """Hold a bounded number of due preparations for as long as asking may take."""
-    rows = await db.fetch(
+    held = await db.fetch(
         """
-        UPDATE preparations p SET claimed_at = now(), tries = p.tries + 1, due_at = now() + $2
-        FROM orders o
-        WHERE o.merchant_uid = p.merchant_uid AND p.merchant_uid IN (
-            SELECT merchant_uid FROM preparations WHERE due_at <= now() ORDER BY due_at LIMIT $1
-            FOR UPDATE SKIP LOCKED)
-        RETURNING p.merchant_uid, o.amount, o.currency, o.account, o.tier, p.revision, p.known, p.tries
+        UPDATE preparations SET claimed_at = clock_timestamp(), tries = tries + 1, due_at = clock_timestamp() + $2
+        WHERE merchant_uid IN (SELECT merchant_uid FROM preparations WHERE due_at <= now() ORDER BY due_at LIMIT $1
+                               FOR UPDATE SKIP LOCKED)
+        RETURNING merchant_uid
         """,
         limit,
         lease,
+    )
+    # In a statement of its own: with the rows held, an amendment is in both tables or in neither.
+    rows = await db.fetch(
+        """
+        SELECT p.merchant_uid, o.amount, o.currency, o.account, o.tier, p.revision, p.known, p.tries, p.claimed_at
+        FROM preparations p JOIN orders o USING (merchant_uid) WHERE p.merchant_uid = ANY($1::text[])
+        """,
+        [row["merchant_uid"] for row in held],
     )
     return [
         Claimed(
@@ -82,6 +89,7 @@ async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
             row["revision"],
             row["known"],
             row["tries"],
+            row["claimed_at"],
         )
         for row in rows
     ]
@@ -90,7 +98,8 @@ async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
 async def end(db: Connection, ended: Sequence[tuple[Claimed, Preparation, timedelta]]) -> None:
     """Write what came of it: done, refused, or to be tried again after the wait.
 
-    Where the order was amended meanwhile only the claim ends, and the newer amount is due at once.
+    Where the order was amended meanwhile only the claim ends, and the newer amount is due at once. A claim that
+    somebody else has taken over is theirs to end.
     """
     await db.execute(
         """
@@ -99,13 +108,14 @@ async def end(db: Connection, ended: Sequence[tuple[Claimed, Preparation, timede
                reason = CASE WHEN p.revision = g.revision THEN g.reason END,
                due_at = CASE WHEN p.revision <> g.revision THEN now()
                              WHEN g.outcome = 'pending' THEN now() + g.wait END
-        FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::interval[])
-             AS g (merchant_uid, revision, outcome, reason, wait)
-        WHERE p.merchant_uid = g.merchant_uid AND p.outcome = 'pending'
+        FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::interval[], $6::timestamptz[])
+             AS g (merchant_uid, revision, outcome, reason, wait, claimed_at)
+        WHERE p.merchant_uid = g.merchant_uid AND p.claimed_at = g.claimed_at
         """,
         [claimed.merchant_uid for claimed, _, _ in ended],
         [claimed.revision for claimed, _, _ in ended],
         [became.outcome.value for _, became, _ in ended],
         [became.reason for _, became, _ in ended],
         [wait for _, _, wait in ended],
+        [claimed.claimed_at for claimed, _, _ in ended],
     )

@@ -84,8 +84,10 @@ def lesser_after(verdict: Verdict, stored: StoredLook | None, look: Look, now: d
         case Verdict.RECOVERED:
             return None
         case Verdict.STORE:
-            # News from a look older than the lesser answer does not unsay it.
-            return before if before and look.began_ticket < before.written_ticket else None
+            # News from a look older than the lesser answer does not unsay it, but must be denied as long itself.
+            if before is None or look.began_ticket > before.written_ticket:
+                return None
+            return replace(before, first_seen_at=now)
         case Verdict.KEEP_OUT:
             again = before is not None and same_facts(before.payment, look.payment)
             first_seen_at = before.first_seen_at if before and again else now
@@ -94,7 +96,9 @@ def lesser_after(verdict: Verdict, stored: StoredLook | None, look: Look, now: d
 
 def same_facts(one: Payment, other: Payment) -> bool:
     """Whether PortOne told the same, whatever our own word on it."""
-    return replace(one, regressed=False) == replace(other, regressed=False)
+    if one.regressed != other.regressed:  # the only two that need a copy, for this runs at every look
+        one = replace(one, regressed=other.regressed)
+    return one == other
 
 
 def _began_after_lesser(stored: StoredLook, look: Look) -> bool:

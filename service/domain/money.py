@@ -3,7 +3,7 @@
 KRW 64900 is 64,900 won; USD 600 is $6.00. A float never holds money here.
 """
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 # A signed 64-bit column holds every amount; PortOne's own V2 API uses int64 as well.
 MAX_AMOUNT = 2**63 - 1
@@ -35,6 +35,26 @@ class InexactAmount(ValueError):
 
 def is_known(currency: str) -> bool:
     return currency in DECIMALS
+
+
+def is_code(currency: str) -> bool:
+    """Whether it has the shape of an ISO 4217 code, known to us or not."""
+    return len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
+
+
+def exact(value: object) -> Decimal | None:
+    """The number that JSON or a form holds, as it was written: 6.1 is 6.1, not 6.0999…; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        return None
+    try:
+        return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    except InvalidOperation:
+        return None
+
+
+def to_decimal(amount: int, currency: str) -> Decimal:
+    """The other way: USD 600 → 6.00, KRW 64900 → 64900."""
+    return Decimal(amount).scaleb(-DECIMALS.get(currency, _UNKNOWN_CURRENCY_DECIMALS))
 
 
 def to_minor(amount: Decimal, currency: str) -> int:

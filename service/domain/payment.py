@@ -76,12 +76,12 @@ class Payment:
 
     @property
     def held(self) -> int:
-        """The money that PortOne holds for this payment now."""
+        """The money that PortOne holds for this payment now; never less than none."""
         match self.status:
             case Status.PAID:
-                return self.amount - self.cancelled_amount
+                return max(0, self.amount - self.cancelled_amount)
             case Status.CANCELLED if self.cancelled_amount:
                 # V1 also says `cancelled` after a partial refund.
-                return self.amount - self.cancelled_amount
+                return max(0, self.amount - self.cancelled_amount)
             case Status.CANCELLED | Status.READY | Status.ISSUED | Status.FAILED:
                 return 0

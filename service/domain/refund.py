@@ -134,9 +134,7 @@ def is_refunded(asked: Asked, payment: Payment) -> bool:
     )
 
 
-def after_look(
-    asked: Asked, payment: Payment | None, *, looked: bool, unknown_after: timedelta
-) -> RefundState | None:
+def after_look(asked: Asked, payment: Payment | None, *, looked: bool, unknown_after: timedelta) -> RefundState | None:
     """How a look ends a refund that was asked for; None: not yet.
 
     `looked`: the payment was looked at after the call was answered. "Already cancelled" is a refusal too, so

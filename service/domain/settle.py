@@ -47,15 +47,19 @@ def _turn(payment: Payment) -> tuple[float, float, str]:
 
 
 def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
-    """No money is held: an account that waits for a deposit comes first, then what has been, the latest."""
-    for status, state in (
-        (Status.ISSUED, State.AWAITING_DEPOSIT),
-        (Status.CANCELLED, State.CANCELLED),
-        (Status.FAILED, State.FAILED),
+    """No money is held: an account that waits for a deposit comes first, then what has been, the latest.
+
+    Of cancelled ones a refund comes before an account that was voided: money is what the order tells of. A
+    payment that is `paid` and wholly given back is cancelled, whatever its status will say.
+    """
+    for statuses, state in (
+        ((Status.ISSUED,), State.AWAITING_DEPOSIT),
+        ((Status.CANCELLED, Status.PAID), State.CANCELLED),
+        ((Status.FAILED,), State.FAILED),
     ):
-        matching = [payment for payment in agreeing if payment.status is status]
+        matching = [payment for payment in agreeing if payment.status in statuses]
         if matching:
-            return state, matching[-1]
+            return state, max(reversed(matching), key=was_paid)
     return State.PENDING, None
 
 
@@ -76,13 +80,19 @@ def _problems(order: Order, payments: Sequence[Payment], holding: Sequence[Payme
 def _settlement(state: State, payment: Payment | None, problems: tuple[Problem, ...]) -> Settlement:
     imp_uid, test_channel = (payment.imp_uid, not payment.live) if payment else (None, False)
     match state:
-        case State.PAID | State.PARTIALLY_CANCELLED | State.CANCELLED if payment and _was_paid(payment):
+        case State.PAID | State.PARTIALLY_CANCELLED | State.CANCELLED if payment and was_paid(payment):
             cancelled = payment.amount - payment.held
             return Settlement(state, payment.amount, cancelled, imp_uid, problems, test_channel)
         case _:
             return Settlement(state, 0, 0, imp_uid, problems, test_channel)
 
 
-def _was_paid(payment: Payment) -> bool:
+def was_paid(payment: Payment) -> bool:
     """Whether money ever came: an account voided before its deposit is cancelled too, but held none."""
-    return payment.status is Status.PAID or payment.cancelled_amount > 0 or payment.paid_at is not None
+    match payment.status:
+        case Status.PAID:
+            return True
+        case Status.CANCELLED:
+            return payment.cancelled_amount > 0 or payment.paid_at is not None
+        case Status.READY | Status.ISSUED | Status.FAILED:
+            return False

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from service.domain.order import Order
 from service.domain.payment import Payment
-from service.domain.settle import settle
+from service.domain.settle import disagreements, was_paid
 
 
 def money_came(order: Order, payments: Iterable[Payment]) -> bool:
@@ -12,6 +12,8 @@ def money_came(order: Order, payments: Iterable[Payment]) -> bool:
 
     Money that agrees with nothing counts while it is held: whoever paid it must not see the price follow.
     """
-    found = tuple(payments)
-    held = any(payment.held for payment in found if payment.live or order.allow_test_channel)
-    return held or settle(order, found).paid_amount > 0
+    return any(
+        (payment.held and (payment.live or order.allow_test_channel))
+        or (was_paid(payment) and not disagreements(order, payment))
+        for payment in payments
+    )

@@ -1,21 +1,23 @@
 """The receiver as an aiohttp application: its routes, and the parts that live as long as it does."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 
 from aiohttp import web
 
 from service.completion import Completion
+from service.confirmation import Confirmation
 from service.db.pool import open_pool
-from service.http import completions, health, openapi, orders, webhooks
+from service.http import completions, confirmations, health, openapi, orders, webhooks
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.limits import Limiter
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
-from service.intake import Intake
-from service.queue import Queue, connect
+from service.http.stock import StockHook
+from service.intake import WRITERS, Intake
+from service.metrics import Metrics
+from service.queue import Queue, connect, say_weaknesses
 from service.recording import Recorder
 from service.settings import Settings
 from service.timetable import Timetable
@@ -28,6 +30,7 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
     app.on_response_prepare.append(completions.add_cors_headers)
+    # `[^/]+`, for aiohttp's own default would refuse braces, which a merchant_uid may have.
     app.add_routes(
         [
             web.post("/webhooks/portone/v1", webhooks.receive_webhook),
@@ -35,10 +38,15 @@ def create_app(settings: Settings) -> web.Application:
             web.post("/payment/complete", completions.complete),
             web.options("/payment/complete", completions.answer_preflight),
             web.get("/payment-redirect", completions.redirect),
+            web.post("/payments/confirm", confirmations.confirm),
             web.post("/orders", orders.register_order),
-            web.get("/orders/{merchant_uid}", orders.read_order),
+            web.get("/orders/{merchant_uid:[^/]+}", orders.read_order),
+            web.patch("/orders/{merchant_uid:[^/]+}", orders.amend_order),
+            web.post("/orders/{merchant_uid:[^/]+}/withdraw", orders.withdraw_order),
             web.get("/healthz", health.healthz),
+            web.get("/healthz/promise", health.promise),
             web.get("/readyz", health.readyz),
+            web.get("/metrics", health.metrics),
             web.get("/openapi.yaml", openapi.serve_document),
         ]
     )
@@ -51,23 +59,33 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     queue = Queue(redis)
     waiters = Waiters(redis)
     times = Timetable().scaled(settings.time_scale)
-    intake = Intake(Recorder(pool, queue, times))
+    metrics = Metrics()
+    # Intake has connections of its own: no crowd of readers keeps a notice from being recorded.
+    intake_pool = await open_pool(settings.database_url.get_secret_value(), size=WRITERS)
+    intake = Intake(Recorder(intake_pool, queue, times), metrics)
+    stock = StockHook(settings.stock_hook_url, settings.stock_hook_per_second) if settings.stock_hook_url else None
     app[RECEIVER] = Receiver(
         settings=settings,
         times=times,
         pool=pool,
         queue=queue,
         intake=intake,
+        metrics=metrics,
         completion=Completion(pool, intake, waiters, settings.allow_test_channel),
+        confirmation=Confirmation(pool, stock, settings.confirm_when_unsure == "allow"),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client, settings.completions_per_second),
+        confirmation_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         trusted_proxies=[ip_network(proxy) for proxy in settings.trusted_proxies],
     )
     listening = asyncio.create_task(waiters.listen())
+    saying = asyncio.create_task(say_weaknesses(redis))
     yield
     listening.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await listening
+    await asyncio.wait([listening, saying])
     await intake.close()
+    if stock:
+        await stock.close()
     await queue.close()
+    await intake_pool.close()
     await pool.close()

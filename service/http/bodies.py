@@ -18,6 +18,8 @@ async def read_body(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(_READ_SECONDS):
             return await request.read()
+    except (web.RequestPayloadError, ConnectionError):  # a sender that goes away reads no answer
+        raise Problem(400, "unreadable-body", "The body is not encoded as its headers say.") from None
     except TimeoutError:
         raise Problem(408, "body-not-finished", "Send the whole body within 5 seconds.", Connection="close") from None
 

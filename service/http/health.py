@@ -1,13 +1,21 @@
-"""`/healthz`: this process lives. `/readyz`: it can accept, which is all that routing should ask (DESIGN.md §3)."""
+"""`/healthz`: this process lives. `/readyz`: it can accept, which is all that routing should ask (DESIGN.md §3).
+`/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing; they want a service key.
+"""
 
 import asyncio
+from dataclasses import asdict
 
+import asyncpg
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.db.pool import AWAY, in_transaction
+from service.db.promise import measure
 from service.errors import QueueUnavailable, StoreUnavailable
+from service.http.keys import require_key
 from service.http.problems import json_response
 from service.http.receiver import RECEIVER, Receiver
+from service.promise import broken_promises
 
 _PROBE_SECONDS = 2.0
 
@@ -27,10 +35,12 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def _postgres_answers(receiver: Receiver) -> bool:
+    """Whether Postgres keeps notices: one that refuses us, or has not been migrated yet, does not."""
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            return await in_transaction(receiver.pool, lambda db: db.fetchval("SELECT true FROM schema_migrations"))
-    except (StoreUnavailable, *AWAY):
+            sql = "SELECT EXISTS (SELECT FROM schema_migrations)"
+            return bool(await in_transaction(receiver.pool, lambda db: db.fetchval(sql)))
+    except (StoreUnavailable, asyncpg.PostgresError, *AWAY):
         return False
 
 
@@ -39,3 +49,22 @@ async def _redis_keeps(receiver: Receiver) -> bool:
         return await receiver.queue.is_durable()
     except QueueUnavailable:
         return False
+
+
+async def promise(request: web.Request) -> web.Response:
+    """503, with the reasons, beyond the configured limits."""
+    require_key(request)
+    receiver = request.app[RECEIVER]
+    measured = await in_transaction(receiver.pool, measure)
+    broken = broken_promises(measured, receiver.settings)
+    return json_response({"broken": broken, **asdict(measured)}, status=503 if broken else 200)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    require_key(request)
+    receiver = request.app[RECEIVER]
+    try:
+        measured = await in_transaction(receiver.pool, measure)
+    except StoreUnavailable:
+        measured = None
+    return web.Response(body=receiver.metrics.text(measured), headers={"Content-Type": CONTENT_TYPE_LATEST})

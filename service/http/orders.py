@@ -1,82 +1,35 @@
-"""`POST /orders` and `GET /orders/{merchant_uid}`: for the shop's own services, with a service key."""
+"""An order over HTTP: register, read, amend, withdraw. For the shop's own services, with a service key."""
 
-import hmac
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+import re
+from typing import Any, cast
 
-import orjson
 from aiohttp import web
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from service import terms
 from service.db.orders import NewOrder, StoredOrder
-from service.domain.ids import is_merchant_uid, is_plain
-from service.domain.money import MAX_AMOUNT, is_known
+from service.db.preparations import Preparation
+from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
 from service.domain.payment import Payment, Store
-from service.http.bodies import read_body
+from service.http.keys import require_key
+from service.http.order_bodies import AmendBody, OrderBody, read_order_body
 from service.http.problems import Problem, json_response
 from service.http.receiver import RECEIVER
-from service.registration import find, register
+from service.registration import Found, find, register
 
-_METADATA_MAX_BYTES = 4096
-_EXPIRES_WITHIN = timedelta(days=366)
-
-
-def _merchant_uid(text: str) -> str:
-    if not is_merchant_uid(text):
-        raise ValueError("must be 1 to 40 characters without control characters")
-    return text
-
-
-def _currency(text: str) -> str:
-    if not is_known(text):
-        raise ValueError("must be an ISO 4217 code in capitals, such as KRW")
-    return text
-
-
-def _plain(text: str) -> str:
-    if not is_plain(text):
-        raise ValueError("must be free of control characters")
-    return text
-
-
-def _small(metadata: dict[str, Any]) -> dict[str, Any]:
-    dumped = orjson.dumps(metadata)
-    if len(dumped) > _METADATA_MAX_BYTES or b"\\u0000" in dumped:
-        raise ValueError(f"must be at most {_METADATA_MAX_BYTES} bytes as JSON, without NUL characters")
-    return metadata
-
-
-def _soon(at: datetime) -> datetime:
-    if not timedelta() < at - datetime.now(UTC) < _EXPIRES_WITHIN:
-        raise ValueError("must be a time within the next 366 days")
-    return at
-
-
-class OrderBody(BaseModel):
-    """What the shop sends. `amount` is an integer in the currency's smallest unit."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    merchant_uid: Annotated[str, AfterValidator(_merchant_uid)]
-    amount: int = Field(ge=1, le=MAX_AMOUNT)
-    currency: Annotated[str, AfterValidator(_currency)] = "KRW"
-    name: Annotated[str, Field(max_length=200), AfterValidator(_plain)] | None = None
-    tier: str | None = None
-    expires_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(_soon)] | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(_small)] | None = None
+# RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
+_TAGS = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
+_VERSION = re.compile(r'(?<!W/)"(\d{1,9})"')
 
 
 async def register_order(request: web.Request) -> web.Response:
     """201 when new, 200 when the same is registered already, 409 when it is with other terms."""
-    _require_key(request)
+    require_key(request)
     receiver = request.app[RECEIVER]
-    if request.content_type != "application/json":
-        raise Problem(415, "not-json", "Send the order as application/json.")
-    body = _parse(await read_body(request))
+    body = await read_order_body(request, OrderBody)
     if body.tier is not None and body.tier not in receiver.settings.portone_tiers:
         raise Problem(400, "unknown-tier", "This tier is not configured: add it to PORTONE_TIERS.")
-    terms = Order(
+    order = Order(
         body.merchant_uid,
         body.amount,
         body.currency,
@@ -84,54 +37,91 @@ async def register_order(request: web.Request) -> web.Response:
         receiver.settings.allow_test_channel,
     )
     registered = await register(
-        receiver.pool, NewOrder(terms, body.name, body.metadata, body.expires_at), receiver.times
+        receiver.pool,
+        NewOrder(order, body.name, body.metadata, body.expires_at),
+        receiver.times,
+        prepare=receiver.settings.prepare_amount,
     )
-    return json_response(_shown(registered.order), status=201 if registered.new else 200)
+    return _answer(_shown(registered.order, registered.preparation), status=201 if registered.new else 200)
 
 
 async def read_order(request: web.Request) -> web.Response:
     """What other services may rely on."""
-    _require_key(request)
-    merchant_uid = request.match_info["merchant_uid"]
-    found = await find(request.app[RECEIVER].pool, merchant_uid) if is_merchant_uid(merchant_uid) else None
+    require_key(request)
+    found = await find(request.app[RECEIVER].pool, _named(request))
     if found is None:
-        raise Problem(404, "order-not-registered", "No order is registered under this merchant_uid.")
-    order, payment = found
-    return json_response(_shown(order) | {"payment": _shown_payment(payment) if payment else None})
+        raise _not_registered()
+    return _answer(_whole(found))
 
 
-def _require_key(request: web.Request) -> None:
-    """Compare in constant time, with every key; without a configured key nobody gets in."""
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
-    keys = [key.get_secret_value().encode() for key in request.app[RECEIVER].settings.service_keys]
-    if not sum(hmac.compare_digest(given, key) for key in keys):  # `any` would stop at the first
-        raise Problem(
-            401, "service-key", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'.", WWW_Authenticate="Bearer"
-        )
+async def amend_order(request: web.Request) -> web.Response:
+    """Change an order's terms before its payment, if it still is as the caller last read it."""
+    require_key(request)
+    versions = _versions(request, required=True)
+    body = await read_order_body(request, AmendBody)
+    receiver = request.app[RECEIVER]
+    amended = await terms.amend(
+        receiver.pool,
+        _named(request),
+        versions,
+        cast("terms.Changes", body.model_dump(exclude_unset=True)),
+        allow_test_channel=receiver.settings.allow_test_channel,
+        prepare=receiver.settings.prepare_amount,
+    )
+    return _answer(_whole(amended))
 
 
-def _parse(body: bytes) -> OrderBody:
-    try:
-        found = orjson.loads(body)
-    except ValueError:
-        raise Problem(400, "malformed-json", "The body is not JSON in UTF-8.") from None
-    try:
-        return OrderBody.model_validate(found)
-    except ValidationError as error:
-        wrong = "; ".join(_sentence(detail) for detail in error.errors(include_input=False, include_url=False))
-        raise Problem(400, "invalid-order", f"Correct these fields: {wrong}.") from None
+async def withdraw_order(request: web.Request) -> web.Response:
+    """Cancel an order that nobody paid; doing it again changes nothing."""
+    require_key(request)
+    receiver = request.app[RECEIVER]
+    withdrawn = await terms.withdraw(
+        receiver.pool,
+        _named(request),
+        _versions(request, required=False),
+        allow_test_channel=receiver.settings.allow_test_channel,
+    )
+    return _answer(_whole(withdrawn))
 
 
-def _sentence(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"] if is_plain(str(part)))[:80]
-    return f"{where or 'the body'}: {detail['msg'].removeprefix('Value error, ')}"
+def _named(request: web.Request) -> str:
+    merchant_uid = request.match_info["merchant_uid"]
+    if not is_merchant_uid(merchant_uid):
+        raise _not_registered()
+    return merchant_uid
 
 
-def _shown(order: StoredOrder) -> dict[str, Any]:
+def _versions(request: web.Request, *, required: bool) -> frozenset[int] | None:
+    """The versions that If-Match lets pass; None: any."""
+    given = ",".join(request.headers.getall("If-Match", [])).strip()
+    if not given and required:
+        raise Problem(428, "if-match-required", "Send the ETag that the order was read with as If-Match.")
+    if given in ("", "*"):
+        return None
+    if not _TAGS.fullmatch(given):
+        raise Problem(400, "malformed-if-match", "Send If-Match as the order's ETag, quotes included.")
+    return frozenset(int(version) for version in _VERSION.findall(given))
+
+
+def _not_registered() -> Problem:
+    return Problem(404, "order-not-registered", "No order is registered under this merchant_uid.")
+
+
+def _answer(shown: dict[str, Any], status: int = 200) -> web.Response:
+    return json_response(shown, status=status, headers={"ETag": f'"{shown["version"]}"'})
+
+
+def _whole(found: Found) -> dict[str, Any]:
+    payment = _shown_payment(found.payment) if found.payment else None
+    return _shown(found.order, found.preparation) | {"payment": payment}
+
+
+def _shown(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any]:
     terms, settled = order.terms, order.settlement
     return {
         "merchant_uid": terms.merchant_uid,
         "state": settled.state.value,
+        "closed": order.closed.value if order.closed else None,
         "version": order.version,
         "amount": terms.amount,
         "currency": terms.currency,
@@ -139,6 +129,8 @@ def _shown(order: StoredOrder) -> dict[str, Any]:
         "cancelled_amount": settled.cancelled_amount,
         "imp_uid": settled.imp_uid,
         "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settled.problems],
+        "test_channel": settled.test_channel,
+        "prepared": _shown_preparation(preparation) if preparation else None,
         "name": order.name,
         "tier": terms.store.tier or None,
         "metadata": order.metadata,
@@ -146,6 +138,10 @@ def _shown(order: StoredOrder) -> dict[str, Any]:
         "created_at": order.created_at,
         "updated_at": order.updated_at,
     }
+
+
+def _shown_preparation(preparation: Preparation) -> str:
+    return f"refused: {preparation.reason}" if preparation.reason else preparation.outcome.value
 
 
 def _shown_payment(payment: Payment) -> dict[str, Any]:

@@ -8,14 +8,38 @@ import orjson
 import structlog
 from aiohttp import web
 
-from service.errors import NothingRecorded, OtherTerms, ServiceError, StoreUnavailable, UnusableNotice
+from service.errors import (
+    MoneyCame,
+    NothingRecorded,
+    OrderClosed,
+    OrderNotRegistered,
+    OtherTerms,
+    ServiceError,
+    StoreUnavailable,
+    UnusableNotice,
+    VersionMoved,
+)
+from service.http.receiver import RECEIVER
 
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_AFTER_SECONDS = 2
-_TYPE = "urn:portone-orders:problem:"
+TYPE = "urn:portone-orders:problem:"
+
+# So that what curl prints does not stick to the prompt.
+_NEWLINE = orjson.OPT_APPEND_NEWLINE
+
+# What a caller can mend, by the error that says so.
+_REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
+    OtherTerms: (409, "other-terms"),
+    OrderNotRegistered: (404, "order-not-registered"),
+    VersionMoved: (412, "version-moved"),
+    OrderClosed: (409, "order-closed"),
+    MoneyCame: (409, "money-came"),
+    UnusableNotice: (400, "unusable-notice"),
+}
 
 
 class Problem(Exception):
@@ -29,18 +53,20 @@ class Problem(Exception):
 
 
 def json_response(found: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=orjson.dumps(found), status=status, content_type="application/json", headers=headers)
+    body = orjson.dumps(found, option=_NEWLINE)
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def problem_response(problem: Problem) -> web.Response:
     return web.Response(
         body=orjson.dumps(
             {
-                "type": _TYPE + problem.kind,
+                "type": TYPE + problem.kind,
                 "title": HTTPStatus(problem.status).phrase,
                 "status": problem.status,
                 "detail": str(problem),
-            }
+            },
+            option=_NEWLINE,
         ),
         status=problem.status,
         content_type="application/problem+json",
@@ -56,6 +82,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         response = await handler(request)
     except Exception as error:
         response = problem_response(_problem(error, request))
+    request.app[RECEIVER].metrics.count_request(response.status)
     route = request.match_info.route.resource
     log.info(
         "request.handled",
@@ -71,10 +98,8 @@ def _problem(error: Exception, request: web.Request) -> Problem:
     match error:
         case Problem():
             return error
-        case OtherTerms():
-            return Problem(409, "other-terms", str(error))
-        case UnusableNotice():
-            return Problem(400, "unusable-notice", str(error))
+        case ServiceError() if type(error) in _REFUSALS:
+            return Problem(*_REFUSALS[type(error)], str(error))
         case NothingRecorded() | StoreUnavailable():
             return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "store-away", error)
         case web.HTTPRequestEntityTooLarge():

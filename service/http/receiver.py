@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from service.completion import Completion
+from service.confirmation import Confirmation
 from service.db.pool import Pool
 from service.http.limits import Limiter, Network
 from service.intake import Intake
+from service.metrics import Metrics
 from service.queue import Queue
 from service.settings import Settings
 from service.timetable import Timetable
@@ -23,9 +25,12 @@ class Receiver:
     pool: Pool
     queue: Queue
     intake: Intake
+    metrics: Metrics
     completion: Completion
+    confirmation: Confirmation
     webhook_limits: Limiter
     completion_limits: Limiter
+    confirmation_limits: Limiter
     trusted_proxies: Sequence[Network]
 
 

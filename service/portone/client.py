@@ -13,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from service.domain.ids import is_plain
 from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
 from service.portone.breaker import Breaker
 from service.timetable import Timetable
@@ -42,6 +43,15 @@ class Envelope:
     @property
     def success(self) -> bool:
         return self.status in (200, 207) and self.code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPage:
+    """A page of PortOne's own list: the payments, how many there are on all pages, and whether another follows."""
+
+    payments: list[object]
+    total: int
+    more: bool
 
 
 class PortOne:
@@ -81,8 +91,8 @@ class PortOne:
         """Payments of up to 100 orders: at least one of each order that has any, not always all (PORTONE.md §1)."""
         return await self._list([("merchant_uid[]", merchant_uid) for merchant_uid in merchant_uids], tier)
 
-    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> tuple[list[object], bool]:
-        """A page of PortOne's own list, last change first, and whether another follows.
+    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> LedgerPage:
+        """A page of PortOne's own list, last change first.
 
         `since`: unix seconds, at most 90 days ago, which is where the list begins without it.
         """
@@ -91,10 +101,11 @@ class PortOne:
             query |= {"from": str(since)}
         answer = _found(await self._ask("GET", "/payments/status/all", tier, query=query))
         if answer is None:
-            return [], False
+            return LedgerPage([], 0, more=False)
         if not isinstance(answer, Mapping) or not isinstance(answer.get("list"), list):
             raise UnreadableAnswer("the ledger's page is not a list")
-        return answer["list"], bool(answer.get("next"))
+        total = answer.get("total")
+        return LedgerPage(answer["list"], total if isinstance(total, int) else 0, more=bool(answer.get("next")))
 
     async def _list(self, query: Sequence[tuple[str, str]], tier: str) -> list[object]:
         answer = _found(await self._ask("GET", "/payments", tier, query=query))
@@ -118,9 +129,7 @@ class PortOne:
         found: object | None = _found(await self._ask("GET", path, tier))
         return found
 
-    async def cancel(
-        self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS
-    ) -> Envelope:
+    async def cancel(self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS) -> Envelope:
         """Give money back. Sent once, whatever comes: what an unanswered call did, nobody knows. Raises NotAsked."""
         return await self._breaker.call(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
 
@@ -164,10 +173,13 @@ class PortOne:
                 status, body = await self._call("POST", "/users/getToken", json=self._credentials)
                 answer = _found(_opened(status, body))
                 try:
-                    self._token = str(answer["access_token"])
+                    token = str(answer["access_token"])
                     left = float(answer["expired_at"]) - float(answer["now"])
                 except (TypeError, KeyError, ValueError):
                     raise UnreadableAnswer("the token") from None
+                if not is_plain(token):  # no header can carry it, so no call could ever be made with it
+                    raise UnreadableAnswer("the token")
+                self._token = token
                 self._token_good_until = time.monotonic() + left - _TOKEN_REFRESH_SECONDS
             return self._token
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
-from service.domain.money import InexactAmount, to_minor
+from service.domain.money import InexactAmount, exact, is_code, to_minor
 from service.domain.payment import Payment, Status, Store
 from service.errors import UnreadableAnswer
 
@@ -26,6 +25,8 @@ def read_payment(found: object, store: Store, *, live: bool | None = None) -> Pa
     if not isinstance(found, Mapping):
         raise UnreadableAnswer("the payment is not an object")
     currency = _text(found, "currency")
+    if not is_code(currency):
+        raise UnreadableAnswer("currency is not a code")  # a payment that counts in nothing is no wrong currency
     sandbox = found.get("sandbox")
     if not isinstance(live if sandbox is None else sandbox, bool):
         raise UnreadableAnswer("sandbox does not say whether this is a test payment")
@@ -76,11 +77,11 @@ def _status(found: Mapping[str, Any]) -> Status:
 
 def _amount(found: Mapping[str, Any], key: str, currency: str) -> int:
     value = found.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    amount = None if isinstance(value, str) else exact(value)
+    if amount is None:
         raise UnreadableAnswer(f"{key} is not a number")
     try:
-        # repr() of a float gives back the decimal that PortOne wrote: 6.1 is 6.1, not 6.0999….
-        return to_minor(Decimal(repr(value)) if isinstance(value, float) else Decimal(value), currency)
+        return to_minor(amount, currency)
     except InexactAmount as error:
         raise UnreadableAnswer(f"{key}: {error}") from None
 

@@ -2,12 +2,22 @@
 
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 from service.logs import configure_logs
 from service.settings import Settings
+from service.verification import Verifier
 from tests.running import RunningService, running_receiver, running_worker
 from tests.sandbox_client import RunningSandbox
+from workers.main import make_parts
+from workers.tasks import Parts
+
+# A shared machine may pause for longer than hypothesis thinks right, and its first texts are slow.
+hypothesis.settings.register_profile(
+    "portone-orders", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("portone-orders")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +38,16 @@ async def service(settings: Settings, receiver: RunningService) -> AsyncIterator
     """The receiver and a worker."""
     async with running_worker(settings):
         yield receiver
+
+
+@pytest.fixture
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """What a worker's tasks work with, without a worker around it."""
+    async with make_parts(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def verifier(parts: Parts) -> Verifier:
+    """The task's heart, to be called directly."""
+    return parts.verifier

@@ -1,0 +1,78 @@
+"""JSON calls to a server that may not run, may refuse us or may be another one: each said in one sentence."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.addresses import Addresses
+from cli.errors import CommandFailed
+
+_TIMEOUT_SECONDS = 30.0
+
+
+class Refused(CommandFailed):
+    """The server understood, and says no; the message is its own sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where it is, how a user knows it, what to do where nothing answers, and which setting leads there."""
+
+    url: str
+    name: str
+    start: str
+    setting: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """The JSON object that it answers. Raises Refused, or CommandFailed where nothing of use answers."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(_TIMEOUT_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=self.headers) as session,
+                session.request(method, self.url + path, json=body, allow_redirects=False) as answer,
+            ):
+                return self._read(answer.status, await answer.read())
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise CommandFailed(f"{self.setting} is no address: let it be like http://127.0.0.1:8080.") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CommandFailed(
+                f"{self.name} at {self.url} does not answer ({type(error).__name__}): "
+                f"{self.start}, or correct {self.setting}."
+            ) from error
+
+    def _read(self, status: int, raw: bytes) -> dict[str, Any]:
+        import orjson
+
+        try:
+            found = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            what = f"What answers at {self.url} with HTTP {status} is something else"
+            raise CommandFailed(f"{what}, not {self.name.lower()}: correct {self.setting}.")
+        if status == 401:
+            raise Refused(
+                status, f"{self.name} at {self.url} refuses the key: set SERVICE_KEY to one of its SERVICE_KEYS."
+            )
+        if status >= 400:
+            sentence = found.get("detail") or found.get("error") or f"{self.name} answers {status}."
+            raise Refused(status, str(sentence))
+        return found
+
+
+def service_at(addresses: Addresses) -> Server:
+    """The running service; without a key it will say that one is needed."""
+    start = "start it with `portone-orders dev` or `portone-orders serve`"
+    headers = {"Authorization": f"Bearer {addresses.service_key}"} if addresses.service_key else {}
+    return Server(addresses.base_url, "The service", start, "BASE_URL", headers)
+
+
+def sandbox_at(addresses: Addresses) -> Server:
+    start = "start it with `portone-orders dev` or `portone-orders sandbox serve`"
+    return Server(addresses.sandbox_url, "The sandbox", start, "SANDBOX_URL")

@@ -1,0 +1,93 @@
+"""`portone-orders order`: register an order and read it, as another service would."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from cli.addresses import Addresses
+from cli.calls import Refused, Server, service_at
+from cli.errors import CommandFailed
+from cli.order_page import history_lines, page
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.db.order_events import Event
+
+order = typer.Typer(
+    name="order",
+    help="Register an order and read it. Asks the running service over HTTP: BASE_URL with SERVICE_KEY from the"
+    " environment, else those of a running `portone-orders dev`, else http://HOST:PORT with the first of"
+    " SERVICE_KEYS.",
+    no_args_is_help=True,
+)
+
+_SHOWN_VERSIONS = 100
+
+MerchantUid = Annotated[str, typer.Argument(help="The order's number, 1 to 40 characters.", metavar="MERCHANT_UID")]
+Amount = Annotated[int, typer.Argument(help="In the currency's smallest unit: 64900, or 600 for $6.00.", min=1)]
+
+
+@order.command()
+def register(
+    merchant_uid: MerchantUid,
+    amount: Amount,
+    currency: Annotated[str, typer.Option(help="An ISO 4217 code.")] = "KRW",
+    name: Annotated[str, typer.Option(help="What is bought, for people.")] = "",
+    tier: Annotated[str, typer.Option(help="A sub-store's tier code.")] = "",
+) -> None:
+    """Register an order before it is paid. Again with the same terms changes nothing; other terms are refused.
+
+    Example: portone-orders order register order-1 64900 --name "Blue socks"
+    """
+    terms = {"merchant_uid": merchant_uid, "amount": amount, "currency": currency}
+    given = terms | {key: value for key, value in (("name", name), ("tier", tier)) if value}
+    service = service_at(Addresses.find(Settings.load()))
+    _print(page(asyncio.run(service.call("POST", "/orders", given))))
+
+
+@order.command()
+def show(merchant_uid: MerchantUid) -> None:
+    """Show an order: state, amounts, the payment that decides, problems, and the history of its versions.
+
+    The history is read from Postgres, by DATABASE_URL or that of a running `portone-orders dev`. Without either
+    it is left out.
+
+    Example: portone-orders order show order-1
+    """
+    addresses = Addresses.find(Settings.load())
+    _print(page(asyncio.run(read(service_at(addresses), merchant_uid))))
+    if not addresses.database_url:
+        typer.echo("  history     not shown: it is in Postgres, and DATABASE_URL is not set")
+        return
+    events = asyncio.run(_history(addresses.database_url, merchant_uid))
+    if not events:
+        raise CommandFailed("The database in DATABASE_URL is another one: it does not have this order.")
+    _print(history_lines(events))
+
+
+async def read(service: Server, merchant_uid: str) -> dict[str, object]:
+    """The order as the service tells it. Raises CommandFailed with its number where it is not registered."""
+    try:
+        return await service.call("GET", f"/orders/{quote(merchant_uid, safe='')}")
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        raise CommandFailed(f"No order is registered as {merchant_uid!r} at {service.url}.") from refused
+
+
+async def _history(database_url: str, merchant_uid: str) -> "list[Event]":
+    from service.db.order_events import history
+    from service.db.pool import in_transaction, open_pool
+
+    pool = await open_pool(database_url, 1)
+    try:
+        return await in_transaction(pool, lambda db: history(db, merchant_uid, _SHOWN_VERSIONS))
+    finally:
+        await pool.close()
+
+
+def _print(lines: Iterable[str]) -> None:
+    typer.echo("\n".join(lines))

@@ -1,0 +1,69 @@
+"""An order as a person reads it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from service.domain.money import to_major
+
+if TYPE_CHECKING:
+    from service.db.order_events import Event
+
+
+def page(order: dict[str, Any]) -> Iterator[str]:
+    """The order as the service's HTTP answers tell it, a line a fact."""
+    closed = f", closed: {order['closed']}" if order["closed"] else ""
+    yield f"{order['merchant_uid']}: {order['state']}{closed} (version {order['version']})"
+    for label, text in _facts(order):
+        yield f"  {label:<12}{text}"
+
+
+def history_lines(events: "Sequence[Event]") -> Iterator[str]:
+    yield "  history"
+    for event in events:
+        amounts = [f"paid {money(event.paid_amount, event.currency)}"] if event.paid_amount else []
+        if event.cancelled_amount:
+            amounts.append(f"given back {money(event.cancelled_amount, event.currency)}")
+        said = [event.state, event.closed or "", money(event.amount, event.currency), *amounts]
+        said += [event.imp_uid or "", ", ".join(event.problems)]
+        yield f"    {event.version:>3}  {event.at:%Y-%m-%d %H:%M:%S %Z}  " + "  ".join(text for text in said if text)
+
+
+def money(amount: int, currency: str) -> str:
+    """In the currency's own unit: 64900 KRW, 6.00 USD."""
+    return f"{to_major(amount, currency)} {currency}"
+
+
+def _facts(order: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    currency = order["currency"]
+    yield "amount", money(order["amount"], currency)
+    yield "paid", money(order["paid_amount"], currency)
+    yield "given back", money(order["cancelled_amount"], currency)
+    yield "payment", _payment(order)
+    problems = ", ".join(f"{problem['kind']} ({problem['imp_uid']})" for problem in order["problems"])
+    yield "problems", problems or "none"
+    for label in ("name", "tier", "prepared"):
+        if order[label]:
+            yield label, order[label]
+    yield "registered", _time(order["created_at"])
+    yield "changed", _time(order["updated_at"])
+    yield "expires", _time(order["expires_at"])
+
+
+def _payment(order: dict[str, Any]) -> str:
+    """The one that decides; a fresh registration tells its number alone."""
+    payment = order.get("payment")
+    if not payment:
+        return order["imp_uid"] or "none decides yet"
+    parts = [payment["imp_uid"], payment["status"], money(payment["amount"], payment["currency"])]
+    if payment["details"].get("pay_method"):
+        parts.append(payment["details"]["pay_method"])
+    if payment["paid_at"]:
+        parts.append(f"paid at {_time(payment['paid_at'])}")
+    if order["test_channel"]:
+        parts.append("on a test channel")
+    return ", ".join(parts)
+
+
+def _time(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S %Z}"

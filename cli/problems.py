@@ -1,0 +1,123 @@
+"""`problems`: what a person must see, and what a person says about it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from cli.errors import CommandFailed
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.db.pool import Pool
+    from service.db.problems import OpenProblem
+
+problems = typer.Typer(
+    name="problems",
+    help="Money that is not as it should be: list it, have it refunded, or leave it as it is.",
+    no_args_is_help=True,
+)
+
+_SHOWN_MAX = 1_000
+
+ImpUid = Annotated[str, typer.Argument(help="The payment, as `problems list` names it.", metavar="IMP_UID")]
+Who = Annotated[str, typer.Option(help="Who decides this: a name that others will recognise.")]
+Why = Annotated[str, typer.Option(help="Why, in a few words; both are kept for good.")]
+Result = TypeVar("Result")
+
+
+@problems.command("list")
+def list_problems() -> None:
+    """Print the open problems, with the money held, what became of a refund, and who has seen them."""
+    from service.db.pool import in_transaction
+    from service.db.problems import open_problems
+
+    found = _with_pool(lambda pool: in_transaction(pool, lambda db: open_problems(db, _SHOWN_MAX)))
+    typer.echo("\n".join(_line(problem) for problem in found) or "There are no open problems.")
+    if len(found) == _SHOWN_MAX:
+        typer.echo(f"… and more: these are the first {_SHOWN_MAX}.")
+
+
+@problems.command()
+def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
+    """Have a payment's whole remaining balance refunded by a worker, whatever ON_MISMATCH and ON_DUPLICATE say.
+
+    It goes the machine's way: at the earliest 10 minutes after the finding, on a fresh look, and once.
+    """
+    from service.refund_intents import Intents
+    from service.timetable import Timetable
+
+    settings, (who, why) = Settings.load(), _told(who, why)
+    times = Timetable().scaled(settings.time_scale)
+    recorded = _with_pool(
+        lambda pool: Intents(pool, allow_test_channel=settings.allow_test_channel, times=times).intend_by_person(
+            imp_uid, who, why
+        )
+    )
+    typer.echo(
+        f"Recorded: {imp_uid} of {recorded.merchant_uid} is to be refunded ({', '.join(recorded.kinds)}). A worker "
+        f"asks PortOne from {recorded.due_at:%Y-%m-%d %H:%M:%S %Z} on, if PortOne then still tells the same."
+    )
+
+
+@problems.command()
+def resolve(imp_uid: ImpUid, who: Who, why: Why) -> None:
+    """Say that you have seen a payment's problems and leave them as they are; no policy then refunds it."""
+    who, why = _told(who, why)
+    found = _with_pool(lambda pool: _resolve(pool, imp_uid, who, why))
+    if not found:
+        raise CommandFailed(f"{imp_uid} has no open problem: see `portone-orders problems list`.")
+    typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid}" for problem in found))
+
+
+async def _resolve(pool: "Pool", imp_uid: str, who: str, why: str) -> "list[OpenProblem]":
+    from service.db import operator_actions
+    from service.db.pool import Connection, in_transaction
+    from service.db.problems import open_problems
+    from service.db.problems import resolve as write
+
+    async def work(db: Connection) -> "list[OpenProblem]":
+        found = await open_problems(db, _SHOWN_MAX, imp_uid)
+        await write(db, found, who, why)
+        await operator_actions.append(db, who, why, "problems.resolve", [imp_uid] if found else [])
+        return found
+
+    return await in_transaction(pool, work)
+
+
+def _told(who: str, why: str) -> tuple[str, str]:
+    if not (who.strip() and why.strip()):
+        raise CommandFailed("Say --who decides this and --why: neither may be empty.")
+    return who.strip(), why.strip()
+
+
+def _with_pool(work: "Callable[[Pool], Awaitable[Result]]") -> Result:
+    settings = Settings.load().require("database_url")
+    return asyncio.run(_run(settings.database_url.get_secret_value(), work))
+
+
+async def _run(database_url: str, work: "Callable[[Pool], Awaitable[Result]]") -> Result:
+    from service.db.pool import open_pool
+    from service.errors import NotRefundable
+
+    pool = await open_pool(database_url, 1)
+    try:
+        return await work(pool)
+    except NotRefundable as error:
+        raise CommandFailed(str(error)) from error
+    finally:
+        await pool.close()
+
+
+def _line(problem: "OpenProblem") -> str:
+    from service.domain.money import to_major
+
+    parts = [problem.kind, problem.merchant_uid, problem.imp_uid]
+    if problem.held is not None and problem.currency is not None:
+        parts.append(f"holds {to_major(problem.held, problem.currency)} {problem.currency}")
+    if problem.refund_state is not None:
+        parts.append(f"refund {problem.refund_state}: {problem.refund_note}")
+    if problem.resolved_at is not None:
+        parts.append(f"resolved {problem.resolved_at:%Y-%m-%d %H:%M} by {problem.resolved_who}: {problem.resolved_why}")
+    return "  ".join(parts)

@@ -1,0 +1,93 @@
+"""`portone-orders reconcile`: walk PortOne's own list now, and have every difference looked at."""
+
+import asyncio
+import re
+import time
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.errors import CommandFailed
+from cli.operator import Desk, Who, Why, desk, me
+from service.budget import Budget, Lane
+from service.db import operator_actions
+from service.db.pool import in_transaction
+from service.domain.payment import ACCOUNT, Store
+from service.errors import NotAsked
+from service.portone.client import PortOne
+from service.queue import connect
+from service.reconciliation import Reconciler, differences
+from service.timetable import Timetable
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=90)
+
+
+def reconcile(
+    since: Annotated[str, typer.Option(help="How far back: 30m, 12h, 2d; at most 90d.")] = "2d",
+    dry_run: Annotated[bool, typer.Option(help="Only say what differs; change nothing.")] = False,
+    who: Who = "",
+    why: Why = "reconciled by hand",
+) -> None:
+    """Compare PortOne's list with what is stored, and have every difference looked at by the workers."""
+    found = asyncio.run(_reconcile(_seconds_ago(since), dry_run, who or me(), why))
+    typer.echo(f"{found} payments differ." + (" Nothing was changed." if dry_run else " They will be looked at."))
+
+
+def _seconds_ago(since: str) -> int:
+    match = re.fullmatch(r"(\d{1,5})([mhd])", since)
+    ago = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if ago is None or not timedelta() < ago <= _LONGEST:
+        raise CommandFailed(f"--since must be like 30m, 12h or 2d, and at most 90d, not {since!r}.")
+    return int(time.time() - ago.total_seconds())
+
+
+async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> int:
+    async with desk() as at:
+        settings = at.settings.require("portone_imp_key", "portone_imp_secret")
+        secret = settings.portone_imp_secret.get_secret_value()
+        portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret)
+        stores = [Store(ACCOUNT, tier) for tier in ("", *settings.portone_tiers)]
+        redis = connect(settings.redis_url.get_secret_value())
+        budget = Budget(redis, settings.calls_per_second)
+        reconciler = Reconciler(at.pool, at.queue, portone, budget, Timetable(), stores)
+        try:
+            if not dry_run:
+                await in_transaction(
+                    at.pool, lambda db: operator_actions.append(db, who, why, "reconcile", [f"since {since}"])
+                )
+            return sum([await _walk(at, reconciler, store, since, dry_run) for store in stores])
+        except NotAsked as error:
+            raise CommandFailed(f"{error} Try again later.") from error
+        finally:
+            await portone.close()
+            await redis.aclose(close_connection_pool=True)
+
+
+async def _walk(at: Desk, reconciler: Reconciler, store: Store, since: int, dry_run: bool) -> int:
+    """One account and tier, page by page, to the end of the window."""
+    found, page, more = 0, 0, True
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    ) as progress:
+        bar = progress.add_task(f"{store.account} {store.tier}".strip(), total=None)
+        while more:
+            page += 1
+            await reconciler.budget.take(Lane.BACKGROUND, wait_seconds=60)
+            listed = await reconciler.portone.ledger(store.tier, page, since=since)
+            more = listed.more
+            if dry_run:
+                found += await _say(at, listed.payments, store, progress)
+            else:
+                found += await reconciler.compare(listed.payments, store)
+            progress.update(bar, total=listed.total, advance=len(listed.payments))
+    return found
+
+
+async def _say(at: Desk, listed: list[object], store: Store, progress: Progress) -> int:
+    differing = await in_transaction(at.pool, lambda db: differences(db, listed, store))
+    for notice in differing:
+        progress.console.print(f"{notice.imp_uid} of order {notice.merchant_uid}", markup=False, highlight=False)
+    return len(differing)

@@ -1,0 +1,63 @@
+"""What `confirm_url` is told, just before PortOne approves a payment: may this order be paid, with this amount?
+
+It holds stock and amounts back; it is never the only gate, for a browser can leave `confirm_url` out.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from service.domain.money import InexactAmount, to_minor
+from service.domain.order import Closed, Order, State
+
+
+class Refusal(StrEnum):
+    """Why a payment may not go on; the values are the problem documents' stable types."""
+
+    NOT_REGISTERED = "order-not-registered"
+    WITHDRAWN = "order-withdrawn"
+    EXPIRED = "order-expired"
+    MONEY_HELD = "money-came"
+    WRONG_AMOUNT = "wrong-amount"
+    OUT_OF_STOCK = "out-of-stock"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Payable:
+    """What is stored of the order that a payment is about to be made for."""
+
+    terms: Order
+    state: State
+    closed: Closed | None
+    expires_at: datetime
+
+
+# A mismatched order holds somebody's money as well: a second payment would be one more to give back.
+_HOLDS_MONEY = frozenset({State.PAID, State.PARTIALLY_CANCELLED, State.MISMATCHED})
+
+
+def refusal(order: Payable | None, amount: Decimal, now: datetime) -> Refusal | None:
+    """Why the order may not be paid with V1's decimal amount, in its own currency; None: it may."""
+    if order is None:
+        return Refusal.NOT_REGISTERED
+    if order.state in _HOLDS_MONEY:
+        return Refusal.MONEY_HELD
+    match order.closed:
+        case Closed.WITHDRAWN:
+            return Refusal.WITHDRAWN
+        case Closed.EXPIRED:
+            return Refusal.EXPIRED
+        case None:
+            pass
+    if order.expires_at <= now:
+        return Refusal.EXPIRED
+    return None if _agrees(order.terms, amount) else Refusal.WRONG_AMOUNT
+
+
+def _agrees(terms: Order, amount: Decimal) -> bool:
+    try:
+        return to_minor(amount, terms.currency) == terms.amount
+    except InexactAmount:
+        return False

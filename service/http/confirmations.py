@@ -1,0 +1,83 @@
+"""`POST /payments/confirm`: PortOne's `confirm_url`. 200 lets the payment go on; `reason` becomes its fail_reason."""
+
+import asyncio
+
+import orjson
+from aiohttp import web
+
+from service.confirmation import Refused
+from service.domain.confirm import Refusal
+from service.errors import UnusableNotice
+from service.http.bodies import read_fields
+from service.http.limits import client_of
+from service.http.problems import TYPE, Problem
+from service.http.receiver import RECEIVER
+from service.portone.confirm import read_question
+
+_READ_SECONDS = 0.3
+
+# PortOne asks for 4xx or anything that is not 200; 424: what the answer depends on failed.
+_STATUS = {
+    Refusal.NOT_REGISTERED: 404,
+    Refusal.WITHDRAWN: 409,
+    Refusal.EXPIRED: 409,
+    Refusal.MONEY_HELD: 409,
+    Refusal.WRONG_AMOUNT: 409,
+    Refusal.OUT_OF_STOCK: 409,
+    Refusal.UNSURE: 424,
+}
+
+# Read by the buyer, so each is a sentence of the shop's.
+_REASONS = {
+    "ko": {
+        Refusal.NOT_REGISTERED: "등록되지 않은 주문입니다.",
+        Refusal.WITHDRAWN: "취소된 주문입니다.",
+        Refusal.EXPIRED: "결제 기한이 지난 주문입니다.",
+        Refusal.MONEY_HELD: "이미 결제된 주문입니다.",
+        Refusal.WRONG_AMOUNT: "결제 금액이 주문 금액과 다릅니다.",
+        Refusal.OUT_OF_STOCK: "재고가 부족합니다.",
+        Refusal.UNSURE: "주문을 확인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    },
+    "en": {
+        Refusal.NOT_REGISTERED: "This order is not registered.",
+        Refusal.WITHDRAWN: "This order was cancelled.",
+        Refusal.EXPIRED: "The time to pay this order is over.",
+        Refusal.MONEY_HELD: "This order has been paid already.",
+        Refusal.WRONG_AMOUNT: "The amount is not the order's.",
+        Refusal.OUT_OF_STOCK: "The goods are out of stock.",
+        Refusal.UNSURE: "The order cannot be checked now. Please try again shortly.",
+    },
+}
+_UNREADABLE = {"ko": "요청을 읽을 수 없습니다.", "en": "The request cannot be read."}
+_TOO_MANY = {
+    "ko": "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+    "en": "Too many calls. Please try again shortly.",
+}
+
+
+async def confirm(request: web.Request) -> web.Response:
+    """Answer within 2 s, whoever is away: PortOne waits for as little as 5."""
+    receiver = request.app[RECEIVER]
+    language = receiver.settings.confirm_language
+    if receiver.confirmation_limits.wait_seconds(client_of(request, receiver.trusted_proxies)):
+        return _refuse(429, "too-many-calls", _TOO_MANY[language])
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            question = read_question(await read_fields(request))
+    except (UnusableNotice, Problem, TimeoutError, web.HTTPRequestEntityTooLarge):
+        return _refuse(400, "unreadable", _UNREADABLE[language])
+    refused = await receiver.confirmation.confirm(question)
+    if refused is None:
+        return web.Response(body=b"OK", content_type="text/plain")
+    return _refuse(_STATUS[refused.why], refused.why.value, _said(refused, language))
+
+
+def _said(refused: Refused, language: str) -> str:
+    return refused.said or _REASONS[language][refused.why]
+
+
+def _refuse(status: int, kind: str, reason: str) -> web.Response:
+    """PortOne reads `reason`, so this is plain JSON; the rest is as in our problem documents."""
+    told = {"type": TYPE + kind, "status": status, "reason": reason}
+    body = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, status=status, content_type="application/json")

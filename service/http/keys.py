@@ -1,0 +1,18 @@
+"""Who may read orders: other services, each with a bearer key."""
+
+import hmac
+
+from aiohttp import web
+
+from service.http.problems import Problem
+from service.http.receiver import RECEIVER
+
+
+def require_key(request: web.Request) -> None:
+    """Compare in constant time, with every key; without a configured key nobody gets in."""
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+    keys = [key.get_secret_value().encode() for key in request.app[RECEIVER].settings.service_keys]
+    if not sum(hmac.compare_digest(given, key) for key in keys):  # `any` would stop at the first
+        raise Problem(
+            401, "service-key", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'.", WWW_Authenticate="Bearer"
+        )

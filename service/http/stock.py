@@ -1,0 +1,70 @@
+"""The shop's stock hook (STOCK_HOOK_URL): asked before a payment is approved, in a second, so often and no more.
+
+It gets `{imp_uid, merchant_uid, amount, currency}`, the amount in the currency's smallest unit, and answers 2xx:
+go on; or 4xx: do not, optionally with `{"reason": "…"}` for the buyer. Anything else is no answer.
+"""
+
+import asyncio
+
+import aiohttp
+import orjson
+
+from service.confirmation import Question, Refused, Unsure
+from service.domain.confirm import Refusal
+from service.domain.ids import is_plain
+from service.domain.order import Order
+from service.http.limits import Limiter
+
+_HOOK_SECONDS = 1.0
+_ANSWER_MAX_BYTES = 4096
+_REASON_MAX = 200
+_ASKED_AT_ONCE = 32
+
+
+class StockHook:
+    """Asks over HTTP. One a process; `close()` it at the end."""
+
+    def __init__(self, url: str, per_second: float) -> None:
+        self._url = url
+        self._limits = Limiter(per_second, per_second)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_ASKED_AT_ONCE),
+            timeout=aiohttp.ClientTimeout(total=_HOOK_SECONDS),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def refuses(self, question: Question, order: Order) -> Refused | None:
+        """Why the shop does not want this payment, if so. Raises Unsure."""
+        if self._limits.wait_seconds("stock"):
+            raise Unsure("the stock hook was asked too often")
+        try:
+            async with asyncio.timeout(_HOOK_SECONDS):
+                status, body = await self._ask(question, order)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unsure(f"the stock hook does not answer: {type(error).__name__}") from None
+        if 200 <= status < 300:
+            return None
+        if 400 <= status < 500 and status != 429:
+            return Refused(Refusal.OUT_OF_STOCK, _reason(body))
+        raise Unsure(f"the stock hook answers HTTP {status}")
+
+    async def _ask(self, question: Question, order: Order) -> tuple[int, bytes]:
+        body = {
+            "imp_uid": question.imp_uid,
+            "merchant_uid": question.merchant_uid,
+            "amount": order.amount,
+            "currency": order.currency,
+        }
+        async with self._session.post(self._url, json=body, allow_redirects=False) as answer:
+            return answer.status, await answer.content.read(_ANSWER_MAX_BYTES)
+
+
+def _reason(body: bytes) -> str | None:
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        return None
+    said = found.get("reason") if isinstance(found, dict) else None
+    return said[:_REASON_MAX] if isinstance(said, str) and said and is_plain(said) else None

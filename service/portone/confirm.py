@@ -1,0 +1,21 @@
+"""Read what PortOne asks `confirm_url`: the request's fields in, a Question or UnusableNotice out. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.confirmation import Question
+from service.domain.ids import is_imp_uid, is_merchant_uid
+from service.domain.money import exact
+from service.errors import UnusableNotice
+
+
+def read_question(found: Mapping[str, Any]) -> Question:
+    """Raises UnusableNotice where it names no payment, order or amount."""
+    imp_uid, merchant_uid, amount = found.get("imp_uid"), found.get("merchant_uid"), exact(found.get("amount"))
+    if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
+        raise UnusableNotice("imp_uid must be 1 to 32 letters, digits, '_' or '-'")
+    if not isinstance(merchant_uid, str) or not is_merchant_uid(merchant_uid):
+        raise UnusableNotice("merchant_uid must be 1 to 40 characters without control characters")
+    if amount is None:
+        raise UnusableNotice("amount must be a number")
+    return Question(imp_uid, merchant_uid, amount)

@@ -1,0 +1,81 @@
+"""Preparing amounts (PREPARE_AMOUNT): in the background, so that neither a shop nor a transaction waits for PortOne."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from service.budget import Budget, Lane
+from service.db import preparations
+from service.db.pool import Pool, in_transaction
+from service.db.preparations import Claimed, Outcome, Preparation
+from service.errors import NotAsked
+from service.portone.prepare import Prepares, prepare
+from service.timetable import Timetable
+
+log = structlog.get_logger()
+
+# About half an hour of backoff: a window that opens later opens without it.
+_TRIES_MAX = 36
+_GIVEN_UP = "PortOne could not be asked; amend the order to try again"
+
+
+class Parts(Protocol):
+    """What preparing works with."""
+
+    @property
+    def pool(self) -> Pool: ...
+
+    @property
+    def portone(self) -> Prepares: ...
+
+    @property
+    def budget(self) -> Budget: ...
+
+    @property
+    def times(self) -> Timetable: ...
+
+
+async def prepare_due(parts: Parts, limit: int) -> int:
+    """Ask PortOne for up to `limit` preparations that are due, once each; returns how many were asked for.
+
+    Raises StoreUnavailable. Safe in several workers; what a dead one held is due again after its lease.
+    """
+    claimed = await in_transaction(parts.pool, lambda db: preparations.claim(db, limit, parts.times.lease))
+    if not claimed:
+        return 0
+    became = await asyncio.gather(*(_ask(parts, each) for each in claimed))
+    ended = [(each, end, _wait(each, parts.times)) for each, end in zip(claimed, became, strict=True)]
+    await in_transaction(parts.pool, lambda db: preparations.end(db, ended))
+    _log(became)
+    return len(claimed)
+
+
+async def _ask(parts: Parts, claimed: Claimed) -> Preparation:
+    if not await parts.budget.take(Lane.BACKGROUND):
+        return Preparation(Outcome.PENDING)
+    try:
+        refusal = await prepare(
+            parts.portone,
+            claimed.merchant_uid,
+            claimed.amount,
+            claimed.currency,
+            tier=claimed.store.tier,
+            known=claimed.known,
+        )
+    except NotAsked:
+        if claimed.tries < _TRIES_MAX:
+            return Preparation(Outcome.PENDING)
+        return Preparation(Outcome.REFUSED, _GIVEN_UP)
+    return Preparation(Outcome.DONE) if refusal is None else Preparation(Outcome.REFUSED, refusal)
+
+
+def _wait(claimed: Claimed, times: Timetable) -> timedelta:
+    return min(times.backoff_first * 2.0 ** min(claimed.tries, 30), times.backoff_last)
+
+
+def _log(became: Sequence[Preparation]) -> None:
+    counts = {outcome.value: sum(end.outcome is outcome for end in became) for outcome in Outcome}
+    log.info("amounts.prepared", **counts)

@@ -1,0 +1,14 @@
+"""Health that measures the promise, not the process: is every notice looked at in time, and PortOne's list walked?"""
+
+from service.db.promise import Measure
+from service.settings import Settings
+
+
+def broken_promises(measured: Measure, settings: Settings) -> list[str]:
+    """One sentence for each limit that is passed; empty while the promise is kept."""
+    limits = (
+        (measured.oldest_unlooked_seconds, settings.promise_age_seconds, "the oldest notice has waited {:.0f} s"),
+        (measured.ledger_lag_seconds, settings.promise_lag_seconds, "the last ledger scan ended {:.0f} s ago"),
+        (measured.parked_notices, settings.promise_parked, "{} notices are parked"),
+    )
+    return [sentence.format(value) for value, limit, sentence in limits if value is not None and value > limit]

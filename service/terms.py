@@ -1,0 +1,123 @@
+"""An order's terms after it was registered: amended or withdrawn by the shop, or expired by the clock.
+
+Each takes the locks that registering takes, in the same order, and settles what is stored; whatever PortOne says
+about money afterwards is still told, and may make a closed order paid.
+"""
+
+from collections.abc import Set
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypedDict
+
+from service.db import orders, payments, preparations, terms
+from service.db.orders import StoredOrder
+from service.db.pool import Connection, Pool, in_transaction
+from service.domain.order import Closed
+from service.domain.payment import Payment
+from service.domain.settle import settle
+from service.domain.terms import money_came
+from service.errors import MoneyCame, OrderClosed, OrderNotRegistered, VersionMoved
+from service.registration import Found, read_whole
+
+
+class Changes(TypedDict, total=False):
+    """What is to change; what is not named stays. `amount` is in the currency's smallest unit."""
+
+    amount: int
+    currency: str
+    name: str | None
+    metadata: dict[str, Any] | None
+    expires_at: datetime
+
+
+async def amend(
+    pool: Pool,
+    merchant_uid: str,
+    versions: Set[int] | None,
+    changes: Changes,
+    *,
+    allow_test_channel: bool,
+    prepare: bool,
+) -> Found:
+    """Change an order's terms, if it has one of these versions (None: any).
+
+    Raises OrderNotRegistered, VersionMoved, OrderClosed, MoneyCame or StoreUnavailable.
+    """
+
+    async def work(db: Connection) -> Found:
+        before, found = await _locked(db, merchant_uid, allow_test_channel)
+        if versions is not None and before.version not in versions:
+            raise VersionMoved
+        if before.closed:
+            raise OrderClosed(before.closed.value)
+        if money_came(before.terms, found):
+            raise MoneyCame
+        await _amend(db, before, found, changes, prepare)
+        return await _whole(db, merchant_uid)
+
+    return await in_transaction(pool, work)
+
+
+async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, allow_test_channel: bool) -> Found:
+    """Close an order that nobody paid; one that is closed stays as it is. Raises as `amend` does."""
+
+    async def work(db: Connection) -> Found:
+        before, found = await _locked(db, merchant_uid, allow_test_channel)
+        if not before.closed:
+            if versions is not None and before.version not in versions:
+                raise VersionMoved
+            if money_came(before.terms, found):
+                raise MoneyCame
+            settlement = settle(before.terms, found)
+            await terms.rewrite(db, before, replace(before, settlement=settlement, closed=Closed.WITHDRAWN))
+        return await _whole(db, merchant_uid)
+
+    return await in_transaction(pool, work)
+
+
+async def expire_due(db: Connection, limit: int) -> int:
+    """Close up to `limit` orders past their time that nobody paid; returns how many. The caller commits.
+
+    Keep `limit` at a few hundred: each order is a lock in Postgres' table of locks until the commit.
+    """
+    due = await terms.expirable(db, limit)
+    if not due:
+        return 0
+    await orders.lock(db, due)
+    return len(await terms.expire(db, due))
+
+
+async def _locked(db: Connection, merchant_uid: str, allow_test_channel: bool) -> tuple[StoredOrder, list[Payment]]:
+    await orders.lock(db, [merchant_uid])
+    for stored in await orders.read(db, [merchant_uid], allow_test_channel=allow_test_channel):
+        return stored, await payments.of_orders(db, [merchant_uid])
+    raise OrderNotRegistered
+
+
+async def _amend(db: Connection, before: StoredOrder, found: list[Payment], changes: Changes, prepare: bool) -> None:
+    amended = replace(
+        before.terms,
+        amount=changes.get("amount", before.terms.amount),
+        currency=changes.get("currency", before.terms.currency),
+    )
+    after = replace(
+        before,
+        terms=amended,
+        settlement=settle(amended, found),
+        name=changes.get("name", before.name),
+        metadata=changes.get("metadata", before.metadata),
+        expires_at=changes.get("expires_at", before.expires_at),
+    )
+    if after == before:
+        return
+    await terms.rewrite(db, before, after)
+    # What PortOne was told beforehand must follow, whatever the setting is now: its SDK refuses another amount.
+    if amended != before.terms and (prepare or await preparations.of_order(db, amended.merchant_uid)):
+        await preparations.want(db, amended.merchant_uid)
+
+
+async def _whole(db: Connection, merchant_uid: str) -> Found:
+    found = await read_whole(db, merchant_uid)
+    if found is None:
+        raise OrderNotRegistered
+    return found

@@ -1,0 +1,91 @@
+"""What `confirm_url` is told."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from service.domain.confirm import Payable, Refusal, refusal
+from service.domain.order import Closed, Order, State
+from service.domain.payment import Payment, Status, Store
+from service.domain.terms import money_came
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+STORE = Store("default")
+ORDER = Order("order-1", 64900, "KRW", STORE)
+OPEN = Payable(ORDER, State.PENDING, None, NOW + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State.PENDING, None),
+        (State.AWAITING_DEPOSIT, None),
+        (State.FAILED, None),
+        (State.CANCELLED, None),
+        (State.PAID, Refusal.MONEY_HELD),
+        (State.PARTIALLY_CANCELLED, Refusal.MONEY_HELD),
+        (State.MISMATCHED, Refusal.MONEY_HELD),
+    ],
+)
+def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expected: Refusal | None) -> None:
+    """Every state has its answer."""
+    assert refusal(replace(OPEN, state=state), Decimal(64900), NOW) is expected
+
+
+def test_what_is_closed_or_unknown_is_not_payable() -> None:
+    """Withdrawn, expired, past its time though nobody closed it yet, or never registered."""
+    amount = Decimal(64900)
+    assert refusal(None, amount, NOW) is Refusal.NOT_REGISTERED
+    assert refusal(replace(OPEN, closed=Closed.WITHDRAWN), amount, NOW) is Refusal.WITHDRAWN
+    assert refusal(replace(OPEN, closed=Closed.EXPIRED), amount, NOW) is Refusal.EXPIRED
+    assert refusal(OPEN, amount, OPEN.expires_at) is Refusal.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor", "told", "agrees"),
+    [
+        ("KRW", 64900, "64900", True),
+        ("KRW", 64900, "64900.0", True),
+        ("KRW", 64900, "64900.5", False),
+        ("KRW", 64900, "649.00", False),
+        ("USD", 600, "6", True),
+        ("USD", 600, "6.00", True),
+        ("USD", 600, "600", False),
+        ("USD", 605, "6.05", True),
+        ("USD", 605, "6.0500001", False),
+        ("USD", 600, "-6", False),
+        ("USD", 600, "NaN", False),
+        ("USD", 600, "Infinity", False),
+        ("USD", 600, "1E+999", False),
+    ],
+)
+def test_the_amount_is_compared_exactly_in_the_orders_currency(
+    currency: str, minor: int, told: str, agrees: bool
+) -> None:
+    """V1's decimal, in the currency's own unit; what is no amount of it never agrees."""
+    order = replace(OPEN, terms=replace(ORDER, amount=minor, currency=currency))
+    assert refusal(order, Decimal(told), NOW) is (None if agrees else Refusal.WRONG_AMOUNT)
+
+
+PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("payment", "came"),
+    [
+        (PAID, True),
+        (replace(PAID, amount=1), True),
+        (replace(PAID, status=Status.CANCELLED, cancelled_amount=64900), True),
+        (replace(PAID, status=Status.CANCELLED, amount=1, cancelled_amount=1), False),
+        (replace(PAID, live=False), False),
+        (replace(PAID, status=Status.ISSUED, paid_at=None), False),
+        (replace(PAID, status=Status.CANCELLED, paid_at=None), False),
+        (replace(PAID, status=Status.FAILED), False),
+    ],
+)
+def test_terms_change_until_money_came(payment: Payment, came: bool) -> None:
+    """Held money of any price counts, the order's own price also once it was given back, a test payment never."""
+    ready = replace(PAID, imp_uid="imp_2", status=Status.READY)
+    assert money_came(ORDER, [ready, payment]) is came

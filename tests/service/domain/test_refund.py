@@ -1,0 +1,158 @@
+"""Which money may go back, and how a refund that was asked for ends."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.money import DECIMALS, MAX_AMOUNT, to_major, to_minor
+from service.domain.order import Order, ProblemKind
+from service.domain.payment import Payment, Status, Store
+from service.domain.refund import (
+    BY_PERSON,
+    Action,
+    Asked,
+    Hold,
+    Policy,
+    Refundable,
+    RefundState,
+    after_look,
+    is_refunded,
+    judge,
+)
+from service.domain.settle import settle
+
+STORE = Store("default")
+ORDER = Order("order-1", 64900, "KRW", STORE)
+PAID = Payment(
+    "imp_1", "order-1", STORE, Status.PAID, 64900, "KRW",
+    paid_at=datetime(2026, 11, 1, tzinfo=UTC), details=(("pay_method", "card"),),
+)  # fmt: skip
+SECOND = replace(PAID, imp_uid="imp_2", paid_at=datetime(2026, 11, 2, tzinfo=UTC))
+ASKED = Asked("imp_2", 64900, 0, refused=False, age=timedelta(seconds=10))
+GONE = replace(SECOND, status=Status.CANCELLED, cancelled_amount=64900, cancellations=1)
+AN_HOUR = timedelta(hours=1)
+
+
+def test_the_second_payment_may_go_back() -> None:
+    """A duplicate is refundable, the payment that pays the order is not."""
+    assert judge(ORDER, [PAID, SECOND], "imp_2", BY_PERSON) == Refundable((ProblemKind.DUPLICATE_PAYMENT,), SECOND)
+    assert judge(ORDER, [PAID, SECOND], "imp_1", BY_PERSON) is Hold.NO_FINDING
+    assert judge(ORDER, [PAID], "imp_2", BY_PERSON) is Hold.NO_FINDING
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"amount": 100}, ProblemKind.WRONG_AMOUNT),
+        ({"currency": "USD"}, ProblemKind.WRONG_CURRENCY),
+        ({"store": Store("default", "abc")}, ProblemKind.WRONG_STORE),
+    ],
+)
+def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind) -> None:
+    """Amount, currency and store fall under ON_MISMATCH, whatever ON_DUPLICATE says."""
+    astray = replace(PAID, **change)
+    assert judge(ORDER, [astray], "imp_1", Policy(on_mismatch=Action.REFUND)) == Refundable((kind,), astray)
+    assert judge(ORDER, [astray], "imp_1", Policy(on_duplicate=Action.REFUND)) is Hold.POLICY
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"live": False}, Hold.TEST_CHANNEL),
+        ({"regressed": True}, Hold.REGRESSED),
+        ({"details": (("pay_method", "vbank"),)}, Hold.REFUND_ACCOUNT),
+        ({"details": (("pay_method", "card"), ("vbank_name", "KB"))}, Hold.REFUND_ACCOUNT),
+        ({"details": ()}, Hold.REFUND_ACCOUNT),
+        ({"currency": "XXX"}, Hold.CURRENCY),
+        ({"status": Status.ISSUED}, Hold.NO_FINDING),
+        ({"status": Status.CANCELLED, "cancelled_amount": 100}, Hold.NO_FINDING),
+    ],
+)
+def test_what_nobody_gets_refunded_here(change: dict[str, object], why: Hold) -> None:
+    """Neither the policy nor a person goes beyond the rules."""
+    astray = replace(PAID, **{"amount": 100} | change)
+    assert judge(ORDER, [astray], "imp_1", BY_PERSON) is why
+
+
+def test_a_test_payment_that_is_let_in_is_not_refunded_either() -> None:
+    """ALLOW_TEST_CHANNEL makes a duplicate of it, not money."""
+    order = replace(ORDER, allow_test_channel=True)
+    found = [replace(PAID, live=False), replace(SECOND, live=False)]
+    assert settle(order, found).problems
+    assert judge(order, found, "imp_2", BY_PERSON) is Hold.TEST_CHANNEL
+
+
+payments = st.builds(
+    Payment,
+    imp_uid=st.sampled_from(["imp_1", "imp_2", "imp_3"]),
+    merchant_uid=st.just("order-1"),
+    store=st.sampled_from([STORE, Store("default", "abc")]),
+    status=st.sampled_from(Status),
+    amount=st.sampled_from([64900, 100]),
+    currency=st.sampled_from(["KRW", "USD"]),
+    cancelled_amount=st.sampled_from([0, 50]),
+    live=st.booleans(),
+    regressed=st.booleans(),
+    paid_at=st.sampled_from([None, datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)]),
+    details=st.sampled_from([(), (("pay_method", "card"),), (("pay_method", "vbank"),)]),
+)
+
+
+@given(st.lists(payments, unique_by=lambda payment: payment.imp_uid))
+def test_the_payment_that_pays_an_order_never_goes_back(found: list[Payment]) -> None:
+    """What may be refunded holds live money, is a finding, and is not what the order is paid by."""
+    settlement = settle(ORDER, found)
+    for payment in found:
+        ruling = judge(ORDER, found, payment.imp_uid, BY_PERSON)
+        if isinstance(ruling, Refundable):
+            assert ruling.payment == payment
+            assert payment.live
+            assert payment.held > 0
+            assert settlement.paid_amount == 0 or settlement.imp_uid != payment.imp_uid
+            after = replace(payment, status=Status.CANCELLED, cancelled_amount=payment.amount)
+            others = [other for other in found if other is not payment]
+            assert settle(ORDER, [*others, after]).paid_amount >= settlement.paid_amount
+
+
+def test_only_facts_make_a_refund() -> None:
+    """Cancelled, nothing held, and a new row of cancel_history: each of them is needed."""
+    assert is_refunded(ASKED, GONE)
+    assert not is_refunded(ASKED, SECOND)
+    assert not is_refunded(ASKED, replace(GONE, cancellations=0))
+    assert not is_refunded(ASKED, replace(GONE, cancelled_amount=100))
+    assert not is_refunded(ASKED, replace(GONE, status=Status.PAID))
+    assert not is_refunded(ASKED, replace(GONE, imp_uid="imp_1"))
+    assert not is_refunded(replace(ASKED, cancellations_before=1), GONE)
+
+
+@pytest.mark.parametrize(("refused", "looked", "old", "gone"), list(product([False, True], repeat=4)))
+def test_how_a_refund_ends(refused: bool, looked: bool, old: bool, gone: bool) -> None:
+    """Facts first, then a refusal that a look did not contradict, then time; else it is not ended."""
+    asked = replace(ASKED, refused=refused, age=AN_HOUR if old else timedelta())
+    state = after_look(asked, GONE if gone else SECOND, looked=looked, unknown_after=AN_HOUR)
+    if gone:
+        assert state is RefundState.REFUNDED
+    elif refused and looked:
+        assert state is RefundState.REFUSED
+    else:
+        assert state is (RefundState.REFUND_UNKNOWN if old else None)
+
+
+def test_the_default_policy_refunds_nothing() -> None:
+    """hold is the default of both."""
+    assert Policy().kinds == frozenset()
+
+
+def test_amounts_are_written_as_v1_does() -> None:
+    """USD 600 is 6.00, KRW 64900 is 64900."""
+    assert (str(to_major(600, "USD")), str(to_major(64900, "KRW"))) == ("6.00", "64900")
+
+
+@given(st.integers(0, MAX_AMOUNT), st.sampled_from(sorted(DECIMALS)))
+def test_an_amount_survives_the_way_there_and_back(minor: int, currency: str) -> None:
+    """Nothing is lost between the smallest unit and V1's decimals."""
+    assert to_minor(to_major(minor, currency), currency) == minor

@@ -1,0 +1,208 @@
+"""Whatever comes in: 4xx with a problem document, nothing stored, no neighbour harmed (issue: main job, Bad input)."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from yarl import URL
+
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.running import RunningService, bearer
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+from tests.service.http.refusals import is_problem, nothing_stored, refused
+
+WEBHOOK, COMPLETION, REDIRECT, ORDERS = "/webhooks/portone/v1", "/payment/complete", "/payment-redirect", "/orders"
+JSON, FORM = {"Content-Type": "application/json"}, {"Content-Type": "application/x-www-form-urlencoded"}
+
+BAD_NOTICES: dict[str, tuple[dict[str, str], bytes]] = {
+    "nothing": (JSON, b""),
+    "malformed JSON": (JSON, b'{"imp_uid": "imp_1"'),
+    "malformed JSON that starts well": (JSON, b'{"imp_uid": "imp_1"} x'),
+    "malformed form": (FORM, b"\xff\xfe=%zz"),
+    "a form that is JSON's array": (FORM, b"[1, 2]"),
+    "not an object": (JSON, b'["imp_1"]'),
+    "a number": (JSON, b"1"),
+    "null": (JSON, b"null"),
+    "deeply nested": (JSON, b"[" * 2000),
+    "deeply nested below a key": (JSON, b'{"imp_uid":' * 2000),
+    "too many form fields": (FORM, b"&".join(b"k%d=1" % n for n in range(2000))),
+    "missing imp_uid": (JSON, b'{"merchant_uid": "order-1", "status": "paid"}'),
+    "missing imp_uid in a form": (FORM, b"merchant_uid=order-1"),
+    "null imp_uid": (JSON, b'{"imp_uid": null}'),
+    "a number for imp_uid": (JSON, b'{"imp_uid": 1}'),
+    "a list for imp_uid": (JSON, b'{"imp_uid": ["imp_1"]}'),
+    "empty imp_uid": (JSON, b'{"imp_uid": ""}'),
+    "over-long imp_uid": (JSON, b'{"imp_uid": "%s"}' % (b"i" * 33)),
+    "NUL in imp_uid": (JSON, b'{"imp_uid": "imp_\\u0000"}'),
+    "NUL in a form's imp_uid": (FORM, b"imp_uid=imp_%00"),
+    "a newline after imp_uid": (JSON, b'{"imp_uid": "imp_1\\n"}'),
+    "control character in imp_uid": (FORM, b"imp_uid=imp_%1b"),
+    "lone surrogate in imp_uid": (JSON, b'{"imp_uid": "imp_\\ud800"}'),
+    "lone surrogate elsewhere": (JSON, b'{"imp_uid": "imp_1", "merchant_uid": "\\udfff"}'),
+    "invalid UTF-8": (JSON, b'{"imp_uid": "imp_1", "merchant_uid": "\xff"}'),
+    "a path for imp_uid": (JSON, b'{"imp_uid": "../users/getToken"}'),
+    "gzip that is none": (JSON | {"Content-Encoding": "gzip"}, b'{"imp_uid": "imp_1"}'),
+}
+
+ORDER = {"merchant_uid": "order-1", "amount": 64900}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(
+        update={
+            "return_url": "https://shop.example.test/done",
+            "cors_origins": ("https://shop.example.test",),
+            "completions_per_client": 1000.0,
+        }
+    )
+
+
+@pytest.mark.parametrize("path", [WEBHOOK, COMPLETION])
+async def test_a_bad_notice(receiver: RunningService, pool: Pool, path: str) -> None:
+    """A webhook or a completion without a usable imp_uid is refused with one sentence, and stores nothing."""
+    for name, (headers, body) in BAD_NOTICES.items():
+        try:
+            await refused(receiver, "POST", path, data=body, headers=headers)
+        except AssertionError as error:
+            raise AssertionError(f"{path}, {name}") from error
+    await nothing_stored(pool)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "merchant_uid=order-1",
+        "imp_uid=",
+        "imp_uid=imp_%00",
+        "imp_uid=imp_1%0a",
+        f"imp_uid={'i' * 33}",
+        "imp_uid=%ed%a0%80",
+        "imp_uid=%ff",
+        "imp_uid=..%2f..",
+        "imp_uid=imp_1&merchant_uid=%00",
+        f"imp_uid=imp_1&merchant_uid={'m' * 41}",
+    ],
+)
+async def test_a_bad_redirect(receiver: RunningService, pool: Pool, query: str) -> None:
+    """A redirect that names no usable payment or order is refused, and stores nothing."""
+    async with receiver.session.get(
+        URL(f"{receiver.url}{REDIRECT}?{query}", encoded=True), allow_redirects=False
+    ) as answer:
+        assert answer.content_type == "application/problem+json"
+        is_problem(answer.status, await answer.json(), 400)
+    await nothing_stored(pool)
+
+
+@pytest.mark.parametrize("merchant_uid", ["", "m" * 41, "\x1b", 7, ["order-1"], None])
+async def test_a_completions_bad_order_number(receiver: RunningService, pool: Pool, merchant_uid: Any) -> None:
+    """A merchant_uid that cannot be one is refused where somebody waits for an answer; none at all is not."""
+    body = {"imp_uid": "imp_1", "merchant_uid": merchant_uid}
+    status, answer = await receiver.call("POST", COMPLETION, json=body, headers={"Prefer": "wait=0"})
+    if merchant_uid in ("", None):
+        assert status == 202, answer
+    else:
+        is_problem(status, answer, 400)
+        await nothing_stored(pool)
+
+
+async def test_a_webhooks_bad_order_number(receiver: RunningService, pool: Pool) -> None:
+    """PortOne never repeats a 4xx, so a webhook with a usable imp_uid is kept, whatever else it says."""
+    strange = {"merchant_uid": "m" * 41, "status": ["paid"], "cancellation_id": "\0", "amount": 1, "buyer_name": "김"}
+    assert (await receiver.call("POST", WEBHOOK, json={"imp_uid": "imp_1"} | strange))[0] == 200
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["merchant_uid"], row["claimed_status"], row["cancellation_id"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("path", [WEBHOOK, COMPLETION, ORDERS])
+async def test_a_body_over_the_limit(receiver: RunningService, pool: Pool, path: str) -> None:
+    """More than 64 KiB is refused, whether the length is declared or not; 64 KiB of unknown keys are not."""
+
+    async def undeclared() -> Any:
+        for _ in range(70):
+            yield b"x" * 1024
+
+    headers = JSON | bearer()
+    large = orjson.dumps({"imp_uid": "imp_1", "x": "x" * 65_536})
+    await refused(receiver, "POST", path, 413, data=large, headers=headers)
+    await refused(receiver, "POST", path, 413, data=undeclared(), headers=headers)
+    await nothing_stored(pool)
+    fits = orjson.dumps({"imp_uid": "imp_1", "x": "x" * 65_000})
+    status, _ = await receiver.call("POST", path, data=fits, headers=headers | {"Prefer": "wait=0"})
+    assert status == {WEBHOOK: 200, COMPLETION: 202, ORDERS: 400}[path]
+
+
+async def test_a_body_that_is_never_finished(receiver: RunningService, pool: Pool) -> None:
+    """After 5 s without the rest of the body the answer is 408; a client that goes away earlier harms nobody."""
+    head = (
+        f"POST {WEBHOOK} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    )
+    url = URL(receiver.url)
+    (reader, writer), (_, leaver) = [await asyncio.open_connection(url.host, url.port) for _ in range(2)]
+    for each in (writer, leaver):
+        each.write(head.encode() + b'{"imp_uid": "imp_1"')
+        await each.drain()
+    leaver.transport.abort()
+    async with asyncio.timeout(8):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        headers = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(headers.partition(b"content-length: ")[2].split()[0])
+        is_problem(408, orjson.loads(await reader.readexactly(length)), 408)
+    writer.close()
+    await writer.wait_closed()
+    await nothing_stored(pool)
+
+
+async def test_a_wrong_content_type(receiver: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """An order that is not declared as JSON is refused; a notice is read by what it is, for senders mislabel."""
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        headers = {"Content-Type": content_type}
+        await refused(receiver, "POST", ORDERS, 415, data=orjson.dumps(ORDER), headers=headers | bearer())
+    await nothing_stored(pool)
+    for number, content_type in enumerate(("text/plain", "application/json", "application/xml", "")):
+        body = f"imp_uid=imp_{number}&status=paid"
+        headers = {"Content-Type": content_type}
+        assert (await receiver.call("POST", WEBHOOK, data=body.encode(), headers=headers))[0] == 200
+    assert await stored.count(pool, "notices") == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", WEBHOOK, 405),
+        ("PUT", COMPLETION, 405),
+        ("POST", REDIRECT, 405),
+        ("DELETE", ORDERS, 405),
+        ("GET", "/nothing-here", 404),
+        ("POST", f"{WEBHOOK}/zzz", 404),
+        ("POST", f"{WEBHOOK}/%00", 404),
+    ],
+)
+async def test_a_wrong_method_or_address(
+    receiver: RunningService, pool: Pool, method: str, path: str, status: int
+) -> None:
+    """The answer says so in a problem document too, and nothing is stored."""
+    await refused(receiver, method, path, status, data=b'{"imp_uid": "imp_1"}')
+    await nothing_stored(pool)
+
+
+async def test_no_neighbour_is_harmed(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """Bad webhooks at the same instant as good ones, invented payments among them: each good one is settled."""
+    paid = []
+    for number in range(5):
+        await service.register(f"order-{number}")
+        paid.append((await sandbox.pay(f"order-{number}", 64900, webhook=False))["imp_uid"])
+    bad = [service.call("POST", WEBHOOK, data=body, headers=headers) for headers, body in BAD_NOTICES.values()]
+    invented = [service.call("POST", WEBHOOK, json={"imp_uid": f"imp_invented{number}"}) for number in range(5)]
+    good = [service.call("POST", WEBHOOK, json={"imp_uid": imp_uid, "status": "paid"}) for imp_uid in paid]
+    answers = await asyncio.gather(
+        *(call for calls in zip(bad, invented + good, strict=False) for call in calls), *bad[10:]
+    )
+    assert sorted({status for status, _ in answers}) == [200, 400]
+    for number in range(5):
+        await service.becomes(f"order-{number}", state="paid")
+    assert await stored.count(pool, "payments") == 5

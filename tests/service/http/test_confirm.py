@@ -1,0 +1,283 @@
+"""`POST /payments/confirm`: just before PortOne approves (PORTONE.md §2, confirm_url)."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import web
+
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.running import RunningService, bearer, running_receiver
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+# Whatever is away, and whoever is slow: PortOne waits for as little as 5 s.
+PROMISED_SECONDS = 2.0
+
+
+async def _confirm(receiver: RunningService, amount: Any = 64900, **how: Any) -> tuple[int, str | None, str | None]:
+    """Status, problem type and reason."""
+    body = {"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": amount}
+    began = time.monotonic()
+    status, answer = await receiver.call("POST", "/payments/confirm", **(how or {"json": body}))
+    assert time.monotonic() - began < PROMISED_SECONDS
+    if status == 200:
+        return 200, None, None
+    return status, answer["type"].removeprefix("urn:portone-orders:problem:"), answer["reason"]
+
+
+async def test_a_payable_order_may_be_paid(receiver: RunningService, pool: Pool) -> None:
+    """The registered amount passes, as JSON and as a form, and nothing is written."""
+    await receiver.register("order-1")
+    assert (await _confirm(receiver))[0] == 200
+    form = {"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": "64900"}
+    assert (await _confirm(receiver, data=form))[0] == 200
+    assert await stored.count(pool, "notices") == await stored.count(pool, "payments") == 0
+    assert await stored.events(pool, "order-1") == [(1, "pending")]
+
+
+async def test_an_amount_in_dollars_is_portones_decimal(receiver: RunningService) -> None:
+    """600 cents are confirmed as 6 and 6.00, not as 600."""
+    await receiver.register("order-1", 600, currency="USD")
+    assert [(await _confirm(receiver, amount))[0] for amount in (6, 6.0, "6.00", 600)] == [200, 200, 200, 409]
+
+
+async def test_what_is_not_payable_is_refused_in_korean(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Not registered, another amount, withdrawn, past its time, or paid: each with its reason for the buyer."""
+    assert await _confirm(service) == (404, "order-not-registered", "등록되지 않은 주문입니다.")
+    await service.register("order-1")
+    assert await _confirm(service, 100) == (409, "wrong-amount", "결제 금액이 주문 금액과 다릅니다.")
+    await service.call("POST", "/orders/order-1/withdraw", headers=bearer())
+    assert await _confirm(service) == (409, "order-withdrawn", "취소된 주문입니다.")
+    await pool.execute("UPDATE orders SET closed = NULL, expires_at = now()")
+    assert await _confirm(service) == (409, "order-expired", "결제 기한이 지난 주문입니다.")
+    await sandbox.pay("order-1", 64900)
+    await service.becomes("order-1", state="paid")
+    assert await _confirm(service) == (409, "money-came", "이미 결제된 주문입니다.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"imp_uid": "imp_1", "merchant_uid": "order-1"}',
+        b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": null}',
+        b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": true}',
+        b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": "a lot"}',
+        b'{"imp_uid": "../1", "merchant_uid": "order-1", "amount": 64900}',
+        b'{"imp_uid": "imp_1", "merchant_uid": ["order-1"], "amount": 64900}',
+        b"imp_uid=imp_1&amount=64900",
+        b"x" * 70_000,
+    ],
+)
+async def test_what_cannot_be_read_is_refused(receiver: RunningService, body: bytes) -> None:
+    """A body that names no payment, order or amount is 400, with a reason like any other."""
+    await receiver.register("order-1")
+    assert await _confirm(receiver, data=body) == (400, "unreadable", "요청을 읽을 수 없습니다.")
+
+
+async def test_a_body_that_never_ends_is_refused_in_time(receiver: RunningService) -> None:
+    """Whoever sends half a body does not keep PortOne waiting."""
+    parts = urlsplit(receiver.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b"POST /payments/confirm HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    async with asyncio.timeout(PROMISED_SECONDS):
+        assert b" 400 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_too_many_calls_are_refused(settings: Settings) -> None:
+    """One caller's calls beyond its rate are 429."""
+    limited = settings.model_copy(update={"webhooks_per_client": 1.0})
+    async with running_receiver(limited) as receiver:
+        await receiver.register("order-1")
+        assert (await _confirm(receiver))[0] == 200
+        assert (await _confirm(receiver))[:2] == (429, "too-many-calls")
+
+
+async def test_reasons_may_be_english(settings: Settings) -> None:
+    """CONFIRM_LANGUAGE=en."""
+    async with running_receiver(settings.model_copy(update={"confirm_language": "en"})) as receiver:
+        assert (await _confirm(receiver))[2] == "This order is not registered."
+
+
+@contextlib.asynccontextmanager
+async def _silent_server() -> AsyncIterator[str]:
+    """A Postgres that takes connections and never says a word."""
+    released = asyncio.Event()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    try:
+        yield f"postgresql://user@{host}:{port}/away"
+    finally:
+        released.set()
+        server.close()
+
+
+@pytest.mark.parametrize(("when_unsure", "status"), [("refuse", 424), ("allow", 200)])
+async def test_without_postgres_a_setting_decides(settings: Settings, when_unsure: str, status: int) -> None:
+    """Refusing connections or silent, Postgres cannot be asked: CONFIRM_WHEN_UNSURE says what PortOne hears."""
+    async with _silent_server() as silent:
+        for url in ("postgresql://user@127.0.0.1:1/away", silent):
+            away = settings.model_copy(
+                update={"database_url": type(settings.database_url)(url), "confirm_when_unsure": when_unsure}
+            )
+            async with running_receiver(away) as receiver:
+                assert (await _confirm(receiver))[0] == status
+
+
+async def test_a_locked_table_is_not_waited_for(receiver: RunningService, pool: Pool) -> None:
+    """Postgres answers others but not us: refused in time, and served again afterwards."""
+    await receiver.register("order-1")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        assert (await _confirm(receiver))[:2] == (424, "unsure")
+    assert (await _confirm(receiver))[0] == 200
+
+
+@contextlib.asynccontextmanager
+async def _frozen_at_will(database_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The database behind a network that carries bytes while the event is set, and holds them otherwise."""
+    parts, flows, carried = urlsplit(database_url), asyncio.Event(), set[asyncio.Task[None]]()
+    flows.set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while read := await reader.read(65536):
+            await flows.wait()
+            writer.write(read)
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(parts.hostname, parts.port)
+        carried.update((asyncio.create_task(carry(reader, back)), asyncio.create_task(carry(there, writer))))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    try:
+        host, port = server.sockets[0].getsockname()[:2]
+        yield parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{host}:{port}").geturl(), flows
+    finally:
+        server.close()
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
+
+
+async def test_a_postgres_that_falls_silent_is_not_waited_for(settings: Settings) -> None:
+    """On a connection that was good a moment ago: refused in time, and served again afterwards."""
+    database_url = settings.database_url.get_secret_value()
+    async with _frozen_at_will(database_url) as (url, flows):
+        behind = settings.model_copy(update={"database_url": type(settings.database_url)(url)})
+        async with running_receiver(behind) as receiver:
+            await receiver.register("order-1")
+            assert (await _confirm(receiver))[0] == 200
+            flows.clear()
+            assert (await _confirm(receiver))[:2] == (424, "unsure")
+            flows.set()
+            assert (await _confirm(receiver))[0] == 200
+
+
+@dataclass
+class Shop:
+    """The shop's stock hook: its address, what it was asked, and what it answers."""
+
+    answer: Callable[[], Awaitable[web.Response]]
+    url: str = ""
+    asked: list[Any] = field(default_factory=list)
+
+    async def hear(self, request: web.Request) -> web.Response:
+        self.asked.append(await request.json())
+        return await self.answer()
+
+
+async def _answers(status: int = 200, body: Any = None) -> web.Response:
+    return web.json_response(body, status=status)
+
+
+async def _takes_too_long() -> web.Response:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+@contextlib.asynccontextmanager
+async def _running_shop(answer: Callable[[], Awaitable[web.Response]]) -> AsyncIterator[Shop]:
+    app, shop = web.Application(), Shop(answer)
+    app.router.add_post("/stock", shop.hear)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        shop.url = f"http://{host}:{port}/stock"
+        yield shop
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _asking(settings: Settings, shop: Shop, **more: Any) -> AsyncIterator[RunningService]:
+    async with running_receiver(settings.model_copy(update={"stock_hook_url": shop.url, **more})) as receiver:
+        await receiver.register("order-1", 600, currency="USD")
+        yield receiver
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "heard"),
+    [
+        (200, None, (200, None, None)),
+        (204, None, (200, None, None)),
+        (409, {"reason": "한 개 남았습니다."}, (409, "out-of-stock", "한 개 남았습니다.")),
+        (404, None, (409, "out-of-stock", "재고가 부족합니다.")),
+        (409, {"reason": "a\x00b"}, (409, "out-of-stock", "재고가 부족합니다.")),
+        (409, ["reason"], (409, "out-of-stock", "재고가 부족합니다.")),
+    ],
+)
+async def test_the_shop_is_asked_for_stock(settings: Settings, status: int, body: Any, heard: Any) -> None:
+    """Its yes lets the payment go on, its no holds it, with the shop's own words where it has some."""
+    async with _running_shop(lambda: _answers(status, body)) as shop, _asking(settings, shop) as receiver:
+        assert await _confirm(receiver, 6) == heard
+        assert shop.asked == [{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": 600, "currency": "USD"}]
+
+
+async def test_the_shop_is_not_asked_about_what_is_refused_anyway(settings: Settings) -> None:
+    """Another amount is refused from Postgres alone."""
+    async with _running_shop(_answers) as shop, _asking(settings, shop) as receiver:
+        assert (await _confirm(receiver, 5))[1] == "wrong-amount"
+        assert shop.asked == []
+
+
+@pytest.mark.parametrize(("when_unsure", "status"), [("refuse", 424), ("allow", 200)])
+@pytest.mark.parametrize(
+    "answer", [lambda: _answers(500), lambda: _answers(302), lambda: _answers(429), _takes_too_long]
+)
+async def test_a_shop_that_does_not_answer_leaves_us_unsure(
+    settings: Settings, answer: Callable[[], Awaitable[web.Response]], when_unsure: str, status: int
+) -> None:
+    """An error, a redirect or silence is no answer: CONFIRM_WHEN_UNSURE says what PortOne hears."""
+    async with (
+        _running_shop(answer) as shop,
+        _asking(settings, shop, confirm_when_unsure=when_unsure) as receiver,
+    ):
+        assert (await _confirm(receiver, 6))[0] == status
+
+
+async def test_the_shop_is_asked_so_often_and_no_more(settings: Settings) -> None:
+    """Beyond STOCK_HOOK_PER_SECOND nobody is asked, and we are unsure."""
+    async with _running_shop(_answers) as shop, _asking(settings, shop, stock_hook_per_second=1.0) as receiver:
+        assert [(await _confirm(receiver, 6))[0] for _ in range(3)] == [200, 424, 424]
+        assert len(shop.asked) == 1

@@ -1,0 +1,276 @@
+"""An order's terms change: amended and withdrawn before payment, expired by the clock (issue 4, Terms of an order)."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from service.db.pool import Pool, in_transaction
+from service.terms import expire_due
+from tests.running import RunningService, bearer
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+
+async def _amend(service: RunningService, version: int | None = 1, **changes: Any) -> tuple[int, Any]:
+    headers = bearer() | ({"If-Match": f'"{version}"'} if version is not None else {})
+    return await service.call("PATCH", "/orders/order-1", json=changes, headers=headers)
+
+
+async def _withdraw(service: RunningService, **headers: str) -> tuple[int, Any]:
+    return await service.call("POST", "/orders/order-1/withdraw", headers=bearer() | headers)
+
+
+async def _events(pool: Pool) -> list[tuple[int, str, int, str | None]]:
+    rows = await pool.fetch("SELECT * FROM order_events WHERE merchant_uid = 'order-1' ORDER BY id")
+    return [(row["version"], row["state"], row["amount"], row["closed"]) for row in rows]
+
+
+async def _is_past_its_time(pool: Pool, merchant_uid: str = "order-1") -> None:
+    await pool.execute(
+        "UPDATE orders SET expires_at = now() - interval '1 second' WHERE merchant_uid = $1", merchant_uid
+    )
+
+
+def _kind(problem: Any) -> str:
+    return str(problem["type"]).removeprefix("urn:portone-orders:problem:")
+
+
+async def test_an_amended_amount_is_what_must_be_paid(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Amended before payment, the order is paid by the new amount, with a version and an event for each change."""
+    await service.register("order-1", 64900)
+    status, order = await _amend(service, amount=50000, name="Two books")
+    assert (status, order["amount"], order["version"], order["name"]) == (200, 50000, 2, "Two books")
+    await sandbox.pay("order-1", 50000)
+    await service.becomes("order-1", state="paid", paid_amount=50000, version=3)
+    assert await _events(pool) == [
+        (1, "pending", 64900, None),
+        (2, "pending", 50000, None),
+        (3, "paid", 50000, None),
+    ]
+
+
+async def test_the_etag_is_the_version(receiver: RunningService) -> None:
+    """Every answer about an order carries its version as a strong ETag."""
+    await receiver.register("order-1")
+    async with receiver.session.get(f"{receiver.url}/orders/order-1", headers=bearer()) as answer:
+        assert answer.headers["ETag"] == '"1"'
+    headers = bearer() | {"If-Match": '"1"'}
+    async with receiver.session.patch(f"{receiver.url}/orders/order-1", json={"amount": 1}, headers=headers) as answer:
+        assert answer.headers["ETag"] == '"2"'
+
+
+async def test_an_amendment_must_say_what_it_was_based_on(receiver: RunningService, pool: Pool) -> None:
+    """Without If-Match 428, with a stale or a weak one 412, with a malformed one 400; nothing changes."""
+    await receiver.register("order-1")
+    answers = [await _amend(receiver, None, amount=1), await _amend(receiver, 7, amount=1)]
+    for given in ('W/"1"', "1", '"1'):
+        headers = bearer() | {"If-Match": given}
+        answers.append(await receiver.call("PATCH", "/orders/order-1", json={"amount": 1}, headers=headers))
+    assert [(status, _kind(problem)) for status, problem in answers] == [
+        (428, "if-match-required"),
+        (412, "version-moved"),
+        (412, "version-moved"),
+        (400, "malformed-if-match"),
+        (400, "malformed-if-match"),
+    ]
+    assert await _events(pool) == [(1, "pending", 64900, None)]
+
+
+@pytest.mark.parametrize("given", ["*", '"9", "1"'])
+async def test_if_match_may_name_any_or_several(receiver: RunningService, given: str) -> None:
+    """A star matches whatever is there, a list each of its tags."""
+    await receiver.register("order-1")
+    status, order = await receiver.call(
+        "PATCH", "/orders/order-1", json={"amount": 1}, headers=bearer() | {"If-Match": given}
+    )
+    assert (status, order["amount"]) == (200, 1)
+
+
+async def test_of_two_amendments_at_once_one_wins(receiver: RunningService, pool: Pool) -> None:
+    """Two shops' services that amend the same version: one is told that it came too late."""
+    await receiver.register("order-1")
+    answers = await asyncio.gather(_amend(receiver, amount=1), _amend(receiver, amount=2))
+    assert sorted(status for status, _ in answers) == [200, 412]
+    assert len(await _events(pool)) == 2
+
+
+async def test_an_amendment_that_changes_nothing_writes_nothing(receiver: RunningService, pool: Pool) -> None:
+    """The same terms again, or none: the version stays."""
+    await receiver.register("order-1", 64900)
+    for changes in ({}, {"amount": 64900, "currency": "KRW", "name": None}):
+        status, order = await _amend(receiver, **changes)
+        assert (status, order["version"]) == (200, 1)
+    assert len(await _events(pool)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"amount": 0}, "amount"),
+        ({"amount": None}, "amount"),
+        ({"amount": 1.5}, "amount"),
+        ({"currency": "won"}, "currency"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": None}, "expires_at"),
+        ({"merchant_uid": "other"}, "merchant_uid"),
+        ({"name": "a\u0000b"}, "name"),
+    ],
+)
+async def test_bad_terms_are_refused_in_one_sentence(
+    receiver: RunningService, changes: dict[str, Any], field: str
+) -> None:
+    """What cannot be an order's terms is a 400 that names the field."""
+    await receiver.register("order-1")
+    status, problem = await _amend(receiver, **changes)
+    assert (status, _kind(problem)) == (400, "invalid-order")
+    assert problem["detail"].startswith(f"Correct these fields: {field}: ")
+
+
+async def test_terms_need_a_service_key_and_an_order(receiver: RunningService) -> None:
+    """401 without a key, 404 for an order that nobody registered, also for a name that can be none."""
+    for method, path in (("PATCH", "/orders/order-1"), ("POST", "/orders/order-1/withdraw")):
+        assert (await receiver.call(method, path, json={}))[0] == 401
+    for name in ("order-1", "x" * 41):
+        headers = bearer() | {"If-Match": '"1"'}
+        assert (await receiver.call("PATCH", f"/orders/{name}", json={}, headers=headers))[0] == 404
+        assert (await receiver.call("POST", f"/orders/{name}/withdraw", headers=bearer()))[0] == 404
+
+
+@pytest.mark.parametrize("amount", [64900, 100])
+async def test_terms_stay_once_money_is_held(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, amount: int
+) -> None:
+    """Paid, or paid with another amount: the price does not follow, and the order is not withdrawn."""
+    await service.register("order-1", 64900)
+    await sandbox.pay("order-1", amount)
+    order = await service.becomes("order-1", version=2)
+    for answer in (await _amend(service, 2, amount=amount), await _withdraw(service)):
+        assert (answer[0], _kind(answer[1])) == (409, "money-came")
+    assert (await stored.order(pool, "order-1"))["version"] == order["version"] == 2
+
+
+async def test_terms_stay_once_the_price_was_paid_and_given_back(
+    service: RunningService, sandbox: RunningSandbox
+) -> None:
+    """A cancelled order is history: its amount is not rewritten."""
+    await service.register("order-1", 64900)
+    payment = await sandbox.pay("order-1", 64900)
+    await service.becomes("order-1", state="paid")
+    await sandbox.move(payment["imp_uid"], "cancel")
+    order = await service.becomes("order-1", state="cancelled")
+    assert (await _amend(service, order["version"], amount=1))[0] == 409
+
+
+async def test_amending_settles_what_is_stored(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """An account that was issued for the wrong amount becomes the order's once the amount is corrected."""
+    await service.register("order-1", 64900)
+    payment = await sandbox.open("order-1", 50000, pay_method="vbank")
+    await sandbox.move(payment["imp_uid"], "issue")
+    order = await service.becomes("order-1", problems=[{"kind": "wrong_amount", "imp_uid": payment["imp_uid"]}])
+    status, amended = await _amend(service, order["version"], amount=50000)
+    assert (status, amended["state"], amended["problems"]) == (200, "awaiting_deposit", [])
+    assert amended["payment"]["imp_uid"] == payment["imp_uid"]
+    assert (await _events(pool))[-1] == (order["version"] + 1, "awaiting_deposit", 50000, None)
+
+
+async def test_a_withdrawn_order_is_told_all_the_same(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Withdrawn once, whatever is repeated; money that comes afterwards makes it paid, and it stays withdrawn."""
+    await service.register("order-1")
+    for headers in ({}, {}, {"If-Match": '"1"'}):
+        status, order = await _withdraw(service, **headers)
+        assert (status, order["closed"], order["state"], order["version"]) == (200, "withdrawn", "pending", 2)
+    status, problem = await _amend(service, 2, amount=1)
+    assert (status, _kind(problem)) == (409, "order-closed")
+    await sandbox.pay("order-1", 64900)
+    await service.becomes("order-1", state="paid", closed="withdrawn", version=3)
+    assert await _events(pool) == [
+        (1, "pending", 64900, None),
+        (2, "pending", 64900, "withdrawn"),
+        (3, "paid", 64900, "withdrawn"),
+    ]
+
+
+async def test_a_withdrawal_may_be_conditional(receiver: RunningService, pool: Pool) -> None:
+    """With a stale If-Match it is refused."""
+    await receiver.register("order-1")
+    assert (await _withdraw(receiver, **{"If-Match": '"2"'}))[0] == 412
+    assert (await stored.order(pool, "order-1"))["closed"] is None
+
+
+async def test_what_is_past_its_time_expires_once(receiver: RunningService, pool: Pool) -> None:
+    """Pending orders past `expires_at` are closed in batches, by however many workers, with one event each."""
+    for number in range(5):
+        await receiver.register(f"order-{number}")
+        await _is_past_its_time(pool, f"order-{number}")
+    await receiver.register("open")
+    closed = await asyncio.gather(
+        *(in_transaction(pool, lambda db: expire_due(db, 3)) for _ in range(4)),
+    )
+    closed.append(await in_transaction(pool, lambda db: expire_due(db, 3)))
+    assert sum(closed) == 5
+    rows = await pool.fetch("SELECT merchant_uid, version, closed FROM order_events WHERE version > 1 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(f"order-{number}", 2, "expired") for number in range(5)]
+    assert (await stored.order(pool, "open"))["closed"] is None
+
+
+async def test_an_expired_order_may_still_be_paid(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """Expired, then paid by a window that was left open: the money is told."""
+    await service.register("order-1")
+    await _is_past_its_time(pool)
+    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 1
+    await sandbox.pay("order-1", 64900)
+    await service.becomes("order-1", state="paid", closed="expired", version=3)
+    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 0
+
+
+async def test_only_unpaid_orders_expire(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """An account that waits for its deposit, and a paid order, stay open."""
+    for name in ("issued", "paid"):
+        await service.register(name)
+    issued = await sandbox.open("issued", 64900, pay_method="vbank")
+    await sandbox.move(issued["imp_uid"], "issue")
+    await sandbox.pay("paid", 64900)
+    for name, state in (("issued", "awaiting_deposit"), ("paid", "paid")):
+        await service.becomes(name, state=state)
+        await _is_past_its_time(pool, name)
+    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 0
+
+
+async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool: Pool) -> None:
+    """Amended before it was closed, an order expires at its new time."""
+    await receiver.register("order-1")
+    await _is_past_its_time(pool)
+    later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    assert (await _amend(receiver, expires_at=later))[0] == 200
+    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 0
+
+
+async def test_a_payment_and_an_amendment_at_once_end_the_same_way(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Whichever comes first, the order shows what its final terms and the payment come to, versions in steps."""
+    for number in range(20):
+        await service.register(f"race-{number}", 64900)
+    headers = bearer() | {"If-Match": '"1"'}
+
+    async def race(number: int) -> int:
+        path = f"/orders/race-{number}"
+        _, (status, _) = await asyncio.gather(
+            sandbox.pay(f"race-{number}", 64900),
+            service.call("PATCH", path, json={"amount": 100}, headers=headers),
+        )
+        return status
+
+    statuses = await asyncio.gather(*(race(number) for number in range(20)))
+    for number, status in enumerate(statuses):
+        expected = {200: ("mismatched", 100)}.get(status, ("paid", 64900))
+        order = await service.becomes(f"race-{number}", state=expected[0])
+        assert (order["amount"], status in (200, 409, 412)) == (expected[1], True)
+        versions = [version for version, _ in await stored.events(pool, f"race-{number}")]
+        assert versions == list(range(1, order["version"] + 1))

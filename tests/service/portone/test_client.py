@@ -1,0 +1,253 @@
+"""The client only moves bytes: bounded, with one token for all, and no failure that looks like an answer."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from service.errors import NotAsked, PortOneRefused, PortOneUnavailable, UnreadableAnswer
+from service.portone import client
+from service.portone.client import PortOne
+
+TOKEN = "POST /users/getToken"
+ONE = "GET /payments/imp_1"
+SECRET = "very-secret-secret"
+FOUND = {"imp_uid": "imp_1"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as it arrived."""
+
+    headers: dict[str, str]
+    query: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered: a payload as JSON, or raw bytes."""
+
+    payload: Any = None
+    status: int = 200
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Script = Answer | Callable[[Call], Answer] | asyncio.Event
+
+
+class Stage:
+    """A server that plays a script for each address; the last answer of a script repeats. An Event is waited for."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.scripts: dict[str, list[Script]] = {}
+        self.calls: dict[str, list[Call]] = defaultdict(list)
+
+    def play(self, address: str, *script: Script) -> None:
+        self.scripts[address] = list(script)
+
+    async def serve(self, request: web.BaseRequest) -> web.Response:
+        address = f"{request.method} {request.raw_path.partition('?')[0]}"
+        call = Call(dict(request.headers), list(request.query.items()), await request.read())
+        self.calls[address].append(call)
+        script = self.scripts[address]
+        turn = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(turn, asyncio.Event):
+            await turn.wait()
+            return web.Response()
+        answer = turn if isinstance(turn, Answer) else turn(call)
+        body = answer.body if answer.body is not None else orjson.dumps(answer.payload)
+        return web.Response(body=body, status=answer.status, headers=answer.headers, content_type="application/json")
+
+
+def _envelope(response: Any, code: int = 0) -> dict[str, Any]:
+    return {"code": code, "message": None, "response": response}
+
+
+def _token(name: str = "token-1", seconds: int = 1800) -> Answer:
+    return Answer(_envelope({"access_token": name, "now": 1_790_000_000, "expired_at": 1_790_000_000 + seconds}))
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage()
+    runner = web.ServerRunner(web.Server(made.serve), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = "http://{}:{}".format(*runner.addresses[0])
+    made.play(TOKEN, _token())
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def portone(stage: Stage) -> AsyncIterator[PortOne]:
+    made = PortOne(stage.url, "imp_key", SECRET)
+    yield made
+    await made.close()
+
+
+async def test_one_token_request_is_under_way_at_a_time(stage: Stage, portone: PortOne) -> None:
+    """Fifty looks at once, none of which has a token: one is asked for, and all share it."""
+    stage.play(ONE, Answer(_envelope(FOUND)))
+    assert await asyncio.gather(*(portone.payment("imp_1", "") for _ in range(50))) == [FOUND] * 50
+    [asked] = stage.calls[TOKEN]
+    assert orjson.loads(asked.body) == {"imp_key": "imp_key", "imp_secret": SECRET}
+    assert {call.headers["Authorization"] for call in stage.calls[ONE]} == {"token-1"}
+
+
+async def test_a_token_that_dies_in_flight(stage: Stage, portone: PortOne) -> None:
+    """401 refreshes the token once and repeats the call once; fifty callers with one dead token cost one refresh."""
+
+    def answer(call: Call) -> Answer:
+        if call.headers["Authorization"] == "dead":
+            return Answer(_envelope(None, -1), status=401)
+        return Answer(_envelope(FOUND))
+
+    stage.play(TOKEN, _token("dead"), _token("alive"))
+    stage.play(ONE, answer)
+    assert await asyncio.gather(*(portone.payment("imp_1", "") for _ in range(50))) == [FOUND] * 50
+    assert len(stage.calls[TOKEN]) == 2
+
+
+async def test_a_key_that_is_refused(stage: Stage, portone: PortOne) -> None:
+    """A second 401 is an error: nothing is verified, nothing loops, and no secret is in its text."""
+    stage.play(ONE, Answer(_envelope(None, -1), status=401))
+    with pytest.raises(PortOneRefused) as raised:
+        await portone.payment("imp_1", "")
+    assert len(stage.calls[ONE]) == 2
+    assert SECRET not in str(raised.value) + repr(raised.value)
+
+
+async def test_a_token_with_little_time_left_is_asked_for_anew(stage: Stage, portone: PortOne) -> None:
+    """Under a minute before its end, by PortOne's own clock, the token is refreshed; before, it is kept."""
+    stage.play(TOKEN, _token("short", seconds=59), _token("long"))
+    stage.play(ONE, Answer(_envelope(FOUND)))
+    for _ in range(3):
+        await portone.payment("imp_1", "")
+    assert [call.headers["Authorization"] for call in stage.calls[ONE]] == ["short", "long", "long"]
+
+
+async def test_the_tier_header(stage: Stage, portone: PortOne) -> None:
+    """A sub-store's look names its tier, single and batch; the account's own has no such header."""
+    stage.play(ONE, Answer(_envelope(FOUND)))
+    stage.play("GET /payments", Answer(_envelope([FOUND]), status=207))
+    await portone.payment("imp_1", "abc")
+    await portone.payment("imp_1", "")
+    assert await portone.payments(["imp_1", "imp_2"], "abc") == [FOUND]
+    assert [call.headers.get("Tier") for call in stage.calls[ONE]] == ["abc", None]
+    [batch] = stage.calls["GET /payments"]
+    assert (batch.headers["Tier"], batch.query) == ("abc", [("imp_uid[]", "imp_1"), ("imp_uid[]", "imp_2")])
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(_envelope(FOUND, code=1)), UnreadableAnswer),
+        (Answer(_envelope(FOUND, code=-1)), UnreadableAnswer),
+        (Answer({"code": 0}), UnreadableAnswer),
+        (Answer({"response": FOUND}), UnreadableAnswer),
+        (Answer([]), UnreadableAnswer),
+        (Answer(None), UnreadableAnswer),
+        (Answer(body=b""), UnreadableAnswer),
+        (Answer(body=b"<html>OK</html>"), UnreadableAnswer),
+        (Answer(body=b'{"code": 0, "response": {"imp_uid": imp_'), UnreadableAnswer),
+        (Answer(body=b"[" * 100_000), UnreadableAnswer),
+        (Answer(body=b"<html>Not Found</html>", status=404), UnreadableAnswer),
+        (Answer(_envelope(FOUND), status=404), UnreadableAnswer),
+        (Answer(_envelope(FOUND), status=301, headers={"Location": "/payments/imp_2"}), UnreadableAnswer),
+        (Answer(_envelope(None, code=-1), status=400), UnreadableAnswer),
+        (Answer(_envelope(None, code=-1), status=403), NotAsked),
+        (Answer(_envelope(None, code=-1), status=429), PortOneUnavailable),
+        (Answer(_envelope(None, code=-1), status=500), PortOneUnavailable),
+        (Answer(body=b"<html>Bad Gateway</html>", status=502), PortOneUnavailable),
+        (Answer(_envelope(FOUND), headers={"Content-Encoding": "gzip"}), NotAsked),
+        (Answer(body=b" " * (5 * 2**20)), NotAsked),
+    ],
+)
+async def test_what_is_no_answer(stage: Stage, portone: PortOne, answer: Answer, error: type[NotAsked]) -> None:
+    """HTTP 200 with another code, HTML, half a body, a redirect, any error status: never a payment, never "none"."""
+    stage.play(ONE, answer)
+    with pytest.raises(error):
+        await portone.payment("imp_1", "")
+
+
+async def test_what_portone_does_not_know(stage: Stage, portone: PortOne) -> None:
+    """PortOne's own 404, in its envelope, is an answer: there is none."""
+    stage.play(ONE, Answer(_envelope(None, code=-1), status=404))
+    stage.play("GET /payments", Answer(_envelope(None, code=-1), status=404))
+    assert await portone.payment("imp_1", "") is None
+    assert await portone.payments(["imp_1", "imp_2"], "") == []
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        None,
+        "token",
+        {"access_token": "t"},
+        {"access_token": "t", "now": [], "expired_at": 1},
+        {"access_token": "a\r\nX: b", "now": 0, "expired_at": 1800},
+    ],
+)
+async def test_a_token_that_cannot_be_read(stage: Stage, portone: PortOne, token: Any) -> None:
+    """An answer without a usable token is an error like any other, and the next look asks again."""
+    stage.play(TOKEN, Answer(_envelope(token)), _token())
+    stage.play(ONE, Answer(_envelope(FOUND)))
+    with pytest.raises(UnreadableAnswer):
+        await portone.payment("imp_1", "")
+    assert await portone.payment("imp_1", "") == FOUND
+
+
+async def test_a_look_is_bounded_in_time(stage: Stage, portone: PortOne, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Token and call together have LOOK_SECONDS, however slowly each dawdles; the token's lock is free after it."""
+    never = asyncio.Event()
+    stage.play(TOKEN, never, _token())
+    stage.play(ONE, never, Answer(_envelope(FOUND)))
+    with monkeypatch.context() as hurried:
+        hurried.setattr(client, "LOOK_SECONDS", 0.1)
+        for _ in range(2):
+            with pytest.raises(PortOneUnavailable):
+                await portone.payment("imp_1", "")
+    assert await portone.payment("imp_1", "") == FOUND
+    never.set()
+
+
+async def test_a_server_that_is_not_there(stage: Stage) -> None:
+    """A refused connection and a name that leads nowhere are failures to ask."""
+    for url in ("http://127.0.0.1:1", "http://portone.invalid"):
+        portone = PortOne(url, "imp_key", SECRET)
+        with pytest.raises(PortOneUnavailable) as raised:
+            await portone.payment("imp_1", "")
+        assert SECRET not in str(raised.value)
+        await portone.close()
+
+
+async def test_an_id_cannot_leave_its_place_in_the_path(stage: Stage, portone: PortOne) -> None:
+    """Whatever is asked for is one segment of the path."""
+    stage.play("GET /payments/a%2F..%2Fb", Answer(_envelope(FOUND)))
+    assert await portone.payment("a/../b", "") == FOUND
+
+
+async def test_calls_under_way_are_bounded(stage: Stage, portone: PortOne) -> None:
+    """However many look, PortOne sees sixteen at a time."""
+    under_way, most = asyncio.Event(), client._CALLS_UNDER_WAY
+    stage.play(ONE, *[under_way] * 40, Answer(_envelope(FOUND)))
+    looks = [asyncio.create_task(portone.payment("imp_1", "")) for _ in range(40)]
+    async with asyncio.timeout(5):
+        while len(stage.calls[ONE]) < most:  # noqa: ASYNC110 - the stage's own count is the signal
+            await asyncio.sleep(0)
+        for _ in range(200):
+            await asyncio.sleep(0)
+    assert len(stage.calls[ONE]) == most
+    under_way.set()
+    for look in looks:
+        with pytest.raises(UnreadableAnswer):
+            await look

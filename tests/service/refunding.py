@@ -1,0 +1,120 @@
+"""A shop with money that should not be there, and the machine that gives it back: for the tests of refunds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from service.db import notices
+from service.db.orders import NewOrder
+from service.db.pool import Pool, in_transaction
+from service.domain.notice import Notice, Source
+from service.domain.order import Order
+from service.domain.payment import ACCOUNT, Store
+from service.domain.refund import Action, Policy
+from service.intake import new_notice_id
+from service.portone.client import PortOne
+from service.refund_intents import Intents
+from service.refunds import Refunder
+from service.registration import register
+from service.timetable import Timetable
+from service.verification import Verifier
+from tests.sandbox_client import RunningSandbox
+
+REFUND_ALL = Policy(Action.REFUND, Action.REFUND)
+# No wait but those that a refund is about, which tests move in Postgres.
+TIMES = replace(
+    Timetable().scaled(0),
+    refund_after=timedelta(minutes=10),
+    refund_unknown=timedelta(hours=1),
+    refund_window=timedelta(hours=1),
+)
+CANCEL = "POST /payments/cancel"
+
+
+def make_refunder(
+    verifier: Verifier, portone: PortOne, *, policy: Policy = REFUND_ALL, times: Timetable = TIMES,
+    max_per_hour: int = 5, call_seconds: float = 5.0,
+) -> Refunder:  # fmt: skip
+    verifier = replace(verifier, portone=portone, times=times)
+    accounts = {ACCOUNT: portone}
+    intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
+    return Refunder(verifier.pool, verifier, intents, accounts, max_per_hour, times, call_seconds)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Registers orders, has buyers pay them, and tells the service of it."""
+
+    pool: Pool
+    sandbox: RunningSandbox
+    verifier: Verifier
+
+    async def order(self, merchant_uid: str, amount: int = 64900, currency: str = "KRW", tier: str = "") -> None:
+        order = Order(merchant_uid, amount, currency, Store(ACCOUNT, tier))
+        await register(self.pool, NewOrder(order), Timetable())
+
+    async def tell(self, merchant_uid: str, *imp_uids: str, tier: str = "") -> None:
+        """Give notice of these payments, and have them looked at."""
+        said = [Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier) for imp_uid in imp_uids]
+        rows = await in_transaction(self.pool, lambda db: notices.record(db, said, timedelta()))
+        await self.verifier.verify(list(rows.values()))
+
+    async def paid_twice(self, merchant_uid: str, amount: int = 64900, **terms: Any) -> tuple[str, str]:
+        """Two windows, both paid: the payment that pays the order, and the one that is a duplicate."""
+        await self.order(merchant_uid, amount)
+        opened = [(await self.sandbox.open(merchant_uid, amount, **terms))["imp_uid"] for _ in range(2)]
+        for imp_uid in opened:
+            await self.sandbox.move(imp_uid, "pay")
+        await self.tell(merchant_uid, *opened)
+        [(_, duplicate)] = await self.problems(merchant_uid)
+        [kept] = set(opened) - {duplicate}
+        return kept, duplicate
+
+    async def paid_wrongly(self, merchant_uid: str, amount: float = 100, **terms: Any) -> str:
+        """An order over 64,900 won, and a payment that is not of it."""
+        await self.order(merchant_uid)
+        payment: str = (await self.sandbox.pay(merchant_uid, amount, **terms))["imp_uid"]
+        await self.tell(merchant_uid, payment, tier=terms.get("tier", ""))
+        return payment
+
+    async def problems(self, merchant_uid: str) -> list[tuple[str, str]]:
+        found = await self.pool.fetchval("SELECT problems FROM orders WHERE merchant_uid = $1", merchant_uid)
+        return [(problem["kind"], problem["imp_uid"]) for problem in found]
+
+    async def let_the_finding_age(self, wait: timedelta = timedelta(minutes=10)) -> None:
+        """As if everything so far had happened so much earlier."""
+        await self.pool.execute("UPDATE order_events SET at = at - $1::interval", wait)
+        await self.pool.execute("UPDATE refunds SET found_at = found_at - $1::interval, due_at = due_at - $1", wait)
+
+    async def let_the_call_age(self, wait: timedelta = timedelta(hours=1)) -> None:
+        """As if PortOne had been asked so much earlier."""
+        await self.pool.execute("UPDATE refunds SET asked_at = asked_at - $1::interval, due_at = due_at - $1", wait)
+
+    async def refund(self, imp_uid: str) -> asyncpg.Record:
+        row = await self.pool.fetchrow("SELECT * FROM refunds WHERE imp_uid = $1", imp_uid)
+        assert row is not None, f"{imp_uid} has no refund"
+        return row
+
+    async def moves(self, imp_uid: str) -> list[str]:
+        """The refund's states in their order."""
+        rows = await self.pool.fetch("SELECT state FROM refund_moves WHERE imp_uid = $1 ORDER BY id", imp_uid)
+        return [row["state"] for row in rows]
+
+    async def truth(self, imp_uid: str) -> dict[str, Any]:
+        """The payment as PortOne has it."""
+        return await self.sandbox.control("GET", f"payments/{imp_uid}")
+
+    async def cancel_calls(self) -> int:
+        calls: int = (await self.sandbox.calls())["by_template"].get(CANCEL, 0)
+        return calls
+
+    async def has_been_called(self) -> bool:
+        return await self.cancel_calls() > 0
+
+
+async def given_back(shop: Shop, imp_uids: Sequence[str]) -> list[int]:
+    """How often money went back for each payment, as PortOne has it."""
+    return [len((await shop.truth(imp_uid))["cancel_history"]) for imp_uid in imp_uids]

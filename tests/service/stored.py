@@ -1,0 +1,71 @@
+"""What is stored, read past the service: a test asserts the rows, not only the answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+
+from service.db.orders import NewOrder
+from service.db.pool import Pool
+from service.domain.order import Order
+from service.domain.payment import Store
+from service.registration import register
+from service.timetable import Timetable
+
+
+async def register_order(
+    pool: Pool, merchant_uid: str, amount: int = 64900, currency: str = "KRW", **rest: Any
+) -> None:
+    """Register an order as the receiver does, without one."""
+    order = NewOrder(Order(merchant_uid, amount, currency, Store("default")), **rest)
+    await register(pool, order, Timetable())
+
+
+async def events(pool: Pool, merchant_uid: str) -> list[tuple[int, str]]:
+    """The order's events as (version, state), in their order."""
+    rows = await pool.fetch("SELECT version, state FROM order_events WHERE merchant_uid = $1 ORDER BY id", merchant_uid)
+    return [(row["version"], row["state"]) for row in rows]
+
+
+async def order(pool: Pool, merchant_uid: str) -> asyncpg.Record:
+    row = await pool.fetchrow("SELECT * FROM orders WHERE merchant_uid = $1", merchant_uid)
+    assert row is not None, f"{merchant_uid} is not registered"
+    return row
+
+
+async def payment(pool: Pool, imp_uid: str) -> asyncpg.Record | None:
+    return await pool.fetchrow("SELECT * FROM payments WHERE imp_uid = $1", imp_uid)
+
+
+async def notices(pool: Pool, imp_uid: str) -> list[asyncpg.Record]:
+    return await pool.fetch("SELECT * FROM notices WHERE imp_uid = $1 ORDER BY id", imp_uid)
+
+
+async def count(pool: Pool, table: str) -> int:
+    found: int = await pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a table's name of a test's own
+    return found
+
+
+async def problems(pool: Pool, merchant_uid: str) -> list[tuple[str, str]]:
+    """The order's open problems as (kind, imp_uid)."""
+    found: list[dict[str, Any]] = (await order(pool, merchant_uid))["problems"]
+    return [(problem["kind"], problem["imp_uid"]) for problem in found]
+
+
+async def never_paid(pool: Pool) -> bool:
+    """Whether `paid` stands nowhere: neither in an order nor in an event."""
+    found: bool = await pool.fetchval(
+        "SELECT NOT EXISTS (SELECT FROM orders WHERE state = 'paid' OR paid_amount > 0)"
+        " AND NOT EXISTS (SELECT FROM order_events WHERE state = 'paid' OR paid_amount > 0)"
+    )
+    return found
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait, bounded, until what is stored says so."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.02)

@@ -1,0 +1,68 @@
+"""Health measures the promise, and readiness only whether a notice can be accepted."""
+
+import pytest
+from redis.asyncio import Redis
+
+from service.db.pool import Pool
+from tests.running import RunningService, bearer
+
+
+async def test_readyz_asks_only_whether_a_notice_can_be_accepted(receiver: RunningService) -> None:
+    """With both stores there the receiver is ready, and no key is needed to ask."""
+    status, body = await receiver.call("GET", "/readyz")
+    assert (status, body) == (200, {"postgres": "ok", "redis": "durable"})
+
+
+async def test_a_postgres_without_our_tables_cannot_accept(
+    receiver: RunningService, pool: Pool, redis_url: str
+) -> None:
+    """Before the first migration readiness says that Postgres does not accept, and is 503 once Redis does not either."""
+    await pool.execute("DROP TABLE schema_migrations")
+    assert await receiver.call("GET", "/readyz") == (200, {"postgres": "away", "redis": "durable"})
+    async with Redis.from_url(redis_url) as redis:
+        await redis.config_set("appendfsync", "no")
+        try:
+            status, _ = await receiver.call("GET", "/readyz")
+        finally:
+            await redis.config_set("appendfsync", "always")
+    assert status == 503
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/orders/order-1"])
+async def test_answers_end_with_a_newline(receiver: RunningService, path: str) -> None:
+    """An answer and a problem both end a line, so that a terminal's prompt begins on the next."""
+    async with receiver.session.get(f"{receiver.url}{path}") as answer:
+        assert (await answer.read()).endswith(b"}\n")
+
+
+async def test_the_promise_is_kept_while_nothing_waits(receiver: RunningService) -> None:
+    """With nothing due, parked or wrong the promise is kept."""
+    status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
+    assert status == 200
+    assert (body["broken"], body["open_notices"], body["parked_notices"]) == ([], 0, 0)
+
+
+async def test_an_old_notice_breaks_the_promise(receiver: RunningService, pool: Pool) -> None:
+    """A notice that nobody looked at in time is an alarm with its reason."""
+    await pool.execute(
+        "INSERT INTO notices (id, source, imp_uid, registered, due_at, received_at)"
+        " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, now(), now() - interval '2 minutes')"
+    )
+    status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
+    assert status == 503
+    assert body["broken"] == ["the oldest notice has waited 120 s"]
+
+
+@pytest.mark.parametrize("path", ["/healthz/promise", "/metrics"])
+async def test_the_promise_and_the_metrics_want_a_key(receiver: RunningService, path: str) -> None:
+    """Whoever is not entitled learns nothing."""
+    status, _ = await receiver.call("GET", path)
+    assert status == 401
+
+
+async def test_metrics_count_what_was_accepted(receiver: RunningService) -> None:
+    """An accepted webhook shows in the metrics."""
+    await receiver.call("POST", "/webhooks/portone/v1", json={"imp_uid": "imp_1", "merchant_uid": "order-1"})
+    _, text = await receiver.call("GET", "/metrics", headers=bearer())
+    assert "notices_accepted_total 1.0" in text
+    assert "promise_open_notices 1.0" in text

@@ -1,0 +1,194 @@
+"""What is accepted is durable, whatever happens to its neighbours, its sender or a store (DESIGN.md §2.1)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis as RedisClient
+
+from service import intake as intake_module
+from service.db.pool import Pool, open_pool
+from service.domain.notice import Notice, Source
+from service.errors import NothingRecorded, UnusableNotice
+from service.intake import Intake, new_notice_id
+from service.metrics import Metrics
+from service.queue import QUEUE_NAME, SPILL_STREAM, Queue, connect
+from service.recording import Recorder
+from service.timetable import Timetable
+from tests.conftest import Stores
+from tests.service import stored
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def _notice(imp_uid: str = "imp_1", merchant_uid: str | None = None) -> Notice:
+    return Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, claimed_status="paid")
+
+
+def _intake(pool: Pool, queue: Queue) -> Intake:
+    return Intake(Recorder(pool, queue, Timetable()), Metrics())
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
+    async with RedisClient.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    made = Queue(connect(redis_url))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def intake(pool: Pool, queue: Queue) -> AsyncIterator[Intake]:
+    made = _intake(pool, queue)
+    yield made
+    await made.close()
+
+
+async def _without_postgres(stores: Stores, pool: Pool) -> None:
+    """Let nobody in any more, and throw out who is in."""
+    name = await pool.fetchval("SELECT current_database()")
+    admin = await asyncpg.connect(stores.postgres.url("postgres"))
+    try:
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+    finally:
+        await admin.close()
+
+
+async def test_batches_form_while_a_write_is_under_way(intake: Intake, pool: Pool, redis: RedisClient) -> None:
+    """A lone notice is written at once; what comes meanwhile is written together, with one job a batch."""
+    receipts = await asyncio.gather(*(intake.accept(_notice(f"imp_{number}")) for number in range(250)))
+    assert {receipt.row_id for receipt in receipts} == {row["id"] for row in await pool.fetch("SELECT id FROM notices")}
+    assert await stored.count(pool, "notices") == 250
+    assert await redis.zcard(QUEUE_NAME) <= 5
+
+
+async def test_a_notice_that_postgres_refuses_is_refused_alone(intake: Intake, pool: Pool) -> None:
+    """Its neighbours of the same batch are recorded, each once."""
+    batch = [_notice("imp_first"), *(_notice(f"imp_{number}") for number in range(5))]
+    batch += [_notice("imp_nul", "\0"), _notice("i" * 33), _notice("imp_surrogate", "\ud800"), _notice("imp_last")]
+    results = await asyncio.gather(*(intake.accept(notice) for notice in batch), return_exceptions=True)
+    assert [type(result).__name__ for result in results[-4:]] == ["UnusableNotice"] * 3 + ["Receipt"]
+    recorded = {row["imp_uid"] for row in await pool.fetch("SELECT imp_uid FROM notices")}
+    assert recorded == {"imp_first", "imp_last", *(f"imp_{number}" for number in range(5))}
+
+
+async def test_one_that_is_refused_is_refused_to_its_sender(intake: Intake) -> None:
+    """Alone in its batch it is refused just the same."""
+    with pytest.raises(UnusableNotice):
+        await intake.accept(_notice("i" * 33))
+
+
+async def test_recorded_without_redis(pool: Pool) -> None:
+    """With Redis away a notice is recorded all the same, and due soon, so that a sweep queues it."""
+    queue = Queue(connect(NOWHERE))
+    receipt = await _intake(pool, queue).accept(_notice())
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["id"], row["handled_at"]) == (receipt.row_id, None)
+    assert await pool.fetchval("SELECT due_at <= now() + interval '3 seconds' FROM notices")
+    await queue.close()
+
+
+async def test_spilled_without_postgres(intake: Intake, pool: Pool, stores: Stores, redis: RedisClient) -> None:
+    """With Postgres away a notice waits in our own stream, which never expires; nothing is queued for it."""
+    await _without_postgres(stores, pool)
+    assert (await intake.accept(_notice())).row_id is None
+    assert (await redis.xlen(SPILL_STREAM), await redis.ttl(SPILL_STREAM)) == (1, -1)
+    assert await redis.zcard(QUEUE_NAME) == 0
+
+
+async def test_refused_without_either(pool: Pool, stores: Stores) -> None:
+    """With neither store there, nothing is claimed to be kept."""
+    await _without_postgres(stores, pool)
+    queue = Queue(connect(NOWHERE))
+    with pytest.raises(NothingRecorded):
+        await _intake(pool, queue).accept(_notice())
+    await queue.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "bad", "good"),
+    [
+        ("appendfsync", "everysec", "always"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+        ("appendonly", "no", "yes"),
+    ],
+)
+async def test_not_spilled_into_a_redis_that_may_forget(
+    intake: Intake, pool: Pool, stores: Stores, redis: RedisClient, setting: str, bad: str, good: str
+) -> None:
+    """Only a Redis shown to keep what it accepts may accept a notice: else it is refused, to be sent again."""
+    await _without_postgres(stores, pool)
+    await redis.config_set(setting, bad)
+    try:
+        with pytest.raises(NothingRecorded):
+            await intake.accept(_notice())
+        assert await redis.xlen(SPILL_STREAM) == 0
+    finally:
+        await redis.config_set(setting, good)
+
+
+async def test_a_postgres_that_cannot_write_is_away(intake: Intake, pool: Pool, redis: RedisClient) -> None:
+    """A missing table, or any trouble of Postgres' own, is no fault of the notice: it is spilled, not refused."""
+    await pool.execute("ALTER TABLE notices RENAME TO notices_moved")
+    assert (await intake.accept(_notice())).row_id is None
+    assert await redis.xlen(SPILL_STREAM) == 1
+
+
+async def test_a_sender_that_goes_away(intake: Intake, pool: Pool) -> None:
+    """The notice of a caller who hangs up is recorded all the same, and its neighbours are answered."""
+    leaving, staying = [asyncio.create_task(intake.accept(_notice(f"imp_{number}"))) for number in range(2)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert (await staying).row_id is not None
+    await intake.close()
+    assert await stored.count(pool, "notices") == 2
+
+
+async def test_the_number_that_waits_is_bounded(pool: Pool, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past capacity completions are told to come again, while webhooks wait for a place and are all recorded."""
+    monkeypatch.setattr(intake_module, "_WAITING_MAX", 10)
+    intake = _intake(pool, queue)
+    webhooks = [_notice(f"imp_{number}") for number in range(50)]
+    completions = [replace(_notice(f"imp_call_{number}"), source=Source.COMPLETION) for number in range(50)]
+    calls = (intake.accept(notice) for notice in webhooks + completions)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(result).__name__ for result in results[:50]} == {"Receipt"}
+    refused = [result for result in results[50:] if isinstance(result, NothingRecorded)]
+    assert refused
+    assert await stored.count(pool, "notices") == 100 - len(refused)
+
+
+async def test_the_same_notice_twice(intake: Intake, pool: Pool) -> None:
+    """A notice is written once, however often its write is repeated."""
+    await stored.register_order(pool, "order-1")
+    notice = _notice("imp_1", "order-1")
+    first, second = await intake.accept(notice), await intake.accept(notice)
+    assert first == second
+    assert await stored.count(pool, "notices") == 1
+
+
+async def test_ids_are_uuids_of_version_seven() -> None:
+    """Later ids sort after earlier ones, by the millisecond."""
+    ids = [new_notice_id() for _ in range(100)]
+    assert {(notice_id.version, notice_id.variant) for notice_id in ids} == {(7, "specified in RFC 4122")}
+    stamps = [notice_id.int >> 80 for notice_id in ids]
+    assert stamps == sorted(stamps)
+    assert len(set(ids)) == 100
+
+
+async def test_no_server_is_needed_to_start() -> None:
+    """A pool opens without a Postgres, for the receiver starts before its stores."""
+    pool = await open_pool("postgresql://127.0.0.1:1/none")
+    queue = Queue(connect(NOWHERE))
+    with pytest.raises(NothingRecorded):
+        await _intake(pool, queue).accept(_notice())
+    await queue.close()
+    await pool.close()

@@ -1,0 +1,197 @@
+"""`paid` is never said of what is not (DESIGN.md §2.5), and a failure to ask is not an answer (§2.6)."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from service.db import notices
+from service.db.pool import Pool, in_transaction
+from service.domain.notice import Notice, Source
+from service.intake import new_notice_id
+from service.settings import Settings
+from service.timetable import Timetable
+from service.verification import Verifier
+from tests.running import RunningService
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+TIER = "abc"
+FAULTS = ("401", "429", "500", "502", "503", "half_body", "garbage", "wrong_shape", "reset")
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"portone_tiers": (TIER,), "completion_wait_seconds": 1.0})
+
+
+async def _record(pool: Pool, imp_uids: Sequence[str], tier: str | None = None) -> list[UUID]:
+    said = [Notice(new_notice_id(), Source.WEBHOOK, uid, tier=tier, claimed_status="paid") for uid in imp_uids]
+    rows = await in_transaction(pool, lambda db: notices.record(db, said, Timetable().queued))
+    return list(rows.values())
+
+
+async def _paid(portone: RunningSandbox, merchant_uid: str, /, *, amount: float = 64900, **terms: object) -> str:
+    return str((await portone.pay(merchant_uid, amount, **terms))["imp_uid"])
+
+
+@pytest.mark.parametrize(
+    ("terms", "kind"),
+    [
+        ({"amount": 64899}, "wrong_amount"),
+        ({"amount": 649, "currency": "USD"}, "wrong_currency"),  # 64900 of the smallest unit, of another currency
+        ({"amount": 64900, "sandbox": True}, "test_channel"),
+        ({"amount": 64900, "tier": TIER}, "wrong_store"),
+    ],
+)
+async def test_a_disagreeing_payment(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, terms: dict[str, object], kind: str
+) -> None:
+    """A wrong amount or currency, the test channel, another tier: a problem by webhook, a 400 by completion."""
+    await service.register("order-1")
+    imp_uid = await _paid(sandbox, "order-1", **terms)  # type: ignore[arg-type]
+    await service.becomes("order-1", problems=[{"kind": kind, "imp_uid": imp_uid}])
+    status, body = await service.complete(imp_uid, "order-1")
+    assert (status, body["type"]) == (400, f"urn:portone-orders:problem:{kind.replace('_', '-')}")
+    state = "pending" if kind == "test_channel" else "mismatched"
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, state)]
+    assert await stored.never_paid(pool)
+
+
+async def test_by_a_batch_look(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, verifier: Verifier
+) -> None:
+    """A batch look, which hides no test payment, is judged like a single one; the honest neighbour is paid."""
+    made = {}
+    cases = {
+        "test": {"sandbox": True},
+        "amount": {"amount": 1},
+        "currency": {"amount": 649, "currency": "USD"},
+        "ok": {},
+    }
+    for name, terms in cases.items():
+        await service.register(name)
+        made[name] = await _paid(sandbox, name, **terms, webhook=False)
+    ids = await _record(pool, list(made.values()))
+    await sandbox.faults(omit_sandbox=True)
+    await verifier.verify(ids)
+    await sandbox.faults()
+    assert (await sandbox.calls())["by_template"]["GET /payments"] == 1
+    states = {row["merchant_uid"]: row["state"] for row in await pool.fetch("SELECT * FROM orders")}
+    assert states == {"test": "pending", "amount": "mismatched", "currency": "mismatched", "ok": "paid"}
+    assert await stored.problems(pool, "test") == [("test_channel", made["test"])]
+    paid = await pool.fetch("SELECT merchant_uid FROM order_events WHERE state = 'paid'")
+    assert [row["merchant_uid"] for row in paid] == ["ok"]
+
+
+async def test_another_orders_payment_replayed(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """A real payment of equal price, claimed for this order by every path, pays its own order alone."""
+    await service.register("mine")
+    await service.register("theirs")
+    imp_uid = await _paid(sandbox, "theirs")
+    body = {"imp_uid": imp_uid, "merchant_uid": "mine", "status": "paid"}
+    assert (await service.call("POST", "/webhooks/portone/v1", json=body))[0] == 200
+    status, answer = await service.complete(imp_uid, "mine")
+    assert (status, answer["type"]) == (400, "urn:portone-orders:problem:other-order")
+    await service.becomes("theirs", state="paid")
+    assert await stored.events(pool, "mine") == [(1, "pending")]
+
+
+async def test_another_tiers_payment_announced_at_our_address(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """A sub-store's payment claimed without its tier is not found; with it, it is another store's money."""
+    await service.register("order-1")
+    imp_uid = await _paid(sandbox, "order-1", tier=TIER, webhook=False)
+    status, answer = await service.complete(imp_uid, "order-1")
+    assert (status, answer["type"]) == (400, "urn:portone-orders:problem:payment-unknown")
+    await sandbox.send_webhook(imp_uid, tier=TIER)
+    await service.becomes("order-1", state="mismatched")
+    assert await stored.problems(pool, "order-1") == [("wrong_store", imp_uid)]
+    assert await stored.never_paid(pool)
+
+
+async def test_a_payment_that_does_not_exist(service: RunningService, pool: Pool) -> None:
+    """An invented imp_uid stores no payment and moves no order; its notice stays open for a while."""
+    await service.register("order-1")
+    status, body = await service.complete("imp_000000000000", "order-1")
+    assert (status, body["type"]) == (400, "urn:portone-orders:problem:payment-unknown")
+    [notice] = await stored.notices(pool, "imp_000000000000")
+    assert (notice["last_outcome"], notice["due_at"] is not None) == ("payment_unknown", True)
+    assert (await stored.count(pool, "payments"), await stored.events(pool, "order-1")) == (0, [(1, "pending")])
+
+
+@pytest.mark.parametrize(
+    ("fault", "path"),
+    [(fault, "/payments") for fault in FAULTS] + [(fault, "/users/getToken") for fault in ("401", "500", "garbage")],
+)
+async def test_a_failure_to_ask(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, fault: str, path: str
+) -> None:
+    """Whatever PortOne fails with, the order stays as it was; once the fault is over, the order is paid."""
+    await service.register("order-1")
+    await sandbox.faults(api_answer=fault, api_path=path)
+    imp_uid = await _paid(sandbox, "order-1", webhook=False)
+    status, body = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=0"})
+    assert (status, body["merchant_uid"]) == (202, "order-1")
+    await _failed_to_ask(pool, imp_uid)
+    assert await stored.never_paid(pool)
+    assert (await stored.count(pool, "payments"), await stored.events(pool, "order-1")) == (0, [(1, "pending")])
+    await sandbox.faults()
+    await service.becomes("order-1", state="paid")
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
+
+
+async def test_a_provider_that_times_out(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """A call that hangs is given up within its 6 s, changes nothing, and is made again."""
+    await service.register("order-1")
+    await sandbox.faults(api_answer="hang")
+    imp_uid = await _paid(sandbox, "order-1")
+    await _failed_to_ask(pool, imp_uid, seconds=8)
+    assert await stored.never_paid(pool)
+    await sandbox.faults()
+    await service.becomes("order-1", state="paid")
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_failure_to_ask_for_a_batch(
+    receiver: RunningService, sandbox: RunningSandbox, pool: Pool, verifier: Verifier, fault: str
+) -> None:
+    """The same for a batch look: nothing is stored while it fails, everything once it does not."""
+    made = []
+    for number in range(3):
+        await receiver.register(f"order-{number}")
+        made.append(await _paid(sandbox, f"order-{number}", webhook=False))
+    ids = await _record(pool, made)
+    await sandbox.faults(api_answer=fault, api_path="/payments")
+    result = await verifier.verify(ids)
+    assert (result.failed, result.stored, result.changed) == (3, 0, 0)
+    assert await stored.never_paid(pool)
+    assert await stored.count(pool, "payments") == 0
+    await sandbox.faults()
+    await pool.execute("UPDATE notices SET looked_at = looked_at - interval '1 second'")
+    assert (await verifier.verify(ids)).changed == 3
+    assert await pool.fetchval("SELECT count(*) FROM order_events WHERE state = 'paid'") == 3
+
+
+async def test_paid_under_the_order_of_another_number_in_the_answer(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """PortOne answers about another imp_uid than was asked for: the answer is not believed."""
+    await service.register("order-1")
+    imp_uid = await _paid(sandbox, "order-1", webhook=False)
+    await sandbox.move(imp_uid, "set", fields={"imp_uid": "imp_other"})
+    status, body = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
+    assert (status, body["reason"]) == (202, "portone-not-answering")
+    assert await stored.never_paid(pool)
+
+
+async def _failed_to_ask(pool: Pool, imp_uid: str, seconds: float = 5) -> None:
+    """Wait until the notice's row says that PortOne could not be asked."""
+    not_asked = {"portone_unavailable", "portone_refused", "answer_unreadable"}
+
+    async def said() -> bool:
+        return any(row["last_outcome"] in not_asked for row in await stored.notices(pool, imp_uid))
+
+    await stored.until(said, seconds)

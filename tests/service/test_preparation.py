@@ -1,0 +1,245 @@
+"""PREPARE_AMOUNT: PortOne knows an order's amount before its window opens (PORTONE.md §1, prepare)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from service.budget import Budget
+from service.db.pool import Pool
+from service.portone.client import PortOne
+from service.preparation import prepare_due
+from service.queue import connect
+from service.settings import Settings
+from service.timetable import Timetable
+from tests.running import RunningService, bearer
+from tests.sandbox_client import RunningSandbox
+
+POST, PUT, GET = (f"{method} /payments/prepare" for method in ("POST", "PUT", "GET"))
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """What preparing works with."""
+
+    pool: Pool
+    portone: PortOne
+    budget: Budget
+    times: Timetable
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"prepare_amount": True, "portone_tiers": ("abc",)})
+
+
+@pytest.fixture
+async def preparing(settings: Settings, pool: Pool) -> Any:
+    redis = connect(settings.redis_url.get_secret_value())
+    portone = PortOne(
+        settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value()
+    )
+    yield Preparing(pool, portone, Budget(redis, 1000), Timetable(backoff_first=timedelta(), backoff_last=timedelta()))
+    await portone.close()
+    await redis.aclose(close_connection_pool=True)
+
+
+async def _amend(receiver: RunningService, version: int, **changes: Any) -> Any:
+    headers = bearer() | {"If-Match": f'"{version}"'}
+    status, order = await receiver.call("PATCH", "/orders/order-1", json=changes, headers=headers)
+    assert status == 200, order
+    return order
+
+
+async def _calls(sandbox: RunningSandbox) -> list[int]:
+    """How often POST, PUT and GET were called."""
+    calls = (await sandbox.calls())["by_template"]
+    return [calls.get(POST, 0), calls.get(PUT, 0), calls.get(f"{GET}/{{merchant_uid}}", 0)]
+
+
+async def _known(preparing: Preparing, tier: str = "") -> Any:
+    return await preparing.portone.prepared("order-1", tier)
+
+
+async def _row(pool: Pool) -> tuple[Any, ...]:
+    row = await pool.fetchrow("SELECT outcome, revision, known, tries, due_at IS NULL FROM preparations")
+    assert row is not None
+    return tuple(row)
+
+
+@pytest.mark.parametrize(("amount", "currency", "told"), [(64900, "KRW", 64900), (605, "USD", 6.05), (100, "JPY", 100)])
+async def test_an_amount_is_prepared_in_the_background(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing, amount: int, currency: str, told: float
+) -> None:
+    """Registering asks PortOne nothing; the worker tells it the exact amount, and the order shows that it is done."""
+    order = await receiver.register("order-1", amount, currency=currency)
+    assert (order["prepared"], await _calls(sandbox)) == ("pending", [0, 0, 0])
+    assert await prepare_due(preparing, 10) == 1
+    assert await _known(preparing) == {"merchant_uid": "order-1", "amount": told}
+    assert (await receiver.read("order-1"))["prepared"] == "done"
+    assert (await receiver.read("order-1"))["version"] == 1
+    assert await prepare_due(preparing, 10) == 0
+    assert await _row(preparing.pool) == ("done", 1, True, 1, True)
+
+
+async def test_an_amended_amount_is_changed_with_put(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """PortOne is known to have an amount, so the next one is a change; a new name is none."""
+    await receiver.register("order-1", 64900)
+    await prepare_due(preparing, 10)
+    assert (await _amend(receiver, 1, name="A book"))["prepared"] == "done"
+    assert (await _amend(receiver, 2, amount=50000))["prepared"] == "pending"
+    assert await prepare_due(preparing, 10) == 1
+    assert (await _known(preparing))["amount"] == 50000
+    assert (await _calls(sandbox))[:2] == [1, 1]
+
+
+async def test_what_is_registered_already_is_read_back(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """A worker died between PortOne's answer and ours: the same amount is found there, and that is that."""
+    await receiver.register("order-1", 64900)
+    await preparing.portone.prepare({"merchant_uid": "order-1", "amount": "64900"}, "")
+    assert await prepare_due(preparing, 10) == 1
+    assert await _calls(sandbox) == [2, 0, 1]
+    assert (await receiver.read("order-1"))["prepared"] == "done"
+
+
+async def test_another_amount_that_is_registered_already_is_changed(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """Whoever registered it: the order's own amount is what PortOne is to know."""
+    await receiver.register("order-1", 64900)
+    await preparing.portone.prepare({"merchant_uid": "order-1", "amount": "100"}, "")
+    assert await prepare_due(preparing, 10) == 1
+    assert (await _known(preparing))["amount"] == 64900
+    assert await _calls(sandbox) == [2, 1, 2]
+
+
+async def test_what_portone_forgot_is_registered_again(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """A change of what is not there is 404: then it is registered."""
+    await receiver.register("order-1", 64900)
+    await preparing.pool.execute("UPDATE preparations SET known = true")
+    assert await prepare_due(preparing, 10) == 1
+    assert await _calls(sandbox) == [1, 1, 0]
+    assert (await receiver.read("order-1"))["prepared"] == "done"
+
+
+@pytest.mark.parametrize("answer", ["401", "429", "500", "half_body", "garbage", "reset"])
+async def test_a_failure_to_ask_is_tried_again(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing, answer: str
+) -> None:
+    """It says nothing of the amount, which stays pending until PortOne answers, whatever it had done."""
+    await receiver.register("order-1", 64900)
+    await sandbox.faults(api_answer=answer, api_when="after", api_path="/prepare")
+    assert await prepare_due(preparing, 10) == 1
+    assert (await receiver.read("order-1"))["prepared"] == "pending"
+    await sandbox.faults()
+    assert await prepare_due(preparing, 10) == 1
+    assert (await receiver.read("order-1"))["prepared"] == "done"
+    assert (await _known(preparing))["amount"] == 64900
+
+
+async def test_who_is_never_answered_gives_up(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """After the last try the order says so; amending its amount tries again."""
+    await receiver.register("order-1", 64900)
+    await preparing.pool.execute("UPDATE preparations SET tries = 35")
+    await sandbox.faults(api_answer="500")
+    await prepare_due(preparing, 10)
+    prepared = (await receiver.read("order-1"))["prepared"]
+    assert prepared == "refused: PortOne could not be asked; amend the order to try again"
+    assert (await _amend(receiver, 1, amount=1))["prepared"] == "pending"
+
+
+async def test_a_refusal_is_shown_on_the_order(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """What PortOne says is what the order says, and nothing is tried again by itself."""
+    await receiver.register("order-1", 10**15)
+    assert await prepare_due(preparing, 10) == 1
+    prepared = (await receiver.read("order-1"))["prepared"]
+    assert prepared.startswith("refused: ")
+    assert "amount" in prepared
+    assert await prepare_due(preparing, 10) == 0
+    assert await _row(preparing.pool) == ("refused", 1, False, 1, True)
+
+
+async def test_an_amendment_while_portone_is_asked_comes_after(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """The newer amount waits for whoever is at PortOne with the older one, so that it arrives last."""
+    await receiver.register("order-1", 64900)
+
+    class Amending(PortOne):
+        """Amends the order while PortOne is asked, and looks whether another worker would take it."""
+
+        taken = -1
+
+        async def prepare(self, form: Any, tier: str) -> Any:
+            await _amend(receiver, 1, amount=50000)
+            type(self).taken = await prepare_due(preparing, 10)
+            return await super().prepare(form, tier)
+
+    portone = Amending(sandbox.url, sandbox.imp_key, sandbox.imp_secret)
+    try:
+        parts = Preparing(preparing.pool, portone, preparing.budget, preparing.times)
+        assert await prepare_due(parts, 10) == 1
+    finally:
+        await portone.close()
+    assert Amending.taken == 0
+    assert (await receiver.read("order-1"))["prepared"] == "pending"
+    assert await prepare_due(preparing, 10) == 1
+    assert (await _known(preparing))["amount"] == 50000
+    assert await _row(preparing.pool) == ("done", 2, True, 1, True)
+
+
+async def test_what_a_dead_worker_held_is_taken_up_again(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """Killed while it asked: the claim runs out, and the next worker asks."""
+    await receiver.register("order-1", 64900)
+    await preparing.pool.execute(
+        "UPDATE preparations SET claimed_at = now() - interval '9 s', due_at = now() - interval '1 s', tries = 1"
+    )
+    assert await prepare_due(preparing, 10) == 1
+    assert await _row(preparing.pool) == ("done", 1, True, 2, True)
+
+
+async def test_each_tier_has_its_own_amount(
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
+) -> None:
+    """An order of a sub-store is prepared under its Tier header."""
+    await receiver.register("order-1", 64900, tier="abc")
+    await prepare_due(preparing, 10)
+    assert (await _known(preparing, "abc"))["amount"] == 64900
+    assert await _known(preparing) is None
+
+
+class TestNotWanted:
+    """Without PREPARE_AMOUNT."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"prepare_amount": False})
+
+    async def test_nothing_is_prepared(self, receiver: RunningService, preparing: Preparing) -> None:
+        """The order says so with null, before and after an amendment."""
+        order = await receiver.register("order-1")
+        assert order["prepared"] is None
+        assert (await _amend(receiver, 1, amount=1))["prepared"] is None
+        assert await prepare_due(preparing, 10) == 0
+
+    async def test_what_was_prepared_once_follows_its_order(
+        self, receiver: RunningService, preparing: Preparing
+    ) -> None:
+        """Switched off since: PortOne's SDK still refuses another amount than the one that it was told."""
+        await receiver.register("order-1")
+        await preparing.pool.execute("INSERT INTO preparations (merchant_uid) VALUES ('order-1')")
+        await prepare_due(preparing, 10)
+        assert (await _amend(receiver, 1, amount=1))["prepared"] == "pending"

@@ -1,0 +1,201 @@
+"""arq's quirks on the queue's side, each answered in `service/queue.py` (DESIGN.md §5)."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import Job, JobStatus, deserialize_job_raw
+from redis.asyncio import Redis as RedisClient
+
+from service.domain.notice import Notice, Source
+from service.errors import QueueUnavailable
+from service.intake import new_notice_id
+from service.queue import (
+    LOOKED_CHANNEL,
+    QUEUE_NAME,
+    SPILL_STREAM,
+    VERIFY,
+    WAKE_CHANNEL,
+    Queue,
+    connect,
+    deserialize,
+    messages,
+    weaknesses,
+)
+
+NOTICE = Notice(new_notice_id(), Source.COMPLETION, "imp_1", "주문/1", "abc", "paid", "c_1")
+
+
+@pytest.fixture
+async def arq(redis_url: str) -> AsyncIterator[ArqRedis]:
+    redis = connect(redis_url)
+    yield redis
+    await redis.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    made = Queue(connect(redis_url))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def half_open() -> AsyncIterator[str]:
+    """A Redis that takes every connection and never says a word."""
+    held: list[asyncio.StreamWriter] = []
+
+    async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    for writer in held:
+        writer.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def _job_ids(arq: ArqRedis) -> list[str]:
+    return [job_id.decode() for job_id in await arq.zrange(QUEUE_NAME, 0, -1)]
+
+
+async def test_arq_reads_our_jobs(queue: Queue, arq: ArqRedis) -> None:
+    """A job is in arq's own format and queue: its function, its arguments, and that it waits."""
+    ids = [uuid4(), uuid4()]
+    await queue.put(ids)
+    [job_id] = await _job_ids(arq)
+    job = Job(job_id, arq, QUEUE_NAME, _deserializer=deserialize)
+    info = await job.info()
+    assert info is not None
+    assert (info.function, list(info.args), info.kwargs) == (VERIFY, [[str(i) for i in ids]], {})
+    assert await job.status() is JobStatus.queued
+
+
+async def test_nothing_on_the_queue_can_run_code(queue: Queue, arq: ArqRedis) -> None:
+    """A job is JSON, not arq's default pickle."""
+    await queue.put([uuid4()])
+    [job_id] = await _job_ids(arq)
+    raw = await arq.get(job_key_prefix + job_id)
+    assert raw.startswith(b"{")
+    assert deserialize_job_raw(raw, deserializer=deserialize)[0] == VERIFY
+
+
+async def test_the_same_notices_can_be_queued_again(queue: Queue, arq: ArqRedis) -> None:
+    """Each job has an id of its own, so that none is refused as seen before."""
+    ids = [uuid4()]
+    for _ in range(3):
+        await queue.put(ids)
+    assert len(set(await _job_ids(arq))) == 3
+
+
+async def test_a_job_that_waits(queue: Queue, arq: ArqRedis) -> None:
+    """A deferred job is due after its wait, and arq says so."""
+    await queue.put([uuid4()], timedelta(seconds=30))
+    [job_id] = await _job_ids(arq)
+    assert await Job(job_id, arq, QUEUE_NAME, _deserializer=deserialize).status() is JobStatus.deferred
+    assert await arq.zscore(QUEUE_NAME, job_id) == pytest.approx((time.time() + 30) * 1000, abs=2000)
+
+
+async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
+    """A wake-up is published with each job that is due now, so that nobody waits for arq's next poll."""
+    heard = messages(arq, WAKE_CHANNEL)
+    assert await anext(heard) is None  # it listens now
+    await queue.put([uuid4()])
+    async with asyncio.timeout(2):
+        assert await anext(heard) == b""
+    await heard.aclose()
+
+
+async def test_the_waiters_are_told(queue: Queue, arq: ArqRedis) -> None:
+    """One message a batch names the payments that were looked at."""
+    heard = messages(arq, LOOKED_CHANNEL)
+    assert await anext(heard) is None
+    await queue.tell(["imp_1", "imp_2"])
+    async with asyncio.timeout(2):
+        assert await anext(heard) == b"imp_1,imp_2"
+    await heard.aclose()
+
+
+async def test_a_listener_outlives_its_connection(queue: Queue, arq: ArqRedis, redis_url: str) -> None:
+    """A subscription that is cut is made anew, and says so with None; then it hears again."""
+    heard = messages(arq, LOOKED_CHANNEL)
+    assert await anext(heard) is None
+    waiting = asyncio.ensure_future(anext(heard))
+    async with RedisClient.from_url(redis_url) as admin:
+        await admin.client_kill_filter(_type="pubsub")
+    async with asyncio.timeout(5):
+        assert await waiting is None
+        await queue.tell(["imp_1"])
+        assert await anext(heard) == b"imp_1"
+    await heard.aclose()
+
+
+async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
+    """A Redis that never answers costs a second, not for ever; a listener is not deafened by it."""
+    queue = Queue(connect(half_open))
+    began = time.monotonic()
+    with pytest.raises(QueueUnavailable):
+        await queue.put([uuid4()])
+    assert time.monotonic() - began < 2.5
+    await queue.close()
+
+
+async def test_what_is_spilled_comes_back_whole(queue: Queue, arq: ArqRedis) -> None:
+    """The stream keeps notices in their order until they are forgotten, and nothing in it expires."""
+    second = Notice(new_notice_id(), Source.WEBHOOK, "imp_2")
+    await queue.spill([NOTICE, second])
+    entries = await queue.spilled(10)
+    assert [notice for _, notice in entries] == [NOTICE, second]
+    assert await arq.ttl(SPILL_STREAM) == -1
+    await queue.forget_spilled([entries[0][0]])
+    assert [notice for _, notice in await queue.spilled(10)] == [second]
+
+
+@pytest.mark.parametrize("entry", [b"", b"{", b"[]", b"[1,2]", b'["x","webhook","imp_1",null,null,null,null]'])
+async def test_an_unreadable_entry_is_told_apart(queue: Queue, arq: ArqRedis, entry: bytes) -> None:
+    """Whatever stands in the stream, it raises nothing and hides no neighbour."""
+    await arq.xadd(SPILL_STREAM, {"notice": entry})
+    await queue.spill([NOTICE])
+    assert [notice for _, notice in await queue.spilled(10)] == [None, NOTICE]
+
+
+async def test_a_durable_redis_is_shown_to_be_one(arq: ArqRedis, queue: Queue) -> None:
+    """Each setting that could lose what was accepted is one sentence; ours has none."""
+    assert await weaknesses(arq) == []
+    assert await queue.is_durable()
+    await arq.config_set("appendfsync", "everysec")
+    try:
+        assert len(await weaknesses(arq)) == 1
+        assert not await queue.is_durable()
+    finally:
+        await arq.config_set("appendfsync", "always")
+
+
+async def test_a_cancelled_listener_ends(arq: ArqRedis) -> None:
+    """A listener that is cancelled ends, whatever it was about to send (asyncio.wait_for on Python 3.11)."""
+
+    async def listen() -> None:
+        async for _ in messages(arq, LOOKED_CHANNEL):
+            pass
+
+    for turns in range(60):
+        listening = asyncio.create_task(listen())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        listening.cancel()
+        done, _ = await asyncio.wait([listening], timeout=3)
+        assert done, f"it listens on after {turns} turns"
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+
+
+def test_ids_are_plain_texts() -> None:
+    """A UUID goes over the queue as a text that reads back."""
+    assert UUID(str(NOTICE.id)) == NOTICE.id

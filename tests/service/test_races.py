@@ -1,0 +1,171 @@
+"""Three hundred tries of each race that could cost money or goods (DESIGN.md §2.8; issue: main job, Must show 6)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from service.db import notices
+from service.db.pool import Pool, in_transaction, open_pool
+from service.domain.notice import Notice, Source
+from service.intake import new_notice_id
+from service.settings import Settings
+from service.timetable import Timetable
+from service.verification import Verifier
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+TRIES = 300
+AT_ONCE = 30
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"calls_per_second": 100_000.0})
+
+
+@pytest.fixture
+def verifier(verifier: Verifier) -> Verifier:
+    """One worker's, which may look at a payment as often as it likes: that makes the races."""
+    return replace(verifier, times=replace(verifier.times, spacing=timedelta()))
+
+
+@pytest.fixture
+async def other(verifier: Verifier, database_url: str) -> AsyncIterator[Verifier]:
+    """Another worker's, with a pool of its own."""
+    pool = await open_pool(database_url)
+    yield replace(verifier, pool=pool)
+    await pool.close()
+
+
+async def _register_all(pool: Pool, prefix: str, count: int) -> None:
+    await asyncio.gather(*(stored.register_order(pool, f"{prefix}-{number}") for number in range(count)))
+
+
+async def _record(pool: Pool, prefix: str, imp_uids: Sequence[str]) -> list[UUID]:
+    """One webhook for each payment; the ids in the payments' order."""
+    said = [
+        Notice(new_notice_id(), Source.WEBHOOK, imp_uid, f"{prefix}-{number}", claimed_status="paid")
+        for number, imp_uid in enumerate(imp_uids)
+    ]
+    rows: dict[UUID, UUID] = {}
+    for start in range(0, len(said), 100):
+        batch = said[start : start + 100]
+        rows |= await in_transaction(pool, lambda db, batch=batch: notices.record(db, batch, Timetable().queued))
+    return [rows[notice.id] for notice in said]
+
+
+async def _paid_in_bulk(sandbox: RunningSandbox, prefix: str, count: int) -> list[str]:
+    made = await sandbox.control("POST", "bulk", count=count, prefix=prefix, amount=64900, force=True)
+    imp_uids: list[str] = made["imp_uids"]
+    return imp_uids
+
+
+async def _one_event_a_version(pool: Pool) -> None:
+    """Versions step by one, each with its one event, and the last event is the order as it stands."""
+    gaps = await pool.fetch(
+        """
+        SELECT o.merchant_uid FROM orders o JOIN order_events e USING (merchant_uid)
+        GROUP BY o.merchant_uid, o.version, o.state
+        HAVING array_agg(e.version ORDER BY e.id) <> ARRAY(SELECT generate_series(1, o.version))
+            OR (array_agg(e.state ORDER BY e.id))[o.version] <> o.state
+        """
+    )
+    assert gaps == []
+
+
+async def test_two_payments_of_one_order(
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+) -> None:
+    """Both are settled at the same time by two workers: the first pays the order, the second is never unseen."""
+    await _register_all(pool, "order", TRIES)
+    first = await _record(pool, "order", await _paid_in_bulk(sandbox, "order", TRIES))
+    second = await _record(pool, "order", await _paid_in_bulk(sandbox, "order", TRIES))
+    for start in range(0, TRIES, AT_ONCE):
+        several = slice(start, start + AT_ONCE)
+        await asyncio.gather(
+            *(verifier.verify([notice]) for notice in first[several]),
+            *(other.verify([notice]) for notice in second[several]),
+        )
+    rows = await pool.fetch("SELECT state, paid_amount, imp_uid, problems FROM orders")
+    assert Counter((row["state"], row["paid_amount"], len(row["problems"])) for row in rows) == {
+        ("paid", 64900, 1): TRIES
+    }
+    for row in rows:
+        [problem] = row["problems"]
+        assert problem["kind"] == "duplicate_payment"
+        assert problem["imp_uid"] != row["imp_uid"]
+    assert await pool.fetchval("SELECT count(*) FROM notices WHERE handled_at IS NULL") == 0
+    await _one_event_a_version(pool)
+
+
+async def test_the_same_payments_in_opposite_order(
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+) -> None:
+    """Two batches with the same payments, each in the other's opposite order: neither deadlocks, both end."""
+    size = 4
+    await _register_all(pool, "order", TRIES * size)
+    paid = await _paid_in_bulk(sandbox, "order", TRIES * size)
+    forth, back = await _record(pool, "order", paid), await _record(pool, "order", paid)
+    deadlocks_before = await _deadlocks(pool)
+    for start in range(0, TRIES * size, size):
+        batch = slice(start, start + size)
+        await asyncio.gather(verifier.verify(forth[batch]), other.verify(back[batch][::-1]))
+    assert await pool.fetchval("SELECT count(*) FROM orders WHERE state = 'paid' AND version = 2") == TRIES * size
+    assert await pool.fetchval("SELECT count(*) FROM notices WHERE handled_at IS NULL") == 0
+    await _one_event_a_version(pool)
+    assert await _deadlocks(pool) == deadlocks_before
+
+
+async def test_the_same_orders_from_many_payments_in_opposite_order(
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+) -> None:
+    """Two batches with different payments of the same orders, in opposite order, lock each order in one order."""
+    size = 100
+    await _register_all(pool, "order", size)
+    forth, back = [await _record(pool, "order", await _paid_in_bulk(sandbox, "order", size)) for _ in range(2)]
+    deadlocks_before = await _deadlocks(pool)
+    await asyncio.gather(
+        *(verifier.verify(forth[start : start + 25]) for start in range(0, size, 25)),
+        *(other.verify(back[start : start + 50][::-1]) for start in range(0, size, 50)),
+    )
+    rows = await pool.fetch("SELECT state, problems FROM orders")
+    assert Counter((row["state"], len(row["problems"])) for row in rows) == {("paid", 1): size}
+    await _one_event_a_version(pool)
+    assert await _deadlocks(pool) == deadlocks_before
+
+
+async def test_an_order_registered_while_its_payment_is_settled(
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+) -> None:
+    """Whichever commits first, the order is paid at the end, with no help from any later look."""
+    paid = await _paid_in_bulk(sandbox, "order", TRIES)
+    said = await _record(pool, "order", paid)
+
+    async def register_in_turn(numbers: range) -> None:
+        for number in numbers:  # slowly enough that the looks end before, while and after it
+            await stored.register_order(pool, f"order-{number}")
+
+    for start in range(0, TRIES, AT_ONCE):
+        ids = said[start : start + AT_ONCE]
+        await asyncio.gather(
+            verifier.verify(ids[::2]),
+            *(other.verify([notice]) for notice in ids[1::2]),
+            register_in_turn(range(start, start + AT_ONCE)),
+        )
+    states = Counter(row["state"] for row in await pool.fetch("SELECT state FROM orders"))
+    assert states == {"paid": TRIES}
+    first = Counter(row["state"] for row in await pool.fetch("SELECT state FROM order_events WHERE version = 1"))
+    assert set(first) == {"pending", "paid"}, "both orders of events are to be tried"
+    await _one_event_a_version(pool)
+
+
+async def _deadlocks(pool: Pool) -> int:
+    """How many deadlocks Postgres has had to break in this database, hidden by a retry or not."""
+    await pool.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return count

@@ -1,0 +1,85 @@
+"""State converges although no notice ever arrives."""
+
+import pytest
+
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.running import RunningService, running_receiver, running_worker, until
+from tests.sandbox_client import RunningSandbox
+
+# A hundred times as fast: the first silent check is due after 0.6 s, the ledger is walked each 0.6 s.
+SCALE = 0.01
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"time_scale": SCALE})
+
+
+async def test_a_lost_webhook_is_found_in_the_ledger(service: RunningService, sandbox: RunningSandbox) -> None:
+    """Every webhook is dropped and nobody calls: the order is paid all the same."""
+    await sandbox.faults(webhook_drop=True)
+    await service.register("order-1")
+    await sandbox.pay("order-1", 64900)
+    order = await service.becomes("order-1", state="paid", version=2)
+    assert order["problems"] == []
+
+
+async def test_a_refund_that_nobody_announces_is_found(service: RunningService, sandbox: RunningSandbox) -> None:
+    """A refund made after payment, its webhook lost, shows on the order."""
+    await service.register("order-1")
+    payment = await sandbox.pay("order-1", 64900)
+    await service.becomes("order-1", state="paid")
+    await sandbox.faults(webhook_drop=True)
+    await sandbox.move(payment["imp_uid"], "cancel", amount=900)
+    await service.becomes("order-1", state="partially_cancelled", cancelled_amount=900)
+
+
+async def test_many_lost_webhooks_cost_few_calls(service: RunningService, sandbox: RunningSandbox) -> None:
+    """300 payments that nobody announced are found by one walk and looked at in batches."""
+    await sandbox.faults(webhook_drop=True)
+    for number in range(300):
+        await service.register(f"order-{number}", amount=1000)
+    await sandbox.control("POST", "bulk", count=300, prefix="order", amount=1000)
+    for number in (0, 150, 299):
+        await service.becomes(f"order-{number}", state="paid")
+    calls = (await sandbox.calls())["by_template"]
+    assert calls.get("GET /payments/{imp_uid}", 0) <= 2
+
+
+async def test_nothing_differs_costs_one_page(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
+    """A walk ends at the first page that agrees, and records no notice."""
+    await service.register("order-1")
+    await sandbox.pay("order-1", 64900)
+    await service.becomes("order-1", state="paid")
+    walked = await pool.fetchval("SELECT max(last_completed_at) FROM ledger_scans")
+
+    async def walked_again() -> bool:
+        return bool(await pool.fetchval("SELECT max(last_completed_at) FROM ledger_scans") != walked)
+
+    await until(walked_again)
+    assert await pool.fetchval("SELECT count(*) FROM notices WHERE source = 'reconcile'") == 0
+
+
+async def test_notices_parked_for_an_unknown_order_are_replayed(
+    settings: Settings, pool: Pool, sandbox: RunningSandbox
+) -> None:
+    """A notice parked because nobody had registered its order is looked at again once somebody has."""
+    async with running_receiver(settings) as service, running_worker(settings):
+        sandbox.send_webhooks_to(f"{service.url}/webhooks/portone/v1")
+        await sandbox.pay("order-1", 64900)
+        # The grace of 10 minutes is 6 s here; its end is not waited for but set.
+        await _notice_becomes(pool, "order_not_registered", "due_at")
+        await pool.execute("UPDATE notices SET received_at = now() - interval '1 hour', due_at = now()")
+        await _notice_becomes(pool, "order_not_registered", "parked_at")
+        await service.register("order-1")
+        await service.becomes("order-1", state="paid")
+        await _notice_becomes(pool, "served_by_stored_look", "handled_at")
+
+
+async def _notice_becomes(pool: Pool, outcome: str, time: str) -> None:
+    async def is_so() -> bool:
+        row = await pool.fetchrow("SELECT * FROM notices")
+        return row is not None and row["last_outcome"] == outcome and row[time] is not None
+
+    await until(is_so)

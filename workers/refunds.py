@@ -1,0 +1,57 @@
+"""arq's cron tasks that give money back: one turn each. They never raise: a refund's row is its timetable."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+
+from service.domain.payment import ACCOUNT
+from service.domain.refund import Policy
+from service.errors import StoreUnavailable
+from service.portone.client import PortOne
+from service.refund_intents import Intents
+from service.refunds import Refunder
+from service.settings import Settings
+from service.verification import Verifier
+
+log = structlog.get_logger()
+
+REFUNDER = "refunder"  # where arq's context holds it
+
+
+def make_refunder(settings: Settings, verifier: Verifier, portone: PortOne) -> Refunder:
+    """The worker's refunder, on the worker's own parts."""
+    policy = Policy(settings.on_mismatch, settings.on_duplicate)
+    accounts, times = {ACCOUNT: portone}, verifier.times
+    intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
+    return Refunder(verifier.pool, verifier, intents, accounts, settings.refund_max_per_hour, times)
+
+
+async def intend_refunds(ctx: Mapping[str, Any]) -> None:
+    """Record an intent for each finding that ON_MISMATCH or ON_DUPLICATE refunds."""
+    refunder: Refunder = ctx[REFUNDER]
+    await _turn("intended", refunder.intents.intend_due)
+
+
+async def send_refunds(ctx: Mapping[str, Any]) -> None:
+    """Ask PortOne for the refunds that are due; also what a person wants while the policy holds."""
+    refunder: Refunder = ctx[REFUNDER]
+    await _turn("sent", refunder.refund_due)
+
+
+async def close_refunds(ctx: Mapping[str, Any]) -> None:
+    """Learn how the refunds ended that were asked for."""
+    refunder: Refunder = ctx[REFUNDER]
+    await _turn("ended", refunder.close_asked)
+
+
+async def _turn(done: str, turn: Callable[[], Awaitable[int]]) -> None:
+    try:
+        count = await turn()
+    except StoreUnavailable as error:
+        log.warning("refunds.turn_failed", turn=done, reason=str(error))
+    except Exception:
+        log.exception("refunds.turn_failed", turn=done)
+    else:
+        if count:
+            log.info("refunds.turn_done", turn=done, count=count)
