@@ -1,0 +1,1 @@
+"""The pages, and the small programs that make two of them from the code."""

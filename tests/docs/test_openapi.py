@@ -1,0 +1,241 @@
+"""The OpenAPI document is valid, complete, and true of the answers that the receiver gives."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import validate
+
+from service.domain import completion, confirm
+from service.domain.order import ProblemKind, State
+from service.domain.payment import Status
+from service.http.app import create_app
+from service.http.openapi import document
+from service.settings import Settings
+from tests.running import bearer, running_receiver, running_worker
+from tests.sandbox_client import RunningSandbox
+
+HTTP = Path(__file__).parents[2] / "service" / "http"
+URN = "urn:portone-orders:problem:"
+METHODS = {"get", "post", "put", "patch", "delete", "options"}
+
+SPEC: dict[str, Any] = yaml.safe_load(document())
+SCHEMAS = SPEC["components"]["schemas"]
+
+
+def resolve(node: Any) -> Any:
+    """Follow a `$ref` to what it names."""
+    while isinstance(node, dict) and "$ref" in node:
+        found: Any = SPEC
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part.replace("~1", "/")]
+        node = found
+    return node
+
+
+def check(schema: Any, value: Any) -> None:
+    """Validate a value against a schema of the document."""
+    whole = {"components": SPEC["components"], **schema}
+    Draft202012Validator(whole, format_checker=FormatChecker()).validate(value)
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in SPEC["paths"].items():
+        for method in METHODS & item.keys():
+            yield method, path, item[method]
+
+
+def contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The media types of an operation's request and answers."""
+    for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+        yield from resolve(part).get("content", {}).values()
+
+
+def properties(schema: Any) -> set[str]:
+    schema = resolve(schema)
+    return set(schema.get("properties", ())).union(*(properties(part) for part in schema.get("allOf", ())))
+
+
+def kinds_in_code() -> set[str]:
+    """Every problem kind that service/http names, and the refusals of a completion."""
+    found = {refusal.value for refusal in completion.Refusal}
+    for file in HTTP.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id="Problem"), args=[_, kind, *_]):
+                    found |= _texts(kind)
+                case ast.Call(func=ast.Name(id="_unavailable"), args=[kind, *_]):
+                    found |= _texts(kind)
+                case ast.Tuple(elts=[ast.Constant(value=int()), ast.Constant(value=str(kind))]):
+                    found.add(kind)  # the table of errors that a caller can mend
+    return found
+
+
+def confirm_kinds_in_code() -> set[str]:
+    """The same for `confirm_url`, whose refusals PortOne reads."""
+    found = {refusal.value for refusal in confirm.Refusal}
+    for node in ast.walk(ast.parse((HTTP / "confirmations.py").read_text("utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="_refuse"), args=[_, kind, *_]):
+                found |= _texts(kind)
+    return found
+
+
+def _texts(node: ast.expr) -> set[str]:
+    """The texts that an expression may come to: a constant, or either side of a condition."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp(body=one, orelse=other):
+            return _texts(one) | _texts(other)
+        case _:
+            return set()
+
+
+def test_the_document_is_valid() -> None:
+    """It is an OpenAPI 3.1 document."""
+    validate(SPEC)
+
+
+def test_every_route_is_described_and_every_description_is_a_route() -> None:
+    """The routes of the application and the operations of the document are the same."""
+    app = create_app(Settings(_env_file=None, database_url="postgresql://db/o", redis_url="redis://cache"))
+    routes = {(r.method.lower(), r.resource.canonical) for r in app.router.routes() if r.resource}
+    assert {(m, p) for m, p in routes if m != "head"} == {(method, path) for method, path, _ in operations()}
+
+
+def test_every_problem_kind_is_listed() -> None:
+    """The types of Problem are exactly the kinds that the code can answer with."""
+    listed = {urn.removeprefix(URN) for urn in SCHEMAS["Problem"]["properties"]["type"]["enum"]}
+    assert listed == kinds_in_code()
+    listed = {urn.removeprefix(URN) for urn in SCHEMAS["NotConfirmed"]["properties"]["type"]["enum"]}
+    assert listed == confirm_kinds_in_code()
+
+
+def test_every_problem_kind_but_the_general_ones_has_an_example() -> None:
+    """A reader finds each type at an answer of some endpoint."""
+    general = {"not-found", "method-not-allowed", "bad-request"}
+    shown = {name for _, _, each in operations() for media in contents(each) for name in media.get("examples", {})}
+    assert kinds_in_code() - general <= shown
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        (SCHEMAS["State"]["enum"], State),
+        (SCHEMAS["Finding"]["properties"]["kind"]["enum"], ProblemKind),
+        (SCHEMAS["Payment"]["properties"]["status"]["enum"], Status),
+        (SCHEMAS["NotYet"]["properties"]["reason"]["enum"], completion.Unsettled),
+    ],
+)
+def test_the_words_are_the_codes(listed: list[str], words: Any) -> None:
+    """Each list of words in the document is the code's own."""
+    assert listed == [word.value for word in words]
+
+
+def test_every_operation_is_secured_or_says_that_it_is_not() -> None:
+    """Orders and the fleet's numbers need the service key; every other operation is public on purpose."""
+    for _, path, operation in operations():
+        keyed = path.startswith(("/orders", "/healthz/", "/metrics"))
+        assert operation["security"] == ([{"serviceKey": []}] if keyed else [])
+
+
+def test_examples_agree_with_their_schemas() -> None:
+    """Every example, of bodies, parameters and headers, validates."""
+    for _, _, operation in operations():
+        for media in contents(operation):
+            for example in media.get("examples", {}).values():
+                check(media["schema"], resolve(example)["value"])
+        for parameter in map(resolve, operation.get("parameters", ())):
+            if "example" in parameter:
+                check(parameter["schema"], parameter["example"])
+
+
+def test_problem_examples_name_themselves() -> None:
+    """A problem's example stands under its kind, with its answer's status."""
+    for _, _, operation in operations():
+        for status, answer in operation["responses"].items():
+            for media in resolve(answer).get("content", {}).values():
+                for name, example in media.get("examples", {}).items():
+                    value = resolve(example)["value"]
+                    if "type" in value:
+                        assert (value["type"], value["status"]) == (URN + name, int(status))
+
+
+async def test_the_document_is_served(settings: Settings) -> None:
+    """GET /openapi.yaml answers with the document itself."""
+    async with running_receiver(settings) as receiver, receiver.session.get(f"{receiver.url}/openapi.yaml") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/yaml")
+        assert await answer.read() == document()
+
+
+CALLS = [
+    ("POST", "/orders", {"json": {"merchant_uid": "order-2", "amount": 64900}, "headers": bearer()}, 201),
+    ("POST", "/orders", {"json": {"merchant_uid": "order-2", "amount": 64900}, "headers": bearer()}, 200),
+    ("POST", "/orders", {"json": {"merchant_uid": "order-2", "amount": 1}, "headers": bearer()}, 409),
+    ("POST", "/orders", {"json": {"merchant_uid": "order-2", "amount": 0}, "headers": bearer()}, 400),
+    ("POST", "/orders", {"data": "{}", "headers": {**bearer(), "Content-Type": "text/plain"}}, 415),
+    ("POST", "/orders", {"json": {}}, 401),
+    ("POST", "/orders", {"data": b" " * 70_000, "headers": {**bearer(), "Content-Type": "application/json"}}, 413),
+    ("GET", "/orders/order-1", {"headers": bearer()}, 200),
+    ("GET", "/orders/order-9", {"headers": bearer()}, 404),
+    ("GET", "/orders/order-1", {}, 401),
+    ("PATCH", "/orders/order-2", {"json": {"amount": 100}, "headers": {**bearer(), "If-Match": '"1"'}}, 200),
+    ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": '"1"'}}, 412),
+    ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "1"}}, 400),
+    ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": bearer()}, 428),
+    ("PATCH", "/orders/order-9", {"json": {}, "headers": {**bearer(), "If-Match": "*"}}, 404),
+    ("POST", "/orders/order-2/withdraw", {"headers": bearer()}, 200),
+    ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "*"}}, 409),
+    ("POST", "/payments/confirm", {"json": {"imp_uid": "imp_3", "merchant_uid": "order-2", "amount": 100}}, 409),
+    ("POST", "/payments/confirm", {"json": {"imp_uid": "imp_3", "merchant_uid": "order-3", "amount": 100}}, 200),
+    ("POST", "/payments/confirm", {"data": {"imp_uid": "imp_3", "merchant_uid": "order-9", "amount": "1"}}, 404),
+    ("POST", "/payments/confirm", {"json": {}}, 400),
+    ("POST", "/webhooks/portone/v1", {"json": {"imp_uid": "imp_1", "status": "paid"}}, 200),
+    ("POST", "/webhooks/portone/v1", {"data": {"imp_uid": "imp_1"}}, 200),
+    ("POST", "/webhooks/portone/v1", {"json": {}}, 400),
+    ("POST", "/webhooks/portone/v1/abc", {"json": {"imp_uid": "imp_1"}}, 404),
+    ("POST", "/payment/complete", {"json": {"imp_uid": "imp_1", "merchant_uid": "order-1"}}, 200),
+    ("POST", "/payment/complete", {"json": {"imp_uid": "imp_1", "merchant_uid": "order-2"}}, 400),
+    ("POST", "/payment/complete", {"json": {"imp_uid": "imp_2"}, "headers": {"Prefer": "wait=0"}}, 202),
+    ("OPTIONS", "/payment/complete", {}, 204),
+    ("GET", "/payment-redirect", {"params": {"imp_uid": "imp_1", "merchant_uid": "order-1"}}, 303),
+    ("GET", "/payment-redirect", {}, 400),
+    ("GET", "/healthz", {}, 200),
+    ("GET", "/readyz", {}, 200),
+    ("GET", "/healthz/promise", {"headers": bearer()}, 200),
+    ("GET", "/healthz/promise", {}, 401),
+    ("GET", "/metrics", {"headers": bearer()}, 200),
+]
+
+
+async def test_answers_are_as_described(settings: Settings, sandbox: RunningSandbox) -> None:
+    """Real answers of the receiver have a described status and media type, and no key that is not described."""
+    given = settings.model_copy(update={"return_url": "https://shop.example/done"})
+    async with running_receiver(given) as receiver, running_worker(given):
+        await receiver.register("order-1")
+        await receiver.register("order-3", 100)
+        await sandbox.pay("order-1", 64900, imp_uid="imp_1")
+        for method, path, options, status in CALLS:
+            call = receiver.session.request(method, receiver.url + path, allow_redirects=False, **options)
+            async with call as answer:
+                assert answer.status == status, (method, path, await answer.text())
+                described = resolve(operation_of(method, path)["responses"][str(status)])
+                assert all(name in answer.headers for name in described.get("headers", ()) if method != "OPTIONS")
+                if "content" in described:
+                    schema = described["content"][answer.content_type]["schema"]
+                    found = await (answer.json(content_type=None) if "json" in answer.content_type else answer.text())
+                    check(schema, found)
+                    assert not isinstance(found, dict) or found.keys() <= properties(schema)
+
+
+def operation_of(method: str, path: str) -> dict[str, Any]:
+    for named, template, operation in operations():
+        if named == method.lower() and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return operation
+    raise AssertionError(f"{method} {path} is not described")

@@ -1,0 +1,92 @@
+"""What the README and the pages say can be done, can be done."""
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cli.main import app
+from service.http.openapi import document
+from service.settings import Settings
+from tests.running import SERVICE_KEY, RunningService, running_receiver, running_worker
+from tests.sandbox_client import RunningSandbox
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text("utf-8")
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+EXAMPLES = [block for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL) if "curl" in block]
+
+
+async def shell(script: str, service: RunningService, sandbox: RunningSandbox) -> list[str]:
+    """Run a README's block against what the test runs; a line for each call's answer."""
+    env = {"BASE_URL": service.url, "SANDBOX_URL": sandbox.url, "SERVICE_KEY": SERVICE_KEY}
+    script = script.replace(". .run/env", ":").replace("curl -s", r"curl -s -w '\n'")
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-ec", script, env=os.environ | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(30):
+        said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode().splitlines()
+
+
+async def test_the_curl_examples_work(settings: Settings, sandbox: RunningSandbox) -> None:
+    """Copied as they stand, the examples register, pay and read back; no answer is an error."""
+    async with running_receiver(settings) as receiver, running_worker(settings):
+        sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
+        three, more = EXAMPLES
+        registered, paid, read = [json.loads(line) for line in await shell(three, receiver, sandbox)]
+        assert (registered["state"], paid["status"], read["merchant_uid"]) == ("pending", "paid", "order-1")
+        await receiver.becomes("order-1", state="paid")
+        answers = await shell(more, receiver, sandbox)
+        assert not [line for line in answers if "urn:portone-orders:problem:" in line and line.startswith("{")]
+        assert '{"merchant_uid":"order-2","state":"paid"}' in answers
+        await receiver.becomes("order-2", state="paid", paid_amount=600)
+
+
+def test_every_command_in_the_readme_is_one() -> None:
+    """`portone-orders X` and `make X` name what there is."""
+    for command in set(re.findall(r"(?:^|`)portone-orders (?!is )([a-z]+)", README, re.MULTILINE)):
+        if command != "sandbox":  # whose --help is the sandbox's own
+            assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Links lead to files of the repository, and files that are named exist."""
+    text = page.read_text("utf-8")
+    linked = [page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+    named = [REPOSITORY / name for name in re.findall(r"`((?:service|workers|cli|sandbox|docs)/[\w./-]*)`", text)]
+    assert not [str(path) for path in (*linked, *named) if not path.exists()]
+
+
+def test_every_endpoint_is_in_the_table() -> None:
+    """The README's table of calls names each endpoint of the OpenAPI document, and no other."""
+    rows = re.findall(r"^\| (`(?:GET|POST|PATCH|PUT|DELETE) .*?) \|", README, re.MULTILINE)
+    named = {path.replace("…/v1", "/webhooks/portone/v1") for row in rows for path in re.findall(r"[/…][^`\s]*", row)}
+    assert named == set(yaml.safe_load(document())["paths"])
+
+
+def test_every_setting_in_the_readme_is_one() -> None:
+    """Names in capitals that are given a value, or stand in backticks, are settings or the shell's."""
+    shells = {"BASE_URL", "SANDBOX_URL", "SERVICE_KEY"}
+    names = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", README)) - shells
+    assert {name.lower() for name in names} <= Settings.model_fields.keys()
+
+
+def test_a_decision_says_why_and_how_it_is_held() -> None:
+    """Each decision has its context, decision, consequences and check, on about half a page."""
+    decisions = sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))
+    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
+    for path in decisions:
+        text = path.read_text("utf-8")
+        for part in ("**Context.**", "**Decision.**", "**Consequences.**", "**The check.**"):
+            assert text.count(part) == 1, path.name
+        assert len(text.split()) < 400, path.name
