@@ -1,0 +1,119 @@
+"""`python -m bench`: the run. `--small` is CI's, which fails only when something is broken, never on speed."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench import limits, report
+from bench.measure import FULL, SMALL, Bench, BenchFailed, Figures
+from bench.stores import running_stores
+from bench.systems import SYSTEMS, Launcher
+from cli.errors import CommandFailed
+
+RESULTS = Path(__file__).parent / "results"
+LIMITS = ("bare", "pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin")
+_SMALL_RUN = ("ours", "arq_tuned", "bare", "pgbench_transaction", "pgbench_statement", "standin")
+_BACKLOG = 100_000
+
+
+def main() -> None:
+    options = _options()
+    began = time.monotonic()
+    try:
+        results = uvloop.run(_run(options))
+    except (BenchFailed, CommandFailed) as error:
+        sys.exit(f"Broken: {error}")
+    print(report.summary(results))
+    print(f"Took {time.monotonic() - began:.0f} s.")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(json.dumps(results, indent=1), "utf-8")
+    if options.publish:
+        report.publish(results)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a minute at most: is everything still working?")
+    parser.add_argument("--only", default="", help=f"comma-separated, of {', '.join((*SYSTEMS, *LIMITS))}")
+    parser.add_argument("--rounds", type=int, default=0, help="default 3, small 1")
+    parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="cost as work grows; not when small")
+    parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,md,svg}")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.small else 3)
+    options.names = (
+        tuple(options.only.split(",")) if options.only else (_SMALL_RUN if options.small else (*SYSTEMS, *LIMITS))
+    )
+    if unknown := set(options.names) - {*SYSTEMS, *LIMITS}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if options.growth is None:
+        options.growth = not options.small and not options.only
+    return options
+
+
+async def _run(options: argparse.Namespace) -> dict[str, Any]:
+    RESULTS.mkdir(exist_ok=True)
+    async with running_stores() as stores:
+        logs = RESULTS / "logs"
+        logs.mkdir(exist_ok=True)
+        for old in logs.glob("*.log"):
+            old.unlink()
+        launcher = Launcher(stores, logs)
+        try:
+            await launcher.start_standin()
+            bench = Bench(stores, launcher, SMALL if options.small else FULL)
+            rounds = [await _round(bench, options.names, number) for number in range(options.rounds)]
+            growth = await _growth(bench) if options.growth else {}
+        finally:
+            await launcher.standin.stop()
+    return {"when": time.strftime("%Y-%m-%d"), "machine": report.machine(), "rounds": rounds, "growth": growth}
+
+
+async def _round(bench: Bench, names: tuple[str, ...], number: int) -> dict[str, Figures]:
+    """Each system once; the order turns from round to round, so that none is always first."""
+    names = names[number % len(names) :] + names[: number % len(names)]
+    figures = {}
+    for name in names:
+        began = time.monotonic()
+        figures[name] = await _one(bench, name)
+        print(report.line(name, figures[name]), f"[{time.monotonic() - began:.0f} s]", flush=True)
+    return figures
+
+
+async def _one(bench: Bench, name: str) -> Figures:
+    match name:
+        case "bare":
+            return await bench.bare()
+        case "standin":
+            return await bench.standin()
+        case "redis_enqueue":
+            return await limits.redis_enqueue(bench)
+        case "pgbench_transaction":
+            return await limits.pgbench(bench, "transaction.sql")
+        case "pgbench_statement":
+            return await limits.pgbench(bench, "statement.sql")
+        case _:
+            try:
+                return await bench.measure(SYSTEMS[name])
+            except BenchFailed as error:
+                raise BenchFailed(f"{name}: {error}; its logs are in {RESULTS / 'logs'}") from error
+
+
+async def _growth(bench: Bench) -> Figures:
+    """Cost as work grows: ours alone."""
+    ours, found = SYSTEMS["ours"], Figures()
+    found["orders"] = [await bench.grown(ours, 10**power, 10_000) for power in (3, 4, 5, 6)]
+    print("orders in the table:", [(f["orders"], round(f["per_second"])) for f in found["orders"]], flush=True)
+    found["connections"] = [await bench.connected(ours, connections) for connections in (1, 8, 64, 256)]
+    print("connections:", [(f["connections"], round(f["per_second"])) for f in found["connections"]], flush=True)
+    found["workers"] = [await bench.backlog(ours, _BACKLOG, workers) for workers in (1, 2, 4)]
+    print("workers:", [(f["workers"], round(f["per_second"])) for f in found["workers"]], flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The alternatives, each at its best sensible settings, doing the same work: look, compare, commit the order."""

@@ -1,0 +1,301 @@
+"""What is measured of one system. Each number's meaning stands in docs/performance.md, which bench/report.py writes."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any
+
+from bench import load, orders
+from bench.load import Load
+from bench.stores import Counters, Stores
+from bench.systems import BARE, WEBHOOKS, Launcher, Running, System
+from bench.usage import Usage, usage_of
+
+_POLL_SECONDS = 0.02
+_WARM_UP = 40
+# What has not moved for so long is lost.
+_STUCK_SECONDS = 25.0
+# A pair of webhook and completion call, so far apart, in either order (issue 5, 4).
+_GAPS_SECONDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
+_QUIET_PER_SECOND = 20.0
+
+Figures = dict[str, Any]
+
+
+class BenchFailed(Exception):
+    """Something did not do its work, so that no number of it means anything."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    table: int
+    seconds: float
+    quiet_notices: int
+    pairs: int
+    connections: tuple[int, ...] = (64, 256)
+
+
+FULL = Size(table=100_000, seconds=3.0, quiet_notices=120, pairs=96)
+SMALL = Size(table=20_000, seconds=0.8, quiet_notices=24, pairs=24, connections=(64,))
+
+
+@dataclass
+class Bench:
+    """The machine of one run."""
+
+    stores: Stores
+    launcher: Launcher
+    size: Size
+
+    async def measure(self, system: System) -> Figures:
+        """All figures of one system in one round."""
+        figures = await self.accepted(system) if system.worker else {}
+        await self.stores.fresh(self.size.table)
+        async with self.launcher.running(system, workers=1) as running:
+            source = count(orders.FIRST)
+            await self.settled(running, islice(source, _WARM_UP), 8)
+            figures |= await self._quiet(system, running, source)
+            rate = (await self.settled(running, islice(source, int(system.guess / 2)), 64))["per_second"]
+            for connections in self.size.connections:
+                if connections == self.size.connections[-1]:
+                    busy = list(islice(source, int(rate / 2 * self.size.seconds)))
+                    figures["notice_to_commit_half"] = await self._latency(running, busy, rate / 2)
+                    before, started = await self.stores.counters(), await self._usage(running)
+                wanted = int(rate * self.size.seconds)
+                settled = await self.settled(running, islice(source, wanted), connections)
+                figures[f"settled_{connections}"] = settled
+                rate = settled["per_second"]
+            ended = await self._usage(running)
+        after = await self.stores.counters()
+        return figures | _costs(settled["count"], before, after, started, ended)
+
+    async def _quiet(self, system: System, running: Running, source: Iterator[int]) -> Figures:
+        """At 20 notices a second, and at none."""
+        figures: Figures = {"idle_worker_cpu_percent": await self._idle(running)} if system.worker else {}
+        numbers = list(islice(source, self.size.quiet_notices))
+        figures["notice_to_commit_quiet"] = await self._latency(running, numbers, _QUIET_PER_SECOND)
+        if system.name == "ours":
+            figures["completions"] = await self._completions(running, source)
+            figures["pairs"] = await self._pairs(running, source)
+        return figures
+
+    async def accepted(self, system: System) -> Figures:
+        """Notices accepted while no worker runs."""
+        await self.stores.fresh(self.size.table)
+        figures: Figures = {}
+        async with self.launcher.running(system, workers=0) as running:
+            await self._send(running, range(orders.FIRST, orders.FIRST + _WARM_UP), 8)
+            for connections in self.size.connections:
+                numbers = _around(self.size.table)
+                before = usage_of(running.receiver.pid)
+                sent = await self._send(running, numbers, connections, self.size.seconds)
+                after = usage_of(running.receiver.pid)
+                figures[f"accepted_{connections}"] = _figures(sent) | {
+                    "receiver_cpu_us": 1e6 * (after.cpu_seconds - before.cpu_seconds) / max(sent.answered, 1)
+                }
+        return figures
+
+    async def bare(self) -> Figures:
+        """What aiohttp answers when nothing is behind it."""
+        async with self.launcher.running(BARE, workers=0) as running:
+            figures: Figures = {}
+            for connections in self.size.connections:
+                sent = await self._send(running, _around(self.size.table), connections, self.size.seconds)
+                figures[f"accepted_{connections}"] = _figures(sent)
+            return figures
+
+    async def standin(self) -> Figures:
+        """The stand-in's ceiling, which is also a floor of the load generator's own."""
+        port, headers = self.launcher.standin_port, "Authorization: a-token\r\n"
+        single = (load.get(f"/payments/{orders.imp_uid(n)}", headers) for n in _around(self.size.table))
+        names = "&".join(f"imp_uid[]={orders.imp_uid(orders.FIRST + n)}" for n in range(100))
+        batch = (load.get(f"/payments?{names}", headers) for _ in count())
+        one = await load.closed_loop(port, 64, single, self.size.seconds / 2)
+        many = await load.closed_loop(port, 16, batch, self.size.seconds / 2)
+        return {"looks_per_second": one.per_second, "payments_per_second_in_batches": 100 * many.per_second}
+
+    async def backlog(self, system: System, notices: int, workers: int) -> Figures:
+        """Notices accepted before any worker runs, then so many workers: how fast they get through."""
+        await self.stores.fresh(notices)
+        async with self.launcher.running(system, workers=0) as running:
+            numbers = range(orders.FIRST, orders.FIRST + notices)
+            known = await self._events()
+            _expect(await self._send(running, numbers, 256), notices)
+            for _ in range(workers):
+                self.launcher.add_worker(system, running)
+            first, last = await self._drained(running, notices, known)
+        return {"workers": workers, "notices": notices, "per_second": notices / (last - first)}
+
+    async def grown(self, system: System, table: int, wanted: int) -> Figures:
+        """Payments settled while the table holds so many orders, spread over all of it."""
+        await self.stores.fresh(table)
+        step = max(1, table // wanted)
+        numbers = range(orders.FIRST, orders.FIRST + table, step)[: min(wanted, table)]
+        async with self.launcher.running(system, workers=1) as running:
+            await self.settled(running, numbers[:_WARM_UP], 8)
+            return {"orders": table} | await self.settled(running, numbers[_WARM_UP:], 256)
+
+    async def connected(self, system: System, connections: int) -> Figures:
+        """Payments settled with so many connections: as many notices arrive at once, so large are the batches."""
+        await self.stores.fresh(self.size.table)
+        async with self.launcher.running(system, workers=1) as running:
+            source = count(orders.FIRST)
+            await self.settled(running, islice(source, _WARM_UP), min(8, connections))
+            before = await self.stores.counters()
+            figures = await self.settled(running, islice(source, min(10_000, 300 * connections)), connections)
+            jobs = (await self.stores.counters()).redis_jobs - before.redis_jobs
+        return {"connections": connections, "notices_per_job": figures["count"] / max(jobs, 1)} | figures
+
+    async def _send(self, running: Running, numbers: Iterable[int], connections: int, seconds: float = 0) -> Load:
+        requests = (load.post(WEBHOOKS, orders.webhook(number)) for number in numbers)
+        sent = await load.closed_loop(running.port, connections, requests, seconds or None)
+        if not sent.answered:
+            raise BenchFailed(f"no notice was accepted ({sent.statuses}: {sent.wrong[:300]!r})")
+        return sent
+
+    async def settled(self, running: Running, numbers: Iterable[int], connections: int) -> Figures:
+        """Notices sent as fast as they are accepted: payments a second from the first request to the last commit."""
+        known, looks = await self._events(), await self._looks()
+        sent = await self._send(running, numbers, connections)
+        _expect(sent, len(sent.latencies))
+        _, last = await self._drained(running, sent.answered, known)
+        asked = await self._looks() - looks
+        settled = {"count": sent.answered, "per_second": sent.answered / (last - sent.began_at)}
+        return settled | {"looks_per_payment": asked / sent.answered, "accepted": _figures(sent)}
+
+    async def _latency(self, running: Running, numbers: list[int], rate: float) -> Figures:
+        """From the moment when a notice is sent to the commit of its order's new state."""
+        known = await self._events()
+        requests = [load.post(WEBHOOKS, orders.webhook(number)) for number in numbers]
+        sent = await load.open_loop(running.port, rate, requests)
+        _expect(sent, len(numbers))
+        await self._drained(running, len(numbers), known)
+        async with self.stores.session() as db:
+            rows = await db.fetch(_COMMITS, known)
+        committed = {row["merchant_uid"]: row["at"] for row in rows}
+        waits = [committed[orders.merchant_uid(n)] - at for n, at in zip(numbers, sent.sent_at, strict=True)]
+        return {"rate": rate} | _quantiles(waits)
+
+    async def _completions(self, running: Running, source: Iterator[int]) -> Figures:
+        """A completion call and nothing else: from the call to its verified answer."""
+        numbers = list(islice(source, self.size.quiet_notices))
+        requests = [load.post("/payment/complete", orders.completion(number)) for number in numbers]
+        sent = await load.open_loop(running.port, _QUIET_PER_SECOND, requests)
+        _expect(sent, len(numbers))
+        return _quantiles(sent.latencies)
+
+    async def _pairs(self, running: Running, source: Iterator[int]) -> Figures:
+        """A webhook and a completion call for each payment: how many looks that costs."""
+        numbers, requests, times = list(islice(source, self.size.pairs)), [], []
+        for index, number in enumerate(numbers):
+            pair = [
+                load.post(WEBHOOKS, orders.webhook(number)),
+                load.post("/payment/complete", orders.completion(number)),
+            ]
+            gap = _GAPS_SECONDS[index // 2 % len(_GAPS_SECONDS)]
+            requests += pair if index % 2 else pair[::-1]
+            times += [index / _QUIET_PER_SECOND, index / _QUIET_PER_SECOND + gap]
+        looks = await self._looks()
+        sent = await load.open_loop(running.port, 2 * _QUIET_PER_SECOND, requests, times.__getitem__)
+        _expect(sent, len(requests))
+        await asyncio.sleep(1)  # whatever still wants a look
+        return {"looks_per_payment": (await self._looks() - looks) / len(numbers)}
+
+    async def _idle(self, running: Running) -> float:
+        await asyncio.sleep(0.5)
+        before, began = usage_of(running.workers[0].pid), time.monotonic()
+        await asyncio.sleep(max(1.5, self.size.seconds))
+        after = usage_of(running.workers[0].pid)
+        return 100 * (after.cpu_seconds - before.cpu_seconds) / (time.monotonic() - began)
+
+    async def _looks(self) -> int:
+        answer = await load.ask(self.launcher.standin_port, load.get("/count"))
+        return int(json.loads(answer)["looks"])
+
+    async def _events(self) -> int:
+        """The last event's number: each settled payment makes one."""
+        async with self.stores.session() as db:
+            return int(await db.fetchval("SELECT last_value FROM order_events_id_seq"))
+
+    async def _drained(self, running: Running, wanted: int, known: int) -> tuple[float, float]:
+        """Wait for the events of so many payments; when the first and the last were committed."""
+        seen, still_since = 0, time.monotonic()
+        async with self.stores.session() as db:
+            while True:
+                # The sequence costs nothing to read, but counts what was rolled back: the rows have the last word.
+                drawn = await db.fetchval("SELECT last_value FROM order_events_id_seq") - known
+                if drawn > seen:
+                    seen, still_since = drawn, time.monotonic()
+                stuck = time.monotonic() - still_since > _STUCK_SECONDS or not all(w.running for w in running.workers)
+                if drawn >= wanted or stuck:
+                    row = await db.fetchrow(_SETTLED, known)
+                    if row["count"] >= wanted:
+                        return row["first"], row["last"]
+                    if stuck:
+                        raise BenchFailed(f"of {wanted} payments only {row['count']} were settled")
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _usage(self, running: Running) -> dict[str, Usage]:
+        processes = {
+            "receiver": running.receiver,
+            "postgres": self.stores.postgres,
+            "redis": self.stores.redis,
+            "stand_in": self.launcher.standin,
+        }
+        usage = {name: usage_of(process.pid) for name, process in processes.items()}
+        for worker in running.workers:
+            usage["worker"] = usage_of(worker.pid)
+        return usage
+
+
+# A commit's time is Postgres' own (track_commit_timestamp), taken just before its WAL is flushed.
+_SETTLED = """
+    SELECT count(*) AS count, extract(epoch FROM min(pg_xact_commit_timestamp(xmin)))::float8 AS first,
+           extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 AS last
+    FROM order_events WHERE id > $1 AND version = 2 AND state = 'paid'
+"""
+_COMMITS = """
+    SELECT merchant_uid, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
+    FROM order_events WHERE id > $1 AND version = 2 AND state = 'paid'
+"""
+
+
+def _around(table: int) -> Iterator[int]:
+    """Every order's number, again and again."""
+    return (orders.FIRST + number % table for number in count())
+
+
+def _expect(sent: Load, wanted: int) -> None:
+    if sent.failed or sent.answered != wanted:
+        raise BenchFailed(f"{sent.answered} of {wanted} got a 200 ({dict(sent.statuses)}: {sent.wrong[:300]!r})")
+
+
+def _figures(sent: Load) -> Figures:
+    return {"per_second": sent.per_second, "failed": sent.failed} | _quantiles(sent.latencies)
+
+
+def _quantiles(seconds: list[float]) -> Figures:
+    ordered = sorted(seconds)
+    last = len(ordered) - 1
+    return {f"p{q}_ms": 1000 * ordered[round(last * q / 100)] for q in (50, 99)}
+
+
+def _costs(
+    settled: int, before: Counters, after: Counters, started: dict[str, Usage], ended: dict[str, Usage]
+) -> Figures:
+    """Of the last saturation, for each payment."""
+    return {
+        "redis_commands_per_payment": (after.redis_commands - before.redis_commands) / settled,
+        "wal_bytes_per_payment": (after.wal_bytes - before.wal_bytes) / settled,
+        "wal_fsyncs_per_payment": (after.wal_fsyncs - before.wal_fsyncs) / settled,
+        # Without Postgres, whose processes share most of what each seems to have.
+        "peak_bytes": {name: usage.peak_bytes for name, usage in ended.items() if name != "postgres"},
+        "cpu_us_per_payment": {
+            name: 1e6 * (usage.cpu_seconds - started[name].cpu_seconds) / settled for name, usage in ended.items()
+        },
+    }

@@ -1,0 +1,13 @@
+-- Each client walks through its own orders, in the table's order, as payments for new orders come.
+\set number :first + (:turn * 32 + :client_id) % :orders
+\set turn :turn + 1
+WITH changed AS (
+    UPDATE orders SET state = 'paid', paid_amount = amount, imp_uid = 'imp_' || :number::text, version = version + 1,
+           updated_at = now()
+    WHERE merchant_uid = 'order_' || :number::text
+    RETURNING *
+)
+INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
+                          problems)
+SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+FROM changed;

@@ -1,0 +1,244 @@
+"""What a run says: lines and a summary on the screen, and docs/performance.{json,md,svg}."""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.plot import draw
+from bench.ratios import Figure, Medians, Ratio, medians, most_connections, ratios
+from bench.systems import SYSTEMS
+
+DOCS = Path(__file__).parent.parent / "docs"
+TITLES = {name: system.title for name, system in SYSTEMS.items()} | {
+    "bare": "bare aiohttp",
+    "pgbench_transaction": "pgbench, a transaction",
+    "pgbench_statement": "pgbench, one statement",
+    "redis_enqueue": "Redis, pipelined enqueue",
+    "standin": "the PortOne stand-in",
+}
+# Heading, the number's path ({n}: connections), digits after the point.
+_COLUMNS = (
+    ("settled/s, 64", "settled_64.per_second", 0),
+    ("settled/s, 256", "settled_256.per_second", 0),
+    ("accepted/s, 64", "accepted_64.per_second", 0),
+    ("accepted/s, 256", "accepted_256.per_second", 0),
+    ("accept p50, 64", "accepted_64.p50_ms", 1),
+    ("accept p99, 64", "accepted_64.p99_ms", 1),
+    ("notice→commit p50, 20/s", "notice_to_commit_quiet.p50_ms", 1),
+    ("p99", "notice_to_commit_quiet.p99_ms", 1),
+    ("p50, half load", "notice_to_commit_half.p50_ms", 1),
+    ("p99, half load", "notice_to_commit_half.p99_ms", 1),
+)
+_COSTS = (
+    ("looks", "settled_{n}.looks_per_payment", 3),
+    ("Redis commands", "redis_commands_per_payment", 1),
+    ("WAL bytes", "wal_bytes_per_payment", 0),
+    ("WAL fsyncs", "wal_fsyncs_per_payment", 3),
+    ("CPU µs: receiver", "cpu_us_per_payment.receiver", 0),
+    ("worker", "cpu_us_per_payment.worker", 0),
+    ("Postgres", "cpu_us_per_payment.postgres", 0),
+    ("Redis", "cpu_us_per_payment.redis", 0),
+    ("peak MB: receiver", "peak_bytes.receiver", -6),
+    ("worker ", "peak_bytes.worker", -6),
+)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on, and nothing that says whose machine it is."""
+    return {
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("aiohttp", "arq", "asyncpg", "redis", "uvloop")},
+    }
+
+
+def line(name: str, figures: dict[str, Any]) -> str:
+    """One system in one round."""
+    said = [
+        f"{path.partition('_')[0]} {found['per_second']:,.0f}/s ({path.rpartition('_')[2]})"
+        for path, found in figures.items()
+        if isinstance(found, dict) and "per_second" in found
+    ]
+    said += [f"{key.replace('_', ' ')} {value:,.0f}" for key, value in figures.items() if key.endswith("_per_second")]
+    if quiet := figures.get("notice_to_commit_quiet"):
+        said.append(f"commit p50 {quiet['p50_ms']:.1f} ms")
+    return f"{TITLES[name]}: {', '.join(said)}"
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The ratios that must show, for the screen."""
+    found = medians(results["rounds"])
+    said = [f"\nMedians of {len(results['rounds'])} round(s), {most_connections(found)} connections:"]
+    for ratio in ratios(found, results["growth"]):
+        if ratio.value is not None:
+            said.append(f"  {ratio.sentence}: {ratio.value:.3g}{ratio.unit} ({_bound(ratio)})")
+    return "\n".join(said)
+
+
+def publish(results: dict[str, Any]) -> None:
+    """Write the numbers, the table and the plot into docs/."""
+    found = medians(results["rounds"])
+    (DOCS / "performance.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    (DOCS / "performance.svg").write_text(draw(found, results["growth"], TITLES), "utf-8")
+    (DOCS / "performance.md").write_text(_page(results, found), "utf-8")
+
+
+def _page(results: dict[str, Any], found: Medians) -> str:
+    connections, machine_ = most_connections(found), results["machine"]
+    costs = tuple((title, path.format(n=connections), digits) for title, path, digits in _COSTS)
+    facts = ", ".join(f"{name} {value}" for name, value in machine_.items())
+    return _PAGE.format(
+        when=results["when"],
+        rounds=len(results["rounds"]),
+        machine=facts,
+        ratios="\n".join(_ratio_row(ratio) for ratio in ratios(found, results["growth"])),
+        speed=_table(found, _COLUMNS),
+        costs=_table(found, costs, only=tuple(SYSTEMS)),
+        connections=connections,
+        limits=_limits(found),
+        growth=_growth(results["growth"]) or "Not measured in this run.",
+        calls=_calls(found),
+    )
+
+
+def _table(found: Medians, columns: tuple[tuple[str, str, int], ...], only: tuple[str, ...] = ()) -> str:
+    """A Markdown table: medians, and under a rate its spread."""
+    columns = tuple(column for column in columns if any(column[1] in paths for paths in found.values()))
+    rows = ["| | " + " | ".join(title.strip() for title, _, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in TITLES:
+        figures = found.get(name, {})
+        if any(path in figures for _, path, _ in columns) and (not only or name in only):
+            cells = [_cell(figures.get(path), digits) for _, path, digits in columns]
+            rows.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _cell(figure: Figure | None, digits: int) -> str:
+    if figure is None:
+        return "–"
+    scale = 10.0 ** min(digits, 0)
+    text = f"{figure.median * scale:,.{max(digits, 0)}f}"
+    if digits == 0 and figure.most > figure.least and figure.median >= 100:
+        text += f" ({figure.least:,.0f}–{figure.most:,.0f})"
+    return text
+
+
+def _ratio_row(ratio: Ratio) -> str:
+    value = "not measured" if ratio.value is None else f"{ratio.value:.3g}{ratio.unit}"
+    return f"| {ratio.sentence} | {value} | {_bound(ratio)} |"
+
+
+def _bound(ratio: Ratio) -> str:
+    sign = "≤" if ratio.at_most else "≥"
+    target = f", target {sign} {ratio.target:g}" if ratio.target is not None else ""
+    holds = {None: "", True: ", holds", False: ", not reached"}[ratio.holds]
+    return f"floor {sign} {ratio.floor:g}{target}{holds}"
+
+
+def _limits(found: Medians) -> str:
+    lines = []
+    for name in ("pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin"):
+        for path, figure in found.get(name, {}).items():
+            what = path.rpartition(".")[2].replace("_", " ") if name == "standin" else "per second"
+            lines.append(f"- {TITLES[name]}: {_cell(figure, 0)} {what}")
+    return "\n".join(lines)
+
+
+def _calls(found: Medians) -> str:
+    ours = found.get("ours", {})
+    if "completions.p50_ms" not in ours:
+        return ""
+    p50, p99 = (_cell(ours[f"completions.{q}_ms"], 1) for q in ("p50", "p99"))
+    return f"A completion call has its verified answer after {p50} ms (p50) and {p99} ms (p99), at 20 calls a second."
+
+
+def _growth(growth: dict[str, Any]) -> str:
+    titles = {
+        "orders": "orders in the table",
+        "connections": "connections",
+        "workers": "workers, backlog of 10⁵ notices",
+    }
+    tables = []
+    for key, title in titles.items():
+        if rows := growth.get(key):
+            extra = "notices_per_job" if key == "connections" else ""
+            head = f"| {title} | settled/s |" + (" notices a job |" if extra else "")
+            body = [
+                f"| {row[key]:,} | {row['per_second']:,.0f} |" + (f" {row[extra]:.1f} |" if extra else "")
+                for row in rows
+            ]
+            tables.append("\n".join([head, "|---|---|" + ("---|" if extra else ""), *body]))
+    return "\n\n".join(tables)
+
+
+_PAGE = """# How fast it is
+
+<!-- Written by `make bench`; change bench/report.py, not this file. -->
+
+![Payments settled a second, notice to commit, and cost as the table grows](performance.svg)
+
+Measured on {when}, {rounds} round(s), everything on one machine: {machine}. Only ratios within one run mean anything:
+another machine, or a busier one, moves all numbers together. `make bench` measures again; the numbers of this page
+are in [performance.json](performance.json).
+
+## What must show
+
+| what | ratio | |
+|---|---|---|
+{ratios}
+
+## Speed
+
+Medians (least–most). Times are in milliseconds.
+
+{speed}
+
+{calls}
+
+## What a payment costs
+
+At saturation, {connections} connections.
+
+{costs}
+
+## The limits around it
+
+{limits}
+
+The load generator asks for those single looks too, so it can send at least as many requests a second.
+
+## As work grows
+
+portone-orders alone, one receiver, one worker where nothing else is said.
+
+{growth}
+
+## What was measured, and how
+
+The same work for all: a webhook arrives over HTTP → (queue) → the payment is fetched from a stand-in for PortOne →
+it is compared with the order → the order's new state and its event are committed. Postgres has fsync on, Redis its
+append-only file with `appendfsync always`; both are real and local. One receiver process, one worker process, one
+load generator. Systems take turns within a round, and the turn moves from round to round.
+
+- **portone-orders** does more for each notice than the others: it records the notice in Postgres *and* queues it
+  before its 200, claims it, draws tickets, stores the payment as evidence, locks, reads, settles, marks the notice.
+  All of that, its checks, its logs and its rate limits are on; only the limits' numbers are raised.
+- **The alternatives** ([bench/alternatives](../bench/alternatives)) make the order change in one statement that
+  compares and writes, over kept-alive connections, with one cached token (but for "token per request") and uvloop
+  (but for "as documented"). They record nothing before their 200 but the job in Redis; Express answers after the
+  commit.
+- **settled/s**: notices are sent as fast as they are accepted; payments divided by the time from the first request to
+  the last commit. The provider is asked on the way.
+- **accepted/s**: closed loop, no worker running.
+- **notice→commit**: open loop; from the moment a notice is sent to its transaction's commit time as Postgres keeps it
+  (`track_commit_timestamp`), which is taken just before the WAL is flushed: the flush itself is in nobody's number.
+  Half load is half of what the system itself settles with 64 connections.
+- **looks**: what the stand-in was asked for, divided by payments. **Redis commands** count those inside scripts and
+  transactions. **WAL fsyncs** are Postgres' own count; Redis has none.
+- **CPU** is the process's and its children's; **peak memory** the sum of their peaks.
+- **pgbench** makes the same change with 32 clients, prepared, each walking through its own orders.
+"""

@@ -1,0 +1,111 @@
+"""PortOne's stand-in for the benchmark: `python -m bench.standin PORT`.
+
+Every `imp_…` is a paid payment whose facts follow from its number. A raw protocol, so that it is not the limit; its
+ceiling is measured in each run. `GET /count` tells how many looks it was asked for, and for how many payments.
+"""
+
+import asyncio
+import re
+import sys
+import time
+from typing import cast
+
+from bench.orders import amount
+
+_NUMBERS = re.compile(rb"imp_uid(?:%5B%5D|\[\])=imp_(\d+)")
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_TOKEN_SECONDS = 1800
+
+# The fields of PortOne's answer that carry something in a card payment, in its order of size: about 1 kB.
+_PAYMENT = (
+    b'{"imp_uid":"imp_%d","merchant_uid":"order_%d","pay_method":"card","channel":"pc","pg_provider":"html5_inicis",'
+    b'"emb_pg_provider":null,"pg_tid":"StdpayCARDINIpayTest%d","pg_id":"INIpayTest","escrow":false,'
+    b'"apply_num":"30000000","bank_code":null,"bank_name":null,"card_code":"361","card_name":"BC","card_quota":0,'
+    b'"card_number":"910020*********1","card_type":0,"vbank_code":null,"vbank_name":null,"vbank_num":null,'
+    b'"vbank_holder":null,"vbank_date":0,"vbank_issued_at":0,"name":"A pair of shoes","amount":%d,"cancel_amount":0,'
+    b'"currency":"KRW","buyer_name":"Hong","buyer_email":"hong@example.com","buyer_tel":"010-0000-0000",'
+    b'"buyer_addr":"Seoul","buyer_postcode":"00000","custom_data":null,"user_agent":"Mozilla/5.0","status":"paid",'
+    b'"started_at":1790000000,"paid_at":1790000060,"failed_at":0,"cancelled_at":0,"fail_reason":null,'
+    b'"cancel_reason":null,"receipt_url":"https://example.com/receipt","cancel_history":[],"cancel_receipt_urls":[],'
+    b'"cash_receipt_issued":false,"customer_uid":null,"customer_uid_usage":null,"sandbox":false,"promotion":null}'
+)
+
+
+class StandIn(asyncio.Protocol):
+    """One connection; requests on it are answered in turn."""
+
+    looks = 0
+    payments = 0
+    others = 0
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[:end]
+            length = _LENGTH.search(head) if head.startswith(b"POST") else None
+            whole = end + 4 + (int(length[1]) if length else 0)
+            if len(self._received) < whole:
+                return
+            self._received = self._received[whole:]
+            self._transport.write(_answer(head))
+
+
+def _answer(head: bytes) -> bytes:
+    path = head.split(b" ", 2)[1]
+    if path.startswith(b"/count"):
+        return _response(b'{"looks":%d,"payments":%d,"others":%d}' % _counts())
+    if path.startswith(b"/users/getToken"):
+        StandIn.others += 1
+        now = int(time.time())
+        return _envelope(b'{"access_token":"a-token","expired_at":%d,"now":%d}' % (now + _TOKEN_SECONDS, now))
+    if b"uthorization: " not in head:
+        return _response(b'{"code":-1,"message":"Unauthorized","response":null}', b"401 Unauthorized")
+    if path.startswith(b"/payments/imp_"):
+        StandIn.looks += 1
+        StandIn.payments += 1
+        return _envelope(_payment(int(path[14:].partition(b"?")[0])))
+    if path.startswith(b"/payments?"):
+        numbers = [int(number) for number in _NUMBERS.findall(path)]
+        StandIn.looks += bool(numbers)
+        StandIn.others += not numbers  # reconciliation asks by merchant_uid: whose payment was never made has none
+        StandIn.payments += len(numbers)
+        return _envelope(b"[%s]" % b",".join(map(_payment, numbers)))
+    StandIn.others += 1
+    return _envelope(b'{"total":0,"previous":0,"next":0,"list":[]}')
+
+
+def _counts() -> tuple[int, int, int]:
+    return StandIn.looks, StandIn.payments, StandIn.others
+
+
+def _payment(number: int) -> bytes:
+    return _PAYMENT % (number, number, number, amount(number))
+
+
+def _envelope(response: bytes) -> bytes:
+    return _response(b'{"code":0,"message":null,"response":%s}' % response)
+
+
+def _response(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return (
+        b"HTTP/1.1 %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
+        % (status, len(body), body)
+    )  # fmt: skip
+
+
+async def serve(port: int) -> None:
+    """Serve until the process is stopped."""
+    server = await asyncio.get_running_loop().create_server(StandIn, "127.0.0.1", port, backlog=1024)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(serve(int(sys.argv[1])))

@@ -1,0 +1,160 @@
+"""The two stores, real and embedded, as the service demands them: fsync on, AOF on, synced always.
+
+A database for each measurement is copied from a template that is filled once for each size of the table.
+"""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+from redis.asyncio import Redis as Client
+
+from bench import orders
+from cli.embedded.postgres import Postgres
+from cli.embedded.redis import Redis
+from cli.processes import Process
+from service.db.migrate import migrate
+
+DATABASE = "bench"
+_POLL_SECONDS = 0.02
+
+# As service/db/orders.py registers an order, but for all at once: its row, and the event of version 1.
+_FILL = """
+    INSERT INTO orders (merchant_uid, amount, currency, expires_at, state)
+    SELECT 'order_' || n, 1000 + n % 997 * 100, 'KRW', now() + interval '30 days', 'pending'
+    FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS n
+"""
+_FILL_EVENTS = """
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems)
+    SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems
+    FROM orders ORDER BY merchant_uid
+"""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the stores have done so far, by their own counters."""
+
+    wal_bytes: int
+    wal_fsyncs: int
+    redis_commands: int
+    redis_jobs: int
+
+
+class Stores:
+    """Both servers, and what the benchmark does to them between two measurements."""
+
+    def __init__(self, postgres: Postgres, redis: Redis, processes: tuple[Process, Process]) -> None:
+        self._postgres, self._redis = postgres, redis
+        self.postgres, self.redis = processes
+        self.redis_url = redis.url()
+        self.client = Client.from_url(self.redis_url)
+        self._templates: set[int] = set()
+
+    @property
+    def database_url(self) -> str:
+        return self._postgres.url(DATABASE)
+
+    @property
+    def program_folder(self) -> Path:
+        return Path(self.postgres.program.argv[0]).parent
+
+    def libpq_environment(self) -> dict[str, str]:
+        """How libpq's programs find the database, without a password on their command line."""
+        url = urlsplit(self.database_url)
+        return {
+            "PGHOST": url.hostname or "",
+            "PGPORT": str(url.port),
+            "PGUSER": url.username or "",
+            "PGPASSWORD": url.password or "",
+            "PGDATABASE": DATABASE,
+        }
+
+    async def fresh(self, size: int) -> None:
+        """Make the database anew with `size` pending orders, and empty Redis; nothing may use them meanwhile."""
+        async with self._admin("postgres") as admin:
+            await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            if size not in self._templates:
+                await self._make_template(admin, size)
+            await admin.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {DATABASE}_{size} STRATEGY file_copy")
+            await admin.execute("CHECKPOINT")
+        await self.client.flushall()
+        await self.client.bgrewriteaof()
+        while (await self.client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - Redis tells nobody
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def counters(self) -> Counters:
+        """Exact for what processes that have ended did: a Postgres session reports its last second when it ends."""
+        async with self._admin("postgres") as admin:
+            wal_bytes = await admin.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+            fsyncs = await admin.fetchval(_FSYNCS if admin.get_server_version().major >= 18 else _FSYNCS_TO_17)
+        stats: dict[str, Any] = await self.client.info("commandstats")
+        calls = {name.removeprefix("cmdstat_"): int(stat["calls"]) for name, stat in stats.items()}
+        return Counters(int(wal_bytes), int(fsyncs), sum(calls.values()), calls.get("zadd", 0))
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        """A session in the database under measurement."""
+        async with self._admin(DATABASE) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _admin(self, database: str) -> AsyncIterator[Any]:
+        connection = await asyncpg.connect(self._postgres.url(database), timeout=10)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _make_template(self, admin: Any, size: int) -> None:
+        name = f"{DATABASE}_{size}"
+        await admin.execute(f"CREATE DATABASE {name}")
+        await migrate(self._postgres.url(name))
+        async with self._admin(name) as template:
+            await template.execute("SET session_replication_role = replica")  # each event's order is there: unchecked
+            await template.execute(_FILL, orders.FIRST, size, timeout=300)
+            await template.execute(_FILL_EVENTS, timeout=300)
+            await template.execute("VACUUM (ANALYZE)", timeout=300)
+        self._templates.add(size)
+
+
+_FSYNCS = "SELECT coalesce(sum(fsyncs), 0) FROM pg_stat_io WHERE object = 'wal'"
+_FSYNCS_TO_17 = "SELECT wal_sync FROM pg_stat_wal"
+
+
+@contextlib.asynccontextmanager
+async def running_stores() -> AsyncIterator[Stores]:
+    """Start both in a scratch folder on the disk, and leave nothing behind."""
+    parent = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - /tmp may be memory: no real fsync
+    with tempfile.TemporaryDirectory(prefix="portone-bench-", dir=parent, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        os.chmod(folder, 0o711)  # noqa: PTH101, S103 - `nobody`, as whom Postgres may run, must get to its own
+        postgres = Postgres(folder / "postgres", folder / "postgres.log")
+        redis = Redis(folder / "redis", folder / "redis.log")
+        processes = (await postgres.prepare(), redis.prepare())
+        try:
+            await postgres.start(processes[0])
+            await redis.start(processes[1])
+            await _keep_commit_times(postgres, processes[0])
+            stores = Stores(postgres, redis, processes)
+            yield stores
+            await stores.client.aclose()
+        finally:
+            for process in processes:
+                await process.stop()
+
+
+async def _keep_commit_times(postgres: Postgres, process: Process) -> None:
+    """Let Postgres keep when each transaction committed: latencies are read from that, for all systems alike."""
+    connection = await asyncpg.connect(postgres.url(), timeout=10)
+    await connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+    await connection.close()
+    await process.stop()
+    await postgres.start(process)

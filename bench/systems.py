@@ -1,0 +1,160 @@
+"""The systems under test: which processes each is, and how they are started and ended."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.stores import Stores
+from cli.ports import free_port
+from cli.processes import Process, Program
+
+ROOT = Path(__file__).parent.parent
+TOOLS = ROOT / "bench" / ".venv" / "bin"  # what only the benchmark needs
+WEBHOOKS = "/webhooks/portone/v1"
+_START_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+# On, as in production, but above what this machine can do: here one client is all clients, and the stand-in, unlike
+# PortOne, minds no number of calls.
+_UNBOUND = dict.fromkeys(
+    (
+        "WEBHOOKS_PER_CLIENT",
+        "WEBHOOKS_PER_SECOND",
+        "COMPLETIONS_PER_CLIENT",
+        "COMPLETIONS_PER_SECOND",
+        "CALLS_PER_SECOND",
+    ),
+    "1000000",
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """`{port}` in the receiver's words is its port. Without a worker the request itself settles."""
+
+    name: str
+    title: str
+    receiver: tuple[str, ...]
+    worker: tuple[str, ...] = ()
+    # Roughly what it settles in a second, to size the first measurement.
+    guess: int = 1000
+
+
+@dataclass
+class Running:
+    """A system's processes."""
+
+    port: int
+    receiver: Process
+    workers: list[Process] = field(default_factory=list)
+
+
+def _ours() -> System:
+    command = str(Path(sys.executable).with_name("portone-orders"))
+    return System("ours", "portone-orders", (command, "serve"), (command, "worker"), guess=4000)
+
+
+def _queue(name: str, title: str, python: Path, worker: tuple[str, ...], guess: int) -> System:
+    receiver = (str(python), "-m", "bench.alternatives.receiver", name, "{port}")
+    return System(name, title, receiver, worker, guess)
+
+
+def _express(name: str, title: str, *mode: str) -> System:
+    server = ROOT / "bench" / "alternatives" / "express" / "server.js"
+    return System(name, title, (shutil.which("node") or "node", str(server), "{port}", *mode), guess=1000)
+
+
+def _arq(name: str) -> tuple[str, ...]:
+    return (str(Path(sys.executable).with_name("arq")), f"bench.alternatives.{name}.WorkerSettings")
+
+
+_HERE = Path(sys.executable)
+_SAQ = (str(TOOLS / "saq"), "--quiet", "bench.alternatives.saq_tuned.settings")
+_TASKIQ = (
+    str(TOOLS / "taskiq"), "worker", "bench.alternatives.taskiq_tuned:broker", "--workers", "1", "--max-async-tasks",
+    "100", "--max-prefetch", "100", "--no-parse", "--log-level", "WARNING",
+)  # fmt: skip
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        _ours(),
+        _queue("arq_plain", "arq as documented", _HERE, _arq("arq_plain"), 200),
+        _queue("arq_tuned", "arq tuned", _HERE, _arq("arq_tuned"), 1000),
+        _queue("saq_tuned", "SAQ tuned", TOOLS / "python", _SAQ, 1200),
+        _queue("taskiq_tuned", "taskiq tuned", TOOLS / "python", _TASKIQ, 1200),
+        _express("express", "Express, token per request"),
+        _express("express_cached", "Express, cached token", "cached"),
+    )
+}
+BARE = _queue("bare", "bare aiohttp", _HERE, (), 0)
+
+
+class Launcher:
+    """Starts processes that share the stores and the stand-in; each logs to a file of its own."""
+
+    def __init__(self, stores: Stores, folder: Path) -> None:
+        self._stores, self._folder = stores, folder
+        self.standin_port = free_port()
+        self.standin = self._process("stand-in", (sys.executable, "-m", "bench.standin", str(self.standin_port)), {})
+
+    async def start_standin(self) -> None:
+        self.standin.start()
+        await self.standin.wait_ready(lambda: _listens(self.standin_port), _START_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def running(self, system: System, workers: int) -> AsyncIterator[Running]:
+        """The system's receiver, and so many workers; stopped in the end, and all of them heard of."""
+        port = free_port()
+        words = tuple(word.format(port=port) for word in system.receiver)
+        receiver = self._process(f"{system.name} receiver", words, {"PORT": str(port)})
+        running = Running(port, receiver)
+        try:
+            receiver.start()
+            await receiver.wait_ready(lambda: _listens(port), _START_SECONDS)
+            for _ in range(workers if system.worker else 0):
+                self.add_worker(system, running)
+            yield running
+        finally:
+            for process in (*running.workers, receiver):
+                await process.stop()
+
+    def add_worker(self, system: System, running: Running) -> None:
+        process = self._process(f"{system.name} worker", system.worker, {})
+        process.start()
+        running.workers.append(process)
+
+    def _process(self, name: str, words: tuple[str, ...], more: Mapping[str, str]) -> Process:
+        log = self._folder / f"{name.replace(' ', '_')}.log"
+        # Not in the repository, whose .env is nobody's business here.
+        return Process(Program(name, words, log, {**self._environment(), **more}, self._folder))
+
+    def _environment(self) -> dict[str, str]:
+        port = getattr(self, "standin_port", 0)
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(ROOT),
+            "NODE_ENV": "production",
+            "HOST": "127.0.0.1",
+            "DATABASE_URL": self._stores.database_url,
+            "REDIS_URL": self._stores.redis_url,
+            "PORTONE_API_URL": f"http://127.0.0.1:{port}",
+            "PORTONE_IMP_KEY": "bench-key",
+            "PORTONE_IMP_SECRET": "bench-secret",
+            "SERVICE_KEYS": "bench-service-key",
+            **_UNBOUND,
+        }
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

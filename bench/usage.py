@@ -1,0 +1,41 @@
+"""What a process and its children have used: CPU seconds, and the most memory it ever had."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Usage:
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def usage_of(pid: int | None) -> Usage:
+    """Of the process and all its children, those that have ended included. Peaks are added up, as an upper bound."""
+    if pid is None:
+        return Usage(0.0, 0)
+    try:
+        process = psutil.Process(pid)
+        tree = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return Usage(0.0, 0)
+    cpu, peak = 0.0, 0
+    for member in tree:
+        try:
+            times = member.cpu_times()
+            cpu += times.user + times.system + times.children_user + times.children_system
+            peak += _peak(member)
+        except psutil.NoSuchProcess:
+            continue
+    return Usage(cpu, peak)
+
+
+def _peak(process: psutil.Process) -> int:
+    """Linux remembers the peak; elsewhere what is held now must do."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return int(process.memory_info().rss)
