@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 
@@ -22,23 +22,17 @@ _TRIES_MAX = 36
 _GIVEN_UP = "PortOne could not be asked; amend the order to try again"
 
 
-class Parts(Protocol):
+@dataclass(frozen=True, slots=True)
+class Preparing:
     """What preparing works with."""
 
-    @property
-    def pool(self) -> Pool: ...
-
-    @property
-    def portone(self) -> Prepares: ...
-
-    @property
-    def budget(self) -> Budget: ...
-
-    @property
-    def times(self) -> Timetable: ...
+    pool: Pool
+    portone: Prepares
+    budget: Budget
+    times: Timetable
 
 
-async def prepare_due(parts: Parts, limit: int) -> int:
+async def prepare_due(parts: Preparing, limit: int) -> int:
     """Ask PortOne for up to `limit` preparations that are due, once each; returns how many were asked for.
 
     Raises StoreUnavailable. Safe in several workers; what a dead one held is due again after its lease.
@@ -53,7 +47,7 @@ async def prepare_due(parts: Parts, limit: int) -> int:
     return len(claimed)
 
 
-async def _ask(parts: Parts, claimed: Claimed) -> Preparation:
+async def _ask(parts: Preparing, claimed: Claimed) -> Preparation:
     if not await parts.budget.take(Lane.BACKGROUND):
         return Preparation(Outcome.PENDING)
     try:

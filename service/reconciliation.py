@@ -34,6 +34,8 @@ log = structlog.get_logger()
 # A long walk is done in turns, so that a worker that stops loses little; each page costs one call.
 _PAGES_A_TURN = 10
 _REPLAYED_MAX = 1_000
+# V1 has no `updated_at`: a payment's last change is the latest of these.
+_TIMES = ("started_at", "vbank_issued_at", "paid_at", "failed_at", "cancelled_at")
 
 
 class Lists(Protocol):
@@ -68,7 +70,11 @@ class Reconciler:
         return len(silent)
 
     async def walk_ledger(self) -> int:
-        """One turn of a walk that is due: until a whole page agrees, or to the end. Returns the differences."""
+        """One turn of a walk that is due. Returns the differences.
+
+        A walk goes on until a page agrees and reaches what the last walk knew: a page that agrees says nothing of
+        older changes that were missed. What was walked is kept, so that a failure loses a page and no more.
+        """
         await in_transaction(self.pool, lambda db: ledger_scans.ensure(db, self.stores))
         turn = await in_transaction(
             self.pool, lambda db: ledger_scans.take(db, self.times.ledger, self.times.ledger_whole)
@@ -83,9 +89,10 @@ class Reconciler:
             listed = await self.portone.ledger(turn.store.tier, page)
             differing = await self.compare(listed.payments, turn.store)
             found += differing
-            if not listed.more or (not differing and not turn.whole):
+            if not listed.more or (not differing and not turn.whole and self._reaches(listed.payments, turn)):
                 await self._completed(turn, page, found)
                 return found
+            await in_transaction(self.pool, partial(ledger_scans.keep, turn=turn, page=page + 1))
         await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=turn.page + _PAGES_A_TURN))
         return found
 
@@ -116,6 +123,14 @@ class Reconciler:
         for start in range(0, len(rows), BATCH_MAX):
             await self.queue.put(rows[start : start + BATCH_MAX])
         return len(rows)
+
+    def _reaches(self, listed: Sequence[object], turn: Turn) -> bool:
+        """Whether the page's last change is older than the walk before; an interval's margin is for unequal clocks."""
+        last = listed[-1] if listed else None
+        if turn.known_until is None or not isinstance(last, Mapping):
+            return False
+        changed_at = max((at for name in _TIMES if isinstance(at := last.get(name), int)), default=0)
+        return changed_at < (turn.known_until - self.times.ledger).timestamp()
 
     async def _completed(self, turn: Turn, pages: int, found: int) -> None:
         await in_transaction(self.pool, lambda db: ledger_scans.complete(db, turn))

@@ -7,24 +7,17 @@ job; arq's own polls, and exits when Redis drops.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import structlog
 from arq.cron import cron
 from arq.worker import Worker, func
 
-from service.budget import Budget
-from service.db.pool import open_pool
-from service.domain.payment import ACCOUNT, Store
-from service.portone.client import PortOne
 from service.queue import (
     AWAY,
     QUEUE_NAME,
     VERIFY,
     WAKE_CHANNEL,
-    Queue,
     connect,
     deserialize,
     heed_cancellation,
@@ -32,12 +25,9 @@ from service.queue import (
     say_weaknesses,
     serialize,
 )
-from service.reconciliation import Reconciler
-from service.recording import Recorder
 from service.settings import Settings, SettingsError
-from service.timetable import Timetable
-from service.verification import Verifier
-from workers.tasks import PARTS, Parts, prune, reconcile, sweep, verify_notices
+from workers.parts import PARTS, make_parts
+from workers.tasks import prune, reconcile, sweep, verify_notices
 
 log = structlog.get_logger()
 
@@ -112,7 +102,8 @@ async def run_worker(settings: Settings) -> None:
             try:
                 await say_weaknesses(redis)
                 heed_cancellation()
-                await _work(worker)
+                if not stopping.is_set():  # a signal that came meanwhile found no loop of arq's to stop
+                    await _work(worker)
             finally:
                 await redis.aclose(close_connection_pool=True)
             if not stopping.is_set():
@@ -139,36 +130,6 @@ async def _work(worker: WokenWorker) -> None:
 async def _listen(worker: WokenWorker) -> None:
     async for _ in messages(worker.pool, WAKE_CHANNEL):
         worker.woken.set()
-
-
-@contextlib.asynccontextmanager
-async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """The tasks' parts, closed at the end."""
-    settings.require("database_url", "redis_url", "portone_imp_key", "portone_imp_secret")
-    times = Timetable().scaled(settings.time_scale)
-    pool = await open_pool(settings.database_url.get_secret_value())
-    redis = connect(settings.redis_url.get_secret_value())
-    queue = Queue(redis)
-    portone = PortOne(
-        settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value(), times
-    )
-    budget = Budget(redis, settings.calls_per_second)
-    stores = [Store(ACCOUNT, tier) for tier in ("", *settings.portone_tiers)]
-    try:
-        yield Parts(
-            pool=pool,
-            queue=queue,
-            recorder=Recorder(pool, queue, times),
-            verifier=Verifier(pool, portone, budget, allow_test_channel=settings.allow_test_channel, times=times),
-            reconciler=Reconciler(pool, queue, portone, budget, times, stores),
-            times=times,
-            keep_handled=timedelta(days=settings.keep_handled_days),
-            keep_unregistered=timedelta(days=settings.keep_unregistered_days),
-        )
-    finally:
-        await portone.close()
-        await queue.close()
-        await pool.close()
 
 
 def _arq_settings() -> dict[str, Any]:

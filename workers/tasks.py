@@ -1,21 +1,16 @@
 """arq's tasks: verify a batch, and sweep what is due. They never raise: a notice's row is its timetable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from service.db import notices
-from service.db.pool import Pool, in_transaction
+from service.db.pool import in_transaction
 from service.errors import NotAsked, QueueUnavailable, StoreUnavailable
-from service.queue import BATCH_MAX, Queue
-from service.reconciliation import Reconciler
-from service.recording import Recorder
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.queue import BATCH_MAX
+from workers.parts import PARTS, Parts, Turn
 
 log = structlog.get_logger()
 
@@ -23,23 +18,6 @@ log = structlog.get_logger()
 _SWEPT_MAX = 1_000
 _QUEUED_JOBS_MAX = 200
 _PRUNED_AT_ONCE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the tasks work with; one a worker."""
-
-    pool: Pool
-    queue: Queue
-    recorder: Recorder
-    verifier: Verifier
-    reconciler: Reconciler
-    times: Timetable
-    keep_handled: timedelta = timedelta(days=30)
-    keep_unregistered: timedelta = timedelta(days=3)
-
-
-PARTS = "parts"  # where arq's context holds them
 
 
 async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
@@ -108,16 +86,22 @@ async def _sweep_due(parts: Parts) -> int:
 
 
 async def reconcile(ctx: Mapping[str, Any]) -> None:
-    """One turn of everything that finds what no notice told (DESIGN.md §3, Reconciliation b to d)."""
+    """One turn of everything that finds what no notice told (DESIGN.md §3, b to d), and of what follows from it."""
     parts: Parts = ctx[PARTS]
     reconciler = parts.reconciler
-    for turn in (reconciler.ask_about_silent_orders, reconciler.walk_ledger, reconciler.replay_late):
-        try:
-            await turn()
-        except (StoreUnavailable, QueueUnavailable, NotAsked) as error:
-            log.warning("reconciliation.failed", turn=turn.__name__, reason=str(error))
-        except Exception:
-            log.exception("reconciliation.failed", turn=turn.__name__)
+    for turn in (reconciler.ask_about_silent_orders, reconciler.walk_ledger, reconciler.replay_late, *parts.turns):
+        await _take(turn)
+
+
+async def _take(turn: Turn) -> None:
+    """One turn's failure is its own: the next still gets its turn, and this one comes again."""
+    name = getattr(turn, "__name__", "?")
+    try:
+        await turn()
+    except (StoreUnavailable, QueueUnavailable, NotAsked) as error:
+        log.warning("turn.failed", turn=name, reason=str(error))
+    except Exception:
+        log.exception("turn.failed", turn=name)
 
 
 async def prune(ctx: Mapping[str, Any]) -> None:

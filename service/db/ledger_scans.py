@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from service.db.pool import Connection
 from service.domain.payment import Store
@@ -10,11 +10,15 @@ from service.domain.payment import Store
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A walk that is ours to do: from which page, and whether to the end of the list."""
+    """A walk that is ours to do: from which page, and whether to the end of the list.
+
+    `known_until`: what changed before has been compared, by the last walk that came to its end; None: nothing.
+    """
 
     store: Store
     page: int
     whole: bool
+    known_until: datetime | None
 
 
 async def ensure(db: Connection, stores: Sequence[Store]) -> None:
@@ -30,16 +34,29 @@ async def take(db: Connection, every: timedelta, whole_every: timedelta) -> Turn
     """Take a walk that is due, if any; nobody else takes it before its next time."""
     row = await db.fetchrow(
         """
-        UPDATE ledger_scans s SET next_at = now() + $1, whole = whole OR
+        UPDATE ledger_scans s SET next_at = now() + $1,
+               began_at = CASE WHEN next_page = 1 THEN now() ELSE began_at END, whole = whole OR
                (next_page = 1 AND (last_whole_at IS NULL OR last_whole_at < now() - $2::interval))
         WHERE (account, tier) = (SELECT account, tier FROM ledger_scans WHERE next_at <= now()
                                  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING account, tier, next_page, whole
+        RETURNING account, tier, next_page, whole, known_until
         """,
         every,
         whole_every,
     )
-    return Turn(Store(row["account"], row["tier"]), row["next_page"], row["whole"]) if row else None
+    if row is None:
+        return None
+    return Turn(Store(row["account"], row["tier"]), row["next_page"], row["whole"], row["known_until"])
+
+
+async def keep(db: Connection, turn: Turn, page: int) -> None:
+    """The walk has come to this page: whoever takes it up after us goes on from there."""
+    await db.execute(
+        "UPDATE ledger_scans SET next_page = $3 WHERE account = $1 AND tier = $2",
+        turn.store.account,
+        turn.store.tier,
+        page,
+    )
 
 
 async def go_on(db: Connection, turn: Turn, page: int) -> None:
@@ -55,7 +72,7 @@ async def go_on(db: Connection, turn: Turn, page: int) -> None:
 async def complete(db: Connection, turn: Turn) -> None:
     await db.execute(
         """
-        UPDATE ledger_scans SET next_page = 1, whole = false, last_completed_at = now(),
+        UPDATE ledger_scans SET next_page = 1, whole = false, last_completed_at = now(), known_until = began_at,
                last_whole_at = CASE WHEN whole THEN now() ELSE last_whole_at END
         WHERE account = $1 AND tier = $2
         """,

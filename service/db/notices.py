@@ -210,9 +210,10 @@ async def outcome(db: Connection, notice_id: UUID) -> Outcome | None:
 
 
 async def record_differences(db: Connection, differences: Sequence[Notice]) -> list[UUID]:
-    """Record what reconciliation found, unless the payment has an open notice, or is known to be unreadable.
+    """Record what reconciliation found, unless a look at the payment is to come, or it is known to be unreadable.
 
-    Returns the new rows, which are due at once.
+    A notice that is held may have been looked for before the difference arose, and one that is looked for in
+    another tier finds nothing of it: neither stands for the look that is wanted. Returns the new rows, due at once.
     """
     rows = await db.fetch(
         """
@@ -221,7 +222,11 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
              AS g (id, source, imp_uid, merchant_uid, tier)
         WHERE NOT EXISTS (
-            SELECT FROM notices n WHERE n.imp_uid = g.imp_uid AND (n.due_at IS NOT NULL
+            SELECT FROM notices n
+                 LEFT JOIN payments p ON p.imp_uid = n.imp_uid
+                 LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
+            WHERE n.imp_uid = g.imp_uid AND (
+                (n.due_at IS NOT NULL AND n.claimed_at IS NULL AND coalesce(p.tier, n.tier, o.tier, '') = g.tier)
                 OR (n.parked_at > now() - interval '1 day' AND n.last_outcome = $6)))
         ON CONFLICT DO NOTHING
         RETURNING id

@@ -16,7 +16,7 @@ async def test_readyz_asks_only_whether_a_notice_can_be_accepted(receiver: Runni
 async def test_a_postgres_without_our_tables_cannot_accept(
     receiver: RunningService, pool: Pool, redis_url: str
 ) -> None:
-    """Before the first migration readiness says that Postgres does not accept, and is 503 once Redis does not either."""
+    """Before the first migration Postgres accepts nothing; once Redis does not either, readiness is 503."""
     await pool.execute("DROP TABLE schema_migrations")
     assert await receiver.call("GET", "/readyz") == (200, {"postgres": "away", "redis": "durable"})
     async with Redis.from_url(redis_url) as redis:

@@ -43,7 +43,9 @@ async def other(verifier: Verifier, database_url: str) -> AsyncIterator[Verifier
 
 
 async def _register_all(pool: Pool, prefix: str, count: int) -> None:
-    await asyncio.gather(*(stored.register_order(pool, f"{prefix}-{number}") for number in range(count)))
+    for start in range(0, count, AT_ONCE):  # a connection is waited for no longer than 2 s
+        numbers = range(start, min(start + AT_ONCE, count))
+        await asyncio.gather(*(stored.register_order(pool, f"{prefix}-{number}") for number in numbers))
 
 
 async def _record(pool: Pool, prefix: str, imp_uids: Sequence[str]) -> list[UUID]:

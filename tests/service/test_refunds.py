@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -14,7 +14,10 @@ from sandbox.ledger import Ledger
 from sandbox.payment import Payment
 from sandbox.refunds import Refund
 from sandbox.world import WORLD
+from service.db import refunds
 from service.db.pool import Pool, open_pool
+from service.db.refunds import Said
+from service.domain.order import ProblemKind
 from service.domain.refund import Action, Hold, Policy
 from service.portone.client import PortOne
 from service.refunds import Refunder
@@ -263,6 +266,40 @@ async def test_no_more_than_so_many_an_hour_by_all_workers(
     await shop.pool.execute("UPDATE refund_moves SET at = at - interval '1 hour'")
     await refunder.refund_due()
     assert await given_back(shop, duplicates) == [1] * 7
+
+
+async def test_the_hours_last_refund_is_sent_by_one_worker(
+    shop: Shop, verifier: Verifier, portone: PortOne, other: Refunder
+) -> None:
+    """Two workers come to count at the same time, with one refund left in the hour: they count one by one."""
+    for number in range(2):
+        await shop.paid_twice(f"order-{number}")
+    refunder = make_refunder(verifier, portone, max_per_hour=1)
+    await refunder.intents.intend_due()
+    await shop.let_the_finding_age()
+    workers = [refunder, replace(other, max_per_hour=1)]
+    async with shop.pool.acquire() as connection, connection.transaction():
+        await refunds.lock_hourly_cap(connection)
+        turns = [asyncio.create_task(worker.refund_due()) for worker in workers]
+
+        async def both_wait() -> bool:
+            return bool(await connection.fetchval("SELECT count(*) = 2 FROM pg_locks WHERE NOT granted"))
+
+        await until(both_wait)
+    await asyncio.gather(*turns)
+    assert await shop.cancel_calls() == 1
+
+
+async def test_what_was_asked_is_not_intended_again(shop: Shop, refunder: Refunder) -> None:
+    """An intent that comes late, of the machine or of a person, changes no refund that was asked for."""
+    duplicate = await _due(shop, refunder)
+    await shop.sandbox.faults(api_answer="reset", api_path="/payments/cancel")
+    await refunder.refund_due()
+    kinds, now = (ProblemKind.DUPLICATE_PAYMENT,), datetime.now(UTC)
+    for said in (Said("portone-orders", "late"), Said("kim", "late", by_person=True)):
+        async with shop.pool.acquire() as connection, connection.transaction():
+            assert not await refunds.intend(connection, duplicate, "order-1", kinds, now, said, timedelta())
+    assert await shop.moves(duplicate) == ["intended", "asked"]
 
 
 # Faults
