@@ -62,7 +62,7 @@ bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/packag
 	@cd bench/alternatives/express && npm ci --no-audit --no-fund --silent
 	@touch $@
 
-refund-schedules: $(VENV)/.installed-dev ## 1,000 interleavings of two refunders with crashes at every await: 5 minutes
+refund-schedules: $(VENV)/.installed-dev ## 1,000 interleavings of two refunders with crashes at every await: 8 minutes
 	@REFUND_SCHEDULES=1000 $(BIN)/python -m pytest -q tests/service/test_refund_schedules.py
 
 refund-kills: $(VENV)/.installed-dev ## 50 workers killed (-9) around a refund's call: 2 minutes

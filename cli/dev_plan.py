@@ -12,6 +12,7 @@ from cli.processes import Program
 from cli.state import StateDir
 from service.settings import Settings
 
+
 @dataclass(frozen=True)
 class Plan:
     """All that is known before the stores are."""

@@ -9,8 +9,10 @@ import typer
 
 from cli import notices
 from cli.errors import CommandFailed, exit_code, in_a_sentence
+from cli.order import order
 from cli.problems import problems
 from cli.reconcile import reconcile
+from cli.sandbox import sandbox
 from cli.secrets import shown
 from service.settings import Settings
 
@@ -20,7 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(order)
 app.add_typer(problems)
+app.add_typer(sandbox)
 app.add_typer(notices.app, name="notices")
 app.command()(reconcile)
 
@@ -96,14 +100,6 @@ def migrate() -> None:
     settings = Settings.load().require("database_url")
     applied = asyncio.run(apply(settings.database_url.get_secret_value()))
     typer.echo("\n".join(f"Applied {name}" for name in applied) or "The database is up to date.")
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
-def sandbox(context: typer.Context) -> None:
-    """Run the stand-in for PortOne alone: its V1 API, webhook sender and fault switches (`sandbox --help`)."""
-    from cli.serve import become_sandbox
-
-    become_sandbox(["--port", str(Settings.load().sandbox_port), *context.args])
 
 
 @app.command()

@@ -14,7 +14,8 @@ CONTROL_PREFIX = "/_control"
 
 def answer(content: dict[str, Any], status: int = 200) -> web.Response:
     """An answer of the control API."""
-    return web.Response(status=status, body=orjson.dumps(content), content_type="application/json")
+    body = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def complaint(status: int, sentence: str) -> web.Response:

@@ -11,15 +11,16 @@ from sandbox.world import WORLD
 TOKEN_PATH = "/users/getToken"  # noqa: S105 - an address
 
 ORDER = "{merchant_uid:[^/]+}"  # any character: aiohttp's own default would refuse braces
+STATUS = "{status:[^/]*}"  # may be left out behind its slash, as npm's iamporter does
 
 ROUTES = [
     web.post(TOKEN_PATH, v1_writes.get_token),
     web.get("/payments", v1_reads.get_payments),
     web.get("/payments/{imp_uid:[^/]+}", v1_reads.get_payment),
     web.get(f"/payments/find/{ORDER}", v1_reads.find_payment),
-    web.get(f"/payments/find/{ORDER}/{{status}}", v1_reads.find_payment),
+    web.get(f"/payments/find/{ORDER}/{STATUS}", v1_reads.find_payment),
     web.get(f"/payments/findAll/{ORDER}", v1_reads.find_all_payments),
-    web.get(f"/payments/findAll/{ORDER}/{{status}}", v1_reads.find_all_payments),
+    web.get(f"/payments/findAll/{ORDER}/{STATUS}", v1_reads.find_all_payments),
     web.get("/payments/status/{status}", v1_reads.list_payments),
     web.post("/payments/prepare", v1_writes.prepare),
     web.put("/payments/prepare", v1_writes.change_prepared),

@@ -107,7 +107,7 @@ def _page(request: web.Request, payments: list[Seen]) -> web.Response:
 
 
 def _status(request: web.Request) -> str | None:
-    status = request.match_info.get("status", "all")
+    status = request.match_info.get("status") or "all"
     if status == "all":
         return None
     if status not in queries.STATUSES:

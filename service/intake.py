@@ -5,8 +5,6 @@ acknowledged. There is no timer, so a lone notice never waits.
 """
 
 import asyncio
-import os
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,13 +114,3 @@ class Intake:
             return [NothingRecorded("neither Postgres nor Redis can be reached")] * len(batch)
         log.warning("notices.spilled", count=len(batch), reason=str(reason))
         return [Receipt(None)] * len(batch)
-
-
-def new_notice_id() -> UUID:
-    """A UUIDv7 (RFC 9562 §5.7): ids of one millisecond are near each other in the index."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10))
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | random
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return UUID(int=value)

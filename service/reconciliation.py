@@ -23,7 +23,7 @@ from service.domain.looks import StoredLook, same_facts
 from service.domain.notice import Notice, Source
 from service.domain.payment import Store
 from service.errors import UnreadableAnswer
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.portone.client import BATCH_MAX, LedgerPage
 from service.portone.payment import read_payment
 from service.queue import Queue

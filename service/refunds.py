@@ -20,7 +20,7 @@ from service.domain.notice import Notice, Source
 from service.domain.payment import Payment
 from service.domain.refund import Answered, Hold, Refundable, RefundState, after_look, is_refunded
 from service.errors import NotAsked
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.portone.client import BATCH_MAX, CANCEL_SECONDS, Envelope
 from service.portone.payment import read_payment
 from service.refund_intents import Intents, policy_of, still_the_same

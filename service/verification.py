@@ -235,7 +235,7 @@ class Verifier:
             return Fate(Outcome.REGRESSED, self.times.regression)
         if answer.merchant_uid not in written.registered:
             return Fate(Outcome.ORDER_NOT_REGISTERED, Then.PARKED if aged else self.times.grace)
-        if claims_more_than(notice.claimed_status, answer.status) and notice.tries < _CLAIM_TRIES:
+        if claims_more_than(notice.source, notice.claimed_status, answer.status) and notice.tries < _CLAIM_TRIES:
             return Fate(Outcome.CLAIMS_MORE, self._backoff(notice.tries))
         return Fate(Outcome.LOOKED, Then.HANDLED)
 

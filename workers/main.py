@@ -5,13 +5,12 @@ job; arq's own polls, and exits when Redis drops.
 """
 
 import asyncio
-import contextlib
 import signal
 from typing import Any
 
 import structlog
 from arq.cron import cron
-from arq.worker import Worker, func
+from arq.worker import func
 
 from service.queue import (
     AWAY,
@@ -27,7 +26,9 @@ from service.queue import (
 )
 from service.settings import Settings, SettingsError
 from workers.parts import PARTS, make_parts
+from workers.refunds import REFUNDER, close_refunds, intend_refunds, send_refunds
 from workers.tasks import prune, reconcile, sweep, verify_notices
+from workers.woken import WokenWorker
 
 log = structlog.get_logger()
 
@@ -36,9 +37,9 @@ log = structlog.get_logger()
 _JOB_SECONDS = 30
 _SWEEP_SECONDS = 10
 _RECONCILE_SECONDS = 60
-_JOBS_AT_ONCE = 16
-# Jobs wake us; the poll is for those that were deferred, for cron, and for a wake-up that was lost.
-_POLL_SECONDS = 0.25
+_REFUND_SECONDS = 180
+# Jobs that are waiting to join a batch count too.
+_JOBS_AT_ONCE = 200
 # arq's own command has only its poll.
 _ARQ_POLL_SECONDS = 0.05
 _STOP_SECONDS = 10.0
@@ -51,35 +52,19 @@ _OPTIONS: dict[str, Any] = {
         cron(sweep, second=set(range(0, 60, 2)), timeout=_SWEEP_SECONDS, run_at_startup=True),
         cron(reconcile, second=set(range(1, 60, 2)), timeout=_RECONCILE_SECONDS, run_at_startup=True),
         cron(prune, minute=17, timeout=_RECONCILE_SECONDS),
+        cron(intend_refunds, second={7, 27, 47}, timeout=_RECONCILE_SECONDS),
+        # A turn sends up to 5 refunds, each after two looks of 6 s at most, and its call has 20 s.
+        cron(send_refunds, second=set(range(0, 60, 5)), timeout=_REFUND_SECONDS),
+        cron(close_refunds, second=set(range(3, 60, 5)), timeout=_REFUND_SECONDS),
     ),
     "queue_name": QUEUE_NAME,
     "max_jobs": _JOBS_AT_ONCE,
     "keep_result": 0,
     "log_results": False,
+    "job_completion_wait": int(_STOP_SECONDS),
     "job_serializer": serialize,
     "job_deserializer": deserialize,
 }
-
-
-class WokenWorker(Worker):
-    """arq's worker, which also polls whenever a job was queued or a place for one came free."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(poll_delay=0, handle_signals=False, job_completion_wait=int(_STOP_SECONDS), **options)
-        self.woken = asyncio.Event()
-
-    async def _poll_iteration(self) -> None:
-        heed_cancellation()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS):
-                await self.woken.wait()
-        self.woken.clear()
-        await super()._poll_iteration()
-
-    def _release_sem_dec_counter_on_complete(self) -> None:
-        if self.job_counter >= self.max_jobs:
-            self.woken.set()
-        super()._release_sem_dec_counter_on_complete()
 
 
 async def run_worker(settings: Settings) -> None:
@@ -97,7 +82,7 @@ async def run_worker(settings: Settings) -> None:
         log.info("worker.started")
         while not stopping.is_set():
             redis = connect(settings.redis_url.get_secret_value())
-            worker = WokenWorker(redis_pool=redis, ctx={PARTS: parts}, **_OPTIONS)
+            worker = WokenWorker(redis_pool=redis, ctx={PARTS: parts, REFUNDER: parts.refunder}, **_OPTIONS)
             current[:] = [worker]
             try:
                 await say_weaknesses(redis)
@@ -141,7 +126,8 @@ def _arq_settings() -> dict[str, Any]:
     parts = make_parts(settings)
 
     async def start(ctx: dict[str, Any]) -> None:
-        ctx[PARTS] = await parts.__aenter__()
+        ctx[PARTS] = made = await parts.__aenter__()
+        ctx[REFUNDER] = made.refunder
 
     async def stop(ctx: dict[str, Any]) -> None:
         await parts.__aexit__(None, None, None)
@@ -150,7 +136,6 @@ def _arq_settings() -> dict[str, Any]:
         **_OPTIONS,
         "redis_pool": connect(settings.redis_url.get_secret_value()),
         "poll_delay": _ARQ_POLL_SECONDS,
-        "job_completion_wait": int(_STOP_SECONDS),
         "on_startup": start,
         "on_shutdown": stop,
     }

@@ -4,22 +4,29 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
+from uuid import UUID
 
+import structlog
+
+from service.batching import Batcher
 from service.budget import Budget
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.payment import ACCOUNT, Store
-from service.domain.refund import Policy
+from service.errors import QueueUnavailable
 from service.portone.client import PortOne
 from service.preparation import Preparing, prepare_due
 from service.queue import Queue, connect
 from service.reconciliation import Reconciler
 from service.recording import Recorder
-from service.refund_intents import Intents
 from service.refunds import Refunder
 from service.settings import Settings
 from service.terms import expire_due
 from service.timetable import Timetable
 from service.verification import Verifier
+from workers.refunds import make_refunder
+
+log = structlog.get_logger()
 
 # A turn is bounded: each order is a lock until the commit, each preparation a call.
 _EXPIRED_A_TURN = 200
@@ -29,7 +36,7 @@ _PREPARED_A_TURN = 50
 Turn = Callable[[], Awaitable[int]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parts:
     """What the tasks work with; one a worker."""
 
@@ -41,8 +48,33 @@ class Parts:
     times: Timetable
     keep_handled: timedelta = timedelta(days=30)
     keep_unregistered: timedelta = timedelta(days=3)
-    # Background work beside reconciliation: expiry, prepared amounts, refunds.
+    # Background work beside reconciliation: expiry and prepared amounts.
     turns: Sequence[Turn] = ()
+    refunder: Refunder | None = None
+
+    @cached_property
+    def batcher(self) -> Batcher:
+        """Joins the batches that arrive while one is verified."""
+        return Batcher(self._verify)
+
+    async def _verify(self, ids: Sequence[UUID]) -> None:
+        """Look once for the whole batch, write what it means, and tell whoever waits. Raises StoreUnavailable."""
+        done = await self.verifier.verify(ids)
+        log.info(
+            "notices.verified",
+            notices=len(ids),
+            looked=done.looked,
+            stored=done.stored,
+            changed=done.changed,
+            failed=done.failed,
+        )
+        try:
+            if done.told:
+                await self.queue.tell(done.told)
+            if done.again:
+                await self.queue.put(done.again, done.again_in)
+        except QueueUnavailable as error:
+            log.warning("notices.not_told", count=len(done.told), reason=str(error))
 
 
 PARTS = "parts"  # where arq's context holds them
@@ -72,10 +104,8 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
             times=times,
             keep_handled=timedelta(days=settings.keep_handled_days),
             keep_unregistered=timedelta(days=settings.keep_unregistered_days),
-            turns=(
-                *_order_turns(Preparing(pool, portone, budget, times)),
-                *_refund_turns(settings, verifier, portone),
-            ),
+            turns=_order_turns(Preparing(pool, portone, budget, times)),
+            refunder=make_refunder(settings, verifier, portone),
         )
     finally:
         await portone.close()
@@ -91,12 +121,3 @@ def _order_turns(preparing: Preparing) -> tuple[Turn, ...]:
         return await prepare_due(preparing, _PREPARED_A_TURN)
 
     return expire_orders, prepare_amounts
-
-
-def _refund_turns(settings: Settings, verifier: Verifier, portone: PortOne) -> tuple[Turn, ...]:
-    """Refunds go to no account but the one that is configured."""
-    accounts = {ACCOUNT: portone}
-    policy = Policy(settings.on_mismatch, settings.on_duplicate)
-    intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, verifier.times)
-    refunder = Refunder(verifier.pool, verifier, intents, accounts, settings.refund_max_per_hour, times=verifier.times)
-    return intents.intend_due, refunder.refund_due, refunder.close_asked

@@ -21,31 +21,14 @@ _PRUNED_AT_ONCE = 1_000
 
 
 async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
-    """Look once for the whole batch, write what it means, and tell whoever waits."""
+    """Have these notices verified, with whatever others arrive while a batch is under way."""
     parts: Parts = ctx[PARTS]
     try:
-        done = await parts.verifier.verify([UUID(i) for i in ids])
-    except StoreUnavailable as error:
+        await parts.batcher.join([UUID(i) for i in ids])
+    except (StoreUnavailable, ValueError) as error:
         log.warning("notices.not_verified", count=len(ids), reason=str(error))
-        return
     except Exception:
         log.exception("notices.not_verified", count=len(ids))
-        return
-    try:
-        if done.told:
-            await parts.queue.tell(done.told)
-        if done.again:
-            await parts.queue.put(done.again, done.again_in)
-    except QueueUnavailable as error:
-        log.warning("notices.not_told", count=len(done.told), reason=str(error))
-    log.info(
-        "notices.verified",
-        notices=len(ids),
-        looked=done.looked,
-        stored=done.stored,
-        changed=done.changed,
-        failed=done.failed,
-    )
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:

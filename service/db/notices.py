@@ -8,6 +8,7 @@ from uuid import UUID
 from service.db.pool import Connection
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Status
+from service.notice_ids import first_id_since
 
 # Advisory locks live in one namespace a database: this keeps payments' apart from orders' (db.orders).
 _PAYMENTS = 1
@@ -61,9 +62,10 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
                    cancellation_id, false, now() + $8
             FROM given WHERE NOT registered ORDER BY imp_uid, id
             ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
-               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $8, claimed_at = NULL,
+               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $8, held_until = NULL,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,
-                   source = excluded.source, merchant_uid = excluded.merchant_uid, tier = excluded.tier,
+                   source = excluded.source, merchant_uid = excluded.merchant_uid,
+                   tier = coalesce(excluded.tier, n.tier),
                    claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
             RETURNING n.id, n.imp_uid
         )
@@ -111,7 +113,8 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
         FROM notices n
              LEFT JOIN payments p ON p.imp_uid = n.imp_uid
              LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
-        WHERE n.id = ANY($1::uuid[]) AND n.due_at IS NOT NULL AND (n.claimed_at IS NULL OR n.due_at <= now())
+        WHERE n.id = ANY($1::uuid[]) AND n.due_at IS NOT NULL
+              AND (n.held_until IS NULL OR n.held_until <= now())
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
         """,
         ids,
@@ -136,12 +139,16 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
 
 
 async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> int:
-    """Hold these notices for as long as a look may take; returns the look's ticket."""
+    """Hold these notices for as long as a look may take; returns the look's ticket.
+
+    What is held is due no sooner than that. `due_at` itself stays: it is indexed, and a row whose indexed columns
+    stay is rewritten in its page at a third of the cost (docs/decisions/0011-what-a-notice-costs.md).
+    """
     ticket: int = await db.fetchval(
         """
         WITH held AS (
-            UPDATE notices SET claimed_at = clock_timestamp(), looked_at = clock_timestamp(), tries = tries + 1,
-                   due_at = clock_timestamp() + $2::interval
+            UPDATE notices SET held_until = clock_timestamp() + $2::interval, looked_at = clock_timestamp(),
+                   tries = tries + 1
             WHERE id = ANY($1::uuid[])
         )
         SELECT nextval('look_tickets')
@@ -158,7 +165,7 @@ async def end(db: Connection, ended: Sequence[tuple[Open, Outcome]], *, parked: 
         return
     await db.execute(
         """
-        UPDATE notices n SET due_at = NULL, claimed_at = NULL, last_outcome = g.outcome,
+        UPDATE notices n SET due_at = NULL, held_until = NULL, last_outcome = g.outcome,
                handled_at = CASE WHEN $4 THEN NULL ELSE now() END, parked_at = CASE WHEN $4 THEN now() END
         FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g (id, arrivals, outcome)
         WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.due_at IS NOT NULL
@@ -176,7 +183,7 @@ async def postpone(db: Connection, later: Sequence[tuple[Open, Outcome | None, t
         return
     await db.execute(
         """
-        UPDATE notices n SET due_at = now() + g.wait, claimed_at = NULL,
+        UPDATE notices n SET due_at = now() + g.wait, held_until = NULL,
                last_outcome = coalesce(g.outcome, n.last_outcome)
         FROM unnest($1::uuid[], $2::int[], $3::text[], $4::interval[]) AS g (id, arrivals, outcome, wait)
         WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.due_at IS NOT NULL
@@ -192,9 +199,9 @@ async def take_due(db: Connection, limit: int, queued_for: timedelta) -> list[UU
     """Move a bounded number of due notices on, so that each has one waker, and return them to be queued."""
     rows = await db.fetch(
         """
-        UPDATE notices SET due_at = now() + $2, claimed_at = NULL
-        WHERE id IN (SELECT id FROM notices WHERE due_at <= now() ORDER BY due_at LIMIT $1
-                     FOR UPDATE SKIP LOCKED)
+        UPDATE notices SET due_at = now() + $2, held_until = NULL
+        WHERE id IN (SELECT id FROM notices WHERE due_at <= now() AND (held_until IS NULL OR held_until <= now())
+                     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,
         limit,
@@ -226,7 +233,7 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
                  LEFT JOIN payments p ON p.imp_uid = n.imp_uid
                  LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
             WHERE n.imp_uid = g.imp_uid AND (
-                (n.due_at IS NOT NULL AND n.claimed_at IS NULL AND coalesce(p.tier, n.tier, o.tier, '') = g.tier)
+                (n.due_at IS NOT NULL AND n.held_until IS NULL AND coalesce(p.tier, n.tier, o.tier, '') = g.tier)
                 OR (n.parked_at > now() - interval '1 day' AND n.last_outcome = $6)))
         ON CONFLICT DO NOTHING
         RETURNING id
@@ -259,17 +266,22 @@ async def replay_late(db: Connection, limit: int) -> list[UUID]:
 
 
 async def prune(db: Connection, handled: timedelta, unregistered: timedelta, limit: int) -> int:
-    """Delete a small batch of what ended so long ago; returns how many. Open notices are never deleted."""
+    """Delete a small batch of what ended so long ago; returns how many. Open notices are never deleted.
+
+    A notice's id is the time that it came (UUIDv7): what is old stands first in the primary key.
+    """
     done = await db.execute(
         """
         DELETE FROM notices WHERE id IN (
-            SELECT id FROM notices WHERE handled_at < now() - CASE WHEN registered THEN $1 ELSE $2 END
+            (SELECT id FROM notices WHERE id < $3::uuid AND handled_at < now() - $1::interval ORDER BY id LIMIT $5)
             UNION ALL
-            SELECT id FROM notices WHERE parked_at < now() - $2 AND NOT registered
-            LIMIT $3)
+            (SELECT id FROM notices WHERE NOT registered AND id < $4::uuid
+                AND coalesce(handled_at, parked_at) < now() - $2::interval LIMIT $5))
         """,
         handled,
         unregistered,
+        first_id_since(handled),
+        first_id_since(unregistered),
         limit,
     )
     return int(done.split()[1])
@@ -339,7 +351,7 @@ async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
     """Make these notices due now, as if they had just come; returns those that exist."""
     rows = await db.fetch(
         """
-        UPDATE notices SET due_at = now(), claimed_at = NULL, tries = 0, received_at = now(), last_outcome = NULL,
+        UPDATE notices SET due_at = now(), held_until = NULL, tries = 0, received_at = now(), last_outcome = NULL,
                claimed_status = NULL, handled_at = NULL, parked_at = NULL
         WHERE id = ANY($1::uuid[]) RETURNING id
         """,

@@ -66,8 +66,13 @@ _CLAIMED_RANK = {
 }
 
 
-def claims_more_than(claimed_status: str | None, stored: Status) -> bool:
-    """Whether a notice speaks of more than PortOne's answer shows: a reason to look again soon, no more."""
+def claims_more_than(source: Source, claimed_status: str | None, stored: Status) -> bool:
+    """Whether a notice speaks of more than PortOne's answer shows: a reason to look again soon, no more.
+
+    A browser says `paid` of every window that ended, also of an account that waits for its deposit.
+    """
+    if source in (Source.COMPLETION, Source.REDIRECT) and stored in (Status.ISSUED, Status.FAILED):
+        return False
     return _CLAIMED_RANK.get(claimed_status or "", 0) > RANK[stored]
 
 

@@ -15,7 +15,7 @@ from service.http.bodies import read_fields
 from service.http.limits import client_of
 from service.http.problems import RETRY_AFTER_SECONDS, Problem, json_response
 from service.http.receiver import RECEIVER
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
 
 _WAIT_MAX_SECONDS = 20.0

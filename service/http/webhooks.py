@@ -9,7 +9,7 @@ from service.http.bodies import read_fields
 from service.http.limits import client_of
 from service.http.problems import RETRY_AFTER_SECONDS, Problem
 from service.http.receiver import RECEIVER
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
 
 # PortOne gives up after 30 s: a sender that is too fast is slowed for so long before it is refused.

@@ -65,8 +65,15 @@ def postmaster_pid(folder: Path) -> Path:
 @asynccontextmanager
 async def dev(folder: Path, **settings: str) -> AsyncIterator[DevRun]:
     """Run it; whatever happens, it is stopped at the end."""
+    async with command(folder, "dev", **settings) as run:
+        yield run
+
+
+@asynccontextmanager
+async def command(folder: Path, *words: str, **settings: str) -> AsyncIterator[DevRun]:
+    """The same for another command that runs until it is told to stop."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "dev"),
+        *(sys.executable, "-m", "cli.main", *words),
         cwd=folder,
         env=environment(folder, settings),
         stdout=asyncio.subprocess.PIPE,

@@ -104,6 +104,13 @@ async def test_find_all_comes_in_pages(portone: Caller) -> None:
     assert (await portone.v1("/payments/findAll/order-1?limit=2&page=3")).status == 400
 
 
+async def test_a_status_may_be_left_out_behind_its_slash(portone: Caller) -> None:
+    """A client that always writes the slash (npm's iamporter does) is answered as if it had not."""
+    await portone.open()
+    assert (await portone.v1("/payments/findAll/order-1/")).response["total"] == 1
+    assert (await portone.v1("/payments/find/order-1/")).response["merchant_uid"] == "order-1"
+
+
 async def test_the_ledger_shows_the_last_change_first(portone: Caller) -> None:
     """Sorted by -updated, a payment that changes moves to the front, also within one second."""
     first, second, third = [await portone.open(f"order-{n}") for n in range(3)]

@@ -14,7 +14,7 @@ from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action, Policy
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.portone.client import PortOne
 from service.refund_intents import Intents
 from service.refunds import Refunder

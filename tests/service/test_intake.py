@@ -12,8 +12,9 @@ from service import intake as intake_module
 from service.db.pool import Pool, open_pool
 from service.domain.notice import Notice, Source
 from service.errors import NothingRecorded, UnusableNotice
-from service.intake import Intake, new_notice_id
+from service.intake import Intake
 from service.metrics import Metrics
+from service.notice_ids import new_notice_id
 from service.queue import QUEUE_NAME, SPILL_STREAM, Queue, connect
 from service.recording import Recorder
 from service.timetable import Timetable

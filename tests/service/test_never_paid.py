@@ -8,7 +8,7 @@ import pytest
 from service.db import notices
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.settings import Settings
 from service.timetable import Timetable
 from service.verification import Verifier

@@ -15,7 +15,7 @@ from redis.asyncio import Redis as RedisClient
 
 from service.domain.notice import Notice, Source
 from service.errors import QueueUnavailable
-from service.intake import new_notice_id
+from service.notice_ids import new_notice_id
 from service.queue import (
     LOOKED_CHANNEL,
     QUEUE_NAME,

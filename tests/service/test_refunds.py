@@ -373,6 +373,24 @@ async def test_a_refusal_stays_refused(
     assert await shop.problems("order-1") == [("duplicate_payment", duplicate)]
 
 
+async def test_a_refused_refund_may_come_to_pay_the_order(
+    shop: Shop, refunder: Refunder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console gives the first payment back after all: the second, still held, pays, and nothing is open."""
+    kept, duplicate = await shop.paid_twice("order-1")
+    await refunder.intents.intend_due()
+    await shop.let_the_finding_age()
+    with monkeypatch.context() as closed:
+        closed.setattr(ledger, "cancel", _refuse)
+        await refunder.refund_due()
+    await shop.sandbox.move(kept, "cancel")
+    await shop.tell("order-1", kept)
+    assert (await shop.refund(duplicate))["state"] == "refused"
+    order = await shop.pool.fetchrow("SELECT state, imp_uid, problems FROM orders")
+    assert order is not None
+    assert tuple(order) == ("paid", duplicate, [])
+
+
 async def test_a_person_may_ask_again_after_a_refusal(
     shop: Shop, refunder: Refunder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,6 @@ CREATE INDEX orders_next_check_at ON orders (next_check_at) WHERE next_check_at 
 CREATE INDEX orders_with_problems ON orders (merchant_uid) WHERE problems <> '[]'::jsonb;
 
 CREATE INDEX notices_parked ON notices (parked_at) WHERE parked_at IS NOT NULL;
-CREATE INDEX notices_handled ON notices (handled_at) WHERE handled_at IS NOT NULL;
 
 -- One row an account and tier. `next_page` is where a scan goes on that was too long for one turn.
 CREATE TABLE ledger_scans (

@@ -1,0 +1,267 @@
+"""`portone-orders sandbox`: the stand-in for PortOne, and what buyers, the console and the network do to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from cli.addresses import Addresses
+from cli.calls import sandbox_at
+from cli.errors import CommandFailed
+from cli.sandbox_calls import AS_PORTONE_DOES, Control, Moved, Sending, Webhook, delivery_line, payment_line
+from service.settings import Settings
+
+Result = TypeVar("Result")
+
+sandbox = typer.Typer(
+    name="sandbox",
+    help="The stand-in for PortOne: run it, pay in it, send its webhooks, play scripted scenarios. All but `serve`"
+    " talk to the sandbox at SANDBOX_URL, else that of a running `portone-orders dev`, else"
+    " http://127.0.0.1:SANDBOX_PORT.",
+    no_args_is_help=True,
+)
+
+MerchantUid = Annotated[str, typer.Argument(help="The order's number.", metavar="MERCHANT_UID")]
+Name = Annotated[str, typer.Argument(help="An imp_uid; or a merchant_uid, for its latest payment.", metavar="PAYMENT")]
+NameOrOrder = Annotated[
+    str,
+    typer.Argument(
+        help="An imp_uid; or a merchant_uid, for its latest payment, or with AMOUNT for a new one.", metavar="PAYMENT"
+    ),
+]
+_UNIT = "In the currency's own unit, as PortOne writes it: 64900, or 6.00 with --currency USD."
+Amount = Annotated[str, typer.Argument(help=_UNIT, metavar="AMOUNT")]
+AmountOfNew = Annotated[str, typer.Argument(help=f"Open a new payment of so much first. {_UNIT}", metavar="AMOUNT")]
+Currency = Annotated[str, typer.Option(help="Of a new payment: an ISO 4217 code.")]
+Tier = Annotated[str, typer.Option(help="Of a new payment: the sub-store's code.")]
+TestChannel = Annotated[bool, typer.Option("--test-channel", help="Of a new payment: made on the test channel.")]
+How = Annotated[
+    Sending | None, typer.Option("--webhook", help="Send its webhook so. Without it: as PortOne would, if at all.")
+]
+Times = Annotated[int, typer.Option(help="Send the webhook so many times, all at once.", min=1, max=1000)]
+Late = Annotated[float, typer.Option(help="Wait so many seconds before the webhook.", min=0, max=3600)]
+
+
+@sandbox.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def serve(context: typer.Context) -> None:
+    """Run the stand-in alone: PortOne's V1 API, its webhook sender and fault switches (`sandbox serve --help`).
+
+    Example: portone-orders sandbox serve --webhook-url http://127.0.0.1:8080/webhooks/portone/v1
+    """
+    from cli.serve import become_sandbox
+
+    become_sandbox(["--port", str(Settings.load().sandbox_port), *context.args])
+
+
+@sandbox.command("open")
+def open_payment(
+    merchant_uid: MerchantUid,
+    amount: Amount,
+    currency: Currency = "",
+    tier: Tier = "",
+    test_channel: TestChannel = False,
+    pay_method: Annotated[str, typer.Option(help="card, trans, vbank, kakaopay …")] = "",
+) -> None:
+    """Open a payment window: a payment that is `ready`, of which nobody is told.
+
+    Example: portone-orders sandbox open order-1 64900
+    """
+    terms = _terms(currency, tier, test_channel) | {"pay_method": pay_method}
+    typer.echo(payment_line(_run(lambda control: control.open(merchant_uid, amount, **terms))))
+
+
+@sandbox.command()
+def pay(
+    payment: NameOrOrder,
+    amount: AmountOfNew = "",
+    currency: Currency = "",
+    tier: Tier = "",
+    test_channel: TestChannel = False,
+    webhook: How = None,
+    times: Times = 1,
+    late: Late = 0,
+) -> None:
+    """Pay: a payment that is open, or with AMOUNT a new one, be it the wrong amount, currency or channel.
+
+    Example: portone-orders sandbox pay order-1 64900
+
+    Example: portone-orders sandbox pay order-1 6.00 --currency USD --webhook form --times 5
+    """
+    _move("pay", payment, amount, _terms(currency, tier, test_channel), _webhook(webhook, times, late))
+
+
+@sandbox.command()
+def fail(
+    payment: NameOrOrder,
+    amount: AmountOfNew = "",
+    currency: Currency = "",
+    tier: Tier = "",
+    reason: Annotated[str, typer.Option(help="What the buyer is told.")] = "",
+    webhook: How = None,
+    times: Times = 1,
+    late: Late = 0,
+) -> None:
+    """Let a payment fail. PortOne sends no webhook for that; it may still be paid later.
+
+    Example: portone-orders sandbox fail order-1 64900 --reason "Not enough money"
+    """
+    how = {"reason": reason} if reason else {}
+    _move("fail", payment, amount, _terms(currency, tier), _webhook(webhook, times, late), **how)
+
+
+@sandbox.command()
+def issue(
+    payment: NameOrOrder,
+    amount: AmountOfNew = "",
+    currency: Currency = "",
+    tier: Tier = "",
+    webhook: How = None,
+    times: Times = 1,
+    late: Late = 0,
+) -> None:
+    """Issue a virtual account, which then waits for its deposit: see `sandbox deposit`.
+
+    Example: portone-orders sandbox issue order-1 64900
+    """
+    _move("issue", payment, amount, _terms(currency, tier), _webhook(webhook, times, late))
+
+
+@sandbox.command()
+def deposit(payment: Name, webhook: How = None, times: Times = 1, late: Late = 0) -> None:
+    """Deposit the money into a virtual account that was issued.
+
+    Example: portone-orders sandbox deposit order-1
+    """
+    _move("deposit", payment, "", {}, _webhook(webhook, times, late))
+
+
+@sandbox.command()
+def expire(payment: Name) -> None:
+    """Let a virtual account's due time pass. PortOne changes no status and tells nobody.
+
+    Example: portone-orders sandbox expire order-1
+    """
+    _move("expire", payment, "", {}, AS_PORTONE_DOES)
+
+
+@sandbox.command()
+def refund(
+    payment: Name,
+    amount: Annotated[
+        str, typer.Argument(help=f"A part; without it, all that is left. {_UNIT}", metavar="AMOUNT")
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the payment.")] = "",
+    webhook: How = None,
+    times: Times = 1,
+    late: Late = 0,
+) -> None:
+    """Give money back from PortOne's console; or close a virtual account that nobody paid into.
+
+    Example: portone-orders sandbox refund order-1 10000 --reason "One pair was torn"
+    """
+    how = {key: value for key, value in (("amount", amount), ("reason", reason)) if value}
+    _move("cancel", payment, "", {}, _webhook(webhook, times, late), **how)
+
+
+@sandbox.command("webhook")
+def send_webhook(
+    payment: Annotated[
+        str, typer.Argument(help="An imp_uid; or a merchant_uid, for its latest payment.", metavar="PAYMENT")
+    ] = "",
+    sending: Annotated[Sending, typer.Option("--as", help="The encoding.")] = Sending.JSON,
+    times: Times = 1,
+    late: Late = 0,
+    status: Annotated[str, typer.Option(help="Say this status instead of the payment's: it proves nothing.")] = "",
+    tier: Annotated[str, typer.Option(help="To this tier's address instead of the payment's.")] = "",
+    url: Annotated[str, typer.Option(help="To this address instead.")] = "",
+    console_test: Annotated[
+        bool, typer.Option("--console-test", help="Send the dummy body of the console's test button instead.")
+    ] = False,
+) -> None:
+    """Send a payment's webhook again: as JSON, form or both, several times, late, or to somebody else.
+
+    Example: portone-orders sandbox webhook order-1 --as both --times 5
+
+    Example: portone-orders sandbox webhook --console-test
+    """
+    if bool(payment) == console_test:
+        raise CommandFailed("Name a payment, or give --console-test.")
+
+    async def send(control: Control) -> list[dict[str, Any]]:
+        if console_test:
+            return await control.send_console_test(sending)
+        found = await control.find(payment)
+        how = {"status": status, "tier": tier, "url": url}
+        return await control.send(found["imp_uid"], Webhook(sending, times, late), **how)
+
+    for delivery in _run(send):
+        typer.echo(delivery_line(delivery))
+
+
+@sandbox.command("list")
+def list_payments(
+    merchant_uid: Annotated[str, typer.Argument(help="Only this order's.", metavar="MERCHANT_UID")] = "",
+) -> None:
+    """List the payments, the first opened first: imp_uid, merchant_uid, status, amount, method.
+
+    Example: portone-orders sandbox list order-1
+    """
+    found = _run(lambda control: control.payments(merchant_uid))
+    typer.echo("\n".join(payment_line(payment) for payment in found) or "There are no payments.")
+
+
+@sandbox.command()
+def play(
+    scenario: Annotated[str, typer.Argument(help="One that --list names.", metavar="SCENARIO")] = "",
+    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios, a line each.")] = False,
+    tier: Annotated[
+        str, typer.Option(help="The tier that the scenario `tier` uses; without it the first of PORTONE_TIERS.")
+    ] = "",
+) -> None:
+    """Play a scenario against the running service: register its order, make its payments, wait for what it must read.
+
+    Exit code 1 when the order ends as something else.
+
+    Example: portone-orders sandbox play forged-amount
+    """
+    from cli.sandbox_scenarios import SCENARIOS, line_of, perform
+
+    if list_them:
+        typer.echo("\n".join(f"{name:<24}{line_of(played)}" for name, played in SCENARIOS.items()))
+        return
+    if scenario not in SCENARIOS:
+        said = f"There is no scenario {scenario!r}" if scenario else "Name a scenario"
+        raise CommandFailed(f"{said}: `portone-orders sandbox play --list` lists them.")
+    asyncio.run(perform(scenario, Settings.load(), tier, typer.echo))
+
+
+def _terms(currency: str, tier: str, test_channel: bool = False) -> dict[str, Any]:
+    return {"currency": currency, "tier": tier, "sandbox": test_channel}
+
+
+def _webhook(sending: Sending | None, times: int, late: float) -> Webhook:
+    """Several times or late without an encoding is JSON, PortOne's default."""
+    if sending is None and (times, late) != (1, 0):
+        sending = Sending.JSON
+    return Webhook(sending, times, late)
+
+
+def _move(action: str, name: str, amount: str, terms: dict[str, Any], webhook: Webhook, /, **how: Any) -> None:
+    """Open a payment if an amount is given, move it, and print what became of it and of its webhooks."""
+    if not amount and any(terms.values()):
+        raise CommandFailed("--currency, --tier and --test-channel are a new payment's: give its AMOUNT too.")
+
+    async def move(control: Control) -> Moved:
+        found = await (control.open(name, amount, **terms) if amount else control.find(name))
+        return await control.move(found["imp_uid"], action, webhook, **how)
+
+    moved = _run(move)
+    typer.echo("\n".join([payment_line(moved.payment), *(delivery_line(one) for one in moved.deliveries)]))
+
+
+def _run(work: Callable[[Control], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        return await work(Control(sandbox_at(Addresses.find(Settings.load()))))
+
+    return asyncio.run(run())

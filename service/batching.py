@@ -1,0 +1,83 @@
+"""Verifications that arrive while one is under way form the next: the batch is the unit, also in the worker."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from service.queue import BATCH_MAX
+
+# A run that takes longer than this waits for PortOne, not for us: the next does not wait for it.
+_SLOW_SECONDS = 0.05
+# So many slow runs may be under way at once.
+_RUNS_MAX = 8
+
+
+class Batcher:
+    """Runs batches one after the other, and side by side while PortOne is slow. No timer delays a lone batch."""
+
+    def __init__(self, run: Callable[[Sequence[UUID]], Awaitable[None]]) -> None:
+        self._run = run
+        self._waiting: deque[tuple[Sequence[UUID], asyncio.Future[None]]] = deque()
+        self._runs: dict[asyncio.Task[None], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def join(self, ids: Sequence[UUID]) -> None:
+        """Return once these notices went through a run; its error, if any, is every joiner's."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ids, done))
+        self._start()
+        await done
+
+    async def close(self) -> None:
+        """Wait for the runs that are under way."""
+        while self._runs:
+            await asyncio.wait(self._runs)
+
+    def _start(self) -> None:
+        """Start a run if none is under way, or if those that are wait for somebody else."""
+        if not self._waiting or len(self._runs) >= _RUNS_MAX:
+            return
+        latest = max(self._runs.values(), default=0.0)
+        if self._runs and (wait := latest + _SLOW_SECONDS - time.monotonic()) > 0:
+            self._start_later(wait)
+            return
+        run = asyncio.create_task(self._run_next(self._take()))
+        self._runs[run] = time.monotonic()
+        run.add_done_callback(self._ended)
+
+    def _start_later(self, wait_seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait_seconds, self._start_now)
+
+    def _start_now(self) -> None:
+        self._timer = None
+        self._start()
+
+    def _take(self) -> list[tuple[Sequence[UUID], asyncio.Future[None]]]:
+        """As many of those who wait as fit into one batch, at least the first."""
+        taken = [self._waiting.popleft()]
+        size = len(taken[0][0])
+        while self._waiting and size + len(self._waiting[0][0]) <= BATCH_MAX:
+            size += len(self._waiting[0][0])
+            taken.append(self._waiting.popleft())
+        return taken
+
+    async def _run_next(self, joined: Sequence[tuple[Sequence[UUID], asyncio.Future[None]]]) -> None:
+        error: Exception | None = None
+        try:
+            await self._run([notice for ids, _ in joined for notice in ids])
+        except Exception as raised:
+            error = raised
+        for _, done in joined:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        del self._runs[run]
+        self._start()

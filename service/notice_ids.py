@@ -1,0 +1,25 @@
+"""Notices' ids: UUIDv7 (RFC 9562 §5.7), so that those of one time are near each other in the index."""
+
+import os
+import time
+from datetime import timedelta
+from uuid import UUID
+
+_RANDOM_BITS = 80
+
+
+def new_notice_id() -> UUID:
+    """An id of this millisecond, made before anything is written."""
+    return _id(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(_RANDOM_BITS // 8)))
+
+
+def first_id_since(ago: timedelta) -> UUID:
+    """No notice that came earlier than that has a greater id."""
+    return _id(time.time_ns() // 1_000_000 - ago // timedelta(milliseconds=1), 0)
+
+
+def _id(milliseconds: int, random: int) -> UUID:
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << _RANDOM_BITS | random
+    value = value & ~(0xF << 76) | 0x7 << 76  # version
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
+    return UUID(int=value)

@@ -1,0 +1,120 @@
+"""arq's worker, woken by each job, and with a claim and a finish that cost one Redis command each for many jobs.
+
+arq itself polls twice a second, and takes about 17 commands and 350 µs of CPU for a job; each of its three writes
+waits for Redis' log (docs/performance.md). Only for our own batches of notices is that replaced here: cron lines and
+whatever else is on the queue go arq's own way. The queue and its jobs stay arq's, so that its plain worker may run
+beside ours (docs/decisions/0003-woken-worker.md).
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.worker import Worker
+
+from service.queue import AWAY, QUEUE_NAME, VERIFY, deserialize, heed_cancellation
+
+log = structlog.get_logger()
+
+# Jobs wake us; the poll is for those that were deferred, for cron, and for a wake-up that was lost.
+_POLL_SECONDS = 0.25
+
+# A claimed job's score is moved behind its lease, so that no worker reads it meanwhile: arq's own worker leaves it in
+# front, where enough of them would hide the rest of the queue.
+_CLAIM = """
+local claimed = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[1] + ARGV[3], id)
+    if redis.call('SET', ARGV[4] .. id, '1', 'PX', ARGV[3], 'NX') then
+        claimed[#claimed + 1] = {id, redis.call('GET', ARGV[5] .. id) or ''}
+    end
+end
+return claimed
+"""
+
+
+class WokenWorker(Worker):
+    """Polls whenever a job was queued or a place for one came free; `woken` is set by whoever hears of a job."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(poll_delay=0, handle_signals=False, **options)
+        self.woken = asyncio.Event()
+        self._claim = self.pool.register_script(_CLAIM)
+        self._finished: list[str] = []
+        self._finishing: asyncio.Task[None] | None = None
+
+    async def _poll_iteration(self) -> None:
+        heed_cancellation()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self.woken.wait()
+        self.woken.clear()
+        if self.allow_pick_jobs and self.job_counter < self.max_jobs:
+            await self._claim_jobs(self.max_jobs - self.job_counter)
+        for job_id, task in list(self.tasks.items()):
+            if task.done():
+                del self.tasks[job_id]
+                task.result()  # an error of arq's own ends its loop, as in arq
+        await self.heart_beat()
+
+    async def _claim_jobs(self, limit: int) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        lease_ms = int(self.in_progress_timeout_s * 1000)
+        claimed = await self._claim(
+            keys=[QUEUE_NAME], args=[now_ms, limit, lease_ms, in_progress_key_prefix, job_key_prefix]
+        )
+        for job_id, body in claimed:
+            self._start(job_id.decode(), body, now_ms)
+        if len(claimed) == limit:
+            self.woken.set()  # there may be more than we took
+
+    def _start(self, job_id: str, body: bytes, now_ms: int) -> None:
+        ids = _notices(body)
+        run = self.run_job(job_id, now_ms) if ids is None else self._run_batch(job_id, ids)
+        self.job_counter += 1
+        self.tasks[job_id] = self.loop.create_task(run)
+        self.tasks[job_id].add_done_callback(self._place_came_free)
+
+    def _place_came_free(self, _: asyncio.Task[None]) -> None:
+        if self.job_counter >= self.max_jobs:
+            self.woken.set()
+        self.job_counter -= 1
+
+    async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
+        """A batch of notices. Its task never raises, and what a killed worker leaves is the sweep's."""
+        await self.functions[VERIFY].coroutine(self.ctx, ids)
+        self.jobs_complete += 1
+        self._finished.append(job_id)
+        if self._finishing is None or self._finishing.done():
+            self._finishing = self.loop.create_task(self._finish())
+        await asyncio.shield(self._finishing)
+
+    async def _finish(self) -> None:
+        """Take what was done off the queue, all of it at once. Done again after a failure, it changes nothing."""
+        while self._finished:
+            done, self._finished = self._finished, []
+            keys = [prefix + job_id for job_id in done for prefix in _KEYS_OF_A_JOB]
+            try:
+                async with self.pool.pipeline(transaction=True) as pipe:
+                    pipe.zrem(QUEUE_NAME, *done)
+                    pipe.delete(*keys)
+                    await pipe.execute()
+            except AWAY as error:
+                log.warning("jobs.not_finished", count=len(done), reason=type(error).__name__)
+
+
+_KEYS_OF_A_JOB = (job_key_prefix, in_progress_key_prefix, retry_key_prefix)
+
+
+def _notices(body: bytes) -> list[str] | None:
+    """The notices of a job that is a batch of ours; None for any other, which is arq's to judge."""
+    try:
+        job = deserialize(body)
+        [ids] = job["a"]
+        return ids if job["f"] == VERIFY and not job["k"] else None
+    except (ValueError, TypeError, KeyError):
+        return None
