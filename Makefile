@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills
+.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills faults faults-small explore guards shows
 
 run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/portone-orders dev
@@ -67,6 +67,21 @@ refund-schedules: $(VENV)/.installed-dev ## 1,000 interleavings of two refunders
 
 refund-kills: $(VENV)/.installed-dev ## 50 workers killed (-9) around a refund's call: 2 minutes
 	@$(BIN)/python -m faults.refunds --kills 50
+
+faults: $(VENV)/.installed-dev ## EPISODES=200 goes on where it stopped; SEED=17 runs one episode again
+	@$(BIN)/python -m faults $(if $(SEED),--seed $(SEED),--episodes $(or $(EPISODES),200) --report)
+
+faults-small: $(VENV)/.installed-dev ## Three episodes, as CI runs them: a minute
+	@$(BIN)/python -m faults --episodes 3 --fresh --results .run/faults-small.jsonl
+
+explore: $(VENV)/.installed-dev ## SCHEDULES=10000 of the real code in one process; SEED=17 shows one, step by step
+	@$(BIN)/python -m faults.explorer $(if $(SEED),--replay $(SEED),--schedules $(or $(SCHEDULES),10000) --report)
+
+guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
+	@$(BIN)/python -m faults.guards --report
+
+shows: $(VENV)/.installed-dev ## Webhooks all dropped, Redis flushed, PortOne down: the figures, in 3 minutes
+	@$(BIN)/python -m faults.shows all --report
 
 clean: ## Remove what was installed and what `make run` left
 	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules

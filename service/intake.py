@@ -58,7 +58,9 @@ class Intake:
 
     async def _find_place(self, notice: Notice) -> None:
         """Past capacity a browser is told to come again; PortOne, which sends only once, is slowed first."""
-        if notice.is_waited_for and len(self._waiting) >= _WAITING_MAX // 2:
+        if len(self._waiting) < _WAITING_MAX // 2:
+            return
+        if notice.is_waited_for:
             raise NothingRecorded("too many notices are waiting to be recorded")
         try:
             async with asyncio.timeout(_SLOWED_SECONDS):

@@ -19,6 +19,7 @@ class Metrics:
         self._refused = Counter("notices_not_recorded", "Notices answered 503", registry=self._registry)
         self._batches = Counter("notice_batches", "INSERTs that recorded them", registry=self._registry)
         self._requests = Counter("requests", "Requests answered", ["status"], registry=self._registry)
+        self._by_status: dict[int, Counter] = {}
         self._promise = {
             name: Gauge(f"promise_{name}", "See /healthz/promise", registry=self._registry)
             for name in Measure.__slots__
@@ -32,7 +33,10 @@ class Metrics:
         self._refused.inc(refused)
 
     def count_request(self, status: int) -> None:
-        self._requests.labels(status).inc()
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._requests.labels(status)
+        counter.inc()
 
     def text(self, measured: Measure | None) -> bytes:
         """The page; without a measure the promise's gauges say NaN."""

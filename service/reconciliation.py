@@ -70,17 +70,23 @@ class Reconciler:
         return len(silent)
 
     async def walk_ledger(self) -> int:
-        """One turn of a walk that is due. Returns the differences.
+        """One turn of each walk that is due. Returns the differences.
 
         A walk goes on until a page agrees and reaches what the last walk knew: a page that agrees says nothing of
         older changes that were missed. What was walked is kept, so that a failure loses a page and no more.
         """
         await in_transaction(self.pool, lambda db: ledger_scans.ensure(db, self.stores))
-        turn = await in_transaction(
-            self.pool, lambda db: ledger_scans.take(db, self.times.ledger, self.times.ledger_whole)
-        )
-        if turn is None:
-            return 0
+        found = 0
+        for _ in self.stores:
+            turn = await in_transaction(
+                self.pool, lambda db: ledger_scans.take(db, self.times.ledger, self.times.ledger_whole)
+            )
+            if turn is None:
+                break
+            found += await self._walk(turn)
+        return found
+
+    async def _walk(self, turn: Turn) -> int:
         found = 0
         for page in range(turn.page, turn.page + _PAGES_A_TURN):
             if not await self.budget.take(Lane.BACKGROUND, wait_seconds=1.0):

@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from service.db import notices
-from service.db.pool import Pool, in_transaction
+from service.db.pool import Pool, in_statement
 from service.domain.notice import Notice
 from service.errors import QueueUnavailable, StoreUnavailable, UnusableNotice
 from service.queue import Queue
@@ -51,7 +51,7 @@ class Recorder:
     async def _insert(self, batch: Sequence[Notice]) -> dict[UUID, UUID]:
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
-                return await in_transaction(self.pool, lambda db: notices.record(db, batch, self.times.queued))
+                return await in_statement(self.pool, lambda db: notices.record(db, batch, self.times.queued))
         except TimeoutError as error:
             raise StoreUnavailable("it took too long") from error
         except _BAD_DATA:

@@ -43,6 +43,7 @@ class WokenWorker(Worker):
     def __init__(self, **options: Any) -> None:
         super().__init__(poll_delay=0, handle_signals=False, **options)
         self.woken = asyncio.Event()
+        self.woken.set()  # what was queued before us
         self._claim = self.pool.register_script(_CLAIM)
         self._finished: list[str] = []
         self._finishing: asyncio.Task[None] | None = None

@@ -36,7 +36,8 @@ async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Paymen
         """,
         merchant_uids,
     )
-    return [replace(_stored(row).payment, refund_unknown=row["refund_unknown"]) for row in rows]
+    found = [(_stored(row).payment, row["refund_unknown"]) for row in rows]
+    return [replace(payment, refund_unknown=True) if unknown else payment for payment, unknown in found]
 
 
 async def one(db: Connection, imp_uid: str) -> Payment | None:

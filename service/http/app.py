@@ -16,6 +16,7 @@ from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
 from service.http.stock import StockHook
 from service.intake import WRITERS, Intake
+from service.logs import Lines
 from service.metrics import Metrics
 from service.queue import Queue, connect, say_weaknesses
 from service.recording import Recorder
@@ -71,6 +72,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         queue=queue,
         intake=intake,
         metrics=metrics,
+        lines=Lines(),
         completion=Completion(pool, intake, waiters, settings.allow_test_channel),
         confirmation=Confirmation(pool, stock, settings.confirm_when_unsure == "allow"),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),

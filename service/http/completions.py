@@ -64,7 +64,9 @@ async def answer_preflight(request: web.Request) -> web.Response:
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal handler: let the configured origins read the completion call's answers."""
     origin = request.headers.get("Origin")
-    if request.path != "/payment/complete" or origin not in request.app[RECEIVER].settings.cors_origins:
+    if origin is None or request.path != "/payment/complete":
+        return
+    if origin not in request.app[RECEIVER].settings.cors_origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Vary"] = "Origin"

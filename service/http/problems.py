@@ -82,9 +82,10 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         response = await handler(request)
     except Exception as error:
         response = problem_response(_problem(error, request))
-    request.app[RECEIVER].metrics.count_request(response.status)
+    receiver = request.app[RECEIVER]
+    receiver.metrics.count_request(response.status)
     route = request.match_info.route.resource
-    log.info(
+    receiver.lines.info(
         "request.handled",
         method=request.method,
         route=route.canonical if route else "unknown",

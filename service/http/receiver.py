@@ -10,6 +10,7 @@ from service.confirmation import Confirmation
 from service.db.pool import Pool
 from service.http.limits import Limiter, Network
 from service.intake import Intake
+from service.logs import Lines
 from service.metrics import Metrics
 from service.queue import Queue
 from service.settings import Settings
@@ -26,6 +27,7 @@ class Receiver:
     queue: Queue
     intake: Intake
     metrics: Metrics
+    lines: Lines
     completion: Completion
     confirmation: Confirmation
     webhook_limits: Limiter

@@ -5,7 +5,7 @@ an older answer may lack `sandbox`; a batch answer just leaves out what it does 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from service.domain.payment import Payment, Store
@@ -96,7 +96,7 @@ async def _whole(portone: Asks, imp_uids: Sequence[str], store: Store, answers: 
     except NotAsked as error:
         answers.update(dict.fromkeys(imp_uids, error))
         return error
-    named = {name: item for item in found if isinstance(item, Mapping) and isinstance(name := item.get("imp_uid"), str)}
+    named = {name: item for item in found if isinstance(item, dict) and isinstance(name := item.get("imp_uid"), str)}
     for imp_uid in imp_uids:
         answers[imp_uid] = await _item(portone, imp_uid, named.get(imp_uid), store)
     return None

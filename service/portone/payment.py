@@ -22,7 +22,7 @@ def read_payment(found: object, store: Store, *, live: bool | None = None) -> Pa
 
     `live` decides where the answer lacks `sandbox`, as older ones do. Raises UnreadableAnswer.
     """
-    if not isinstance(found, Mapping):
+    if not isinstance(found, dict):
         raise UnreadableAnswer("the payment is not an object")
     currency = _text(found, "currency")
     if not is_code(currency):
@@ -51,7 +51,7 @@ def read_payment(found: object, store: Store, *, live: bool | None = None) -> Pa
 
 def says_channel(found: object) -> bool:
     """Whether the answer itself says if this is a test payment."""
-    return isinstance(found, Mapping) and isinstance(found.get("sandbox"), bool)
+    return isinstance(found, dict) and isinstance(found.get("sandbox"), bool)
 
 
 def _text(found: Mapping[str, Any], key: str) -> str:

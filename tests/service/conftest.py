@@ -1,10 +1,12 @@
 """The service under test, whole or in parts."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import hypothesis
 import pytest
 
+from service.db.pool import Pool
 from service.logs import configure_logs
 from service.settings import Settings
 from service.verification import Verifier
@@ -34,8 +36,13 @@ async def receiver(settings: Settings, sandbox: RunningSandbox) -> AsyncIterator
 
 
 @pytest.fixture
-async def service(settings: Settings, receiver: RunningService) -> AsyncIterator[RunningService]:
-    """The receiver and a worker."""
+async def service(settings: Settings, receiver: RunningService, pool: Pool) -> AsyncIterator[RunningService]:
+    """The receiver and a worker, whose first walk of the ledger is due in a (scaled) minute and not at once."""
+    await pool.execute(
+        "INSERT INTO ledger_scans (account, tier, next_at) SELECT 'default', unnest($1::text[]), now() + $2::interval",
+        ["", *settings.portone_tiers],
+        timedelta(minutes=1) * settings.time_scale,
+    )
     async with running_worker(settings):
         yield receiver
 

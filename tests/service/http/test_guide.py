@@ -51,7 +51,7 @@ async def test_single_look_up_by_imp_uid(service: RunningService, sandbox: Runni
     await service.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await service.becomes("order-1", state="paid")
-    calls = (await sandbox.calls())["by_template"]  # a worker that starts may have walked the ledger beside it
+    calls = (await sandbox.calls())["by_template"]
     assert (calls["POST /users/getToken"], calls[SINGLE_LOOK], calls.get("GET /payments")) == (1, 1, None)
     row = await stored.payment(pool, imp_uid)
     assert row is not None

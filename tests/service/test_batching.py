@@ -1,0 +1,92 @@
+"""Batches that arrive while one is verified form the next."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import pytest
+
+from service.batching import Batcher
+from service.queue import BATCH_MAX
+
+
+class Runs:
+    """A verification that ends when it is told to, and what each was given."""
+
+    def __init__(self) -> None:
+        self.given: list[list[UUID]] = []
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, ids: Sequence[UUID]) -> None:
+        self.given.append(list(ids))
+        self.begun.set()
+        await self.go_on.wait()
+
+
+async def test_a_lone_batch_runs_at_once() -> None:
+    """Nothing is waited for while nothing is under way."""
+    runs, ids = Runs(), [uuid4()]
+    runs.go_on.set()
+    await Batcher(runs).join(ids)
+    assert runs.given == [ids]
+
+
+async def test_those_that_come_meanwhile_run_together() -> None:
+    """Ten batches that arrive during a run are the next run."""
+    runs = Runs()
+    batcher = Batcher(runs)
+    first = asyncio.create_task(batcher.join([uuid4()]))
+    await runs.begun.wait()
+    later = [asyncio.create_task(batcher.join([uuid4()])) for _ in range(10)]
+    await asyncio.sleep(0)
+    runs.go_on.set()
+    await asyncio.gather(first, *later)
+    assert [len(ids) for ids in runs.given] == [1, 10]
+
+
+async def test_a_run_is_bounded() -> None:
+    """No run has more than one look can ask for."""
+    runs = Runs()
+    batcher = Batcher(runs)
+    first = asyncio.create_task(batcher.join([uuid4()]))
+    await runs.begun.wait()
+    later = [asyncio.create_task(batcher.join([uuid4() for _ in range(60)])) for _ in range(3)]
+    await asyncio.sleep(0)
+    runs.go_on.set()
+    await asyncio.gather(first, *later)
+    assert max(len(ids) for ids in runs.given) <= BATCH_MAX
+    assert sum(len(ids) for ids in runs.given) == 181
+
+
+async def test_a_slow_run_holds_nobody_up() -> None:
+    """While PortOne is slow the next batch runs beside the one that waits for it."""
+    runs = Runs()
+    batcher = Batcher(runs)
+    slow = asyncio.create_task(batcher.join([uuid4()]))
+    await runs.begun.wait()
+    runs.begun.clear()
+    beside = asyncio.create_task(batcher.join([uuid4()]))
+    async with asyncio.timeout(5):
+        await runs.begun.wait()
+    assert not slow.done()
+    runs.go_on.set()
+    await asyncio.gather(slow, beside)
+
+
+async def test_an_error_is_every_joiners() -> None:
+    """Whoever joined a run that failed learns of it, and the next run is not affected."""
+    calls = 0
+
+    async def fail_once(ids: Sequence[UUID]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError("away")
+
+    batcher = Batcher(fail_once)
+    with pytest.raises(OSError, match="away"):
+        await batcher.join([uuid4()])
+    await batcher.join([uuid4()])
+    await batcher.close()
+    assert calls == 2
