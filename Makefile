@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills faults faults-small explore guards shows
+.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills faults faults-small explore explore-small guards shows
 
 run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/portone-orders dev
@@ -76,6 +76,9 @@ faults-small: $(VENV)/.installed-dev ## Three episodes, as CI runs them: a minut
 
 explore: $(VENV)/.installed-dev ## SCHEDULES=10000 of the real code in one process; SEED=17 shows one, step by step
 	@$(BIN)/python -m faults.explorer $(if $(SEED),--replay $(SEED),--schedules $(or $(SCHEDULES),10000) --report)
+
+explore-small: $(VENV)/.installed-dev ## Three hundred schedules, as CI runs them
+	@$(BIN)/python -m faults.explorer --schedules 300
 
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
 	@$(BIN)/python -m faults.guards --report

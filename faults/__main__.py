@@ -1,0 +1,96 @@
+"""`python -m faults --episodes 200`: episodes of purchases under a storm of faults, judged by an oracle.
+
+Results are kept, one line an episode: the same command goes on where it stopped. `--seed N` runs that one again.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import orjson
+
+from faults.episode import Episode, run_episode
+from faults.report import summary, write_report
+from faults.stack import running_stack
+
+_SCALE = 0.01
+# So that what a long run piles up is not what is measured.
+_EPISODES_A_STACK = 20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="faults", description=__doc__)
+    parser.add_argument("--episodes", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="run this seed alone, and show what happened")
+    parser.add_argument("--results", type=Path, default=Path(".run/faults.jsonl"))
+    parser.add_argument("--only", help="one kind of trouble alone")
+    parser.add_argument("--report", action="store_true", help="write docs/faults.md from the results")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.add_argument("--keep-logs", type=Path, help="copy the parts' logs here")
+    options = parser.parse_args()
+    return asyncio.run(_run(options))
+
+
+async def _run(options: argparse.Namespace) -> int:
+    if options.seed is not None:
+        return await _replay(options)
+    if options.fresh:
+        options.results.unlink(missing_ok=True)
+    done = _read(options.results)
+    missing = [seed for seed in range(1, options.episodes + 1) if seed not in {one["seed"] for one in done}]
+    for start in range(0, len(missing), _EPISODES_A_STACK):
+        async with running_stack(_SCALE) as stack:
+            for seed in missing[start : start + _EPISODES_A_STACK]:
+                episode = await run_episode(stack, seed)
+                _keep(options.results, episode)
+                _say(episode)
+    results = [one for one in _read(options.results) if one["seed"] <= options.episodes]
+    sys.stdout.write("\n".join(summary(results)) + "\n")
+    if options.report:
+        write_report(episodes=results)
+    return int(any(one["broken"] for one in results))
+
+
+async def _replay(options: argparse.Namespace) -> int:
+    async with running_stack(_SCALE) as stack:
+        episode = await run_episode(stack, options.seed, only=options.only)
+        if options.keep_logs:
+            options.keep_logs.mkdir(parents=True, exist_ok=True)
+            for log in stack.folder.glob("*.log"):
+                (options.keep_logs / log.name).write_bytes(log.read_bytes())
+    sys.stdout.write("\n".join(episode.notes) + "\n")
+    _say(episode)
+    sys.stdout.write("\n".join(summary([episode.line()])) + "\n")
+    return int(bool(episode.broken))
+
+
+def _say(episode: Episode) -> None:
+    sys.stdout.write(
+        f"seed {episode.seed}: {episode.seconds:.1f} s, {episode.orders} orders, {episode.acknowledged} acknowledged,"
+        f" right after {episode.orders_right_seconds:.1f} s, at rest after {episode.rest_seconds:.1f} s,"
+        f" {'ok' if not episode.broken else 'BROKEN'}\n"
+    )
+    for sentence in episode.broken:
+        sys.stdout.write(f"  BROKEN: {sentence}\n")
+    sys.stdout.flush()
+
+
+def _read(results: Path) -> list[dict[str, object]]:
+    if not results.exists():
+        return []
+    return [orjson.loads(line) for line in results.read_bytes().splitlines() if line.strip()]
+
+
+def _keep(results: Path, episode: Episode) -> None:
+    """Append at once, and for good: a run that is stopped loses nothing."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with results.open("ab") as file:
+        file.write(orjson.dumps(episode.line()) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

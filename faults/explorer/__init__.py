@@ -1,0 +1,1 @@
+"""Many seeded schedules of the real code in one process, on real Postgres and Redis."""

@@ -1,0 +1,246 @@
+"""Postgres, Redis and PortOne behind the scheduler's gate, each with the faults that befall it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from faults.explorer.scheduler import IN_TRANSACTION, NOBODY, PROCESS, Scheduler
+from faults.explorer.truth import Truth
+from service.budget import Budget, Lane
+from service.errors import PortOneRefused, PortOneUnavailable, QueueUnavailable, UnreadableAnswer
+from service.portone.client import LedgerPage
+from service.queue import Queue
+
+# What may befall a call, by its kind.
+FAULTS = {
+    "begin": ("refused",),
+    "sql": ("cut_before", "cut_after", "deadlock", "serialization"),
+    "commit": ("cut_before", "cut_after", "serialization"),
+    "redis": ("away", "answer_lost"),
+    "portone": ("down", "garbage", "unauthorized"),
+    "list": ("down", "garbage"),
+}
+
+
+def _caller() -> str:
+    """The function of ours that makes the call, as module.function."""
+    frame = sys._getframe(1)
+    while frame and ("explorer" in frame.f_code.co_filename or "contextlib" in frame.f_code.co_filename):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{frame.f_globals.get('__name__', '').rpartition('.')[2]}.{frame.f_code.co_name}"
+
+
+class GatedConnection:
+    """A connection each of whose statements waits at the gate."""
+
+    def __init__(self, connection: Any, scheduler: Scheduler, admin: asyncpg.Connection) -> None:
+        self._connection, self._scheduler, self._admin = connection, scheduler, admin
+        self._session = connection._con  # which can be asked also after its return to the pool
+        self.pid = connection.get_server_pid()
+
+    def transaction(self) -> "GatedTransaction":
+        return GatedTransaction(self)
+
+    async def execute(self, *arguments: Any) -> Any:
+        return await self.step("sql", _caller(), self._connection.execute, *arguments)
+
+    async def fetch(self, *arguments: Any) -> Any:
+        return await self.step("sql", _caller(), self._connection.fetch, *arguments)
+
+    async def fetchrow(self, *arguments: Any) -> Any:
+        return await self.step("sql", _caller(), self._connection.fetchrow, *arguments)
+
+    async def fetchval(self, *arguments: Any) -> Any:
+        return await self.step("sql", _caller(), self._connection.fetchval, *arguments)
+
+    async def step(self, kind: str, label: str, do: Any, *arguments: Any) -> Any:
+        """Do it when it is its turn, with what befalls it."""
+        async with self._scheduler.call(kind, label, self.pid) as fault:
+            match fault:
+                case "deadlock":
+                    raise asyncpg.DeadlockDetectedError("injected")
+                case "serialization":
+                    raise asyncpg.SerializationError("injected")
+                case "cut_before":
+                    await self.cut()
+            result = await do(*arguments)
+            if fault == "cut_after":
+                await self.cut()
+                raise asyncpg.ConnectionDoesNotExistError("injected: the answer was lost")
+            return result
+
+    async def cut(self) -> None:
+        """End the session in Postgres, and wait until it is gone."""
+        await self._admin.execute("SELECT pg_terminate_backend($1, 2000)", self.pid)
+        while not self._session.is_closed():  # noqa: ASYNC110 - asyncpg tells nobody that it heard of the end
+            await asyncio.sleep(0.0005)
+
+    def moving(self, label: str) -> Any:
+        return self._scheduler.moving(label, self.pid)
+
+    @property
+    def raw(self) -> Any:
+        return self._connection
+
+
+class GatedTransaction:
+    """BEGIN and COMMIT wait at the gate; ROLLBACK does not: nobody could tell when it happens."""
+
+    def __init__(self, connection: GatedConnection) -> None:
+        self._connection = connection
+        self._transaction = connection.raw.transaction()
+
+    async def __aenter__(self) -> None:
+        async with self._connection.moving("BEGIN"):
+            await self._transaction.start()
+        self._outer = IN_TRANSACTION.set(True)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        IN_TRANSACTION.reset(self._outer)
+        if error is not None:
+            await self._roll_back()
+            return
+        try:
+            await self._connection.step("commit", "commit", self._transaction.commit)
+        except asyncpg.SerializationError:
+            await self._roll_back()
+            raise
+
+    async def _roll_back(self) -> None:
+        """As asyncpg's own: a session that is gone has rolled back already, and says so."""
+        async with self._connection.moving("ROLLBACK"):
+            await self._transaction.rollback()
+
+
+class GatedPool:
+    """A pool whose connections are gated; it can be away."""
+
+    def __init__(self, pool: Any, scheduler: Scheduler, admin: asyncpg.Connection) -> None:
+        self._pool, self._scheduler, self._admin = pool, scheduler, admin
+        self.away = False
+
+    @asynccontextmanager
+    async def acquire(self, timeout: float | None = None) -> AsyncIterator[GatedConnection]:
+        async with self._scheduler.call("begin", f"begin {_work()}") as fault:
+            if fault or self.away:
+                raise ConnectionRefusedError("injected")
+            connection = await self._pool.acquire(timeout=timeout)
+        gated = GatedConnection(connection, self._scheduler, self._admin)
+        process = PROCESS.get(NOBODY)
+        process.connections.add(gated)
+        try:
+            yield gated
+        finally:
+            process.connections.discard(gated)
+            async with gated.moving("release"):
+                await self._pool.release(connection)
+
+
+def _work() -> str:
+    """Whose transaction it is: who called the functions of service.db.pool."""
+    frame: Any = sys._getframe(1)
+    while frame and frame.f_globals.get("__name__") != "service.db.pool":
+        frame = frame.f_back
+    while frame and frame.f_globals.get("__name__") == "service.db.pool":
+        frame = frame.f_back
+    return frame.f_code.co_name if frame else ""
+
+
+class GatedQueue(Queue):
+    """The real queue in the real Redis, which can be away or lose an answer."""
+
+    def __init__(self, redis: Any, scheduler: Scheduler) -> None:
+        super().__init__(redis)
+        self._scheduler = scheduler
+        self.jobs = 0  # how many there may be in Redis
+
+    async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
+        await self._step("put", super().put, ids, wait, first=first)
+        self.jobs += 1
+
+    async def tell(self, imp_uids: Sequence[str]) -> None:
+        await self._step("tell", super().tell, imp_uids)
+
+    async def length(self) -> int:
+        return await self._step("length", super().length)
+
+    async def is_durable(self) -> bool:
+        return await self._step("is_durable", super().is_durable)
+
+    async def spill(self, notices: Any) -> None:
+        await self._step("spill", super().spill, notices)
+
+    async def spilled(self, limit: int) -> Any:
+        return await self._step("spilled", super().spilled, limit)
+
+    async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
+        await self._step("forget_spilled", super().forget_spilled, entry_ids)
+
+    async def _step(self, name: str, do: Any, *arguments: Any, **named: Any) -> Any:
+        async with self._scheduler.call("redis", f"redis {name}") as fault:
+            if fault == "away":
+                raise QueueUnavailable("injected")
+            result = await do(*arguments, **named)
+            if fault == "answer_lost":
+                raise QueueUnavailable("injected: the answer was lost")
+            return result
+
+
+class NoBudget(Budget):
+    """Calls without end: waiting for the next second is not what is explored here."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def take(self, lane: Lane, wait_seconds: float = 0.0) -> bool:
+        return True
+
+
+class GatedPortOne:
+    """PortOne's answers of the moment, or of some moments ago, or none."""
+
+    def __init__(self, truth: Truth, scheduler: Scheduler) -> None:
+        self._truth, self._scheduler = truth, scheduler
+
+    async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
+        async with self._answered("portone", f"portone payment {imp_uid}") as at:
+            return self._truth.payment(imp_uid, tier, at)
+
+    async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
+        async with self._answered("portone", f"portone payments {','.join(imp_uids)}") as at:
+            return [found for imp_uid in imp_uids if (found := self._truth.payment(imp_uid, tier, at))]
+
+    async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]:
+        async with self._answered("list", "portone payments_of") as at:
+            return self._truth.payments_of(merchant_uids, tier, at)
+
+    async def ledger(self, tier: str, page: int, *, since: int | None = None) -> LedgerPage:
+        async with self._answered("list", f"portone ledger page {page}") as at:
+            return LedgerPage(**self._truth.ledger(tier, page, at))
+
+    @asynccontextmanager
+    async def _answered(self, kind: str, label: str) -> AsyncIterator[float | None]:
+        """Two gates: the request arrives and is answered at the first; the answer arrives at the second."""
+        async with self._scheduler.call(kind, label) as fault:
+            if fault == "down":
+                raise PortOneUnavailable("injected")
+            if fault == "garbage":
+                raise UnreadableAnswer("injected")
+            if fault == "unauthorized":
+                raise PortOneRefused
+            at = self._truth.some_moment_ago(self._scheduler.rng) if fault == "stale" else None
+            if fault == "stale":
+                self._truth.told_stale = True
+            await asyncio.sleep(0)
+        yield at
+        async with self._scheduler.call("answer", f"{label} answers"):
+            pass

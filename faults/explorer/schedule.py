@@ -1,0 +1,456 @@
+"""One schedule: some orders, payments and notices, and the processes that deal with them, as a seed has it."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from arq.constants import job_key_prefix
+
+import service.reconciliation
+from faults.explorer.gates import FAULTS, GatedPool, GatedPortOne, GatedQueue, NoBudget
+from faults.explorer.scheduler import ACTOR, PROCESS, Call, Process, Scheduler
+from faults.explorer.truth import Attempt, Truth
+from faults.explorer.world import World
+from service.db.orders import NewOrder
+from service.domain.notice import Notice, Source
+from service.domain.order import Order
+from service.domain.payment import Store
+from service.errors import ServiceError
+from service.intake import Intake, Receipt
+from service.metrics import Metrics
+from service.queue import QUEUE_NAME
+from service.reconciliation import Reconciler
+from service.recording import Recorder
+from service.registration import register
+from service.timetable import Timetable
+from service.verification import Verifier
+from workers.parts import PARTS, Parts
+from workers.tasks import reconcile, sweep, verify_notices
+
+TIMES = Timetable()
+TIERS = ("", "ABC")
+_LIVES = (
+    ("open", "pay"),
+    ("open", "pay", "refund_part"),
+    ("open", "pay", "refund_part", "refund_all"),
+    ("open", "pay", "refund_all"),
+    ("open", "fail"),
+    ("open", "fail", "pay"),
+    ("open", "issue", "deposit"),
+    ("open", "issue", "deposit", "refund_all"),
+    ("open",),
+    ("open", "pay", "touch"),
+    ("open", "issue", "touch", "touch"),
+    ("open", "pay", "regress"),
+)
+_ADVANCES = (0.05, 0.6, 0.6, 0.6, 3.1, 8.1, 61.0, 601.0)
+_ROUNDS_MAX = 80
+_JOBS_MAX = 6
+
+
+# What the service itself logged as an error: none is ever expected (`note_errors`).
+ERRORS: list[str] = []
+
+
+def note_errors(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A structlog processor: keeps errors for the judge, and lets nothing through."""
+    if method in ("error", "exception", "critical"):
+        ERRORS.append(f"logged {event['event']}: {event.get('exception') or event}")
+    raise structlog.DropEvent
+
+
+@dataclass
+class Accepted:
+    """A notice that was answered 2xx: its row, or None for one that was spilled."""
+
+    notice: Notice
+    row_id: UUID | None
+
+
+@dataclass
+class Result:
+    """What became of a schedule."""
+
+    seed: int
+    trace: list[str]
+    broken: list[str]
+    steps: int
+    crashes: int
+    faults: int
+    accepted: int
+    lost_spill: int = 0
+
+
+@dataclass
+class Schedule:
+    """Everything that one seed decides."""
+
+    world: World
+    seed: int
+    rng: random.Random = field(init=False)
+    truth: Truth = field(init=False)
+    scheduler: Scheduler = field(init=False)
+    accepted: list[Accepted] = field(default_factory=list)
+    moves_left: int = 0
+    crashes: int = 0
+    faults: int = 0
+    flushed: list[Accepted] = field(default_factory=list)
+    feed: list[tuple[str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)  # noqa: S311 - a schedule that can be had again
+        self.truth = Truth()
+        self.scheduler = Scheduler(self.rng, self.world.waiting_for_locks)
+        self.pool = GatedPool(self.world.pool, self.scheduler, self.world.admin)
+        self.queue = GatedQueue(self.world.redis, self.scheduler)
+        self.portone = GatedPortOne(self.truth, self.scheduler)
+        self._ids = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._processes: dict[str, Process] = {}
+        self._receivers: dict[str, tuple[Process, Intake]] = {}
+        self._crash_rate = self.rng.choice((0.0, 0.0, 0.01, 0.03))
+        self._fault_rate = self.rng.choice((0.0, 0.02, 0.06))
+        # A replica that lags is a fault of its own, for it is what tickets are for.
+        self._stale_rate = self.rng.choice((0.0, 0.0, 0.2, 0.5))
+        self._rates = {kind: self.rng.choice((1.0, 0.15, 0.03)) for kind in ("answer", "move", "arrival", "time")}
+        self._cursor = (0, 0)
+
+    # The scenario
+
+    async def run(self) -> Result:
+        """Make the scenario, run it to its end, let all heal and come to rest, and judge."""
+        random.seed(self.seed)
+        ERRORS.clear()
+        service.reconciliation.new_notice_id = self.new_id  # type: ignore[assignment]
+        await self.world.clear()
+        await self._tick(0)
+        self.scheduler.choose_fault = self._choose_fault
+        self.scheduler.is_willing = self._is_willing
+        await self._register_first()
+        self._start_actors()
+        await self.scheduler.run(lambda: any(not task.done() for task in self._tasks), self._maybe_crash)
+        self.scheduler.say("-- all heals --")
+        self.scheduler.release_all()
+        self.pool.away = False
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=0.001)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        broken = await self._come_to_rest()
+        return Result(
+            self.seed, self.scheduler.trace, broken, self.scheduler.steps, self.crashes, self.faults,
+            len(self.accepted), len(self.flushed),
+        )  # fmt: skip
+
+    async def _register_first(self) -> None:
+        rng = self.rng
+        self.orders = [self._new_order(number) for number in range(rng.randint(1, 3))]
+        self.attempts: list[tuple[Attempt, list[str]]] = []
+        for number in range(rng.randint(1, 3)):
+            order = rng.choice(self.orders)
+            self.attempts.append((self._new_attempt(number, order), list(rng.choice(_LIVES))))
+        self.late = [order for order in self.orders if rng.random() < 0.35]
+        self.never = [order for order in self.late if rng.random() < 0.2]
+        self.scheduler.free = True
+        for order in self.orders:
+            if order not in self.late:
+                await register(self.pool, order, TIMES)  # type: ignore[arg-type]
+        self.scheduler.free = False
+
+    def _new_order(self, number: int) -> NewOrder:
+        tier = self.rng.choice(("", "", "ABC"))
+        amount, currency = self.rng.choice(((1000, "KRW"), (64900, "KRW"), (600, "KRW")))
+        expires_at = datetime.fromtimestamp(self.truth.clock, UTC) + timedelta(days=30)
+        return NewOrder(Order(f"order-{number}", amount, currency, Store("default", tier)), expires_at=expires_at)
+
+    def _new_attempt(self, number: int, order: NewOrder) -> Attempt:
+        rng, terms = self.rng, order.terms
+        attempt = Attempt(f"imp_{number}", terms.merchant_uid, terms.amount, terms.currency, terms.store.tier)
+        match rng.randrange(12):
+            case 0:
+                attempt.amount += 100
+            case 1:
+                attempt.currency = "JPY"
+            case 2:
+                attempt.test = True
+            case 3:
+                attempt.tier = rng.choice(TIERS)
+        return attempt
+
+    def _start_actors(self) -> None:
+        rng = self.rng
+        for attempt, moves in self.attempts:
+            self._start(f"portone {attempt.imp_uid}", self._process("world"), self._live(attempt, moves))
+        for order in self.late:
+            if order not in self.never:
+                self._start(f"shop {order.terms.merchant_uid}", self._process("receiver-0"), self._register(order))
+        for number in range(rng.randint(1, 2)):
+            self._start(f"worker-{number}", self._process(f"worker-{number}"), self._work(number))
+        self._start("sweeper", self._process("worker-s"), self._sweep(rng.randint(1, 3)))
+        if rng.random() < 0.6:
+            self._start("reconciler", self._process("worker-r"), self._reconcile(rng.randint(1, 2)))
+        self._start("clock", self._process("world"), self._pass_time(rng.randint(2, 12)))
+        self._start("feed", self._process("world"), self._read_feed(3))
+
+    def _start(self, name: str, process: Process, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            PROCESS.set(process)
+            ACTOR.set(name)
+            try:
+                await work
+            except ServiceError as error:
+                self.scheduler.say(f"[{name}] {type(error).__name__}")
+
+        task = asyncio.create_task(run(), name=name)
+        process.tasks.add(task)
+        self._tasks.add(task)
+
+    # The actors
+
+    async def _live(self, attempt: Attempt, moves: list[str]) -> None:
+        """A payment's life; each move may be told of, or not."""
+        for move in moves:
+            async with self.scheduler.call("move", f"{attempt.imp_uid}: {move}"):
+                status = self.truth.move(attempt, move, self.rng)
+            for _ in range(self.rng.choice((0, 1, 2, 3)) if move != "open" else self.rng.choice((0, 0, 1))):
+                self._give_notice(attempt, status)
+
+    def _give_notice(self, attempt: Attempt, status: str) -> None:
+        rng = self.rng
+        source = rng.choice((Source.WEBHOOK, Source.WEBHOOK, Source.COMPLETION))
+        cancelled = status == "cancelled"
+        notice = Notice(
+            self.new_id(),
+            source,
+            attempt.imp_uid,
+            attempt.merchant_uid,
+            (attempt.tier or None) if source is Source.WEBHOOK else None,
+            status if source is Source.WEBHOOK else "paid",
+            "c-1" if cancelled and source is Source.WEBHOOK else None,
+        )
+        name = f"receiver-{rng.randrange(2)}"
+        self._start(f"{name} notice {str(notice.id)[-4:]}", self._process(name), self._accept(name, notice))
+
+    async def _accept(self, name: str, notice: Notice) -> None:
+        async with self.scheduler.call("arrival", f"{notice.source} arrives: {notice.imp_uid} {notice.claimed_status}"):
+            process, intake = self._receiver(name)
+        receipt: Receipt = await intake.accept(notice)
+        if process.alive:
+            self.scheduler.say(f"[{name}] answers 200 for {str(notice.id)[-4:]}, row {str(receipt.row_id)[-4:]}")
+            self.accepted.append(Accepted(notice, receipt.row_id))
+
+    def _receiver(self, name: str) -> tuple[Process, Intake]:
+        known = self._receivers.get(name)
+        if known is None or not known[0].alive:
+            recorder = Recorder(self.pool, self.queue, TIMES)  # type: ignore[arg-type]
+            known = self._receivers[name] = (self._process(name), Intake(recorder, Metrics()))
+        return known
+
+    async def _register(self, order: NewOrder) -> None:
+        while True:
+            async with self.scheduler.call("world", f"registers {order.terms.merchant_uid}"):
+                pass
+            try:
+                await register(self.pool, order, TIMES)  # type: ignore[arg-type]
+            except ServiceError:
+                continue
+            self.scheduler.say(f"{order.terms.merchant_uid} is registered")
+            return
+
+    async def _work(self, number: int) -> None:
+        for _ in range(_JOBS_MAX):
+            async with self.scheduler.call("job", "takes a job"):
+                ids = await self._take_job()
+            if not ids:
+                return
+            await verify_notices(self._context(), ids)
+
+    async def _take_job(self) -> list[str] | None:
+        """Any one of the jobs in Redis; like arq, it is gone from the queue while it runs (DESIGN.md §5)."""
+        names = await self.world.redis.zrange(QUEUE_NAME, 0, -1)
+        if not names:
+            self.queue.jobs = 0
+            return None
+        self.queue.jobs = len(names) - 1
+        bodies = await self.world.redis.mget([job_key_prefix.encode() + name for name in names])
+        jobs = [(orjson.loads(body)["a"][0], name) for body, name in zip(bodies, names, strict=True) if body]
+        ids, name = self.rng.choice(sorted(jobs, key=lambda job: [self._number(i) for i in job[0]]))
+        await self.world.redis.zrem(QUEUE_NAME, name)
+        return list(ids)
+
+    async def _sweep(self, times: int) -> None:
+        for _ in range(times):
+            async with self.scheduler.call("world", "sweeps"):
+                pass
+            await sweep(self._context())
+
+    async def _reconcile(self, times: int) -> None:
+        for _ in range(times):
+            async with self.scheduler.call("world", "reconciles"):
+                pass
+            await reconcile(self._context())
+
+    async def _pass_time(self, times: int) -> None:
+        for _ in range(times):
+            what = self.rng.choice(("time",) * 6 + ("postgres", "flush"))
+            if what == "time":
+                seconds = self.rng.choice(_ADVANCES)
+                async with self.scheduler.call("time", f"{seconds} s pass"):
+                    await self._tick(seconds)
+            elif what == "postgres":
+                async with self.scheduler.call("world", "Postgres goes away"):
+                    self.pool.away = True
+                async with self.scheduler.call("world", "Postgres comes back"):
+                    self.pool.away = False
+            else:
+                async with self.scheduler.call("world", "FLUSHALL"):
+                    await self.world.redis.flushdb()
+                    self.queue.jobs = 0
+                    self.flushed += [a for a in self.accepted if a.row_id is None]
+
+    async def _read_feed(self, times: int) -> None:
+        """A reader as DESIGN.md §3 has it; what it has read is compared at the end."""
+        for _ in range(times):
+            async with self.scheduler.call("world", "reads the feed"):
+                await self._read_on()
+
+    async def _read_on(self) -> None:
+        rows = await self.world.admin.fetch(
+            "SELECT xid::text::bigint AS xid, id, merchant_uid, version FROM order_events"
+            " WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) AND (xid, id) > ($1::text::xid8, $2)"
+            " ORDER BY xid, id",
+            str(self._cursor[0]),
+            self._cursor[1],
+        )
+        for row in rows:
+            self._cursor = (row["xid"], row["id"])
+            self.feed.append((row["merchant_uid"], row["version"]))
+
+    # What goes wrong
+
+    def _is_willing(self, call: Call) -> bool:
+        """There must be a job to take; and who is slow in this schedule is let through less often.
+
+        Slow payments move between looks, and with a slow PortOne looks overlap.
+        """
+        if call.kind in self._rates:
+            return self.rng.random() < self._rates[call.kind]
+        return call.kind != "job" or self.queue.jobs > 0
+
+    def _choose_fault(self, call: Call) -> str | None:
+        kinds = FAULTS.get(call.kind)
+        if call.kind in ("portone", "list") and self.rng.random() < self._stale_rate:
+            self.faults += 1
+            return "stale"
+        if not kinds or self.rng.random() >= self._fault_rate:
+            return None
+        self.faults += 1
+        return self.rng.choice(kinds)
+
+    async def _maybe_crash(self) -> bool:
+        self.truth.clock += 0.001
+        if self.scheduler.steps % 4 == 0:  # a round trip a step would be a quarter of all
+            await self.world.set_clock(self.truth.clock)
+        if self.rng.random() >= self._crash_rate:
+            return False
+        alive = [p for p in self._processes.values() if p.name != "world" and any(not t.done() for t in p.tasks)]
+        if not alive:
+            return False
+        process = self.rng.choice(sorted(alive, key=lambda p: p.name))
+        await self._kill(process)
+        return True
+
+    async def _kill(self, process: Process) -> None:
+        """kill -9: its connections end, and none of its tasks does another thing. Workers are started again."""
+        self.crashes += 1
+        self.scheduler.say(f"KILL {process.name}")
+        process.alive = False
+        del self._processes[process.name]
+        for connection in list(process.connections):
+            await connection.cut()
+        for task in process.tasks:
+            task.cancel()
+        self.scheduler.drop(process)
+        if process.name.startswith("worker-") and process.name[-1].isdigit():
+            self._start(process.name, self._process(process.name), self._work(0))
+        for order in self.late:
+            if process.name == "receiver-0" and order not in self.never:
+                again = f"shop {order.terms.merchant_uid}"
+                self._start(again, self._process("receiver-0"), self._register(order))
+
+    def _process(self, name: str) -> Process:
+        return self._processes.setdefault(name, Process(name))
+
+    # Coming to rest
+
+    async def _come_to_rest(self) -> list[str]:
+        """Sweep, verify and reconcile until nothing is left to do; then judge."""
+        context = self._context()
+        PROCESS.set(Process("healer"))
+        for _ in range(_ROUNDS_MAX):
+            await self._tick(self.rng.choice((7.0, 9.0, 61.0)))
+            await sweep(context)
+            while ids := await self._take_job():
+                await self._tick(0.6)  # a payment is looked at no more than twice a second
+                await verify_notices(context, ids)
+            if await self.world.at_rest() and await self._agrees(context):
+                break
+        return await self._judge()
+
+    async def _agrees(self, context: dict[str, Any]) -> bool:
+        """Whether a walk of each ledger, a turn later, finds nothing any more."""
+        for _ in self._stores():
+            await self._tick(61.0)
+            await reconcile(context)
+            if not await self.world.at_rest():
+                return False
+        return True
+
+    async def _judge(self) -> list[str]:
+        await self._read_on()
+        told = [
+            attempt.now | {"tier": attempt.tier, "was_paid": any(state["paid_at"] for _, state in attempt.states)}
+            for attempt in self.truth.attempts.values()
+        ]
+        return [*await self.world.judge(self, told), *self.scheduler.broken, *ERRORS]
+
+    def _context(self) -> dict[str, Any]:
+        pool: Any = self.pool
+        return {
+            PARTS: Parts(
+                pool=pool,
+                queue=self.queue,
+                recorder=Recorder(pool, self.queue, TIMES),
+                verifier=Verifier(pool, self.portone, NoBudget(), times=TIMES),
+                reconciler=Reconciler(pool, self.queue, self.portone, NoBudget(), TIMES, self._stores()),
+                times=TIMES,
+            )
+        }
+
+    def _stores(self) -> list[Store]:
+        """The ledgers that this schedule has anything in."""
+        tiers = {attempt.tier for attempt, _ in self.attempts} | {order.terms.store.tier for order in self.orders}
+        return [Store("default", tier) for tier in sorted(tiers)]
+
+    def new_id(self) -> UUID:
+        """Ids in the order in which they were made, the same for the same seed."""
+        return UUID(int=(0x0192 << 112) | (0x7 << 76) | (0x2 << 62) | next(self._ids))
+
+    @staticmethod
+    def _number(notice_id: str) -> int:
+        return UUID(notice_id).int
+
+    async def _tick(self, seconds: float) -> None:
+        self.truth.clock += seconds
+        await self.world.set_clock(self.truth.clock)
+
+
+Maker = Callable[[int], Schedule]

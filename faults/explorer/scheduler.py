@@ -1,0 +1,192 @@
+"""The one place that decides what happens next: a seeded scheduler of calls to Postgres, Redis and PortOne.
+
+Every such call waits at a gate. One is let through at a time; the next decision is made only when nothing moves
+any more, so a seed gives the same schedule again. A call that waits for a lock in Postgres counts as standing
+still, which is how two transactions come to stand in each other's way here as they do in life.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+# How long a call may be under way before Postgres is asked whether it waits for a lock.
+_PATIENCE_SECONDS = 0.002
+_STEPS_MAX = 3_000
+# A schedule that stands still for so long is a bug of ours, or of Postgres.
+_STUCK_SECONDS = 10.0
+
+PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("process")
+ACTOR: contextvars.ContextVar[str] = contextvars.ContextVar("actor", default="?")
+IN_TRANSACTION: contextvars.ContextVar[bool] = contextvars.ContextVar("in_transaction", default=False)
+_NETWORK = ("portone", "list", "redis")
+
+
+class Stuck(Exception):
+    """Nothing moves, and nothing can be let through."""
+
+
+@dataclass(eq=False)
+class Process:
+    """One process of the service, as far as it can die by itself: its tasks and its connections."""
+
+    name: str
+    alive: bool = True
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    connections: set[Any] = field(default_factory=set)
+
+
+NOBODY = Process("nobody")
+
+
+@dataclass(eq=False)
+class Call:
+    """A call that waits at its gate, or is under way."""
+
+    label: str
+    kind: str
+    actor: str
+    process: Process
+    passed: asyncio.Event = field(default_factory=asyncio.Event)
+    done: bool = False
+    blocked: bool = False
+    pid: int | None = None
+    fault: str | None = None
+
+
+class Scheduler:
+    """Lets one call through at a time, as its seed says; `free` lets all through, undisturbed."""
+
+    def __init__(self, rng: random.Random, waiting_for_locks: Callable[[], Awaitable[set[int]]]) -> None:
+        self.rng = rng
+        self.free = False
+        self.trace: list[str] = []
+        self.broken: list[str] = []
+        self.steps = 0
+        self._waiting: list[Call] = []
+        self._under_way: list[Call] = []
+        self._moved = asyncio.Event()
+        self._locks = waiting_for_locks
+        self.choose_fault: Callable[[Call], str | None] = lambda _: None
+        # A call that has nothing to do yet waits, until nobody else has.
+        self.is_willing: Callable[[Call], bool] = lambda _: True
+
+    @asynccontextmanager
+    async def call(self, kind: str, label: str, pid: int | None = None) -> AsyncIterator[str | None]:
+        """Wait to be let through, and be under way until the block ends. Yields the fault it is to suffer."""
+        if kind in _NETWORK and IN_TRANSACTION.get():
+            self.broken.append(f"a call over the network inside a transaction: {label}")
+        if self.free:
+            self.say(f"[rest] {label}")
+            yield None
+            return
+        process = PROCESS.get()
+        if not process.alive:
+            raise asyncio.CancelledError
+        call = Call(label, kind, ACTOR.get(), process, pid=pid)
+        self._waiting.append(call)
+        try:
+            await call.passed.wait()
+            if not process.alive:
+                raise asyncio.CancelledError
+            yield call.fault
+        finally:
+            call.done = True
+            if call in self._waiting:
+                self._waiting.remove(call)
+            if call in self._under_way:
+                self._under_way.remove(call)
+            self._moved.set()
+
+    @asynccontextmanager
+    async def moving(self, label: str, pid: int | None = None) -> AsyncIterator[None]:
+        """Be under way without a gate: what this does must follow what came before, but takes its time."""
+        call = Call(label, "moving", ACTOR.get(), PROCESS.get(NOBODY), pid=pid)
+        self._under_way.append(call)
+        try:
+            yield
+        finally:
+            self._under_way.remove(call)
+            self._moved.set()
+
+    def say(self, line: str) -> None:
+        self.trace.append(f"{self.steps:4d} {line}")
+
+    async def run(self, unfinished: Callable[[], bool], crash: Callable[[], Awaitable[bool]]) -> None:
+        """Decide until nobody has anything left to do. `crash` may kill a process; it says whether it did."""
+        await self._settle()
+        while unfinished() and self.steps < _STEPS_MAX:
+            if not self._waiting:
+                if not self._under_way:
+                    return  # those that are left wait for what will never come: they were killed with it
+                await self._settle()  # all wait for locks: Postgres itself must end it
+                continue
+            self.steps += 1
+            if await crash():
+                await self._settle()
+                continue
+            willing = [call for call in self._waiting if self.is_willing(call)]
+            self._let_through(self.rng.choice(willing or self._waiting))
+            await self._settle()
+
+    def drop(self, process: Process) -> None:
+        """What a dead process was about to do, nobody does."""
+        for call in [call for call in self._waiting if call.process is process]:
+            self._waiting.remove(call)
+            call.passed.set()
+
+    def release_all(self) -> None:
+        """From now on nothing waits."""
+        self.free = True
+        for call in self._waiting:
+            call.passed.set()
+
+    def _let_through(self, call: Call) -> None:
+        call.fault = self.choose_fault(call)
+        self.say(f"[{call.actor}] {call.label}{f'  <- {call.fault}' if call.fault else ''}")
+        self._waiting.remove(call)
+        self._under_way.append(call)
+        call.passed.set()
+
+    async def _settle(self) -> None:
+        """Return when all tasks stand: at a gate, at a lock, or at each other."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while True:
+            await self._drain()
+            if not any(not call.blocked for call in self._under_way):
+                if not self._under_way:
+                    return
+                if await self._mark_blocked() and self._waiting:
+                    return
+            self._moved.clear()
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                if await self._mark_blocked() and self._waiting:
+                    await self._drain()
+                    if all(call.blocked for call in self._under_way):
+                        return
+            if loop.time() - started > _STUCK_SECONDS:
+                raise Stuck(", ".join(f"[{call.actor}] {call.label}" for call in self._under_way))
+
+    async def _mark_blocked(self) -> bool:
+        """Ask Postgres which calls wait for a lock; whether all that are under way do."""
+        if not self._under_way:
+            return True
+        waiting = await self._locks()
+        for call in self._under_way:
+            call.blocked = call.pid is not None and call.pid in waiting
+        return all(call.blocked for call in self._under_way)
+
+    @staticmethod
+    async def _drain() -> None:
+        """Let everything run that can run without a network."""
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        while ready:  # noqa: ASYNC110 - the loop tells nobody when it has nothing left to run
+            await asyncio.sleep(0)

@@ -1,0 +1,259 @@
+"""What all schedules of a run share: a scratch Postgres with a clock of its own, and a scratch Redis."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from cli.embedded.postgres import Postgres
+from cli.embedded.redis import Redis
+from faults import oracle
+from service.db.migrate import migrate
+from service.db.pool import open_pool
+from service.queue import SPILL_STREAM, connect
+
+if TYPE_CHECKING:
+    from faults.explorer.schedule import Schedule
+
+# now() and clock_timestamp() as the schedule's clock has it: a sequence, for it is seen at once in every
+# transaction. The service's own SQL runs as it is: these are found before Postgres' own of the same name.
+_CLOCK = """
+    CREATE SCHEMA fake;
+    CREATE SEQUENCE fake.microseconds MINVALUE 0;
+    CREATE FUNCTION fake.now() RETURNS timestamptz LANGUAGE sql STABLE
+        AS 'SELECT to_timestamp(last_value / 1000000.0) FROM fake.microseconds';
+    CREATE FUNCTION fake.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+        AS 'SELECT to_timestamp(last_value / 1000000.0) FROM fake.microseconds';
+"""
+_SETTINGS = (
+    "search_path = public, fake, pg_catalog",
+    "synchronous_commit = off",
+    "deadlock_timeout = '20ms'",
+    "jit = off",
+)
+# Every state that a payment's row has had, and every version of an order's.
+_HISTORY = """
+    CREATE TABLE fake.payments (n bigint GENERATED ALWAYS AS IDENTITY, imp_uid text, status text, given bigint,
+                                refunds int, shown text, lesser bool);
+    CREATE FUNCTION fake.keep_payment() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO fake.payments (imp_uid, status, given, refunds, shown, lesser)
+        VALUES (NEW.imp_uid, NEW.status, NEW.cancelled_amount, NEW.cancellations, NEW.details->>'receipt_url',
+                NEW.lesser IS NOT NULL);
+        RETURN NULL; END $$;
+    CREATE TRIGGER keep AFTER INSERT OR UPDATE ON public.payments FOR EACH ROW EXECUTE FUNCTION fake.keep_payment();
+    CREATE TABLE fake.orders (n bigint GENERATED ALWAYS AS IDENTITY, merchant_uid text, version int, content jsonb);
+    CREATE FUNCTION fake.keep_order() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO fake.orders (merchant_uid, version, content)
+        VALUES (NEW.merchant_uid, NEW.version, to_jsonb(NEW) - 'version' - 'updated_at' - 'next_check_at' - 'checks');
+        RETURN NULL; END $$;
+    CREATE TRIGGER keep AFTER INSERT OR UPDATE ON public.orders FOR EACH ROW EXECUTE FUNCTION fake.keep_order();
+    CREATE TABLE fake.looks (imp_uid text, looked_at timestamptz);
+    CREATE FUNCTION fake.keep_look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO fake.looks VALUES (NEW.imp_uid, NEW.looked_at);
+        RETURN NULL; END $$;
+    CREATE TRIGGER keep AFTER UPDATE ON public.notices FOR EACH ROW
+        WHEN (NEW.looked_at IS DISTINCT FROM OLD.looked_at) EXECUTE FUNCTION fake.keep_look();
+"""
+_CLEAR = "; ".join(
+    f"DELETE FROM {table}"  # noqa: S608
+    for table in (
+        "order_events",
+        "notices",
+        "payments",
+        "orders",
+        "ledger_scans",
+        "fake.payments",
+        "fake.orders",
+        "fake.looks",
+    )
+)
+_SPACING = timedelta(seconds=0.499)
+_TRUNCATED_EVERY = 100
+_RANKS = {"ready": 0, "issued": 1, "failed": 2, "paid": 3, "cancelled": 4}
+
+
+class World:
+    """The stores, and what is asked of them past the gate."""
+
+    def __init__(self, admin: asyncpg.Connection, watch: asyncpg.Connection, pool: Any, redis: Any) -> None:
+        self.admin, self.pool, self.redis = admin, pool, redis
+        self._watch = watch  # asked while `admin` may be at work
+        self._cleared = 0
+
+    async def clear(self) -> None:
+        """Forget the schedule before."""
+        self._cleared += 1
+        if self._cleared % _TRUNCATED_EVERY == 0:
+            tables = _CLEAR.replace("DELETE FROM ", "").replace(";", ",")
+            await self.admin.execute(f"TRUNCATE {tables} CASCADE")
+        else:
+            await self.admin.execute(_CLEAR)
+        await self.redis.flushdb()
+
+    async def set_clock(self, seconds: float) -> None:
+        await self.admin.execute(f"SELECT setval('fake.microseconds', {int(seconds * 1e6)})")
+
+    async def waiting_for_locks(self) -> set[int]:
+        """The sessions that wait for a lock of any kind."""
+        return {row[0] for row in await self._watch.fetch("SELECT pid FROM pg_locks WHERE NOT granted")}
+
+    async def at_rest(self) -> bool:
+        """Whether no notice is open and nothing is spilled."""
+        still = await self.admin.fetchval("SELECT EXISTS (SELECT FROM notices WHERE due_at IS NOT NULL)")
+        return not still and not await self.redis.xlen(SPILL_STREAM)
+
+    async def judge(self, schedule: "Schedule", told: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Every broken promise."""
+        rows = await oracle.read_rows(self.admin)
+        return [
+            *oracle.judge(rows, told),
+            *_lost(schedule, rows),
+            *_missed_in_feed(schedule, rows),
+            *await self._older_over_newer(schedule),
+            *await self._silent_changes(),
+            *await self._hasty_looks(),
+            *_false_alarms(schedule, rows),
+        ]
+
+    async def deadlocks(self) -> int:
+        """How often Postgres had to end one, in the whole run; closes the pool, for sessions tell when they end."""
+        await self.pool.close()
+        return int(
+            await self.admin.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        )
+
+    async def _hasty_looks(self) -> list[str]:
+        """Invariant 9: a payment is looked at no more than twice a second."""
+        rows = await self.admin.fetch(
+            """
+            SELECT imp_uid, looked_at - lag(looked_at) OVER (PARTITION BY imp_uid ORDER BY looked_at) AS after
+            FROM (SELECT DISTINCT * FROM fake.looks) AS looks
+            """
+        )
+        return [
+            f"{row['imp_uid']} was looked at again after {row['after']}"
+            for row in rows
+            if row["after"] is not None and row["after"] < _SPACING
+        ]
+
+    async def _older_over_newer(self, schedule: "Schedule") -> list[str]:
+        """No less progress ever replaces more, but where PortOne itself took it back; nor older facts newer ones."""
+        wrong, last = [], {}
+        for row in await self.admin.fetch("SELECT * FROM fake.payments ORDER BY n"):
+            progress = (_RANKS[row["status"]], row["given"], row["refunds"])
+            shown = int(row["shown"].removeprefix("state-"))
+            before = last.get(row["imp_uid"])
+            last[row["imp_uid"]] = (progress, shown)
+            if before is None or schedule.truth.attempts[row["imp_uid"]].regressed:
+                continue
+            if progress < before[0]:
+                wrong.append(f"{row['imp_uid']}: {progress} was stored over {before[0]}")
+            elif shown < before[1] and not schedule.truth.told_stale:
+                wrong.append(f"{row['imp_uid']}: state {shown} was stored over state {before[1]}")
+        return wrong
+
+    async def _silent_changes(self) -> list[str]:
+        """Each change of an order is a version, and each version a change."""
+        wrong, last = [], {}
+        for row in await self.admin.fetch("SELECT * FROM fake.orders ORDER BY n"):
+            before = last.get(row["merchant_uid"])
+            last[row["merchant_uid"]] = row
+            if before is None:
+                continue
+            changed, stepped = row["content"] != before["content"], row["version"] - before["version"]
+            if stepped != int(changed):
+                wrong.append(f"{row['merchant_uid']}: changed {changed}, but {stepped} versions on")
+        return wrong
+
+
+def _lost(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
+    """Each acknowledged notice has its row, save those whose stream was destroyed."""
+    ids, shared = {row["id"] for row in rows.notices}, {row["imp_uid"] for row in rows.notices}
+    flushed = {accepted.notice.id for accepted in schedule.flushed}
+    return [
+        f"notice {accepted.notice.id} of {accepted.notice.imp_uid} was acknowledged and has no row"
+        for accepted in schedule.accepted
+        if not (
+            accepted.row_id in ids
+            if accepted.row_id
+            else accepted.notice.id in ids or accepted.notice.imp_uid in shared or accepted.notice.id in flushed
+        )
+    ]
+
+
+def _false_alarms(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
+    """A late answer is dropped without a word: a regression is told of only where PortOne told less, later."""
+    if schedule.truth.told_stale or any(attempt.regressed for attempt in schedule.truth.attempts.values()):
+        return []
+    return [
+        f"{event['merchant_uid']} version {event['version']} tells of a regression that never was"
+        for event in rows.events
+        if any(problem["kind"] == "regressed_payment" for problem in event["problems"])
+    ]
+
+
+def _missed_in_feed(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
+    """A reader of the feed has had every event once, each order's in turn."""
+    events = {(event["merchant_uid"], event["version"]) for event in rows.events}
+    wrong = [f"the feed missed {event}" for event in sorted(events - set(schedule.feed))]
+    if len(set(schedule.feed)) != len(schedule.feed):
+        wrong.append("the feed told an event twice")
+    for merchant_uid in {name for name, _ in events}:
+        versions = [version for name, version in schedule.feed if name == merchant_uid]
+        if versions != sorted(versions):
+            wrong.append(f"the feed told {merchant_uid} as {versions}")
+    return wrong
+
+
+def _scratch_folder() -> Path:
+    """In memory where there is such a place; others may enter, for root's Postgres runs as `nobody`."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+    folder = Path(tempfile.mkdtemp(prefix="portone-explorer-", dir=memory if memory.is_dir() else None))
+    folder.chmod(0o711)
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def running_world() -> AsyncIterator[World]:
+    """Start the stores in a scratch folder, and leave nothing behind."""
+    folder = _scratch_folder()
+    postgres = Postgres(folder / "postgres", folder / "postgres.log", scratch=True)
+    redis = Redis(folder / "redis", folder / "redis.log")
+    processes = []
+    try:
+        processes = [await postgres.prepare(), redis.prepare()]
+        await asyncio.gather(postgres.start(processes[0]), redis.start(processes[1]))
+        async with _connected(postgres.url(), redis.url()) as world:
+            yield world
+    finally:
+        await asyncio.gather(*(process.stop() for process in processes))
+        if processes:
+            shutil.rmtree(postgres.home, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _connected(url: str, redis_url: str) -> AsyncIterator[World]:
+    admin = await asyncpg.connect(url)
+    await admin.execute(_CLOCK)
+    for setting in _SETTINGS:
+        await admin.execute(f"ALTER DATABASE portone_orders SET {setting}")
+    await admin.close()
+    await migrate(url)
+    admin = await asyncpg.connect(url)
+    await admin.execute(_HISTORY)
+    watch = await asyncpg.connect(url)
+    pool, redis = await open_pool(url), connect(redis_url, socket_timeout=5)
+    try:
+        yield World(admin, watch, pool, redis)
+    finally:
+        await watch.close()
+        await redis.aclose(close_connection_pool=True)
+        await pool.close()
+        await admin.close()

@@ -1,0 +1,330 @@
+"""`python -m faults.guards`: take out each guard of DESIGN.md §2 in turn, in a copy, and show that something notices.
+
+A guard that can be taken out without a test or a schedule failing is no guard, or is not tested. The work tree is
+never touched. First the copy as it is must pass everything that is used here.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.report import write_report
+
+ROOT = Path(__file__).parent.parent
+_COPIED = ("service", "workers", "cli", "sandbox", "faults", "tests", "docs", "pyproject.toml", "README.md")
+_SECONDS = 300
+
+EXPLORER = ("-m", "faults.explorer", "--seed", "1", "--schedules", "600", "--jobs", "4", "--no-deadlocks")
+# The unbroken copy need not be explored at length: `make explore` does that.
+EXPLORER_SHORT = (*EXPLORER[:5], "60", *EXPLORER[6:])
+
+
+def _test(*names: str) -> tuple[str, ...]:
+    return ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *names)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One guard: where it stands, what is put in its place, and what is to notice."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    noticed_by: tuple[str, ...] = EXPLORER
+
+
+GUARDS = (
+    Guard(
+        "row before acknowledgement",
+        "service/intake.py",
+        "            recorded = await self._recorder.record(batch)\n",
+        "            self._later = asyncio.create_task(self._recorder.record(batch))\n"
+        "            recorded = [notice.id for notice in batch]\n",
+    ),
+    Guard(
+        "conflict-free insert",
+        "service/db/notices.py",
+        "            FROM given WHERE registered\n            ON CONFLICT DO NOTHING\n",
+        "            FROM given WHERE registered\n",
+    ),
+    Guard(
+        "claim: one look at a notice at a time",
+        "service/db/notices.py",
+        "              AND (n.held_until IS NULL OR n.held_until <= now())\n        ORDER BY n.id",
+        "        ORDER BY n.id",
+        _test("tests/service/db/test_notices.py"),
+    ),
+    Guard(
+        "claim: payments one at a time",
+        "service/db/notices.py",
+        "SELECT DISTINCT hashtext(imp_uid) AS k FROM notices WHERE id = ANY($1::uuid[]) ORDER BY k) AS sorted",
+        "SELECT DISTINCT hashtext(id::text) AS k FROM notices WHERE id = ANY($1::uuid[]) ORDER BY k) AS sorted",
+    ),
+    Guard(
+        "tickets: a late answer is dropped",
+        "service/domain/looks.py",
+        "    if look.began_ticket < stored.written_ticket:\n        return Verdict.LATE\n",
+        "",
+        _test("tests/service/domain/test_looks.py"),
+    ),
+    Guard(
+        "tickets: drawn before the request",
+        "service/verification.py",
+        "judge(before, seen, now, self.times.regression)",
+        "judge(before, Look(payment, ticket), now, self.times.regression)",
+        _test("tests/service/test_mistakes.py", "-k", "slow_reader"),
+    ),
+    Guard(
+        "less progress is kept out",
+        "service/domain/looks.py",
+        "    if stored.lesser is None:\n        return Verdict.KEEP_OUT\n",
+        "    if stored.lesser is None:\n        return Verdict.STORE\n",
+    ),
+    Guard(
+        "lock before read",
+        "service/verification.py",
+        "            await orders.lock(db, merchant_uids)\n",
+        "",
+    ),
+    Guard(
+        "lock before read, on registering",
+        "service/registration.py",
+        "    await orders.lock(db, [terms.merchant_uid])\n",
+        "",
+    ),
+    Guard(
+        "lock order",
+        "service/db/orders.py",
+        "SELECT DISTINCT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY k) AS sorted",
+        "SELECT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY random()) AS sorted",
+    ),
+    Guard(
+        "version step",
+        "service/db/orders.py",
+        "test_channel = g.test_channel, version = o.version + 1,",
+        "test_channel = g.test_channel, version = o.version + 2,",
+    ),
+    Guard(
+        "one event for each version",
+        "service/db/orders.py",
+        '        FROM changed\n        """,\n        [order.terms.merchant_uid for order, _ in changes],',
+        '        FROM changed WHERE state <> \'paid\'\n        """,\n'
+        "        [order.terms.merchant_uid for order, _ in changes],",
+    ),
+    Guard(
+        "settled on registration",
+        "service/registration.py",
+        "settle(terms, await payments.of_orders(db, [terms.merchant_uid]))",
+        "settle(terms, [])",
+    ),
+    Guard(
+        "sweep",
+        "workers/tasks.py",
+        "    due = await in_transaction(parts.pool, lambda db: notices.take_due(",
+        "    return 0\n    due = await in_transaction(parts.pool, lambda db: notices.take_due(",
+    ),
+    Guard(
+        "spill: swept into Postgres",
+        "workers/tasks.py",
+        "    while entries := await parts.queue.spilled(BATCH_MAX):\n",
+        "    while entries := []:\n",
+    ),
+    Guard(
+        "spill: forgotten only once it is committed",
+        "workers/tasks.py",
+        "        readable = [(entry, notice) for entry, notice in entries if notice is not None]\n",
+        "        readable = [(entry, notice) for entry, notice in entries if notice is not None]\n"
+        "        await parts.queue.forget_spilled([entry for entry, _ in entries])\n",
+    ),
+    Guard(
+        "spill: only into a Redis that keeps it",
+        "service/queue.py",
+        "        return not await weaknesses(self._redis)\n",
+        "        return True\n",
+        _test("tests/service/test_intake.py"),
+    ),
+    Guard(
+        "ledger scan",
+        "service/reconciliation.py",
+        "        if turn is None:\n            return 0\n",
+        "        return 0\n",
+    ),
+    Guard(
+        "ledger scan: an agreeing page hides nothing older",
+        "service/reconciliation.py",
+        " and self._reaches(listed.payments, turn)):",
+        "):",
+        _test("tests/faults/test_ledger.py"),
+    ),
+    Guard(
+        "ledger scan: an open notice that sees less hides no difference",
+        "service/db/notices.py",
+        "(n.due_at IS NOT NULL AND n.held_until IS NULL AND coalesce(p.tier, n.tier, o.tier, '') = g.tier)",
+        "(n.due_at IS NOT NULL)",
+        _test("tests/faults/test_ledger.py"),
+    ),
+    Guard(
+        "retry of a deadlock",
+        "service/db/pool.py",
+        "_RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)",
+        "_RETRIABLE = ()",
+    ),
+    Guard(
+        "a failure to ask is asked again",
+        "service/verification.py",
+        "                return Fate(answer.outcome, self._backoff(notice.tries))\n            case None:",
+        "                return Fate(answer.outcome, Then.HANDLED)\n            case None:",
+    ),
+    Guard(
+        "a failure to ask is no answer",
+        "service/portone/client.py",
+        '    if status == 429 or status >= 500:\n        raise PortOneUnavailable(f"HTTP {status}")\n',
+        '    if status == 429 or status >= 500:\n        return Envelope(404, -1, "", None)\n',
+        _test("tests/service/test_never_paid.py", "-k", "failure_to_ask"),
+    ),
+    Guard("amount", "service/domain/settle.py", "(ProblemKind.WRONG_AMOUNT, payment.amount != order.amount),", ""),
+    Guard(
+        "currency", "service/domain/settle.py", "(ProblemKind.WRONG_CURRENCY, payment.currency != order.currency),", ""
+    ),
+    Guard(
+        "channel",
+        "service/domain/settle.py",
+        "(ProblemKind.TEST_CHANNEL, not payment.live and not order.allow_test_channel),",
+        "",
+    ),
+    Guard("store", "service/domain/settle.py", "(ProblemKind.WRONG_STORE, payment.store != order.store),", ""),
+    Guard(
+        "order: the one that PortOne names",
+        "service/domain/completion.py",
+        "    if claimed_merchant_uid is not None and claimed_merchant_uid != payment.merchant_uid:\n"
+        "        return Refusal.OTHER_ORDER\n",
+        "",
+        _test("tests/service/test_mistakes.py", "-k", "replayed or checked"),
+    ),
+    Guard(
+        "answer about the payment that was asked for",
+        "service/portone/looks.py",
+        '    if payment.imp_uid != imp_uid:\n        raise UnreadableAnswer("it is about another payment")\n',
+        "",
+        _test("tests/service/test_never_paid.py", "-k", "another_number"),
+    ),
+    Guard(
+        "twice a second at most",
+        "service/verification.py",
+        "            elif notice.looked_ago is not None and notice.looked_ago < self.times.spacing:\n",
+        "            elif False:\n",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Bite:
+    """What happened when a guard was gone."""
+
+    guard: Guard
+    noticed: str | None
+    seconds: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="faults.guards", description=__doc__)
+    parser.add_argument("--only", help="guards whose name contains this")
+    parser.add_argument("--report", action="store_true", help="write the table into docs/faults.md")
+    options = parser.parse_args()
+    guards = [guard for guard in GUARDS if (options.only or "") in guard.name]
+    with tempfile.TemporaryDirectory(prefix="portone-guards-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o711)
+        _copy_to(copy)
+        wrong = _passes(copy, guards)
+        bites = [] if wrong else [_take_out(copy, guard) for guard in guards]
+    if options.report and not options.only and not wrong:
+        write_report(guards=_table(bites))
+    unnoticed = [bite.guard.name for bite in bites if bite.noticed is None]
+    sys.stdout.write(wrong or f"{len(bites)} guards taken out, {len(unnoticed)} unnoticed {unnoticed or ''}\n")
+    return int(bool(wrong or unnoticed))
+
+
+def _copy_to(copy: Path) -> None:
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis")
+    for name in _COPIED:
+        here = ROOT / name
+        if here.is_dir():
+            shutil.copytree(here, copy / name, ignore=ignore)
+        else:
+            shutil.copy(here, copy / name)
+
+
+def _passes(copy: Path, guards: Sequence[Guard]) -> str:
+    """With every guard in its place nothing may fail, and every guard must stand where it is said to."""
+    for guard in guards:
+        if (copy / guard.file).read_text("utf-8").count(guard.text) != 1:
+            return f"'{guard.name}' does not stand once in {guard.file}: mend its text in faults/guards.py.\n"
+    for command in dict.fromkeys(EXPLORER_SHORT if g.noticed_by == EXPLORER else g.noticed_by for g in guards):
+        code, said = _run(copy, command)
+        if code:
+            return f"{' '.join(command)} fails with every guard in its place:\n{said[-3000:]}\n"
+    return ""
+
+
+def _take_out(copy: Path, guard: Guard) -> Bite:
+    file, started = copy / guard.file, time.monotonic()
+    whole = file.read_text("utf-8")
+    file.write_text(whole.replace(guard.text, guard.instead), "utf-8")
+    try:
+        code, said = _run(copy, guard.noticed_by)
+    finally:
+        file.write_text(whole, "utf-8")
+    bite = Bite(guard, _noticed(said) if code else None, time.monotonic() - started)
+    sys.stdout.write(f"{guard.name}: {bite.noticed or 'NOT NOTICED'} ({bite.seconds:.0f} s)\n")
+    sys.stdout.flush()
+    return bite
+
+
+def _noticed(said: str) -> str | None:
+    """The test that failed, or the seed and the promise that it broke. A program that crashed noticed nothing."""
+    failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
+    if failed:
+        return f"`{failed[1].partition(' ')[0]}`"
+    broken, seed = re.search(r"^BROKEN: (.*)$", said, re.MULTILINE), re.search(r"--replay (\d+)", said)
+    if not broken:
+        return None
+    return f"explorer{f', seed {seed[1]}' if seed else ''}: {_short(broken[1])}"
+
+
+def _short(sentence: str) -> str:
+    """Without ids and values, which say nothing in a table."""
+    sentence = re.sub(r"(is|was) Expected\(.*", r"\1 not what PortOne's truth makes of it", sentence)
+    return sentence.replace("|", "/")[:110]
+
+
+def _run(copy: Path, command: Sequence[str]) -> tuple[int, str]:
+    env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, *command], cwd=copy, env=env, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as expired:
+        return 0, str(expired)
+    return done.returncode, done.stdout + done.stderr
+
+
+def _table(bites: Sequence[Bite]) -> list[str]:
+    return [
+        "| guard taken out | in | noticed by |",
+        "| --- | --- | --- |",
+        *(f"| {bite.guard.name} | `{bite.guard.file}` | {bite.noticed or '**nothing**'} |" for bite in bites),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""A small TCP proxy that stands between two parts and can cut, delay, and go half-open."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Sequence
+
+_CHUNK = 64 * 1024
+
+
+class Proxy:
+    """Listens on a free loopback port and forwards to its targets in turn.
+
+    Half-open: what is connected stays so, and what wants to connect may, but nothing arrives any more.
+    """
+
+    def __init__(self, name: str, targets: Sequence[int]) -> None:
+        self.name = name
+        self.delay_seconds = 0.0
+        self.cuts = 0
+        self._targets = itertools.cycle(targets)
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server:
+            self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """End every connection, the hard way."""
+        self.cuts += len(self._writers) // 2
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def go_half_open(self) -> None:
+        self._forwarding.clear()
+
+    def heal(self) -> None:
+        """Forward again, at once. What was half-open is ended: nobody can tell what it has missed."""
+        self.delay_seconds = 0.0
+        if not self._forwarding.is_set():
+            self.cut()
+            self._forwarding.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            await self._forwarding.wait()
+            there, back = await asyncio.open_connection("127.0.0.1", next(self._targets))
+            self._writers.add(back)
+            try:
+                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            finally:
+                self._writers.discard(back)
+                back.transport.abort()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(_CHUNK):
+                if self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                await self._forwarding.wait()
+                writer.write(chunk)
+                await writer.drain()
+        if writer.can_write_eof() and not writer.transport.is_closing():
+            with contextlib.suppress(OSError):
+                writer.write_eof()

@@ -1,0 +1,222 @@
+"""Kill -9 a worker at random moments around a refund's call, again and again: `python -m faults.refunds`.
+
+Every round pays an order twice, lets a real worker process find the duplicate and refund it, and kills the process
+at the time of its nth call to PortOne, give or take some milliseconds. What was killed is taken up by the next
+worker. In the end every payment must have been asked for at most once, and every intent must have ended: refunded,
+or open before a person. Prints one line of figures; exit code 1 if a refund was sent twice.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sandbox.config import SandboxConfig
+from sandbox.payment import Payment
+from sandbox.refunds import Refund
+from sandbox.world import WORLD
+from service.domain.refund import Action
+from service.logs import configure_logs
+from service.portone.client import PortOne
+from service.settings import Settings
+from service.timetable import Timetable
+from tests.conftest import Stores
+from tests.sandbox_client import RunningSandbox, running_sandbox
+from tests.service.refunding import CANCEL, Shop
+from workers.main import make_parts
+from workers.refunds import REFUNDER, close_refunds, intend_refunds, make_refunder, send_refunds
+
+# As little waiting as still lets a dead worker's refund be told from one that is under way.
+TIMES = replace(
+    Timetable().scaled(0),
+    refund_lease=timedelta(seconds=0.3),
+    refund_held=timedelta(seconds=0.3),
+    refund_look_first=timedelta(seconds=0.3),
+    refund_look_last=timedelta(seconds=0.5),
+    refund_unknown=timedelta(seconds=4),
+    refund_window=timedelta(hours=1),
+)
+_TURN_SECONDS = 0.02
+_CALL_SECONDS = 0.02
+_ROUND_SECONDS = 20.0
+_END_SECONDS = 60.0
+
+
+async def work(settings: Settings) -> None:
+    """What is killed: the three cron tasks, turn after turn."""
+    async with make_parts(settings) as parts:
+        secret = settings.portone_imp_secret.get_secret_value()
+        portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret, TIMES)
+        verifier = replace(parts.verifier, portone=portone, times=TIMES)
+        ctx = {REFUNDER: make_refunder(settings, verifier, portone)}
+        while True:
+            for task in (intend_refunds, send_refunds, close_refunds):
+                await task(ctx)
+            await asyncio.sleep(_TURN_SECONDS)
+
+
+class Harness:
+    """Stores, a PortOne that counts, and the worker that is alive now."""
+
+    def __init__(self, settings: Settings, sandbox: RunningSandbox, shop: Shop, random: Random) -> None:
+        self.settings, self.sandbox, self.shop, self.random = settings, sandbox, shop, random
+        self.asked: Counter[str] = Counter()
+        self.killed_at: Counter[str] = Counter()
+        self._worker: asyncio.subprocess.Process | None = None
+        self._count_refunds()
+
+    async def rounds(self, kills: int) -> None:
+        for number in range(kills):
+            await self._start_worker()
+            await self.shop.paid_twice(f"order-{number}", async_cancel=self.random.random() < 0.2)
+            await self._kill_around_the_call()
+        await self._start_worker()
+        await self._until_all_ended()
+        await self._kill()
+
+    async def hidden(self) -> int:
+        """Refunds of unknown end that their orders do not show as a problem: the sweep's notices are looked at here."""
+        for row in await self.shop.pool.fetch("SELECT merchant_uid, imp_uid FROM refunds"):
+            await self.shop.tell(row["merchant_uid"], row["imp_uid"])
+        count: int = await self.shop.pool.fetchval(
+            """
+            SELECT count(*) FROM refunds r JOIN orders o USING (merchant_uid)
+            WHERE r.state NOT IN ('refunded', 'withdrawn')
+              AND NOT o.problems @> jsonb_build_array(jsonb_build_object('imp_uid', r.imp_uid))
+            """
+        )
+        return count
+
+    async def _kill_around_the_call(self) -> None:
+        """Mostly when the refund's own call has arrived, else at the nth call; and some milliseconds later."""
+        calls = self.sandbox.app[WORLD].calls
+        arrived, nth = calls.by_template[CANCEL], calls.total + self.random.randint(1, 3)
+        at_the_call = self.random.random() < 0.7
+        async with asyncio.timeout(_ROUND_SECONDS):
+            # The moment is the worker's, in another process.
+            while calls.by_template[CANCEL] == arrived and (at_the_call or calls.total < nth):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(self.random.uniform(0, 0.05))
+        await self._kill()
+        last = await self.shop.pool.fetchrow(
+            "SELECT imp_uid, state FROM refunds ORDER BY asked_at DESC NULLS LAST LIMIT 1"
+        )
+        done = last is not None and self.asked[last["imp_uid"]]
+        self.killed_at[f"{last['state'] if last else 'nothing'}, {'carried out' if done else 'not carried out'}"] += 1
+
+    async def _start_worker(self) -> None:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": self.settings.database_url.get_secret_value(),
+            "REDIS_URL": self.settings.redis_url.get_secret_value(),
+            "PORTONE_API_URL": self.settings.portone_api_url,
+            "PORTONE_IMP_KEY": self.settings.portone_imp_key,
+            "PORTONE_IMP_SECRET": self.settings.portone_imp_secret.get_secret_value(),
+        }
+        self._worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "faults.refunds", "--worker", env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+
+    async def _kill(self) -> None:
+        if self._worker is not None:
+            self._worker.send_signal(signal.SIGKILL)
+            await self._worker.wait()
+
+    async def _until_all_ended(self) -> None:
+        async with asyncio.timeout(_END_SECONDS):
+            while await self._open():
+                for payment in self.sandbox.app[WORLD].ledger.payments():
+                    while payment.pending_cancels:
+                        self.sandbox.app[WORLD].ledger.finish_cancel(payment)
+                await asyncio.sleep(0.05)
+
+    async def _open(self) -> int:
+        count: int = await self.shop.pool.fetchval(
+            """
+            SELECT (SELECT count(*) FROM refunds WHERE state IN ('intended', 'asked'))
+                 + (SELECT count(*) FROM orders o WHERE problems <> '[]' AND NOT EXISTS (
+                        SELECT FROM refunds r WHERE r.merchant_uid = o.merchant_uid))
+            """
+        )
+        return count
+
+    def _count_refunds(self) -> None:
+        ledger = self.sandbox.app[WORLD].ledger
+        cancel = ledger.cancel
+
+        def counted(payment: Payment, refund: Refund, **how: Any) -> None:
+            self.asked[payment.imp_uid] += 1
+            cancel(payment, refund, **how)
+
+        ledger.cancel = counted  # type: ignore[method-assign]
+
+
+@asynccontextmanager
+async def harness(random: Random) -> AsyncIterator[Harness]:
+    with tempfile.TemporaryDirectory(prefix="portone-orders-faults-") as folder:
+        Path(folder).chmod(0o711)  # noqa: ASYNC240 - before anything runs
+        stores = await Stores.start(Path(folder))
+        try:
+            async with running_sandbox(SandboxConfig()) as sandbox:
+                await sandbox.faults(latency_seconds=_CALL_SECONDS)
+                settings = _settings(stores, sandbox)
+                async with make_parts(settings) as parts:
+                    verifier = replace(parts.verifier, times=TIMES)
+                    yield Harness(settings, sandbox, Shop(parts.pool, sandbox, verifier), random)
+        finally:
+            await stores.stop()
+
+
+def _settings(stores: Stores, sandbox: RunningSandbox) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=stores.postgres.url(),
+        redis_url=stores.redis.url(),
+        portone_api_url=sandbox.url,
+        portone_imp_key=sandbox.imp_key,
+        portone_imp_secret=sandbox.imp_secret,
+    )
+
+
+async def run(kills: int, seed: int) -> int:
+    async with harness(Random(seed)) as made:  # noqa: S311 - a repeatable run, no secret
+        await made.rounds(kills)
+        rows = await made.shop.pool.fetch("SELECT state, count(*) AS count FROM refunds GROUP BY state ORDER BY state")
+        double, hidden = sum(count > 1 for count in made.asked.values()), await made.hidden()
+        sys.stdout.write(
+            f"kills {kills}, seed {seed}; killed at {dict(made.killed_at)}; calls {made.asked.total()}, "
+            f"double refunds {double}; ends { {row['state']: row['count'] for row in rows} }, of them hidden {hidden}\n"
+        )
+    return 1 if double or hidden else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="faults.refunds", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    configure_logs(logging.INFO if options.worker else logging.WARNING)
+    if options.worker:
+        settings = Settings.load(
+            on_duplicate=Action.REFUND, refund_max_per_hour=1_000_000, calls_per_second=1_000_000.0
+        )
+        asyncio.run(work(settings))
+        return 0
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the sandbox is cut off at every kill
+    return asyncio.run(run(options.kills, options.seed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The figures of the runs, and the generated part of docs/faults.md."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_DOCUMENT = Path("docs/faults.md")
+_BEGIN, _END = "<!-- generated: {} -->", "<!-- end: {} -->"
+
+
+def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The figures of a run, a line each."""
+    troubles: Counter[str] = Counter()
+    for one in episodes:
+        troubles.update(one["troubles"])
+    right = sorted(one["orders_right_seconds"] for one in episodes)
+    broken = [one["seed"] for one in episodes if one["broken"]]
+    return [
+        f"{len(episodes)} episodes (seeds {_seeds(episodes)}), the longest {max(o['seconds'] for o in episodes):.1f} s",
+        f"{_sum(episodes, 'orders')} orders, {_sum(episodes, 'payments')} payments,"
+        f" {_sum(episodes, 'versions')} versions",
+        f"{_sum(episodes, 'acknowledged')} notices acknowledged, {_sum(episodes, 'notices')} recorded,"
+        f" {_sum(episodes, 'lost_with_redis')} destroyed with Redis while Postgres was away",
+        "; ".join(f"{name}: {count}" for name, count in sorted(troubles.items())),
+        f"all orders right after the healing: p50 {_at(right, 0.5):.1f} s, p95 {_at(right, 0.95):.1f} s,"
+        f" max {right[-1]:.1f} s",
+        f"broken promises: {sum(len(one['broken']) for one in episodes)}{f', seeds {broken}' if broken else ''}",
+    ]
+
+
+def write_report(**parts: Any) -> None:
+    """Replace the generated parts that are given, and leave the rest as it is."""
+    text = _DOCUMENT.read_text("utf-8")
+    for name, content in parts.items():
+        lines = content if name != "episodes" else [f"- {line}" for line in summary(content)]
+        begin, end = _BEGIN.format(name), _END.format(name)
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + rest.partition(end)[2]
+    _DOCUMENT.write_text(text, "utf-8")
+
+
+def _sum(episodes: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(one[name] for one in episodes)
+
+
+def _at(values: Sequence[float], share: float) -> float:
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def _seeds(episodes: Sequence[Mapping[str, Any]]) -> str:
+    seeds = sorted(one["seed"] for one in episodes)
+    return f"{seeds[0]} to {seeds[-1]}"

@@ -1,0 +1,208 @@
+"""The whole service as processes, with a proxy between any two of them, in a scratch folder of its own."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import asyncpg
+from redis.asyncio import Redis as RedisClient
+
+from cli.embedded.postgres import Postgres
+from cli.embedded.redis import Redis
+from cli.http_probe import answers_ok
+from cli.ports import free_port
+from cli.processes import Process, Program
+from faults.proxy import Proxy
+from service.db.migrate import migrate
+
+TIER = "ABC"
+KEY = "faults-service-key"
+RECEIVERS = ("receiver-1", "receiver-2")
+WORKERS = ("worker-1", "worker-2")
+_READY_SECONDS = 30.0
+_TABLES = "order_events, notices, payments, orders, ledger_scans"
+
+
+class Stack:
+    """All parts, by name, and the proxies between them, by the names of both sides."""
+
+    def __init__(self, folder: Path, scale: float) -> None:
+        self.folder, self.scale = folder, scale
+        self.processes: dict[str, Process] = {}
+        self.proxies: dict[str, Proxy] = {}
+        self.ports = {name: free_port() for name in RECEIVERS}
+        self.postgres = Postgres(folder / "postgres", folder / "postgres.log")
+        self.redis = Redis(folder / "redis", folder / "redis.log")
+        self.session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Start everything; returns when both receivers can accept."""
+        self.processes |= {"postgres": await self.postgres.prepare(), "redis": self.redis.prepare()}
+        await asyncio.gather(self.postgres.start(self.processes["postgres"]), self.redis.start(self.processes["redis"]))
+        await migrate(self.postgres.url())
+        self.sandbox_port = free_port()
+        await self._start_proxies()
+        self.processes["sandbox"] = self._sandbox()
+        self.processes["sandbox"].start()
+        await self.processes["sandbox"].wait_ready(partial(self._answers, self.sandbox_port, "/healthz"), 15)
+        for name in (*RECEIVERS, *WORKERS):
+            self.processes[name] = self._ours(name)
+            self.processes[name].start()
+        await self.ready()
+        self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3))
+
+    async def stop(self) -> None:
+        if self.session:
+            await self.session.close()
+        for name in (*RECEIVERS, *WORKERS):
+            if name in self.processes:
+                self.signal(name, signal.SIGCONT)
+        await asyncio.gather(*(p.stop() for n, p in self.processes.items() if n not in ("postgres", "redis")))
+        await asyncio.gather(*(self.processes[n].stop() for n in ("postgres", "redis") if n in self.processes))
+        await asyncio.gather(*(proxy.stop() for proxy in self.proxies.values()))
+
+    async def ready(self) -> None:
+        """Return when both receivers can accept."""
+        for name in RECEIVERS:
+            await self.processes[name].wait_ready(partial(self._answers, self.ports[name], "/readyz"), _READY_SECONDS)
+
+    async def start_again(self, name: str) -> None:
+        """Start a part that has ended."""
+        process = self.processes[name]
+        if process.running:
+            return
+        match name:
+            case "postgres":
+                await self.postgres.start(process)
+            case "redis":
+                await self.redis.start(process)
+            case _:
+                process.start()
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        pid = self.processes[name].pid
+        if pid and self.processes[name].running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    async def connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(self.postgres.url(), timeout=5)
+
+    def redis_client(self) -> Any:
+        return RedisClient.from_url(self.redis.url(), socket_timeout=3)
+
+    async def fresh(self) -> None:
+        """Forget everything that has happened, on all sides."""
+        db = await self.connect()
+        await db.execute(f"TRUNCATE {_TABLES} CASCADE", timeout=20)
+        await db.close()
+        async with self.redis_client() as redis:
+            await redis.flushall()
+        await self.control("POST", "reset")
+
+    async def control(self, method: str, path: str, body: Any = None, seconds: float = 3.0) -> Any:
+        """The sandbox's control API."""
+        assert self.session  # noqa: S101 - it is started
+        url = f"http://127.0.0.1:{self.sandbox_port}/_control/{path}"
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        async with self.session.request(method, url, json=body, timeout=timeout) as answer:
+            found = await answer.json()
+            if answer.status >= 400:
+                raise ControlRefused(f"{method} {path} {body}: {found}")
+            return found
+
+    async def truth(self) -> list[dict[str, Any]]:
+        return list((await self.control("GET", "payments", seconds=10))["payments"])
+
+    @property
+    def door(self) -> str:
+        """Where browsers and PortOne knock: a proxy before both receivers."""
+        return f"http://127.0.0.1:{self.proxies['world>receivers'].port}"
+
+    async def _start_proxies(self) -> None:
+        postgres, redis = (urlsplit(store.url()).port or 0 for store in (self.postgres, self.redis))
+        for name in (*RECEIVERS, *WORKERS):
+            self.proxies[f"{name}>postgres"] = Proxy(f"{name}>postgres", [postgres])
+            self.proxies[f"{name}>redis"] = Proxy(f"{name}>redis", [redis])
+        for name in WORKERS:
+            self.proxies[f"{name}>portone"] = Proxy(f"{name}>portone", [self.sandbox_port])
+        self.proxies["world>receivers"] = Proxy("world>receivers", list(self.ports.values()))
+        for proxy in self.proxies.values():
+            await proxy.start()
+
+    def _sandbox(self) -> Process:
+        words = ["-m", "sandbox", "--port", str(self.sandbox_port)]
+        words += ["--webhook-url", f"{self.door}/webhooks/portone/v1"]
+        return self._program("sandbox", words, {})
+
+    def _ours(self, name: str) -> Process:
+        env = {
+            "DATABASE_URL": _through(self.postgres.url(), self.proxies[f"{name}>postgres"]),
+            "REDIS_URL": _through(self.redis.url(), self.proxies[f"{name}>redis"]),
+            "PORTONE_IMP_KEY": "imp_sandbox_key",
+            "PORTONE_IMP_SECRET": "imp_sandbox_secret",
+            "PORTONE_TIERS": TIER,
+            "SERVICE_KEYS": KEY,
+            "TIME_SCALE": str(self.scale),
+            "COMPLETIONS_PER_CLIENT": "1000",
+            "CALLS_PER_SECOND": "400",
+        }
+        if name in RECEIVERS:
+            env |= {"PORT": str(self.ports[name]), "HOST": "127.0.0.1"}
+        else:
+            env["PORTONE_API_URL"] = f"http://127.0.0.1:{self.proxies[f'{name}>portone'].port}"
+        return self._program(name, ["-m", "cli.main", "serve" if name in RECEIVERS else "worker"], env)
+
+    def _program(self, name: str, words: list[str], env: dict[str, str]) -> Process:
+        root = Path(__file__).parent.parent
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        env = kept | {"PYTHONPATH": str(root)} | env
+        return Process(Program(name, (sys.executable, *words), self.folder / f"{name}.log", env, self.folder))
+
+    @staticmethod
+    async def _answers(port: int, path: str) -> bool:
+        return await answers_ok("127.0.0.1", port, path)
+
+
+class ControlRefused(Exception):
+    """The sandbox refused a move."""
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    """The same address, by way of the proxy."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}"))
+
+
+def _scratch_folder() -> Path:
+    """On the disk, for /tmp may be memory, where nothing is ever synced; others may enter, for Postgres does."""
+    parent = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
+    folder = Path(tempfile.mkdtemp(prefix="portone-faults-", dir=parent))
+    folder.chmod(0o711)
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def running_stack(scale: float) -> AsyncIterator[Stack]:
+    """Start it on the disk, with fsync; leave nothing behind but the logs of a failure."""
+    folder = _scratch_folder()
+    stack = Stack(folder, scale)
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await stack.stop()
+        with contextlib.suppress(AttributeError):
+            shutil.rmtree(stack.postgres.home, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

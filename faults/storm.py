@@ -1,0 +1,253 @@
+"""What goes wrong, and when: by seed, one trouble after the other and some side by side, until all heals."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import orjson
+from redis.exceptions import RedisError
+
+from faults.proxy import Proxy
+from faults.stack import RECEIVERS, WORKERS, Stack
+
+SPILL = "notices:spill"
+_OURS = (*RECEIVERS, *WORKERS)
+_GENTLE_SECONDS = 3.0
+# As long as PortOne's replicas may lag behind: DESIGN.md's 60 s, scaled, take the same answer for the truth.
+STALE_SECONDS = 0.2
+
+
+class Storm:
+    """Injects troubles for so many seconds, notes them, and heals what it broke."""
+
+    def __init__(self, stack: Stack, seed: int, seconds: float, only: str | None = None) -> None:
+        self.stack, self.seconds, self.only = stack, seconds, only
+        self.rng = random.Random(f"storm {seed}")  # noqa: S311 - a storm that can be had again
+        self.counts: Counter[str] = Counter()
+        self.notes: list[str] = []
+        # Spilled notices whose Redis was destroyed, by imp_uid: these alone may be lost.
+        self.destroyed: Counter[str] = Counter()
+        self._repairs: list[Callable[[], Awaitable[None]]] = []
+        self._busy: set[str] = set()
+        self._started = 0.0
+
+    async def blow(self) -> None:
+        """Two lanes of troubles, so that some come together."""
+        self._started = asyncio.get_running_loop().time()
+        lanes = [random.Random(self.rng.random()) for _ in range(2)]  # noqa: S311
+        await asyncio.gather(*(self._lane(lane) for lane in lanes))
+
+    async def heal(self) -> None:
+        """Everything runs, nothing stands between the parts, PortOne answers."""
+        for name in self.stack.processes:
+            self.stack.signal(name, Signals.SIGCONT)
+        for proxy in self.stack.proxies.values():
+            proxy.heal()
+        # It sends what it held back, one after the other: nobody waits for that here.
+        with contextlib.suppress(TimeoutError):
+            await self.stack.control("DELETE", "faults", seconds=1.0)
+        for name in self.stack.processes:
+            await self.stack.start_again(name)
+        self._note("all heals")
+
+    async def _lane(self, rng: random.Random) -> None:
+        troubles = self._troubles()
+        while self._now() < self.seconds:
+            await asyncio.sleep(rng.uniform(0.05, 0.9))
+            names = [self.only] if self.only else sorted(troubles)
+            kind = rng.choice(names)
+            lasting = rng.uniform(0.2, min(2.5, max(0.3, self.seconds - self._now())))
+            await troubles[kind](rng, lasting)
+
+    def _troubles(self) -> dict[str, Callable[[random.Random, float], Awaitable[None]]]:
+        return {
+            "kill a receiver": lambda rng, s: self._end(rng.choice(RECEIVERS), Signals.SIGKILL, s / 3),
+            "kill a worker": lambda rng, s: self._end(rng.choice(WORKERS), Signals.SIGKILL, s / 3),
+            "kill another worker": lambda rng, s: self._end(rng.choice(WORKERS), Signals.SIGKILL, s / 3),
+            "stop one for seconds": lambda rng, s: self._pause(rng.choice(_OURS), s),
+            "terminate one": lambda rng, s: self._end(rng.choice(_OURS), Signals.SIGTERM, 0),
+            "kill Redis": lambda rng, s: self._end("redis", Signals.SIGKILL, s / 2),
+            "kill Redis and its data": lambda rng, s: self._end("redis", Signals.SIGKILL, s / 2, lose=True),
+            "flush Redis": lambda rng, s: self._flush(),
+            "stop Redis for seconds": lambda rng, s: self._pause("redis", s),
+            "stop Postgres at once": lambda rng, s: self._end("postgres", Signals.SIGQUIT, s),
+            "stop Postgres at once, again": lambda rng, s: self._end("postgres", Signals.SIGQUIT, s / 2),
+            "cut connections": lambda rng, s: self._cut(rng.choice(list(self.stack.proxies.values()))),
+            "cut more connections": lambda rng, s: self._cut(rng.choice(list(self.stack.proxies.values()))),
+            "delay": lambda rng, s: self._delay(rng.choice(list(self.stack.proxies.values())), rng, s),
+            "half-open": lambda rng, s: self._half_open(rng.choice(list(self.stack.proxies.values())), s),
+            "half-open Postgres": lambda rng, s: self._half_open(self._proxy_to(rng, "postgres"), s),
+            "half-open Redis": lambda rng, s: self._half_open(self._proxy_to(rng, "redis"), s),
+            "PortOne answers wrongly": self._wrong_answers,
+            "PortOne is slow": lambda rng, s: self._switch(s, latency_seconds=rng.choice((0.2, 1.0, 2.0))),
+            "PortOne's reads are stale": lambda rng, s: self._switch(s, stale_seconds=STALE_SECONDS),
+            "the token expires": lambda rng, s: self._expire_token(),
+            "webhooks are dropped": lambda rng, s: self._switch(s, webhook_drop_probability=rng.choice((0.5, 1))),
+            "webhooks are doubled": lambda rng, s: self._switch(s, webhook_copies=rng.randint(2, 4)),
+            "webhooks are delayed": lambda rng, s: self._switch(s, webhook_delay_seconds=rng.choice((0.3, 2.0))),
+            "webhooks are reordered": lambda rng, s: self._switch(s, webhook_reorder=rng.randint(2, 5)),
+        }
+
+    # Processes
+
+    async def _end(self, name: str, number: Signals, away_seconds: float, *, lose: bool = False) -> None:
+        async with self._alone(name) as mine:
+            if not mine:
+                return
+            self._note(f"{number.name} {name}, away {away_seconds:.1f} s{', data lost' if lose else ''}")
+            self.counts["kills" if number in (Signals.SIGKILL, Signals.SIGQUIT) else "terminations"] += 1
+            process = self.stack.processes[name]
+            self.stack.signal(name, number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GENTLE_SECONDS):
+                    await process.ended()
+            self.stack.signal(name, Signals.SIGKILL)
+            await process.ended()
+            if lose:
+                self._lose_redis_data()
+            await asyncio.sleep(away_seconds)
+            await self.stack.start_again(name)
+
+    async def _pause(self, name: str, seconds: float) -> None:
+        async with self._alone(name) as mine:
+            if not mine:
+                return
+            self._note(f"SIGSTOP {name} for {seconds:.1f} s")
+            self.counts["stops"] += 1
+            self.stack.signal(name, Signals.SIGSTOP)
+            await asyncio.sleep(seconds)
+            self.stack.signal(name, Signals.SIGCONT)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, name: str) -> Any:
+        """One trouble at a time for a process."""
+        mine = name not in self._busy
+        if mine:
+            self._busy.add(name)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._busy.discard(name)
+
+    # Redis' data
+
+    def _lose_redis_data(self) -> None:
+        """Remove what it kept, after reading from it which spilled notices that destroys."""
+        for folder in (self.stack.folder / "redis").glob("appendonlydir*"):
+            for imp_uid in _spilled_in(folder):
+                self.destroyed[imp_uid] += 1
+            shutil.rmtree(folder)
+        self.counts["Redis data lost"] += 1
+
+    async def _flush(self) -> None:
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with self.stack.redis_client() as redis, redis.pipeline(transaction=True) as pipe:
+                pipe.xrange(SPILL)
+                pipe.flushall()
+                entries, _ = await pipe.execute()
+                self.destroyed.update(_imp_uid(fields[b"notice"]) for _, fields in entries)
+                self.counts["flushes"] += 1
+                self._note(f"FLUSHALL, {len(entries)} spilled notices destroyed")
+
+    # Connections
+
+    def _proxy_to(self, rng: random.Random, part: str) -> Proxy:
+        return rng.choice([proxy for name, proxy in self.stack.proxies.items() if name.endswith(part)])
+
+    async def _cut(self, proxy: Proxy) -> None:
+        self._note(f"cut {proxy.name}")
+        self.counts["cuts"] += 1
+        proxy.cut()
+
+    async def _delay(self, proxy: Proxy, rng: random.Random, seconds: float) -> None:
+        proxy.delay_seconds = rng.choice((0.05, 0.3))
+        self._note(f"delay {proxy.name} by {proxy.delay_seconds} s for {seconds:.1f} s")
+        self.counts["delays"] += 1
+        await asyncio.sleep(seconds)
+        proxy.delay_seconds = 0.0
+
+    async def _half_open(self, proxy: Proxy, seconds: float) -> None:
+        self._note(f"half-open {proxy.name} for {seconds:.1f} s")
+        self.counts["half-open"] += 1
+        proxy.go_half_open()
+        await asyncio.sleep(seconds)
+        proxy.heal()
+
+    # PortOne
+
+    async def _wrong_answers(self, rng: random.Random, seconds: float) -> None:
+        kind = rng.choice(("401", "429", "500", "502", "garbage", "wrong_shape", "half_body", "hang", "reset"))
+        await self._switch(seconds, api_answer=kind, api_probability=rng.choice((0.3, 1.0)), seed=rng.randrange(1000))
+
+    async def _switch(self, seconds: float, **switches: Any) -> None:
+        self._note(f"PortOne: {switches} for {seconds:.1f} s")
+        self.counts["PortOne's troubles"] += 1
+        await self._control("POST", "faults", switches)
+        await asyncio.sleep(seconds)
+        await self._control("POST", "faults", dict.fromkeys(switches))
+
+    async def _expire_token(self) -> None:
+        self._note("PortOne: the token expires")
+        self.counts["PortOne's troubles"] += 1
+        await self._control("POST", "account", {"expire_token": True})
+
+    async def _control(self, method: str, path: str, body: Any) -> None:
+        with contextlib.suppress(TimeoutError):
+            await self.stack.control(method, path, body)
+
+    def _note(self, line: str) -> None:
+        self.notes.append(f"{self._now():5.2f} {line}")
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time() - self._started
+
+
+def _imp_uid(notice: bytes) -> str:
+    return str(orjson.loads(notice)[2])
+
+
+def _spilled_in(folder: Path) -> list[str]:
+    """The imp_uids of the spilled notices that a Redis' append-only files hold."""
+    held: dict[bytes, str] = {}
+    for file in sorted(folder.glob("*.incr.aof")):
+        for words in _commands(file.read_bytes()):
+            match [words[0].upper(), *words[1:]]:
+                case [b"XADD", stream, *rest] if stream == SPILL.encode():
+                    held[rest[0]] = _imp_uid(rest[-1])
+                case [b"XDEL", stream, *ids] if stream == SPILL.encode():
+                    for entry in ids:
+                        held.pop(entry, None)
+                case [b"FLUSHALL" | b"FLUSHDB", *_]:
+                    held.clear()
+                case _:
+                    pass
+    return list(held.values())
+
+
+def _commands(data: bytes) -> list[list[bytes]]:
+    """The whole commands of an append-only file; a torn one at its end counts for nothing."""
+    found, at = [], 0
+    try:
+        while at < len(data):
+            end = data.index(b"\r\n", at)
+            if data[at : at + 1] == b"#":
+                at = data.index(b"\n", at) + 1
+                continue
+            count, at, words = int(data[at + 1 : end]), end + 2, []
+            for _ in range(count):
+                end = data.index(b"\r\n", at)
+                size, at = int(data[at + 1 : end]), end + 2
+                words.append(data[at : at + size])
+                at += size + 2
+            if words and len(words[-1]) == size:
+                found.append(words)
+    except ValueError:
+        pass
+    return found
