@@ -12,12 +12,14 @@ import asyncpg
 from faults import oracle
 from faults.driver import Driver
 from faults.stack import Stack
-from faults.storm import Storm
+from faults.storm import SPILL, Storm
 
 BLOW_SECONDS = 6.0
 # From the first purchase to the last look of the oracle.
 EPISODE_SECONDS = 20.0
 _POLL_SECONDS = 0.2
+# 6 s in all.
+_JUDGED_AGAIN = 30
 _ACKNOWLEDGED_SOURCES = ("webhook", "completion", "redirect")
 
 
@@ -81,7 +83,7 @@ async def _until_right(stack: Stack, episode: Episode, since: float) -> None:
     try:
         while True:
             broken = await _wrong(db, stack)
-            waiting = await _waiting_webhooks(stack)
+            waiting = await _waiting_webhooks(stack) + await _spilled(stack)
             if not episode.orders_right_seconds and not any(not line.startswith("notice") for line in broken):
                 episode.orders_right_seconds = round(time.monotonic() - since, 3)
             if not broken and not waiting:
@@ -96,6 +98,12 @@ async def _waiting_webhooks(stack: Stack) -> int:
     return int((await stack.control("GET", "webhooks?imp_uid=none"))["waiting"])
 
 
+async def _spilled(stack: Stack) -> int:
+    """What was accepted while Postgres was away, and no sweep has moved into it yet."""
+    async with stack.redis_client() as redis:
+        return int(await redis.xlen(SPILL))
+
+
 async def _wrong(db: asyncpg.Connection, stack: Stack) -> list[str]:
     """What the oracle has to say now. PortOne's truth stands still by then; orders are read after it."""
     truth = await stack.truth()
@@ -103,13 +111,7 @@ async def _wrong(db: asyncpg.Connection, stack: Stack) -> list[str]:
 
 
 async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -> None:
-    db = await stack.connect()
-    try:
-        truth = await stack.truth()
-        rows = await oracle.read_rows(db)
-        episode.broken += oracle.judge(rows, truth)
-    finally:
-        await db.close()
+    rows, truth = await _settled_rows(stack, episode)
     acknowledged = Counter(driver.acknowledged)
     for delivery in (await stack.control("GET", "webhooks", seconds=10))["deliveries"]:
         acknowledged[delivery["imp_uid"]] += delivery["answer_status"] == 200
@@ -125,6 +127,23 @@ async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -
     episode.orders, episode.payments = len(rows.orders), len(truth)
     episode.notices = sum(notice["arrivals"] for notice in rows.notices)
     episode.acknowledged, episode.versions = acknowledged.total(), len(rows.events)
+
+
+async def _settled_rows(stack: Stack, episode: Episode) -> tuple[oracle.Rows, list[dict[str, Any]]]:
+    """The rows as they are judged. A walk of the ledger may have given notice since: it gets its time."""
+    db = await stack.connect()
+    try:
+        for left in reversed(range(_JUDGED_AGAIN)):
+            truth = await stack.truth()
+            rows = await oracle.read_rows(db)
+            broken = oracle.judge(rows, truth)
+            if not broken or not left:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+    finally:
+        await db.close()
+    episode.broken += broken
+    return rows, truth
 
 
 def _rows_of(notices: list[dict[str, Any]], imp_uid: str) -> list[str]:

@@ -155,8 +155,8 @@ GUARDS = (
     Guard(
         "ledger scan",
         "service/reconciliation.py",
-        "        if turn is None:\n            return 0\n",
-        "        return 0\n",
+        "            found += await self._walk(turn)\n",
+        "            found += 0\n",
     ),
     Guard(
         "ledger scan: an agreeing page hides nothing older",

@@ -22,7 +22,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=orjson.dumps)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -47,6 +47,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
+        self._file = sys.stdout.buffer
 
     def info(self, event: str, **told: object) -> None:
         if not self._lines:
@@ -56,5 +57,5 @@ class Lines:
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
-        sys.stdout.buffer.write(b"".join(lines))
-        sys.stdout.buffer.flush()
+        self._file.write(b"".join(lines))
+        self._file.flush()

@@ -19,6 +19,7 @@ from cli.processes import Process
 from sandbox.config import SandboxConfig
 from service.db.migrate import migrate
 from service.db.pool import Pool, open_pool
+from service.logs import configure_logs
 from service.settings import Settings
 from tests.sandbox_client import RunningSandbox, running_sandbox
 
@@ -55,6 +56,12 @@ def _own_settings_only() -> Iterator[None]:
             if name.lower() in Settings.model_fields:
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> None:
+    """Log lines go to pytest, also those of a command that a test runs in this process."""
+    configure_logs()
 
 
 @pytest.fixture(scope="session")

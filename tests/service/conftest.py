@@ -7,7 +7,6 @@ import hypothesis
 import pytest
 
 from service.db.pool import Pool
-from service.logs import configure_logs
 from service.settings import Settings
 from service.verification import Verifier
 from tests.running import RunningService, running_receiver, running_worker
@@ -20,11 +19,6 @@ hypothesis.settings.register_profile(
     "portone-orders", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("portone-orders")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _logs() -> None:
-    configure_logs()
 
 
 @pytest.fixture

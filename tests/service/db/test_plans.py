@@ -1,0 +1,96 @@
+"""The hot statements stay on their indexes, whatever the tables have grown to."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from service.db import notices, orders, payments, promise
+from service.db.pool import Pool
+from service.domain.notice import Notice, Source
+from service.notice_ids import new_notice_id
+from service.timetable import Timetable
+from tests.service import stored
+
+# What may be read whole: a table of a row for each account and tier.
+_SMALL = {"ledger_scans"}
+
+
+class Explaining:
+    """A connection that asks for each statement's plan before it runs it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.scanned: set[str] = set()
+        self.explained = 0
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def explained(statement: str, *args: Any) -> Any:
+            [row] = await self._connection.fetch(f"EXPLAIN (FORMAT JSON, GENERIC_PLAN off) {statement}", *args)
+            self.scanned |= set(_whole_tables(row[0][0]["Plan"] if not isinstance(row[0], str) else {}))
+            self.explained += 1
+            return await getattr(self._connection, name)(statement, *args)
+
+        return explained
+
+
+def _whole_tables(plan: dict[str, Any]) -> Iterator[str]:
+    if plan.get("Node Type") == "Seq Scan" and plan["Relation Name"] not in _SMALL:
+        yield plan["Relation Name"]
+    for part in plan.get("Plans", []):
+        yield from _whole_tables(part)
+
+
+async def _record(db: Any) -> None:
+    await notices.record(db, [_notice()], timedelta(seconds=3))
+
+
+async def _claim(db: Any) -> None:
+    notice = _notice()
+    await notices.record(db, [notice], timedelta(seconds=3))
+    await notices.lock_payments(db, [notice.id])
+    await notices.claim(db, await notices.open_for_claim(db, [notice.id]), timedelta(seconds=8))
+
+
+async def _write(db: Any) -> None:
+    await orders.lock(db, ["order-1"])
+    await payments.lock(db, ["imp_1"])
+    await payments.of_orders(db, ["order-1"])
+    found = await orders.read(db, ["order-1"], allow_test_channel=False)
+    await orders.change(db, [(order, order.settlement) for order in found])
+
+
+async def _sweep(db: Any) -> None:
+    await notices.take_due(db, 100, timedelta(seconds=3))
+
+
+async def _reconcile(db: Any) -> None:
+    await orders.take_silent(db, 100, Timetable().silence)
+    await orders.unsettled_with_money(db, ["order-1"])
+    await payments.read(db, ["imp_1"])
+    await notices.record_differences(db, [_notice()])
+    await notices.replay_late(db, 100)
+
+
+async def _prune(db: Any) -> None:
+    await notices.prune(db, timedelta(days=30), timedelta(days=3), 100)
+
+
+async def _measure(db: Any) -> None:
+    await promise.measure(db)
+
+
+@pytest.mark.parametrize("work", [_record, _claim, _write, _sweep, _reconcile, _prune, _measure])
+async def test_no_hot_statement_reads_a_whole_table(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> None:
+    """Each has an index for what it looks for."""
+    await stored.register_order(pool, "order-1")
+    async with pool.acquire() as connection:
+        explaining = Explaining(connection)
+        await work(explaining)
+    assert explaining.explained > 0
+    assert explaining.scanned == set()
+
+
+def _notice(imp_uids: Sequence[str] = ("imp_1",)) -> Notice:
+    return Notice(new_notice_id(), Source.WEBHOOK, imp_uids[0], "order-1", claimed_status="paid")
