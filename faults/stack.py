@@ -104,7 +104,13 @@ class Stack:
     async def fresh(self) -> None:
         """Forget everything that has happened, on all sides."""
         db = await self.connect()
-        await db.execute(f"TRUNCATE {_TABLES} CASCADE", timeout=20)
+        for left in reversed(range(10)):
+            try:
+                await db.execute(f"TRUNCATE {_TABLES} CASCADE", timeout=20)
+                break
+            except asyncpg.DeadlockDetectedError:  # with a worker that is about to read several of them
+                if not left:
+                    raise
         await db.close()
         async with self.redis_client() as redis:
             await redis.flushall()
