@@ -94,18 +94,21 @@ GUARDS = (
         "service/verification.py",
         "            await orders.lock(db, merchant_uids)\n",
         "",
+        _test("tests/service/test_races.py", "-k", "two_payments"),
     ),
     Guard(
         "lock before read, on registering",
         "service/registration.py",
         "    await orders.lock(db, [terms.merchant_uid])\n",
         "",
+        _test("tests/service/test_races.py", "-k", "registered_while"),
     ),
     Guard(
         "lock order",
         "service/db/orders.py",
         "SELECT DISTINCT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY k) AS sorted",
         "SELECT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY random()) AS sorted",
+        _test("tests/service/test_races.py", "-k", "opposite_order"),
     ),
     Guard(
         "version step",
