@@ -160,16 +160,13 @@ async def differences(db: Connection, listed: Sequence[object], store: Store) ->
 
 
 def _agrees(item: Mapping[str, object], stored: StoredLook | None, store: Store) -> bool:
-    """Whether a look would bring nothing new. A lesser answer that waits to be confirmed is nothing new."""
-    if stored is None:
+    """Whether a look would bring nothing new: while a lesser answer waits to be confirmed it always does."""
+    if stored is None or stored.lesser is not None:
         return False
     try:
-        payment = read_payment(item, store, live=stored.payment.live)
+        return same_facts(read_payment(item, store, live=stored.payment.live), stored.payment)
     except UnreadableAnswer:
         return False
-    return same_facts(payment, stored.payment) or (
-        stored.lesser is not None and same_facts(payment, stored.lesser.payment)
-    )
 
 
 def _notice(imp_uid: str, merchant_uid: object, store: Store) -> Notice:

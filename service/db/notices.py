@@ -19,8 +19,8 @@ class Open:
     """A notice that waits for a look and is locked by us: what it claims, and where to look for its payment.
 
     `registered`: its order is, by now. `arrivals` counts how often a row shared by unregistered notices was
-    spoken for. `looked_ago` is the time since the payment was last looked at for any notice; `stored_status`
-    what that look stored.
+    spoken for. `looked_ago` is the time since the payment was last looked at for any notice; `stored_status` is what
+    that look stored, and None while a lesser answer waits to be confirmed.
     """
 
     id: UUID
@@ -107,7 +107,8 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
         SELECT n.id, n.source, o.merchant_uid IS NOT NULL AS registered, n.imp_uid,
                coalesce(p.tier, n.tier, o.tier, '') AS tier, n.claimed_status,
                n.cancellation_id, n.arrivals, n.tries, clock_timestamp() - n.received_at AS age,
-               p.status AS stored_status,
+               -- A lesser answer that waits to be confirmed is a question that only a look can close.
+               CASE WHEN p.lesser IS NULL THEN p.status END AS stored_status,
                (SELECT clock_timestamp() - max(other.looked_at) FROM notices other
                  WHERE other.imp_uid = n.imp_uid) AS looked_ago
         FROM notices n
