@@ -128,6 +128,7 @@ GUARDS = (
         "service/registration.py",
         "settle(terms, await payments.of_orders(db, [terms.merchant_uid]))",
         "settle(terms, [])",
+        _test("tests/service/http/test_guide.py", "-k", "settled_on_registration"),
     ),
     Guard(
         "sweep",
@@ -147,6 +148,7 @@ GUARDS = (
         "        readable = [(entry, notice) for entry, notice in entries if notice is not None]\n",
         "        readable = [(entry, notice) for entry, notice in entries if notice is not None]\n"
         "        await parts.queue.forget_spilled([entry for entry, _ in entries])\n",
+        _test("tests/faults/test_spill.py"),
     ),
     Guard(
         "spill: only into a Redis that keeps it",

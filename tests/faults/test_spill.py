@@ -1,0 +1,36 @@
+"""What was accepted while Postgres was away stays in Redis until it is committed."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from cli.ports import free_port
+from service.db.pool import Pool, open_pool
+from service.domain.notice import Notice, Source
+from service.notice_ids import new_notice_id
+from service.queue import BATCH_MAX, Queue, connect
+from service.recording import Recorder
+from service.timetable import Timetable
+from workers.parts import PARTS
+from workers.tasks import sweep
+
+TIMES = Timetable()
+
+
+async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url: str) -> None:
+    """Postgres is still away at the sweep: the stream keeps its notice, and the sweep after its return records it."""
+    queue = Queue(connect(redis_url))
+    notice = Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1")
+    await queue.spill([notice])
+    away = await open_pool(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    await sweep(_context(away, queue))
+    assert [spilled for _, spilled in await queue.spilled(BATCH_MAX)] == [notice]
+    await sweep(_context(pool, queue))
+    assert await queue.spilled(BATCH_MAX) == []
+    assert await pool.fetchval("SELECT id FROM notices") == notice.id
+    await away.close()
+    await queue.close()
+
+
+def _context(pool: Pool, queue: Queue) -> dict[str, Any]:
+    """What a sweep works with, and no more."""
+    return {PARTS: SimpleNamespace(pool=pool, queue=queue, recorder=Recorder(pool, queue, TIMES), times=TIMES)}
