@@ -1,5 +1,5 @@
 """A worker is tested with the same parts as the service."""
 
-from tests.service.conftest import _logs, receiver, service
+from tests.service.conftest import receiver, service
 
-__all__ = ["_logs", "receiver", "service"]
+__all__ = ["receiver", "service"]
