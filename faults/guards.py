@@ -108,7 +108,7 @@ GUARDS = (
         "service/db/orders.py",
         "SELECT DISTINCT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY k) AS sorted",
         "SELECT hashtext(m) AS k FROM unnest($1::text[]) AS m ORDER BY random()) AS sorted",
-        _test("tests/service/test_races.py", "-k", "opposite_order"),
+        _test("tests/faults/test_lock_order.py"),
     ),
     Guard(
         "version step",
