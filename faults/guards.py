@@ -79,8 +79,8 @@ GUARDS = (
     Guard(
         "tickets: drawn before the request",
         "service/verification.py",
-        "judge(before, seen, now, self.times.regression)",
-        "judge(before, Look(payment, ticket), now, self.times.regression)",
+        "judge(before, seen, stored.now, self.times.regression)",
+        "judge(before, Look(payment, stored.ticket), stored.now, self.times.regression)",
         _test("tests/service/test_mistakes.py", "-k", "slow_reader"),
     ),
     Guard(

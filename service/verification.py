@@ -15,7 +15,8 @@ from uuid import UUID
 from service.budget import Budget, Lane
 from service.db import notices, orders, payments
 from service.db.notices import Open
-from service.db.pool import Connection, Pool, in_transaction
+from service.db.payments import UnderLock, for_settling
+from service.db.pool import Connection, Pool, in_transaction, one_connection
 from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
 from service.domain.notice import Outcome, Source, claims_more_than, is_served_by
 from service.domain.payment import Payment, Store
@@ -105,11 +106,12 @@ class Verifier:
 
     async def verify(self, ids: Sequence[UUID]) -> Verification:
         """Look once for the whole batch, then write what it means. Raises StoreUnavailable."""
-        plan = await in_transaction(self.pool, lambda db: self._claim(db, ids))
-        answers = await self._look(plan.to_look)
-        written = Written()
-        if plan.to_look:
-            written = await in_transaction(self.pool, lambda db: self._write(db, plan, answers))
+        async with one_connection(self.pool) as connection:
+            plan = await in_transaction(connection, lambda db: self._claim(db, ids))
+            answers = await self._look(plan.to_look)
+            written = Written()
+            if plan.to_look:
+                written = await in_transaction(connection, lambda db: self._write(db, plan, answers))
         soon = [n for n in (*plan.too_soon, *written.later) if n.wait <= _QUEUED_UP_TO]
         return Verification(
             told=tuple({notice.imp_uid for notice in (*plan.to_look, *plan.served)}),
@@ -162,42 +164,44 @@ class Verifier:
         if found:
             merchant_uids = sorted({payment.merchant_uid for payment in found})
             await orders.lock(db, merchant_uids)
-            verdicts, news = await self._judge(db, found, plan.ticket)
-            await payments.store(db, news)
-            registered, changed = await self._settle(db, merchant_uids)
+            stored = await payments.lock(db, merchant_uids, [payment.imp_uid for payment in found])
+            verdicts, news = self._judge(stored, found, plan.ticket)
+            await payments.store(db, list(news.values()))
+            registered, changed = await self._settle(db, merchant_uids, stored, news)
             written = Written(len(news), changed, verdicts, registered)
         await self._dispose(db, plan.to_look, answers, written)
         return written
 
-    async def _judge(
-        self, db: Connection, found: Sequence[Payment], began_ticket: int
-    ) -> tuple[dict[str, Verdict], list[StoredLook]]:
-        """Say of each answer what becomes of it, under its payment's lock, and what is to be stored."""
-        stored = await payments.lock(db, [payment.imp_uid for payment in found])
-        ticket, now = await payments.draw_ticket(db)
-        verdicts, news = {}, []
+    def _judge(
+        self, stored: UnderLock, found: Sequence[Payment], began_ticket: int
+    ) -> tuple[dict[str, Verdict], dict[str, StoredLook]]:
+        """Say of each answer what becomes of it, and what is to be stored; both by imp_uid."""
+        verdicts, news = {}, {}
         for payment in found:
-            before, seen = stored.get(payment.imp_uid), Look(payment, began_ticket)
-            verdict = verdicts[payment.imp_uid] = judge(before, seen, now, self.times.regression)
+            before, seen = stored.looks.get(payment.imp_uid), Look(payment, began_ticket)
+            verdict = verdicts[payment.imp_uid] = judge(before, seen, stored.now, self.times.regression)
             if verdict in (Verdict.SAME, Verdict.LATE):
                 continue
-            lesser = lesser_after(verdict, before, seen, now, ticket)
+            lesser = lesser_after(verdict, before, seen, stored.now, stored.ticket)
             if before is None or verdict is Verdict.STORE:
-                news.append(StoredLook(payment, ticket, lesser))
+                news[payment.imp_uid] = StoredLook(payment, stored.ticket, lesser)
             else:
-                news.append(StoredLook(before.payment, before.written_ticket, lesser))
+                news[payment.imp_uid] = StoredLook(before.payment, before.written_ticket, lesser)
         return verdicts, news
 
-    async def _settle(self, db: Connection, merchant_uids: Sequence[str]) -> tuple[set[str], int]:
-        """Settle these orders from what is stored; hold their locks. Which are registered; how many changed."""
+    async def _settle(
+        self, db: Connection, merchant_uids: Sequence[str], stored: UnderLock, news: Mapping[str, StoredLook]
+    ) -> tuple[set[str], int]:
+        """Settle these orders from what is stored by now. Which are registered; how many changed."""
         of_order: dict[str, list[Payment]] = defaultdict(list)
-        for payment in await payments.of_orders(db, merchant_uids):
+        for imp_uid, known in {**stored.looks, **news}.items():
+            payment = for_settling(known, refund_unknown=imp_uid in stored.refund_unknown)
             of_order[payment.merchant_uid].append(payment)
-        stored = await orders.read(db, merchant_uids, allow_test_channel=self.allow_test_channel)
-        settled = [(order, settle(order.terms, of_order[order.terms.merchant_uid])) for order in stored]
+        found = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
+        settled = [(order, settle(order.terms, of_order[order.terms.merchant_uid])) for order in found]
         changes = [(order, settlement) for order, settlement in settled if settlement != order.settlement]
         await orders.change(db, changes)
-        return {order.terms.merchant_uid for order in stored}, len(changes)
+        return {order.terms.merchant_uid for order in found}, len(changes)
 
     async def _dispose(
         self, db: Connection, claimed: Sequence[Open], answers: Mapping[str, Answer], written: Written

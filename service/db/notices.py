@@ -114,7 +114,7 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
         FROM notices n
              LEFT JOIN payments p ON p.imp_uid = n.imp_uid
              LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
-        WHERE n.id = ANY($1::uuid[]) AND n.due_at IS NOT NULL
+        WHERE n.id = ANY($1::uuid[]) AND n.handled_at IS NULL AND n.parked_at IS NULL
               AND (n.held_until IS NULL OR n.held_until <= now())
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
         """,
@@ -143,7 +143,9 @@ async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> in
     """Hold these notices for as long as a look may take; returns the look's ticket.
 
     What is held is due no sooner than that. `due_at` itself stays: it is indexed, and a row whose indexed columns
-    stay is rewritten in its page at a third of the cost (docs/decisions/0011-what-a-notice-costs.md).
+    stay is rewritten in its page at a third of the cost (docs/decisions/0011-what-a-notice-costs.md). The commit does
+    not wait for the disk: write what the look says on this same connection
+    (docs/decisions/0013-a-look-ends-with-its-connection.md).
     """
     ticket: int = await db.fetchval(
         """
@@ -152,7 +154,7 @@ async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> in
                    tries = tries + 1
             WHERE id = ANY($1::uuid[])
         )
-        SELECT nextval('look_tickets')
+        SELECT nextval('look_tickets') FROM set_config('synchronous_commit', 'off', true)
         """,
         [notice.id for notice in claimed],
         lease,
@@ -169,7 +171,7 @@ async def end(db: Connection, ended: Sequence[tuple[Open, Outcome]], *, parked: 
         UPDATE notices n SET due_at = NULL, held_until = NULL, last_outcome = g.outcome,
                handled_at = CASE WHEN $4 THEN NULL ELSE now() END, parked_at = CASE WHEN $4 THEN now() END
         FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g (id, arrivals, outcome)
-        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.due_at IS NOT NULL
+        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.handled_at IS NULL AND n.parked_at IS NULL
         """,
         [notice.id for notice, _ in ended],
         [notice.arrivals for notice, _ in ended],
@@ -187,7 +189,7 @@ async def postpone(db: Connection, later: Sequence[tuple[Open, Outcome | None, t
         UPDATE notices n SET due_at = now() + g.wait, held_until = NULL,
                last_outcome = coalesce(g.outcome, n.last_outcome)
         FROM unnest($1::uuid[], $2::int[], $3::text[], $4::interval[]) AS g (id, arrivals, outcome, wait)
-        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.due_at IS NOT NULL
+        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.handled_at IS NULL AND n.parked_at IS NULL
         """,
         [notice.id for notice, _, _ in later],
         [notice.arrivals for notice, _, _ in later],

@@ -27,12 +27,18 @@ class NewOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredOrder:
-    """An order as stored: its terms, its settlement, and the version that a write must still find."""
+class Settled:
+    """An order's terms, its settlement, and the version that a write must still find."""
 
     terms: Order
     settlement: Settlement
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder(Settled):
+    """All that is stored of an order."""
+
     name: str | None
     metadata: dict[str, Any] | None
     expires_at: datetime
@@ -61,6 +67,19 @@ async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_chann
     """Those of the orders that are registered, in no order."""
     rows = await db.fetch("SELECT * FROM orders WHERE merchant_uid = ANY($1::text[])", merchant_uids)
     return [_order(row, allow_test_channel) for row in rows]
+
+
+async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[Settled]:
+    """What a settlement needs to know of those that are registered, in no order; hold their locks."""
+    rows = await db.fetch(
+        """
+        SELECT merchant_uid, amount, currency, account, tier, state, paid_amount, cancelled_amount, imp_uid, problems,
+               test_channel, version
+        FROM orders WHERE merchant_uid = ANY($1::text[])
+        """,
+        merchant_uids,
+    )
+    return [Settled(_terms(row, allow_test_channel), _settlement(row), row["version"]) for row in rows]
 
 
 async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_check: timedelta) -> StoredOrder:
@@ -102,7 +121,7 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
     return _order(row, terms.allow_test_channel)
 
 
-async def change(db: Connection, changes: Sequence[tuple[StoredOrder, Settlement]]) -> None:
+async def change(db: Connection, changes: Sequence[tuple[Settled, Settlement]]) -> None:
     """One version and one event for each change; a version that moved meanwhile raises, and nothing is kept."""
     if not changes:
         return
@@ -189,23 +208,27 @@ def settlement_columns(settlement: Settlement) -> tuple[Any, ...]:
     )
 
 
+def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:
+    return Order(
+        row["merchant_uid"], row["amount"], row["currency"], Store(row["account"], row["tier"]), allow_test_channel
+    )
+
+
+def _settlement(row: asyncpg.Record) -> Settlement:
+    return Settlement(
+        State(row["state"]),
+        row["paid_amount"],
+        row["cancelled_amount"],
+        row["imp_uid"],
+        tuple(Problem(ProblemKind(p["kind"]), p["imp_uid"]) for p in row["problems"]),
+        row["test_channel"],
+    )
+
+
 def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
     return StoredOrder(
-        terms=Order(
-            row["merchant_uid"],
-            row["amount"],
-            row["currency"],
-            Store(row["account"], row["tier"]),
-            allow_test_channel,
-        ),
-        settlement=Settlement(
-            State(row["state"]),
-            row["paid_amount"],
-            row["cancelled_amount"],
-            row["imp_uid"],
-            tuple(Problem(ProblemKind(p["kind"]), p["imp_uid"]) for p in row["problems"]),
-            row["test_channel"],
-        ),
+        terms=_terms(row, allow_test_channel),
+        settlement=_settlement(row),
         version=row["version"],
         name=row["name"],
         metadata=row["metadata"],

@@ -1,7 +1,7 @@
 """The table `payments`: each payment as PortOne was last seen to tell it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,12 +12,45 @@ from service.domain.looks import Lesser, StoredLook
 from service.domain.payment import Payment, Status, Store
 
 
-async def lock(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]:
-    """Lock those of the payments that are stored, sorted, and read them; hold their orders' locks."""
+@dataclass(frozen=True, slots=True)
+class UnderLock:
+    """What is stored of some orders' payments, by imp_uid, while their locks are held.
+
+    `ticket` is the write's, and `now` Postgres' clock beside it. `refund_unknown`: whose refund is.
+    """
+
+    ticket: int
+    now: datetime
+    looks: dict[str, StoredLook]
+    refund_unknown: frozenset[str]
+
+
+async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> UnderLock:
+    """Lock and read all payments of these orders, and those named, sorted; hold the orders' locks.
+
+    Every writer of a payment holds its order's lock, so the ticket is drawn under the payment's.
+    """
     rows = await db.fetch(
-        "SELECT * FROM payments WHERE imp_uid = ANY($1::text[]) ORDER BY imp_uid FOR UPDATE", imp_uids
+        """
+        WITH locked AS (
+            SELECT * FROM payments WHERE merchant_uid = ANY($1::text[]) OR imp_uid = ANY($2::text[])
+            ORDER BY imp_uid FOR UPDATE
+        )
+        SELECT t.ticket, t.now, p.*,
+               EXISTS (SELECT FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown')
+                 AS refund_unknown
+        FROM (SELECT nextval('look_tickets') AS ticket, clock_timestamp() AS now) t LEFT JOIN locked p ON true
+        """,
+        merchant_uids,
+        imp_uids,
     )
-    return {row["imp_uid"]: _stored(row) for row in rows}
+    found = [row for row in rows if row["imp_uid"] is not None]
+    return UnderLock(
+        rows[0]["ticket"],
+        rows[0]["now"],
+        {row["imp_uid"]: _stored(row) for row in found},
+        frozenset(row["imp_uid"] for row in found if row["refund_unknown"]),
+    )
 
 
 async def read(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]:
@@ -36,20 +69,20 @@ async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Paymen
         """,
         merchant_uids,
     )
-    found = [(_stored(row).payment, row["refund_unknown"]) for row in rows]
-    return [replace(payment, refund_unknown=True) if unknown else payment for payment, unknown in found]
+    return [for_settling(_stored(row), refund_unknown=row["refund_unknown"]) for row in rows]
+
+
+def for_settling(look: StoredLook, *, refund_unknown: bool) -> Payment:
+    """The payment as the rule sees it: one whose lesser answer is unconfirmed, or its refund unknown, says so."""
+    regressed = look.lesser is not None
+    if look.payment.regressed == regressed and not refund_unknown:
+        return look.payment
+    return replace(look.payment, regressed=regressed, refund_unknown=refund_unknown)
 
 
 async def one(db: Connection, imp_uid: str) -> Payment | None:
     row = await db.fetchrow("SELECT * FROM payments WHERE imp_uid = $1", imp_uid)
     return _stored(row).payment if row else None
-
-
-async def draw_ticket(db: Connection) -> tuple[int, datetime]:
-    """The ticket of a write, and Postgres' clock beside it. Draw it under the payments' locks."""
-    row = await db.fetchrow("SELECT nextval('look_tickets') AS ticket, clock_timestamp() AS at")
-    assert row is not None  # noqa: S101 - a SELECT without FROM gives one row
-    return row["ticket"], row["at"]
 
 
 async def store(db: Connection, looks: Sequence[StoredLook]) -> None:

@@ -1,6 +1,7 @@
 """The pool of connections, and the one place where a transaction is tried again."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -52,15 +53,31 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
         reset=_nothing_to_reset,
         server_settings={
             "application_name": "portone-orders",
-            # A prepared statement keeps the plan that it got while its tables were small: a sequential scan,
-            # 20 ms a batch instead of 1 on the first busy day. Every statement of ours has its index
-            # (tests/service/db/test_plans.py).
+            # A prepared statement keeps the plan that it got while its tables were small: a sequential scan, or a
+            # join that reads a whole index, 16 to 50 ms a batch instead of 1 on the first busy day. Every statement
+            # of ours finds its few rows by an index (tests/service/db/test_plans.py).
             "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
         },
     )
 
 
-async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+@contextlib.asynccontextmanager
+async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection for work that may not outlive it: when Postgres dies, so does what is still to be written.
+
+    Raises StoreUnavailable.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(pool.acquire(timeout=_CONNECT_SECONDS))
+        except AWAY as error:
+            raise StoreUnavailable(type(error).__name__) from error
+        yield connection
+
+
+async def in_transaction(source: Pool | Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
     """Run the work in a transaction, again after a deadlock or a serialization error.
 
     Raises StoreUnavailable when Postgres is away: then nothing was kept, or, if only the commit's answer was
@@ -71,14 +88,16 @@ async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[Resu
         async with connection.transaction():
             return await work(connection)
 
-    return await in_statement(pool, run)
+    return await in_statement(source, run)
 
 
-async def in_statement(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+async def in_statement(source: Pool | Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
     """The same for work that is one statement, and so a transaction by itself: two round trips fewer."""
     for left in reversed(range(_TRIES)):
         try:
-            async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+            if not isinstance(source, asyncpg.Pool):
+                return await work(source)
+            async with source.acquire(timeout=_CONNECT_SECONDS) as connection:
                 return await work(connection)
         except _RETRIABLE:
             if not left:

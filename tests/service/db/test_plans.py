@@ -55,9 +55,9 @@ async def _claim(db: Any) -> None:
 
 async def _write(db: Any) -> None:
     await orders.lock(db, ["order-1"])
-    await payments.lock(db, ["imp_1"])
+    await payments.lock(db, ["order-1"], ["imp_1"])
     await payments.of_orders(db, ["order-1"])
-    found = await orders.read(db, ["order-1"], allow_test_channel=False)
+    found = await orders.settled(db, ["order-1"], allow_test_channel=False)
     await orders.change(db, [(order, order.settlement) for order in found])
 
 
