@@ -46,7 +46,7 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
     rows = await db.fetch(
         """
         WITH given AS (
-            SELECT g.*, EXISTS (SELECT FROM orders o WHERE o.merchant_uid = g.merchant_uid) AS registered
+            SELECT g.*, (SELECT true FROM orders o WHERE o.merchant_uid = g.merchant_uid) IS NOT NULL AS registered
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
                  AS g (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id)
         ), new AS (
@@ -112,8 +112,9 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
                (SELECT clock_timestamp() - max(other.looked_at) FROM notices other
                  WHERE other.imp_uid = n.imp_uid) AS looked_ago
         FROM notices n
-             LEFT JOIN payments p ON p.imp_uid = n.imp_uid
-             LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
+             LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
+             LEFT JOIN LATERAL (SELECT merchant_uid, tier FROM orders
+                                WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid) OFFSET 0) o ON true
         WHERE n.id = ANY($1::uuid[]) AND n.handled_at IS NULL AND n.parked_at IS NULL
               AND (n.held_until IS NULL OR n.held_until <= now())
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
@@ -168,10 +169,11 @@ async def end(db: Connection, ended: Sequence[tuple[Open, Outcome]], *, parked: 
         return
     await db.execute(
         """
-        UPDATE notices n SET due_at = NULL, held_until = NULL, last_outcome = g.outcome,
+        UPDATE notices SET due_at = NULL, held_until = NULL,
+               last_outcome = ($3::text[])[array_position($1, id)],
                handled_at = CASE WHEN $4 THEN NULL ELSE now() END, parked_at = CASE WHEN $4 THEN now() END
-        FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g (id, arrivals, outcome)
-        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.handled_at IS NULL AND n.parked_at IS NULL
+        WHERE id = ANY($1::uuid[]) AND arrivals = ($2::int[])[array_position($1, id)]
+              AND handled_at IS NULL AND parked_at IS NULL
         """,
         [notice.id for notice, _ in ended],
         [notice.arrivals for notice, _ in ended],
@@ -186,10 +188,10 @@ async def postpone(db: Connection, later: Sequence[tuple[Open, Outcome | None, t
         return
     await db.execute(
         """
-        UPDATE notices n SET due_at = now() + g.wait, held_until = NULL,
-               last_outcome = coalesce(g.outcome, n.last_outcome)
-        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::interval[]) AS g (id, arrivals, outcome, wait)
-        WHERE n.id = g.id AND n.arrivals = g.arrivals AND n.handled_at IS NULL AND n.parked_at IS NULL
+        UPDATE notices SET due_at = now() + ($4::interval[])[array_position($1, id)], held_until = NULL,
+               last_outcome = coalesce(($3::text[])[array_position($1, id)], last_outcome)
+        WHERE id = ANY($1::uuid[]) AND arrivals = ($2::int[])[array_position($1, id)]
+              AND handled_at IS NULL AND parked_at IS NULL
         """,
         [notice.id for notice, _, _ in later],
         [notice.arrivals for notice, _, _ in later],

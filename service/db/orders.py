@@ -135,7 +135,7 @@ async def change(db: Connection, changes: Sequence[tuple[Settled, Settlement]]) 
             FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
                         $8::bool[])
                  AS g (merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel)
-            WHERE o.merchant_uid = g.merchant_uid AND o.version = g.version
+            WHERE o.merchant_uid = ANY($1) AND o.merchant_uid = g.merchant_uid AND o.version = g.version
             RETURNING o.*
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,

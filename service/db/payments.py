@@ -33,11 +33,12 @@ async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[
     rows = await db.fetch(
         """
         WITH locked AS (
-            SELECT * FROM payments WHERE merchant_uid = ANY($1::text[]) OR imp_uid = ANY($2::text[])
+            SELECT * FROM payments
+            WHERE imp_uid = ANY($2::text[] || ARRAY(SELECT imp_uid FROM payments WHERE merchant_uid = ANY($1::text[])))
             ORDER BY imp_uid FOR UPDATE
         )
         SELECT t.ticket, t.now, p.*,
-               EXISTS (SELECT FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown')
+               (SELECT true FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown') IS NOT NULL
                  AS refund_unknown
         FROM (SELECT nextval('look_tickets') AS ticket, clock_timestamp() AS now) t LEFT JOIN locked p ON true
         """,
@@ -63,8 +64,9 @@ async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Paymen
     """All payments of these orders; one whose lesser answer is unconfirmed, or its refund unknown, says so."""
     rows = await db.fetch(
         """
-        SELECT p.*, r.imp_uid IS NOT NULL AS refund_unknown
-        FROM payments p LEFT JOIN refunds r ON r.imp_uid = p.imp_uid AND r.state = 'refund_unknown'
+        SELECT p.*, (SELECT true FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown') IS NOT NULL
+                    AS refund_unknown
+        FROM payments p
         WHERE p.merchant_uid = ANY($1::text[])
         """,
         merchant_uids,

@@ -55,7 +55,7 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
             "application_name": "portone-orders",
             # A prepared statement keeps the plan that it got while its tables were small: a sequential scan, or a
             # join that reads a whole index, 16 to 50 ms a batch instead of 1 on the first busy day. Every statement
-            # of ours finds its few rows by an index (tests/service/db/test_plans.py).
+            # of ours can find its few rows by a condition on an index (tests/service/db/test_plans.py).
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
