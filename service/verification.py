@@ -16,7 +16,7 @@ from service.budget import Budget, Lane
 from service.db import notices, orders, payments
 from service.db.notices import Open
 from service.db.payments import UnderLock, for_settling
-from service.db.pool import Connection, Pool, in_transaction, one_connection
+from service.db.pool import Connection, Pool, in_transaction_on, one_connection
 from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
 from service.domain.notice import Outcome, Source, claims_more_than, is_served_by
 from service.domain.payment import Payment, Store
@@ -107,11 +107,11 @@ class Verifier:
     async def verify(self, ids: Sequence[UUID]) -> Verification:
         """Look once for the whole batch, then write what it means. Raises StoreUnavailable."""
         async with one_connection(self.pool) as connection:
-            plan = await in_transaction(connection, lambda db: self._claim(db, ids))
+            plan = await in_transaction_on(connection, lambda db: self._claim(db, ids))
             answers = await self._look(plan.to_look)
             written = Written()
             if plan.to_look:
-                written = await in_transaction(connection, lambda db: self._write(db, plan, answers))
+                written = await in_transaction_on(connection, lambda db: self._write(db, plan, answers))
         soon = [n for n in (*plan.too_soon, *written.later) if n.wait <= _QUEUED_UP_TO]
         return Verification(
             told=tuple({notice.imp_uid for notice in (*plan.to_look, *plan.served)}),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -77,27 +78,39 @@ async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def in_transaction(source: Pool | Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
     """Run the work in a transaction, again after a deadlock or a serialization error.
 
     Raises StoreUnavailable when Postgres is away: then nothing was kept, or, if only the commit's answer was
     lost, all of it; whatever runs here must bear being run again.
     """
+    return await in_statement(pool, _in_its_transaction(work))
 
+
+async def in_transaction_on(connection: Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """The same on a connection that is ours already."""
+    return await _until_done(lambda: contextlib.nullcontext(connection), _in_its_transaction(work))
+
+
+async def in_statement(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """The same for work that is one statement, and so a transaction by itself: two round trips fewer."""
+    return await _until_done(lambda: pool.acquire(timeout=_CONNECT_SECONDS), work)
+
+
+def _in_its_transaction(work: Callable[[Connection], Awaitable[Result]]) -> Callable[[Connection], Awaitable[Result]]:
     async def run(connection: Connection) -> Result:
         async with connection.transaction():
             return await work(connection)
 
-    return await in_statement(source, run)
+    return run
 
 
-async def in_statement(source: Pool | Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """The same for work that is one statement, and so a transaction by itself: two round trips fewer."""
+async def _until_done(
+    connect: Callable[[], AbstractAsyncContextManager[Connection]], work: Callable[[Connection], Awaitable[Result]]
+) -> Result:
     for left in reversed(range(_TRIES)):
         try:
-            if not isinstance(source, asyncpg.Pool):
-                return await work(source)
-            async with source.acquire(timeout=_CONNECT_SECONDS) as connection:
+            async with connect() as connection:
                 return await work(connection)
         except _RETRIABLE:
             if not left:
