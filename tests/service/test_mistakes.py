@@ -13,6 +13,7 @@ import pytest
 from service.db import notices
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.notice import Notice, Source
+from service.domain.payment import ACCOUNT
 from service.notice_ids import new_notice_id
 from service.settings import Settings
 from service.timetable import Timetable
@@ -209,7 +210,7 @@ async def test_17_a_slow_reader(
         """PortOne's answer, which takes its time on the way."""
 
         async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
-            found = await parts.verifier.portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
+            found = await parts.verifier.accounts[ACCOUNT].payment(imp_uid, tier, include_sandbox=include_sandbox)
             asked.set()
             await answered.wait()
             return found
@@ -217,7 +218,7 @@ async def test_17_a_slow_reader(
         async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
             raise AssertionError("one payment is one single look")
 
-    late = asyncio.create_task(replace(slow, portone=Slow()).verify([older.id]))
+    late = asyncio.create_task(replace(slow, accounts={ACCOUNT: Slow()}).verify([older.id]))
     await asked.wait()
     await sandbox.move(imp_uid, "deposit", webhook=False)
     await quick.verify([newer.id])
