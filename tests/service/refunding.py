@@ -121,3 +121,11 @@ class Shop:
 async def given_back(shop: Shop, imp_uids: Sequence[str]) -> list[int]:
     """How often money went back for each payment, as PortOne has it."""
     return [len((await shop.truth(imp_uid))["cancel_history"]) for imp_uid in imp_uids]
+
+
+async def due(shop: Shop, refunder: Refunder, merchant_uid: str = "order-1", **terms: bool) -> str:
+    """A duplicate payment whose refund is due."""
+    _, duplicate = await shop.paid_twice(merchant_uid, **terms)
+    assert await refunder.intents.intend_due() == 1
+    await shop.let_the_finding_age()
+    return duplicate
