@@ -1,5 +1,6 @@
 """What `dev` starts itself and what was given to it, and the addresses and keys that follow."""
 
+import json
 import os
 import shlex
 import sys
@@ -62,13 +63,26 @@ class Plan:
             "PORTONE_API_URL": self.sandbox_url,
             "PORTONE_IMP_KEY": self.imp_key,
             "PORTONE_IMP_SECRET": self.imp_secret,
+            **({"PORTONE_ACCOUNTS": self._accounts()} if self.settings.portone_accounts else {}),
         }
+
+    def _accounts(self) -> str:
+        """The accounts by their names and tiers, with keys of the sandbox's and asked there."""
+        accounts = self.settings.portone_accounts.items()
+        return json.dumps(
+            {
+                name: {"imp_key": f"{self.imp_key}-{name}", "imp_secret": self.imp_secret, "tiers": account.tiers}
+                for name, account in accounts
+            }
+        )
 
     def sandbox(self) -> Program:
         argv = ["--host", "127.0.0.1", "--port", str(self.settings.sandbox_port)]
         argv += ["--webhook-url", f"{self.base_url}/webhooks/portone/v1"]
         argv += ["--state", str(self.state.path / "sandbox.json")]
+        accounts = [f"{name}:{self.imp_key}-{name}:{self.imp_secret}" for name in self.settings.portone_accounts]
         env = {"SANDBOX_IMP_KEY": self.imp_key, "SANDBOX_IMP_SECRET": self.imp_secret}
+        env |= {"SANDBOX_ACCOUNTS": ",".join(accounts)}
         return self._python("sandbox", ["-m", "sandbox", *argv], env)
 
     def ours(self, name: str, command: str, stores: dict[str, str]) -> Program:

@@ -2,9 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from cli.errors import CommandFailed, in_a_sentence
+from service.account_settings import PortOneAccount
+from service.domain.payment import ACCOUNT
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -60,17 +66,31 @@ async def check_redis(settings: Settings) -> list[str]:
 async def check_portone(settings: Settings) -> list[str]:
     import aiohttp
 
-    settings.require("portone_imp_key", "portone_imp_secret")
-    keys = {"imp_key": settings.portone_imp_key, "imp_secret": settings.portone_imp_secret.get_secret_value()}
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_SECONDS)) as session,
-        session.post(f"{settings.portone_api_url}/users/getToken", json=keys) as answer,
-    ):
-        if answer.status == 401:
-            return ["PortOne refuses the key: correct PORTONE_IMP_KEY and PORTONE_IMP_SECRET."]
-        if answer.status != 200 or b'"access_token"' not in await answer.read():
-            return [f"PortOne answers {answer.status} without a token: check PORTONE_API_URL."]
-    return []
+    accounts = settings.require("portone_imp_key", "portone_imp_secret").accounts
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_SECONDS)) as session:
+        found = [await _check_account(session, name, account) for name, account in accounts.items()]
+    return [sentence for sentence in found if sentence]
+
+
+async def _check_account(session: "aiohttp.ClientSession", name: str, account: PortOneAccount) -> str | None:
+    """What is wrong with the account's key or address."""
+    import aiohttp
+
+    keys = {"imp_key": account.imp_key, "imp_secret": account.imp_secret.get_secret_value()}
+    default = name == ACCOUNT
+    try:
+        async with session.post(f"{account.api_url}/users/getToken", json=keys) as answer:
+            if answer.status == 401:
+                named = "PORTONE_IMP_KEY and PORTONE_IMP_SECRET" if default else f"{name} in PORTONE_ACCOUNTS"
+                return f"PortOne refuses the key: correct {named}."
+            if answer.status != 200 or b'"access_token"' not in await answer.read():
+                named = "PORTONE_API_URL" if default else f"the api_url of {name} in PORTONE_ACCOUNTS"
+                return f"PortOne answers {answer.status} without a token: check {named}."
+    except (aiohttp.ClientError, TimeoutError) as error:
+        if default:
+            raise
+        return f"{name} in PORTONE_ACCOUNTS cannot be asked ({type(error).__name__}): check its api_url."
+    return None
 
 
 CHECKS: dict[str, Check] = {"Postgres": check_postgres, "Redis": check_redis, "PortOne": check_portone}

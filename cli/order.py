@@ -36,6 +36,7 @@ def register(
     amount: Amount,
     currency: Annotated[str, typer.Option(help="An ISO 4217 code.")] = "KRW",
     name: Annotated[str, typer.Option(help="What is bought, for people.")] = "",
+    account: Annotated[str, typer.Option(help="A PortOne account of PORTONE_ACCOUNTS.")] = "",
     tier: Annotated[str, typer.Option(help="A sub-store's tier code.")] = "",
 ) -> None:
     """Register an order before it is paid. Again with the same terms changes nothing; other terms are refused.
@@ -43,7 +44,7 @@ def register(
     Example: portone-orders order register order-1 64900 --name "Blue socks"
     """
     terms = {"merchant_uid": merchant_uid, "amount": amount, "currency": currency}
-    given = terms | {key: value for key, value in (("name", name), ("tier", tier)) if value}
+    given = terms | {key: value for key, value in (("name", name), ("account", account), ("tier", tier)) if value}
     service = service_at(Addresses.find(Settings.load()))
     _print(page(asyncio.run(service.call("POST", "/orders", given))))
 

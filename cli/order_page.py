@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from service.domain.money import to_major
+from service.domain.payment import ACCOUNT
 
 if TYPE_CHECKING:
     from service.db.order_events import Event
@@ -42,8 +43,8 @@ def _facts(order: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "payment", _payment(order)
     problems = ", ".join(f"{problem['kind']} ({problem['imp_uid']})" for problem in order["problems"])
     yield "problems", problems or "none"
-    for label in ("name", "tier", "prepared"):
-        if order[label]:
+    for label in ("name", "account", "tier", "prepared"):
+        if order[label] and (label, order[label]) != ("account", ACCOUNT):
             yield label, order[label]
     yield "registered", _time(order["created_at"])
     yield "changed", _time(order["updated_at"])

@@ -51,9 +51,9 @@ def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
     settings, (who, why) = Settings.load(), _told(who, why)
     times = Timetable().scaled(settings.time_scale)
     recorded = _with_pool(
-        lambda pool: Intents(pool, allow_test_channel=settings.allow_test_channel, times=times).intend_by_person(
-            imp_uid, who, why
-        )
+        lambda pool: Intents(
+            pool, accounts=settings.accounts.keys(), allow_test_channel=settings.allow_test_channel, times=times
+        ).intend_by_person(imp_uid, who, why)
     )
     typer.echo(
         f"Recorded: {imp_uid} of {recorded.merchant_uid} is to be refunded ({', '.join(recorded.kinds)}). A worker "

@@ -14,9 +14,9 @@ from cli.operator import Desk, Who, Why, desk, me
 from service.budget import Budget, Lane
 from service.db import operator_actions
 from service.db.pool import in_transaction
-from service.domain.payment import ACCOUNT, Store
+from service.domain.payment import Store
 from service.errors import NotAsked
-from service.portone.client import PortOne
+from service.portone.accounts import open_accounts
 from service.queue import connect
 from service.reconciliation import Reconciler, differences
 from service.timetable import Timetable
@@ -47,23 +47,31 @@ def _seconds_ago(since: str) -> int:
 async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> int:
     async with desk() as at:
         settings = at.settings.require("portone_imp_key", "portone_imp_secret")
-        secret = settings.portone_imp_secret.get_secret_value()
-        portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret)
-        stores = [Store(ACCOUNT, tier) for tier in ("", *settings.portone_tiers)]
         redis = connect(settings.redis_url.get_secret_value())
-        budget = Budget(redis, settings.calls_per_second)
-        reconciler = Reconciler(at.pool, at.queue, portone, budget, Timetable(), stores)
+        budget, times = Budget(redis, settings.calls_per_second), Timetable()
         try:
             if not dry_run:
                 await in_transaction(
                     at.pool, lambda db: operator_actions.append(db, who, why, "reconcile", [f"since {since}"])
                 )
-            return sum([await _walk(at, reconciler, store, since, dry_run) for store in stores])
-        except NotAsked as error:
-            raise CommandFailed(f"{error} Try again later.") from error
+            async with open_accounts(settings.accounts, times) as accounts:
+                reconciler = Reconciler(at.pool, at.queue, accounts, budget, times, settings.stores)
+                return await _walk_all(at, reconciler, since, dry_run)
         finally:
-            await portone.close()
             await redis.aclose(close_connection_pool=True)
+
+
+async def _walk_all(at: Desk, reconciler: Reconciler, since: int, dry_run: bool) -> int:
+    """Every account and tier; one that cannot be asked fails the command, after the others had their turn."""
+    found, failed = 0, list[str]()
+    for store in reconciler.stores:
+        try:
+            found += await _walk(at, reconciler, store, since, dry_run)
+        except NotAsked as error:
+            failed.append(f"{store.account} {store.tier}".strip() + f": {error}")
+    if failed:
+        raise CommandFailed(f"{'; '.join(failed)} Try again later.")
+    return found
 
 
 async def _walk(at: Desk, reconciler: Reconciler, store: Store, since: int, dry_run: bool) -> int:
@@ -75,8 +83,8 @@ async def _walk(at: Desk, reconciler: Reconciler, store: Store, since: int, dry_
         bar = progress.add_task(f"{store.account} {store.tier}".strip(), total=None)
         while more:
             page += 1
-            await reconciler.budget.take(Lane.BACKGROUND, wait_seconds=60)
-            listed = await reconciler.portone.ledger(store.tier, page, since=since)
+            await reconciler.budget.take(Lane.BACKGROUND, 60, store.account)
+            listed = await reconciler.accounts[store.account].ledger(store.tier, page, since=since)
             more = listed.more
             if dry_run:
                 found += await _say(at, listed.payments, store, progress)

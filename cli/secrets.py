@@ -1,9 +1,10 @@
 """Settings as they may be shown to anybody."""
 
+import json
 import re
 from collections.abc import Iterator
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from service.settings import Settings
 
@@ -29,6 +30,10 @@ def _text(name: str, value: object) -> str:
             return hide_password(value.get_secret_value())
         case SecretStr():
             return HIDDEN if value.get_secret_value() else ""
+        case BaseModel():
+            return json.dumps({key: _text(key, part) for key, part in value if part}, ensure_ascii=False)
+        case dict():
+            return "{" + ", ".join(f"{json.dumps(key)}: {_text(name, part)}" for key, part in value.items()) + "}"
         case tuple():
             return ",".join(_text(name, part) for part in value)
         case _:

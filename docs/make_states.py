@@ -126,6 +126,17 @@ AGREEMENTS: dict[str, ProblemKind | None] = {
     "test channel": ProblemKind.TEST_CHANNEL,
 }
 
+# What an order was before one more payment is seen of it: for each state the other payment that made it so.
+BEFORE: dict[State, Payment | None] = {
+    State.PENDING: None,
+    State.AWAITING_DEPOSIT: STAGES["`issued`"],
+    State.PAID: PAID,
+    State.PARTIALLY_CANCELLED: STAGES["`cancelled`, a part given back"],
+    State.CANCELLED: STAGES["`cancelled`, all given back"],
+    State.FAILED: STAGES["`failed`"],
+    State.MISMATCHED: replace(PAID, amount=2 * AMOUNT),
+}
+
 
 def astray(payment: Payment, kind: ProblemKind | None) -> Payment:
     """The payment, made to disagree with the order in one way."""
@@ -174,6 +185,22 @@ def two_payments() -> str:
     return table(["first ↓ second →", *STAGES], rows)
 
 
+def one_more_payment() -> str:
+    """Order state before × payment status × agreement → state and problems: a table for each agreement."""
+    parts = []
+    for agreement, kind in AGREEMENTS.items():
+        rows = [[f"`{state.value}`", *after(state, kind)] for state in State]
+        parts.append(f"### It: {agreement}\n\n" + table(["the order was", *STAGES], rows))
+    return "\n\n".join(parts)
+
+
+def after(before: State, kind: ProblemKind | None) -> list[str]:
+    """What an order of this state becomes by one more payment, for each stage of it."""
+    other = BEFORE[before]
+    of_order = [other] if other else []
+    return [cell([*of_order, astray(later(payment), kind)]) for payment in STAGES.values()]
+
+
 def later(payment: Payment) -> Payment:
     """The same, as another payment of a day later."""
     day = AT.replace(day=2)
@@ -220,6 +247,14 @@ Each window that a buyer opens is a payment of its own. The first that still hol
 an account that waits comes before what was given back, and that before what failed.
 
 {two_payments()}
+
+## One more payment, whatever the order was
+
+The rule asks for the payments as last seen, never for the state before. So the same payment's next word is the first
+table, whatever the order was; here another payment made the order what it was, and one more is seen. A payment that
+names another order's number is that order's: it is not seen here at all.
+
+{one_more_payment()}
 
 ## Problems
 

@@ -26,6 +26,7 @@ from sandbox.config import SandboxConfig
 from sandbox.payment import Payment
 from sandbox.refunds import Refund
 from sandbox.world import WORLD
+from service.domain.payment import ACCOUNT
 from service.domain.refund import Action
 from service.logs import configure_logs
 from service.portone.client import PortOne
@@ -58,7 +59,7 @@ async def work(settings: Settings) -> None:
     async with make_parts(settings) as parts:
         secret = settings.portone_imp_secret.get_secret_value()
         portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret, TIMES)
-        verifier = replace(parts.verifier, portone=portone, times=TIMES)
+        verifier = replace(parts.verifier, accounts={ACCOUNT: portone}, times=TIMES)
         ctx = {REFUNDER: make_refunder(settings, verifier, portone)}
         while True:
             for task in (intend_refunds, send_refunds, close_refunds):

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.app import create_app
-from sandbox.config import SandboxConfig
+from sandbox.config import DEFAULT_ACCOUNT, Keys, SandboxConfig
 from sandbox.state_file import StateFileProblem
 
 STOP_WITHIN_SECONDS = 1.0
@@ -22,7 +22,8 @@ STOP_WITHIN_SECONDS = 1.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; answers the process's exit code."""
     options = _read_options(arguments)
-    config = SandboxConfig(options.imp_key, options.imp_secret, options.webhook_url, options.state)
+    accounts = dict(options.account)
+    config = SandboxConfig(options.imp_key, options.imp_secret, options.webhook_url, options.state, accounts)
     try:
         _run(serve(config, options.host, options.port))
     except StateFileProblem as problem:
@@ -68,8 +69,18 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--webhook-url", help="the console's Endpoint URL; a tier's is URL/TIER")
     parser.add_argument("--imp-key", default=os.environ.get("SANDBOX_IMP_KEY") or default.imp_key)
     parser.add_argument("--imp-secret", default=os.environ.get("SANDBOX_IMP_SECRET") or default.imp_secret)
+    more = "one more account; its Endpoint URL is URL/accounts/NAME[/TIER]"
+    told = [_account(text) for text in os.environ.get("SANDBOX_ACCOUNTS", "").split(",") if text]
+    parser.add_argument("--account", type=_account, action="append", default=told, metavar="NAME:KEY:SECRET", help=more)
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep the payments here over a restart")
     return parser.parse_args(arguments)
+
+
+def _account(text: str) -> tuple[str, Keys]:
+    name, *keys = text.split(":")
+    if not (name and name != DEFAULT_ACCOUNT and len(keys) == 2 and all(keys)):
+        raise argparse.ArgumentTypeError("an account is NAME:KEY:SECRET, and its name not that of the first")
+    return name, Keys(*keys)
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,7 @@ from sandbox import control_payments
 from sandbox.answers import CONTROL_PREFIX, answer
 from sandbox.faults import FORMATS, Faults, read_faults
 from sandbox.inputs import read_object
+from sandbox.payment import Owner
 from sandbox.webhooks import CONSOLE_TEST_BODY, Delivery, as_json, body_of
 from sandbox.world import WORLD
 
@@ -38,7 +39,7 @@ async def clear_switches(request: web.Request) -> web.Response:
 async def change_account(request: web.Request) -> web.Response:
     """`POST /_control/account`: another secret, token life or Endpoint URL; the end of the present token."""
     world, body = request.app[WORLD], read_object(await request.read())
-    tokens, sender = world.tokens, world.sender
+    tokens, sender = world.tokens.of_account[world.read_account(body)], world.sender
     secret = body.optional_text("imp_secret") or tokens.imp_secret
     life = body.whole("token_life_seconds", tokens.life_seconds, 1, MOST_TOKEN_LIFE_SECONDS)
     webhook_url = body.url("webhook_url") or sender.webhook_url
@@ -82,10 +83,12 @@ async def send_webhook(request: web.Request) -> web.Response:
     world, body = request.app[WORLD], read_object(await request.read())
     imp_uid, status = body.text("imp_uid"), body.optional_text("status")
     times, chosen = body.whole("times", 1, 1, MOST_TIMES), body.choice("format", FORMATS)
-    tier, url = body.optional_text("tier", 10), body.url("url")
+    tier, url, elsewhere = body.optional_text("tier", 10), body.url("url"), body.given("account")
+    account = world.read_account(body)
     body.finish()
     payment = world.ledger.payment(imp_uid)
-    address = url or (world.sender.url_for_tier(tier) if tier else world.sender.url_for(payment))
+    console = world.sender.url_for_owner(Owner(account, tier)) if tier or elsewhere else None
+    address = url or console or world.sender.url_for(payment)
     webhooks = world.sender.encoded(address, body_of(payment, status), chosen) * times
     return _deliveries(await world.sender.deliver_all(webhooks))
 

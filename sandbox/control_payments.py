@@ -30,7 +30,7 @@ async def open_payment(request: web.Request) -> web.Response:
     """`POST /_control/payments`: a window opens, `ready`, and nobody is told."""
     world, body = request.app[WORLD], read_object(await request.read())
     force = body.flag("force")
-    terms = _read_terms(body)
+    terms = _read_terms(world, body)
     body.finish()
     return answer(truth(world.ledger.open(terms, force=force)), status=201)
 
@@ -39,7 +39,7 @@ async def pay_at_once(request: web.Request) -> web.Response:
     """`POST /_control/pay`: a payment opened and paid in one go; answers once its webhook was answered."""
     world, body = request.app[WORLD], read_object(await request.read())
     force, webhook = body.flag("force"), body.flag("webhook", True)
-    terms = _read_terms(body)
+    terms = _read_terms(world, body)
     body.finish()
     payment = _open_and_pay(world, terms, force=force)
     if webhook:
@@ -53,7 +53,7 @@ async def pay_in_bulk(request: web.Request) -> web.Response:
     count, prefix = body.whole("count", 1, 1, MOST_BULK), body.text("prefix", LONGEST_MERCHANT_UID - 7)
     at_once, webhook = body.whole("concurrency", 50, 1, MOST_AT_ONCE), body.flag("webhook")
     force = body.flag("force")
-    terms = _read_terms(body, merchant_uid=prefix)
+    terms = _read_terms(world, body, merchant_uid=prefix)
     body.finish()
     orders = [replace(terms, merchant_uid=f"{prefix}-{number}") for number in range(count)]
     payments = [_open_and_pay(world, order, force=force) for order in orders]
@@ -96,6 +96,7 @@ async def get_payment(request: web.Request) -> web.Response:
 def truth(payment: Payment) -> dict[str, Any]:
     """V1's fields, with what V1 does not show beside them."""
     return payment.fields | {
+        "account": payment.account,
         "tier": payment.tier,
         "test": payment.test,
         "notice_url": payment.notice_url,
@@ -106,7 +107,7 @@ def truth(payment: Payment) -> dict[str, Any]:
     }
 
 
-def _read_terms(body: Body, merchant_uid: str | None = None) -> Terms:
+def _read_terms(world: World, body: Body, merchant_uid: str | None = None) -> Terms:
     currency = body.currency()
     return Terms(
         merchant_uid=merchant_uid or body.text("merchant_uid", LONGEST_MERCHANT_UID),
@@ -119,6 +120,7 @@ def _read_terms(body: Body, merchant_uid: str | None = None) -> Terms:
         notice_url=body.url("notice_url"),
         async_cancel=body.flag("async_cancel"),
         fields=body.mapping("fields"),
+        account=world.read_account(body),
     )
 
 

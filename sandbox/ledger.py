@@ -1,4 +1,4 @@
-"""Every payment of the account, and the moves each may make. No I/O; the clock is given."""
+"""Every payment of the accounts, and the moves each may make. No I/O; the clock is given."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from sandbox import refunds
+from sandbox.config import DEFAULT_ACCOUNT
 from sandbox.errors import Refused, UnknownPayment
 from sandbox.money import read_amount, to_wire
-from sandbox.payment import Change, Fields, Payment, PendingCancel, blank_fields
+from sandbox.payment import Change, Fields, Owner, Payment, PendingCancel, blank_fields
 from sandbox.refunds import Refund
 
 Clock = Callable[[], float]
@@ -30,6 +31,11 @@ class Terms:
     notice_url: str | None = None
     async_cancel: bool = False
     fields: Fields = field(default_factory=dict)
+    account: str = DEFAULT_ACCOUNT
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.account, self.tier)
 
 
 class Ledger:
@@ -40,8 +46,8 @@ class Ledger:
         self._payments: dict[str, Payment] = {}
         self._by_merchant_uid: dict[str, list[Payment]] = {}
         self._last_imp_number = 0
-        self.prepared: dict[tuple[str | None, str], Decimal] = {}
-        """The amounts registered beforehand, by tier and merchant_uid."""
+        self.prepared: dict[tuple[Owner, str], Decimal] = {}
+        """The amounts registered beforehand, by owner and merchant_uid."""
         self.revision = 0
         """Goes up with every change, so that a saver knows when there is something to save."""
 
@@ -71,7 +77,15 @@ class Ledger:
         imp_uid = terms.imp_uid or self._next_imp_uid()
         if imp_uid in self._payments:
             raise Refused(f"There is a payment {imp_uid} already.")
-        payment = Payment(imp_uid, terms.merchant_uid, terms.tier, terms.test, terms.notice_url, terms.async_cancel)
+        payment = Payment(
+            imp_uid,
+            terms.merchant_uid,
+            terms.tier,
+            terms.test,
+            terms.notice_url,
+            terms.async_cancel,
+            account=terms.account,
+        )
         self.add(payment)
         self._change(payment, self._opening_fields(imp_uid, terms))
         return payment
@@ -150,9 +164,9 @@ class Ledger:
         """Put raw values, possible or not, into what V1 shows. Finding goes by the ids it was opened with."""
         self._change(payment, fields)
 
-    def prepare(self, tier: str | None, merchant_uid: str, amount: Decimal) -> None:
+    def prepare(self, owner: Owner, merchant_uid: str, amount: Decimal) -> None:
         """Register the amount that a window for this order must ask for."""
-        self.prepared[tier, merchant_uid] = amount
+        self.prepared[owner, merchant_uid] = amount
         self.revision += 1
 
     def clear(self) -> None:
@@ -174,9 +188,9 @@ class Ledger:
     # Inside
 
     def _check_window(self, terms: Terms) -> None:
-        held = [p for p in self.attempts(terms.merchant_uid) if p.tier == terms.tier and p.status == "paid"]
+        held = [p for p in self.attempts(terms.merchant_uid) if p.owner == terms.owner and p.status == "paid"]
         _require(not held, f"{terms.merchant_uid} is already paid (the SDK's F1002).")
-        prepared = self.prepared.get((terms.tier, terms.merchant_uid), terms.amount)
+        prepared = self.prepared.get((terms.owner, terms.merchant_uid), terms.amount)
         _require(prepared == terms.amount, f"The amount prepared for {terms.merchant_uid} is {prepared}.")
 
     def _opening_fields(self, imp_uid: str, terms: Terms) -> Fields:

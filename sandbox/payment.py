@@ -1,8 +1,9 @@
 """A payment as PortOne keeps it: V1's fields, and every change that was made to them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from sandbox.config import DEFAULT_ACCOUNT
 from sandbox.money import WireAmount
 
 Fields = dict[str, Any]
@@ -48,6 +49,13 @@ def blank_fields() -> Fields:
     }
 
 
+class Owner(NamedTuple):
+    """Whose a payment is, and who asks for one: an account and, under it, a sub-store's tier."""
+
+    account: str = DEFAULT_ACCOUNT
+    tier: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Some fields taking new values. `number` orders all changes of a ledger; seconds would tie."""
@@ -77,7 +85,7 @@ class PendingCancel:
 
 @dataclass(slots=True)
 class Payment:
-    """One attempt. What V1 does not show (tier, test channel, notice_url) stands beside its fields."""
+    """One attempt. What V1 does not show (account, tier, test channel, notice_url) stands beside its fields."""
 
     imp_uid: str
     merchant_uid: str
@@ -88,6 +96,11 @@ class Payment:
     pending_cancels: list[PendingCancel] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     fields: Fields = field(default_factory=dict)
+    account: str = DEFAULT_ACCOUNT
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.account, self.tier)
 
     def apply(self, change: Change) -> None:
         """Make a change. Fields are replaced, never altered in place: earlier states stay as they were."""

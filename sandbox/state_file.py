@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from sandbox.config import DEFAULT_ACCOUNT
 from sandbox.ledger import Ledger
-from sandbox.payment import Change, Payment, PendingCancel
+from sandbox.payment import Change, Owner, Payment, PendingCancel
 from sandbox.world import WORLD
 
 SAVE_EVERY_SECONDS = 0.5  # a killed sandbox forgets no more than this
@@ -33,7 +34,7 @@ def load(ledger: Ledger, file: Path) -> None:
     try:
         saved = orjson.loads(file.read_bytes())
         payments = [_payment(row) for row in saved["payments"]]
-        prepared = {(row[0], row[1]): Decimal(row[2]) for row in saved["prepared"]}
+        prepared = {_prepared_for(*names): Decimal(amount) for *names, amount in saved["prepared"]}
     except (OSError, ValueError, ArithmeticError, KeyError, IndexError, TypeError) as error:
         sentence = f"The sandbox's state in {file} cannot be read: remove the file or name another."
         raise StateFileProblem(sentence) from error
@@ -46,7 +47,7 @@ def dump(ledger: Ledger) -> bytes:
     """The ledger as bytes that `load` takes up."""
     # Shallow: orjson writes the changes by itself, where asdict would copy each of them first.
     payments = [{name: getattr(payment, name) for name in SAVED} for payment in ledger.payments()]
-    prepared = [[tier, order, str(amount)] for (tier, order), amount in ledger.prepared.items()]
+    prepared = [[*owner, order, str(amount)] for (owner, order), amount in ledger.prepared.items()]
     return orjson.dumps({"payments": payments, "prepared": prepared})
 
 
@@ -89,6 +90,12 @@ async def _save_changes(ledger: Ledger, file: Path) -> None:
             saved_revision = ledger.revision
             with contextlib.suppress(StateFileProblem):  # a full disk must not stop the payments
                 save(ledger, file)
+
+
+def _prepared_for(*names: Any) -> tuple[Owner, str]:
+    """Account, tier and order; files written before there were accounts begin with the tier."""
+    account, tier, order = names if len(names) == 3 else (DEFAULT_ACCOUNT, *names)
+    return Owner(account, tier), order
 
 
 def _payment(row: dict[str, Any]) -> Payment:

@@ -1,8 +1,10 @@
 """V1's access tokens: one per key, shared by all who ask, 30 minutes long. No I/O; the clock is given."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sandbox.config import Keys
 from sandbox.ledger import Clock
 
 EXTEND_WHEN_LEFT_SECONDS = 60
@@ -19,7 +21,7 @@ class Token:
 
 
 class TokenDesk:
-    """Gives out the account's token and tells a live one from any other."""
+    """Gives out an account's token and tells a live one from any other."""
 
     def __init__(self, imp_key: str, imp_secret: str, clock: Clock) -> None:
         self.imp_key = imp_key
@@ -59,3 +61,24 @@ class TokenDesk:
 
     def _left_seconds(self) -> float:
         return self._token.expired_at - self._clock() if self._token else 0
+
+
+class TokenDesks:
+    """A desk for each account; a token opens the account that it was given out for."""
+
+    def __init__(self, keys: Mapping[str, Keys], clock: Clock) -> None:
+        self._keys = keys
+        self.of_account = {name: TokenDesk(its.imp_key, its.imp_secret, clock) for name, its in keys.items()}
+
+    def reset(self) -> None:
+        """No tokens yet, and the secrets as they were at the start."""
+        for name, desk in self.of_account.items():
+            desk.reset(self._keys[name].imp_secret)
+
+    def with_key(self, imp_key: str) -> TokenDesk | None:
+        """The desk of the account that has this key."""
+        return next((desk for desk in self.of_account.values() if desk.imp_key == imp_key), None)
+
+    def account_of(self, authorization: str) -> str | None:
+        """Whose live token the header carries, if any's."""
+        return next((name for name, desk in self.of_account.items() if desk.accepts(authorization)), None)

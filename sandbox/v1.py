@@ -5,7 +5,7 @@ from aiohttp.typedefs import Handler
 
 from sandbox import v1_reads, v1_writes
 from sandbox.envelope import failure, is_v1
-from sandbox.v1_reads import batch_ids
+from sandbox.v1_reads import UNAUTHORIZED, batch_ids
 from sandbox.world import WORLD
 
 TOKEN_PATH = "/users/getToken"  # noqa: S105 - an address
@@ -50,6 +50,6 @@ async def require_token(request: web.Request, handler: Handler) -> web.StreamRes
     """Every V1 call but getToken needs the live token, bare or as Bearer."""
     if not is_v1(request) or request.path == TOKEN_PATH:
         return await handler(request)
-    if not request.app[WORLD].tokens.accepts(request.headers.get("Authorization", "")):
-        return failure(401, -1, "Unauthorized")
+    if request.app[WORLD].tokens.account_of(request.headers.get("Authorization", "")) is None:
+        return failure(401, -1, UNAUTHORIZED)
     return await handler(request)

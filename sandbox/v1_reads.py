@@ -4,9 +4,10 @@ from aiohttp import web
 
 from sandbox import queries
 from sandbox.envelope import V1Refused, success
-from sandbox.payment import Fields, Seen
+from sandbox.payment import Fields, Owner, Seen
 from sandbox.world import WORLD, World
 
+UNAUTHORIZED = "Unauthorized"
 UNKNOWN_PAYMENT = "존재하지 않는 결제정보입니다."
 BAD_PARAMETER = "파라메터가 올바르지 않습니다: {}"
 MOST_IDS = 100
@@ -15,9 +16,12 @@ DEFAULT_LIMIT = 20
 MOST_WINDOW_SECONDS = 90 * 24 * 3600
 
 
-def tier_of(request: web.Request) -> str | None:
-    """The sub-store that the call is made for; without the header, the account's own payments."""
-    return request.headers.get("Tier") or None
+def asker_of(request: web.Request) -> Owner:
+    """Whose live token the call carries, and the sub-store that it is made for; without the header, none."""
+    account = request.app[WORLD].tokens.account_of(request.headers.get("Authorization", ""))
+    if account is None:
+        raise V1Refused(401, UNAUTHORIZED)
+    return Owner(account, request.headers.get("Tier") or None)
 
 
 def shown(world: World, fields: Fields) -> Fields:
@@ -30,7 +34,7 @@ def shown(world: World, fields: Fields) -> Fields:
 async def get_payment(request: web.Request) -> web.Response:
     """`GET /payments/{imp_uid}`: a test-channel payment is 404 unless `include_sandbox` is true."""
     world = request.app[WORLD]
-    found = world.look(tier_of(request), request.match_info["imp_uid"])
+    found = world.look(asker_of(request), request.match_info["imp_uid"])
     if found is None:
         raise V1Refused(404, UNKNOWN_PAYMENT)
     payment, seen = found
@@ -41,12 +45,12 @@ async def get_payment(request: web.Request) -> web.Response:
 
 async def get_payments(request: web.Request) -> web.Response:
     """`GET /payments`: up to 100 ids; 207 when some are missing. Test payments are not hidden here."""
-    world, tier = request.app[WORLD], tier_of(request)
+    world, asker = request.app[WORLD], asker_of(request)
     imp_uids, merchant_uids = batch_ids(request)
     if not 1 <= len(imp_uids) + len(merchant_uids) <= MOST_IDS:
         raise V1Refused(400, BAD_PARAMETER.format("imp_uid[], merchant_uid[]"))
-    by_id = [[found[1]] if (found := world.look(tier, imp_uid)) else [] for imp_uid in imp_uids]
-    by_order = [_brought_by(world, tier, merchant_uid) for merchant_uid in merchant_uids]
+    by_id = [[found[1]] if (found := world.look(asker, imp_uid)) else [] for imp_uid in imp_uids]
+    by_order = [_brought_by(world, asker, merchant_uid) for merchant_uid in merchant_uids]
     answers = by_id + by_order
     payments = {seen.opened_number: shown(world, seen.fields) for answer in answers for seen in answer}
     if not payments:
@@ -59,8 +63,8 @@ def batch_ids(request: web.Request) -> tuple[list[str], list[str]]:
     return request.query.getall("imp_uid[]", []), request.query.getall("merchant_uid[]", [])
 
 
-def _brought_by(world: World, tier: str | None, merchant_uid: str) -> list[Seen]:
-    attempts = world.attempts(tier, merchant_uid)
+def _brought_by(world: World, asker: Owner, merchant_uid: str) -> list[Seen]:
+    attempts = world.attempts(asker, merchant_uid)
     return attempts[-1:] if world.faults.now.batch_latest_only else attempts
 
 
@@ -82,13 +86,13 @@ async def list_payments(request: web.Request) -> web.Response:
     from_second = _whole(request, "from", to_second - MOST_WINDOW_SECONDS)
     if not 0 <= to_second - from_second <= MOST_WINDOW_SECONDS:
         raise V1Refused(400, BAD_PARAMETER.format("from, to"))
-    asked_for = queries.with_status(world.everything(tier_of(request)), _status(request))
+    asked_for = queries.with_status(world.everything(asker_of(request)), _status(request))
     window = queries.within(asked_for, from_second, to_second)
     return _page(request, queries.ordered(window, _sorting(request)))
 
 
 def _attempts_asked_for(request: web.Request) -> list[Seen]:
-    attempts = request.app[WORLD].attempts(tier_of(request), request.match_info["merchant_uid"])
+    attempts = request.app[WORLD].attempts(asker_of(request), request.match_info["merchant_uid"])
     found = queries.ordered(queries.with_status(attempts, _status(request)), _sorting(request))
     if not found:
         raise V1Refused(404, UNKNOWN_PAYMENT)

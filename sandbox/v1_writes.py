@@ -9,9 +9,9 @@ from sandbox import refunds
 from sandbox.envelope import V1Refused, read_v1_body, success
 from sandbox.errors import NotANumber, Refused, UnknownPayment
 from sandbox.money import decimals_of, fits, read_amount, to_wire
-from sandbox.payment import Payment
+from sandbox.payment import Owner, Payment
 from sandbox.refunds import Refund
-from sandbox.v1_reads import BAD_PARAMETER, shown, tier_of
+from sandbox.v1_reads import BAD_PARAMETER, asker_of, shown
 from sandbox.world import WORLD, World
 
 MISSING_KEYS = "imp_key, imp_secret 파라메터가 누락되었습니다."
@@ -27,38 +27,38 @@ async def get_token(request: web.Request) -> web.Response:
     imp_key, imp_secret = body.get("imp_key"), body.get("imp_secret")
     if not (isinstance(imp_key, str) and imp_key and isinstance(imp_secret, str) and imp_secret):
         raise V1Refused(400, MISSING_KEYS)
-    tokens = request.app[WORLD].tokens
-    token = tokens.issue(imp_key, imp_secret)
-    if token is None:
+    desk = request.app[WORLD].tokens.with_key(imp_key)
+    token = desk.issue(imp_key, imp_secret) if desk else None
+    if desk is None or token is None:
         raise V1Refused(401, WRONG_KEYS)
-    answer = {"access_token": token.access_token, "expired_at": token.expired_at, "now": tokens.now()}
+    answer = {"access_token": token.access_token, "expired_at": token.expired_at, "now": desk.now()}
     return success(answer)
 
 
 async def prepare(request: web.Request) -> web.Response:
     """`POST /payments/prepare`: registers an amount once; the second time is HTTP 200 with code 1."""
     merchant_uid, amount = await _amount_to_prepare(request)
-    ledger, tier = request.app[WORLD].ledger, tier_of(request)
-    if (tier, merchant_uid) in ledger.prepared:
+    ledger, owner = request.app[WORLD].ledger, asker_of(request)
+    if (owner, merchant_uid) in ledger.prepared:
         raise Refused(ALREADY_PREPARED)
-    ledger.prepare(tier, merchant_uid, amount)
+    ledger.prepare(owner, merchant_uid, amount)
     return _prepared(merchant_uid, amount)
 
 
 async def change_prepared(request: web.Request) -> web.Response:
     """`PUT /payments/prepare`: changes an amount that is registered."""
     merchant_uid, amount = await _amount_to_prepare(request)
-    ledger, tier = request.app[WORLD].ledger, tier_of(request)
-    if (tier, merchant_uid) not in ledger.prepared:
+    ledger, owner = request.app[WORLD].ledger, asker_of(request)
+    if (owner, merchant_uid) not in ledger.prepared:
         raise V1Refused(404, NOT_PREPARED)
-    ledger.prepare(tier, merchant_uid, amount)
+    ledger.prepare(owner, merchant_uid, amount)
     return _prepared(merchant_uid, amount)
 
 
 async def read_prepared(request: web.Request) -> web.Response:
     """`GET /payments/prepare/{merchant_uid}`."""
     merchant_uid = request.match_info["merchant_uid"]
-    amount = request.app[WORLD].ledger.prepared.get((tier_of(request), merchant_uid))
+    amount = request.app[WORLD].ledger.prepared.get((asker_of(request), merchant_uid))
     if amount is None:
         raise V1Refused(404, NOT_PREPARED)
     return _prepared(merchant_uid, amount)
@@ -69,7 +69,7 @@ async def cancel(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     body = await read_v1_body(request)
     refund = _refund_asked_for(body)
-    payment = _payment_to_cancel(world, tier_of(request), body)
+    payment = _payment_to_cancel(world, asker_of(request), body)
     changes = len(payment.changes)
     world.ledger.cancel(payment, refund)
     if refund.webhook and len(payment.changes) > changes:
@@ -77,7 +77,7 @@ async def cancel(request: web.Request) -> web.Response:
     return success(shown(world, payment.fields))
 
 
-def _payment_to_cancel(world: World, tier: str | None, body: dict[str, Any]) -> Payment:
+def _payment_to_cancel(world: World, asker: Owner, body: dict[str, Any]) -> Payment:
     """imp_uid wins; a merchant_uid stands for its latest payment that can give money back."""
     imp_uid, merchant_uid = body.get("imp_uid"), body.get("merchant_uid")
     if not (imp_uid or merchant_uid):
@@ -86,7 +86,7 @@ def _payment_to_cancel(world: World, tier: str | None, body: dict[str, Any]) -> 
         named = [world.ledger.payment(str(imp_uid))] if imp_uid else world.ledger.attempts(str(merchant_uid))
     except UnknownPayment:
         named = []
-    own = [payment for payment in named if payment.tier == tier]
+    own = [payment for payment in named if payment.owner == asker]
     if not own:
         raise Refused(refunds.NOTHING_TO_CANCEL)
     return max(own, key=lambda payment: (_can_give_back(payment), payment.changes[0].number))

@@ -11,8 +11,9 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import orjson
 
+from sandbox.config import DEFAULT_ACCOUNT
 from sandbox.faults import FaultDesk
-from sandbox.payment import Payment
+from sandbox.payment import Owner, Payment
 
 # PortOne's own limits (connect 10 s, read 30 s).
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
@@ -57,7 +58,7 @@ def body_of(payment: Payment, status: str | None = None) -> dict[str, str]:
 
 
 class WebhookSender:
-    """Sends to the payment's notice_url, else to the configured URL, a tier's to `URL/{tier}`."""
+    """Sends to the payment's notice_url, else to `URL[/accounts/{account}][/{tier}]`."""
 
     def __init__(self, webhook_url: str | None, desk: FaultDesk) -> None:
         self.webhook_url = webhook_url
@@ -83,13 +84,15 @@ class WebhookSender:
 
     def url_for(self, payment: Payment) -> str | None:
         """Where this payment's webhooks go; None when nobody said."""
-        if payment.notice_url is not None or self.webhook_url is None or payment.tier is None:
-            return payment.notice_url or self.webhook_url
-        return self.url_for_tier(payment.tier)
+        return payment.notice_url or self.url_for_owner(payment.owner)
 
-    def url_for_tier(self, tier: str) -> str | None:
-        """The configured URL with the tier as its last part."""
-        return self.webhook_url and f"{self.webhook_url.rstrip('/')}/{quote(tier, safe='')}"
+    def url_for_owner(self, owner: Owner) -> str | None:
+        """The configured URL, with the account behind it unless it is the default, and the tier as its last part."""
+        if self.webhook_url is None or owner == Owner():
+            return self.webhook_url
+        account = [] if owner.account == DEFAULT_ACCOUNT else ["accounts", owner.account]
+        parts = [self.webhook_url.rstrip("/"), *account, *filter(None, [owner.tier])]
+        return "/".join([parts[0], *(quote(part, safe="") for part in parts[1:])])
 
     @property
     def waiting(self) -> int:

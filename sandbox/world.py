@@ -7,59 +7,67 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from sandbox.calls import Calls
-from sandbox.config import SandboxConfig
-from sandbox.errors import UnknownPayment
+from sandbox.config import DEFAULT_ACCOUNT, SandboxConfig
+from sandbox.errors import BadInput, UnknownPayment
 from sandbox.faults import FaultDesk
+from sandbox.inputs import Body
 from sandbox.ledger import Clock, Ledger
-from sandbox.payment import Payment, Seen
-from sandbox.tokens import TokenDesk
+from sandbox.payment import Owner, Payment, Seen
+from sandbox.tokens import TokenDesks
 from sandbox.webhooks import WebhookSender
 
 
 @dataclass(slots=True)
 class World:
-    """One PortOne account: its payments, its token, its webhooks, and its troubles."""
+    """PortOne, with its accounts: their payments, their tokens, the webhooks, and the troubles."""
 
     config: SandboxConfig
     clock: Clock
     ledger: Ledger
-    tokens: TokenDesk
+    tokens: TokenDesks
     faults: FaultDesk
     sender: WebhookSender
     calls: Calls
 
-    def look(self, tier: str | None, imp_uid: str) -> tuple[Payment, Seen] | None:
-        """One payment as a caller under this tier sees it, or None."""
+    def look(self, asker: Owner, imp_uid: str) -> tuple[Payment, Seen] | None:
+        """One payment as this caller sees it, or None."""
         try:
             payment = self.ledger.payment(imp_uid)
         except UnknownPayment:
             return None
-        seen = self._seen(tier, payment)
+        seen = self._seen(asker, payment)
         return (payment, seen) if seen is not None else None
 
-    def attempts(self, tier: str | None, merchant_uid: str) -> list[Seen]:
-        """An order's payments as seen under this tier, first opened first."""
-        return self._all_seen(tier, self.ledger.attempts(merchant_uid))
+    def attempts(self, asker: Owner, merchant_uid: str) -> list[Seen]:
+        """An order's payments as this caller sees them, first opened first."""
+        return self._all_seen(asker, self.ledger.attempts(merchant_uid))
 
-    def everything(self, tier: str | None) -> list[Seen]:
-        """All payments as seen under this tier, first opened first."""
-        return self._all_seen(tier, self.ledger.payments())
+    def everything(self, asker: Owner) -> list[Seen]:
+        """All payments as this caller sees them, first opened first."""
+        return self._all_seen(asker, self.ledger.payments())
+
+    def read_account(self, body: Body) -> str:
+        """The account that a control request names, the default where it names none."""
+        account = body.optional_text("account", 40) or DEFAULT_ACCOUNT
+        if account not in self.tokens.of_account:
+            raise BadInput(f"account must be one of {', '.join(self.tokens.of_account)}.")
+        return account
 
     def reset(self) -> None:
         """Forget all that happened since the start; where webhooks go stays."""
         self.ledger.clear()
-        self.tokens.reset(self.config.imp_secret)
+        self.tokens.reset()
         self.faults.clear()
         self.sender.forget()
         self.calls.clear()
 
-    def _all_seen(self, tier: str | None, payments: Iterable[Payment]) -> list[Seen]:
-        return [seen for payment in payments if (seen := self._seen(tier, payment))]
+    def _all_seen(self, asker: Owner, payments: Iterable[Payment]) -> list[Seen]:
+        return [seen for payment in payments if (seen := self._seen(asker, payment))]
 
-    def _seen(self, tier: str | None, payment: Payment) -> Seen | None:
-        """A tier's payments are visible with that tier alone, those without one only without a tier."""
+    def _seen(self, asker: Owner, payment: Payment) -> Seen | None:
+        """An account sees its own, a tier's with that tier alone, those without one only without a tier."""
         faults = self.faults.now
-        if payment.tier != tier or faults.hides(payment.imp_uid):
+        if payment.owner != asker or faults.hides(payment.imp_uid):
             return None
         if faults.stale_seconds:
             return payment.seen_as_of(self.clock() - faults.stale_seconds)
@@ -76,7 +84,7 @@ def create_world(config: SandboxConfig, clock: Clock = time.time) -> World:
         config,
         clock,
         Ledger(clock),
-        TokenDesk(config.imp_key, config.imp_secret, clock),
+        TokenDesks(config.keys, clock),
         desk,
         WebhookSender(config.webhook_url, desk),
         Calls(),

@@ -26,9 +26,15 @@ class PortOneUnavailable(NotAsked):
 
 
 class PortOneRefused(NotAsked):
-    """PortOne refused our key: check PORTONE_IMP_KEY and PORTONE_IMP_SECRET."""
+    """PortOne refused our key: check PORTONE_IMP_KEY and PORTONE_IMP_SECRET, or the account in PORTONE_ACCOUNTS."""
 
     # Transient, for the operator mends a rotated key: no notice may end on it.
+    outcome = Outcome.PORTONE_REFUSED
+
+
+class AccountNotConfigured(NotAsked):
+    """The PortOne account is not configured: name it in PORTONE_ACCOUNTS."""
+
     outcome = Outcome.PORTONE_REFUSED
 
 

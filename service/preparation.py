@@ -1,7 +1,7 @@
 """Preparing amounts (PREPARE_AMOUNT): in the background, so that neither a shop nor a transaction waits for PortOne."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from service.db import preparations
 from service.db.pool import Pool, in_transaction
 from service.db.preparations import Claimed, Outcome, Preparation
 from service.errors import NotAsked
+from service.portone.accounts import client_of
 from service.portone.prepare import Prepares, prepare
 from service.timetable import Timetable
 
@@ -24,10 +25,10 @@ _GIVEN_UP = "PortOne could not be asked; amend the order to try again"
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """What preparing works with."""
+    """What preparing works with; `accounts` holds a client for each PortOne account."""
 
     pool: Pool
-    portone: Prepares
+    accounts: Mapping[str, Prepares]
     budget: Budget
     times: Timetable
 
@@ -48,11 +49,11 @@ async def prepare_due(parts: Preparing, limit: int) -> int:
 
 
 async def _ask(parts: Preparing, claimed: Claimed) -> Preparation:
-    if not await parts.budget.take(Lane.BACKGROUND):
+    if not await parts.budget.take(Lane.BACKGROUND, account=claimed.store.account):
         return Preparation(Outcome.PENDING)
     try:
         refusal = await prepare(
-            parts.portone,
+            client_of(parts.accounts, claimed.store.account),
             claimed.merchant_uid,
             claimed.amount,
             claimed.currency,

@@ -6,7 +6,8 @@ QueueUnavailable or NotAsked, after which the next turn takes up the work.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -22,8 +23,9 @@ from service.domain.ids import is_imp_uid, is_merchant_uid
 from service.domain.looks import StoredLook, same_facts
 from service.domain.notice import Notice, Source
 from service.domain.payment import Store
-from service.errors import UnreadableAnswer
+from service.errors import NotAsked, UnreadableAnswer
 from service.notice_ids import new_notice_id
+from service.portone.accounts import client_of
 from service.portone.client import BATCH_MAX, LedgerPage
 from service.portone.payment import read_payment
 from service.queue import Queue
@@ -48,11 +50,11 @@ class Lists(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Compares what PortOne lists with what is stored."""
+    """Compares what PortOne lists with what is stored. `accounts` holds a client for each PortOne account."""
 
     pool: Pool
     queue: Queue
-    portone: Lists
+    accounts: Mapping[str, Lists]
     budget: Budget
     times: Timetable
     stores: Sequence[Store]
@@ -63,11 +65,18 @@ class Reconciler:
         by_store: dict[Store, list[str]] = defaultdict(list)
         for merchant_uid, store in silent:
             by_store[store].append(merchant_uid)
+        failures = _Failures()
         for store, merchant_uids in by_store.items():
-            if await self.budget.take(Lane.BACKGROUND, wait_seconds=1.0):
-                await self.compare(await self.portone.payments_of(merchant_uids, store.tier), store)
-            await self._notice_unsettled(merchant_uids)
+            with failures.of(store):
+                await self._ask_about(merchant_uids, store)
+        failures.raise_first()
         return len(silent)
+
+    async def _ask_about(self, merchant_uids: Sequence[str], store: Store) -> None:
+        if await self.budget.take(Lane.BACKGROUND, 1.0, store.account):
+            portone = client_of(self.accounts, store.account)
+            await self.compare(await portone.payments_of(merchant_uids, store.tier), store)
+        await self._notice_unsettled(merchant_uids)
 
     async def walk_ledger(self) -> int:
         """One turn of each walk that is due. Returns the differences.
@@ -76,23 +85,25 @@ class Reconciler:
         older changes that were missed. What was walked is kept, so that a failure loses a page and no more.
         """
         await in_transaction(self.pool, lambda db: ledger_scans.ensure(db, self.stores))
-        found = 0
+        found, failures = 0, _Failures()
         for _ in self.stores:
             turn = await in_transaction(
-                self.pool, lambda db: ledger_scans.take(db, self.times.ledger, self.times.ledger_whole)
+                self.pool, lambda db: ledger_scans.take(db, self.stores, self.times.ledger, self.times.ledger_whole)
             )
             if turn is None:
                 break
-            found += await self._walk(turn)
+            with failures.of(turn.store):
+                found += await self._walk(turn)
+        failures.raise_first()
         return found
 
     async def _walk(self, turn: Turn) -> int:
         found = 0
         for page in range(turn.page, turn.page + _PAGES_A_TURN):
-            if not await self.budget.take(Lane.BACKGROUND, wait_seconds=1.0):
+            if not await self.budget.take(Lane.BACKGROUND, 1.0, turn.store.account):
                 await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=page))
                 return found
-            listed = await self.portone.ledger(turn.store.tier, page)
+            listed = await client_of(self.accounts, turn.store.account).ledger(turn.store.tier, page)
             differing = await self.compare(listed.payments, turn.store)
             found += differing
             if not listed.more or (not differing and not turn.whole and self._reaches(listed.payments, turn)):
@@ -141,7 +152,33 @@ class Reconciler:
     async def _completed(self, turn: Turn, pages: int, found: int) -> None:
         await in_transaction(self.pool, lambda db: ledger_scans.complete(db, turn))
         if found or turn.whole:
-            log.info("ledger.walked", tier=turn.store.tier, pages=pages, differing=found, whole=turn.whole)
+            log.info(
+                "ledger.walked",
+                account=turn.store.account,
+                tier=turn.store.tier,
+                pages=pages,
+                differing=found,
+                whole=turn.whole,
+            )
+
+
+class _Failures:
+    """A store that cannot be asked keeps no other from its turn; the first such failure is raised at the end."""
+
+    def __init__(self) -> None:
+        self._first: NotAsked | None = None
+
+    @contextmanager
+    def of(self, store: Store) -> Iterator[None]:
+        try:
+            yield
+        except NotAsked as error:
+            log.warning("store.not_asked", account=store.account, tier=store.tier, reason=str(error))
+            self._first = self._first or error
+
+    def raise_first(self) -> None:
+        if self._first:
+            raise self._first
 
 
 async def differences(db: Connection, listed: Sequence[object], store: Store) -> list[Notice]:
@@ -171,4 +208,4 @@ def _agrees(item: Mapping[str, object], stored: StoredLook | None, store: Store)
 
 def _notice(imp_uid: str, merchant_uid: object, store: Store) -> Notice:
     named = merchant_uid if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid) else None
-    return Notice(new_notice_id(), Source.RECONCILE, imp_uid, named, store.tier)
+    return Notice(new_notice_id(), Source.RECONCILE, imp_uid, named, store.tier, account=store.account)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -16,7 +15,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.domain.ids import TIER_LENGTH, is_tier
+from service.account_settings import Accounts, HttpUrl, PortOneAccount, Tiers
+from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action
 
 
@@ -31,14 +31,8 @@ def _split(value: object) -> object:
     return value
 
 
-def _http_url(value: str) -> str:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError("must start with http:// or https://")
-    return value.rstrip("/")
-
-
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+TierList = Annotated[Tiers, NoDecode, BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
@@ -60,7 +54,11 @@ class Settings(BaseSettings):
     portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")
     portone_imp_key: str = Field("", description="REST API key of the PortOne account")
     portone_imp_secret: SecretStr = Field(SecretStr(""), description="REST API secret of the PortOne account")
-    portone_tiers: List = Field((), description="Sub-stores' tier codes, comma-separated")
+    portone_tiers: TierList = Field((), description="Sub-stores' tier codes, comma-separated")
+    portone_accounts: Accounts = Field(
+        {},
+        description="More PortOne accounts, as JSON: name → `imp_key`, `imp_secret`, perhaps `tiers`, `api_url`",
+    )
     service_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Bearer keys of the services that may register and read orders, comma-separated"
     )
@@ -80,7 +78,9 @@ class Settings(BaseSettings):
     refund_max_per_hour: int = Field(
         5, ge=0, le=1_000_000, description="Refunds sent in an hour by all workers together; beyond it all is held"
     )
-    calls_per_second: Rate = Field(100.0, description="Calls a second to PortOne by all workers together")
+    calls_per_second: Rate = Field(
+        100.0, description="Calls a second to PortOne under one account, by all workers together"
+    )
     time_scale: float = Field(1.0, gt=0, le=10, description="Every wait times this; other than 1 only for tests")
     promise_age_seconds: float = Field(60.0, gt=0, description="Age of the oldest unlooked notice that raises an alarm")
     promise_lag_seconds: float = Field(300.0, gt=0, description="Age of the last ledger scan that raises an alarm")
@@ -103,12 +103,13 @@ class Settings(BaseSettings):
     stock_hook_per_second: Rate = Field(50.0, description="Questions a second to the stock hook; beyond it is unsure")
     allow_test_channel: bool = Field(False, description="Let test-channel payments pay orders: never in production")
 
-    @field_validator("portone_tiers")
+    @field_validator("portone_accounts")
     @classmethod
-    def _tiers(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(is_tier(tier) for tier in tiers):
-            raise ValueError(f"each tier must be {TIER_LENGTH} letters or digits")
-        return tiers
+    def _each_key_once(cls, accounts: Accounts, info: ValidationInfo) -> Accounts:
+        keys = [info.data.get("portone_imp_key"), *(account.imp_key for account in accounts.values())]
+        if len(set(keys)) < len(keys):
+            raise ValueError("each account must have an imp_key of its own")
+        return accounts
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -130,6 +131,27 @@ class Settings(BaseSettings):
             raise ValueError("cannot be read: percent-encode special characters in its password") from None
         return url
 
+    @property
+    def accounts(self) -> dict[str, PortOneAccount]:
+        """Every account by its name, the default first; each with the address where it is asked."""
+        # Not validated: without its key the default is asked for nothing, and `require` says so.
+        default = PortOneAccount.model_construct(
+            imp_key=self.portone_imp_key,
+            imp_secret=self.portone_imp_secret,
+            tiers=self.portone_tiers,
+            api_url=self.portone_api_url,
+        )
+        others = {
+            name: account if account.api_url else account.model_copy(update={"api_url": self.portone_api_url})
+            for name, account in self.portone_accounts.items()
+        }
+        return {ACCOUNT: default, **others}
+
+    @property
+    def stores(self) -> list[Store]:
+        """Every account and tier that is configured."""
+        return [Store(name, tier) for name, account in self.accounts.items() for tier in ("", *account.tiers)]
+
     @classmethod
     def load(cls, **given: Any) -> Self:
         """Read the settings. Raises SettingsError with one sentence for whatever is wrong."""
@@ -137,7 +159,7 @@ class Settings(BaseSettings):
             return cls(**given)
         except ValidationError as error:
             wrong = "; ".join(
-                f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}"
+                f"{_named(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
                 for e in error.errors(include_input=False, include_url=False)
             )
             raise SettingsError(f"Correct these settings in the environment or in .env: {wrong}.") from None
@@ -150,6 +172,11 @@ class Settings(BaseSettings):
         if missing:
             raise SettingsError(f"Set {' and '.join(missing)} in the environment or in .env.")
         return self
+
+
+def _named(path: tuple[int | str, ...]) -> str:
+    setting, *within = path
+    return ".".join([str(setting).upper(), *map(str, within)])
 
 
 def _text(value: object) -> str:

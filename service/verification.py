@@ -21,7 +21,7 @@ from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
 from service.domain.notice import Outcome, Source, claims_more_than, is_served_by
 from service.domain.payment import Payment, Store
 from service.domain.settle import settle
-from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer
+from service.errors import AccountNotConfigured, NotAsked, PortOneUnavailable, UnreadableAnswer
 from service.portone.looks import Answer, Asks, look
 from service.timetable import Timetable
 
@@ -95,12 +95,11 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Settles notices. `portone` asks under the account named `account`."""
+    """Settles notices. `accounts` holds a client for each PortOne account."""
 
     pool: Pool
-    portone: Asks
+    accounts: Mapping[str, Asks]
     budget: Budget
-    account: str = "default"
     allow_test_channel: bool = False
     times: Timetable = field(default_factory=Timetable)
 
@@ -140,23 +139,25 @@ class Verifier:
         return replace(plan, ticket=await notices.claim(db, plan.to_look, self.times.lease))
 
     async def _look(self, claimed: Sequence[Open]) -> dict[str, Answer]:
-        """Ask, grouped by tier. A payment that was asked for under several is where it was found."""
-        by_tier: dict[str, list[Open]] = defaultdict(list)
+        """Ask, grouped by account and tier. A payment that was asked for under several is where it was found."""
+        by_store: dict[Store, list[Open]] = defaultdict(list)
         for notice in claimed:
-            by_tier[notice.tier].append(notice)
-        found = await asyncio.gather(*(self._look_in(tier, group) for tier, group in by_tier.items()))
+            by_store[Store(notice.account, notice.tier)].append(notice)
+        found = await asyncio.gather(*(self._look_in(store, group) for store, group in by_store.items()))
         answers: dict[str, Answer] = {}
         for name, answer in (item for answered in found for item in answered.items()):
             if not isinstance(answers.get(name), Payment):
                 answers[name] = answer if answer is not None else answers.get(name)
         return answers
 
-    async def _look_in(self, tier: str, group: Sequence[Open]) -> dict[str, Answer]:
+    async def _look_in(self, store: Store, group: Sequence[Open]) -> dict[str, Answer]:
         imp_uids = sorted({notice.imp_uid for notice in group})
+        if (portone := self.accounts.get(store.account)) is None:
+            return dict.fromkeys(imp_uids, AccountNotConfigured(store.account))
         lane = min((_lane(notice) for notice in group), key=list(Lane).index)
-        if not await self.budget.take(lane, _BUDGET_WAIT_SECONDS if lane is Lane.LIVE else 0.0):
+        if not await self.budget.take(lane, _BUDGET_WAIT_SECONDS if lane is Lane.LIVE else 0.0, store.account):
             return dict.fromkeys(imp_uids, PortOneUnavailable("the budget of calls is used up"))
-        return await look(self.portone, imp_uids, Store(self.account, tier))
+        return await look(portone, imp_uids, store)
 
     async def _write(self, db: Connection, plan: Plan, answers: Mapping[str, Answer]) -> Written:
         found = [answer for answer in answers.values() if isinstance(answer, Payment)]

@@ -1,7 +1,7 @@
 """What the tasks work with, made once a worker."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -12,8 +12,8 @@ import structlog
 from service.batching import Batcher
 from service.budget import Budget
 from service.db.pool import Pool, in_transaction, open_pool
-from service.domain.payment import ACCOUNT, Store
 from service.errors import QueueUnavailable
+from service.portone.accounts import open_accounts
 from service.portone.client import PortOne
 from service.preparation import Preparing, prepare_due
 from service.queue import Queue, connect
@@ -88,29 +88,29 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     pool = await open_pool(settings.database_url.get_secret_value())
     redis = connect(settings.redis_url.get_secret_value())
     queue = Queue(redis)
-    portone = PortOne(
-        settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value(), times
-    )
-    budget = Budget(redis, settings.calls_per_second)
-    stores = [Store(ACCOUNT, tier) for tier in ("", *settings.portone_tiers)]
-    verifier = Verifier(pool, portone, budget, allow_test_channel=settings.allow_test_channel, times=times)
     try:
-        yield Parts(
-            pool=pool,
-            queue=queue,
-            recorder=Recorder(pool, queue, times),
-            verifier=verifier,
-            reconciler=Reconciler(pool, queue, portone, budget, times, stores),
-            times=times,
-            keep_handled=timedelta(days=settings.keep_handled_days),
-            keep_unregistered=timedelta(days=settings.keep_unregistered_days),
-            turns=_order_turns(Preparing(pool, portone, budget, times)),
-            refunder=make_refunder(settings, verifier, portone),
-        )
+        async with open_accounts(settings.accounts, times) as accounts:
+            yield _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
     finally:
-        await portone.close()
         await queue.close()
         await pool.close()
+
+
+def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]) -> Parts:
+    times = Timetable().scaled(settings.time_scale)
+    verifier = Verifier(pool, accounts, budget, allow_test_channel=settings.allow_test_channel, times=times)
+    return Parts(
+        pool=pool,
+        queue=queue,
+        recorder=Recorder(pool, queue, times),
+        verifier=verifier,
+        reconciler=Reconciler(pool, queue, accounts, budget, times, settings.stores),
+        times=times,
+        keep_handled=timedelta(days=settings.keep_handled_days),
+        keep_unregistered=timedelta(days=settings.keep_unregistered_days),
+        turns=_order_turns(Preparing(pool, accounts, budget, times)),
+        refunder=make_refunder(settings, verifier, accounts),
+    )
 
 
 def _order_turns(preparing: Preparing) -> tuple[Turn, ...]:

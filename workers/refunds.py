@@ -5,12 +5,10 @@ from typing import Any
 
 import structlog
 
-from service.domain.payment import ACCOUNT
 from service.domain.refund import Policy
 from service.errors import StoreUnavailable
-from service.portone.client import PortOne
 from service.refund_intents import Intents
-from service.refunds import Refunder
+from service.refunds import Cancels, Refunder
 from service.settings import Settings
 from service.verification import Verifier
 
@@ -19,10 +17,10 @@ log = structlog.get_logger()
 REFUNDER = "refunder"  # where arq's context holds it
 
 
-def make_refunder(settings: Settings, verifier: Verifier, portone: PortOne) -> Refunder:
+def make_refunder(settings: Settings, verifier: Verifier, accounts: Mapping[str, Cancels]) -> Refunder:
     """The worker's refunder, on the worker's own parts."""
     policy = Policy(settings.on_mismatch, settings.on_duplicate)
-    accounts, times = {ACCOUNT: portone}, verifier.times
+    times = verifier.times
     intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
     return Refunder(verifier.pool, verifier, intents, accounts, settings.refund_max_per_hour, times)
 

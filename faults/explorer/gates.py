@@ -14,6 +14,7 @@ import asyncpg
 from faults.explorer.scheduler import IN_TRANSACTION, NOBODY, PROCESS, Scheduler
 from faults.explorer.truth import Truth
 from service.budget import Budget, Lane
+from service.domain.payment import ACCOUNT
 from service.errors import PortOneRefused, PortOneUnavailable, QueueUnavailable, UnreadableAnswer
 from service.portone.client import LedgerPage
 from service.queue import Queue
@@ -201,7 +202,7 @@ class NoBudget(Budget):
     def __init__(self) -> None:
         pass
 
-    async def take(self, lane: Lane, wait_seconds: float = 0.0) -> bool:
+    async def take(self, lane: Lane, wait_seconds: float = 0.0, account: str = ACCOUNT) -> bool:
         return True
 
 

@@ -21,7 +21,7 @@ from faults.explorer.world import World
 from service.db.orders import NewOrder
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
-from service.domain.payment import Store
+from service.domain.payment import ACCOUNT, Store
 from service.errors import ServiceError
 from service.intake import Intake, Receipt
 from service.metrics import Metrics
@@ -429,8 +429,8 @@ class Schedule:
                 pool=pool,
                 queue=self.queue,
                 recorder=Recorder(pool, self.queue, TIMES),
-                verifier=Verifier(pool, self.portone, NoBudget(), times=TIMES),
-                reconciler=Reconciler(pool, self.queue, self.portone, NoBudget(), TIMES, self._stores()),
+                verifier=Verifier(pool, {ACCOUNT: self.portone}, NoBudget(), times=TIMES),
+                reconciler=Reconciler(pool, self.queue, {ACCOUNT: self.portone}, NoBudget(), TIMES, self._stores()),
                 times=TIMES,
             )
         }

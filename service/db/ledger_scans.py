@@ -30,19 +30,23 @@ async def ensure(db: Connection, stores: Sequence[Store]) -> None:
     )
 
 
-async def take(db: Connection, every: timedelta, whole_every: timedelta) -> Turn | None:
-    """Take a walk that is due, if any; nobody else takes it before its next time."""
+async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_every: timedelta) -> Turn | None:
+    """Take a walk that is due of one of these stores, if any; nobody else takes it before its next time."""
     row = await db.fetchrow(
         """
         UPDATE ledger_scans s SET next_at = now() + $1,
                began_at = CASE WHEN next_page = 1 THEN now() ELSE began_at END, whole = whole OR
                (next_page = 1 AND (last_whole_at IS NULL OR last_whole_at < now() - $2::interval))
-        WHERE (account, tier) = (SELECT account, tier FROM ledger_scans WHERE next_at <= now()
+        WHERE (account, tier) = (SELECT account, tier FROM ledger_scans
+                                 WHERE next_at <= now()
+                                   AND (account, tier) IN (SELECT * FROM unnest($3::text[], $4::text[]))
                                  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING account, tier, next_page, whole, known_until
         """,
         every,
         whole_every,
+        [store.account for store in stores],
+        [store.tier for store in stores],
     )
     if row is None:
         return None

@@ -27,6 +27,7 @@ class Open:
     source: Source
     registered: bool
     imp_uid: str
+    account: str
     tier: str
     claimed_status: str | None
     cancellation_id: str | None
@@ -47,25 +48,29 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
         """
         WITH given AS (
             SELECT g.*, (SELECT true FROM orders o WHERE o.merchant_uid = g.merchant_uid) IS NOT NULL AS registered
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-                 AS g (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id)
+            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $9::text[])
+                 AS g (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account)
         ), new AS (
-            INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id,
+            INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account,
                                  registered, due_at)
-            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, true, now() + $8
+            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, now() + $8
             FROM given WHERE registered
             ON CONFLICT DO NOTHING
         ), shared AS (
             INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status,
-                                      cancellation_id, registered, due_at)
+                                      cancellation_id, account, registered, due_at)
             SELECT DISTINCT ON (imp_uid) id, source, imp_uid, merchant_uid, tier, claimed_status,
-                   cancellation_id, false, now() + $8
+                   cancellation_id, account, false, now() + $8
             FROM given WHERE NOT registered ORDER BY imp_uid, id
             ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
                SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $8, held_until = NULL,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,
                    source = excluded.source, merchant_uid = excluded.merchant_uid,
-                   tier = coalesce(excluded.tier, n.tier),
+                   -- Account and tier are one word: the newest that was said, and never one of each.
+                   account = CASE WHEN excluded.tier IS NULL THEN coalesce(excluded.account, n.account)
+                                  ELSE excluded.account END,
+                   tier = CASE WHEN excluded.account IS NULL THEN coalesce(excluded.tier, n.tier)
+                               ELSE excluded.tier END,
                    claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
             RETURNING n.id, n.imp_uid
         )
@@ -80,6 +85,7 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
         [notice.claimed_status for notice in notices],
         [notice.cancellation_id for notice in notices],
         queued_for,
+        [notice.account for notice in notices],
     )
     return {row["given"]: row["stored"] for row in rows}
 
@@ -100,12 +106,15 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
     """Lock and read those of the notices that are open and held by nobody; call `lock_payments` before.
 
     A payment that is stored is looked for where it was found; else where the notice says; else where its
-    order is registered.
+    order is registered. A notice that says a tier alone means the default account's; one that says an account
+    alone, that account and the tier that its order has there.
     """
     rows = await db.fetch(
         """
         SELECT n.id, n.source, o.merchant_uid IS NOT NULL AS registered, n.imp_uid,
-               coalesce(p.tier, n.tier, o.tier, '') AS tier, n.claimed_status,
+               coalesce(p.account, n.account, CASE WHEN n.tier IS NULL THEN o.account END, 'default') AS account,
+               coalesce(p.tier, n.tier, CASE WHEN n.account IS NULL OR n.account = o.account THEN o.tier END, '')
+                 AS tier, n.claimed_status,
                n.cancellation_id, n.arrivals, n.tries, clock_timestamp() - n.received_at AS age,
                -- A lesser answer that waits to be confirmed is a question that only a look can close.
                CASE WHEN p.lesser IS NULL THEN p.status END AS stored_status,
@@ -113,7 +122,7 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
                  WHERE other.imp_uid = n.imp_uid) AS looked_ago
         FROM notices n
              LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
-             LEFT JOIN LATERAL (SELECT merchant_uid, tier FROM orders
+             LEFT JOIN LATERAL (SELECT merchant_uid, account, tier FROM orders
                                 WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid) OFFSET 0) o ON true
         WHERE n.id = ANY($1::uuid[]) AND n.handled_at IS NULL AND n.parked_at IS NULL
               AND (n.held_until IS NULL OR n.held_until <= now())
@@ -127,6 +136,7 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
             Source(row["source"]),
             row["registered"],
             row["imp_uid"],
+            row["account"],
             row["tier"],
             row["claimed_status"],
             row["cancellation_id"],
@@ -225,20 +235,24 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
     """Record what reconciliation found, unless a look at the payment is to come, or it is known to be unreadable.
 
     A notice that is held may have been looked for before the difference arose, and one that is looked for in
-    another tier finds nothing of it: neither stands for the look that is wanted. Returns the new rows, due at once.
+    another account or tier finds nothing of it: neither stands for the look that is wanted. Returns the new rows,
+    due at once.
     """
     rows = await db.fetch(
         """
-        INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, registered, due_at)
-        SELECT g.id, g.source, g.imp_uid, g.merchant_uid, g.tier, true, now()
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
-             AS g (id, source, imp_uid, merchant_uid, tier)
+        INSERT INTO notices (id, source, imp_uid, merchant_uid, account, tier, registered, due_at)
+        SELECT g.id, g.source, g.imp_uid, g.merchant_uid, g.account, g.tier, true, now()
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
+             AS g (id, source, imp_uid, merchant_uid, tier, account)
         WHERE NOT EXISTS (
             SELECT FROM notices n
                  LEFT JOIN payments p ON p.imp_uid = n.imp_uid
                  LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
             WHERE n.imp_uid = g.imp_uid AND (
-                (n.due_at IS NOT NULL AND n.held_until IS NULL AND coalesce(p.tier, n.tier, o.tier, '') = g.tier)
+                (n.due_at IS NOT NULL AND n.held_until IS NULL
+                 AND coalesce(p.account, n.account, CASE WHEN n.tier IS NULL THEN o.account END, 'default') = g.account
+                 AND coalesce(p.tier, n.tier, CASE WHEN n.account IS NULL OR n.account = o.account THEN o.tier END, '')
+                     = g.tier)
                 OR (n.parked_at > now() - interval '1 day' AND n.last_outcome = $6)))
         ON CONFLICT DO NOTHING
         RETURNING id
@@ -249,6 +263,7 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
         [notice.merchant_uid for notice in differences],
         [notice.tier for notice in differences],
         Outcome.ANSWER_UNREADABLE.value,
+        [notice.account for notice in differences],
     )
     return [row["id"] for row in rows]
 
@@ -310,6 +325,7 @@ class Shown:
     source: str
     imp_uid: str
     merchant_uid: str | None
+    account: str | None
     tier: str | None
     claimed_status: str | None
     received_at: datetime
@@ -323,7 +339,7 @@ class Shown:
 
 
 _SHOWN = """
-    SELECT n.id, n.source, n.imp_uid, coalesce(p.merchant_uid, n.merchant_uid) AS merchant_uid, n.tier,
+    SELECT n.id, n.source, n.imp_uid, coalesce(p.merchant_uid, n.merchant_uid) AS merchant_uid, n.account, n.tier,
            n.claimed_status, n.received_at, n.arrivals, n.tries, n.last_outcome,
            CASE WHEN n.parked_at IS NOT NULL THEN 'parked' WHEN n.handled_at IS NOT NULL THEN 'handled' ELSE 'open' END
              AS state,

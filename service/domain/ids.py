@@ -5,12 +5,15 @@ import re
 IMP_UID_MAX = 32
 MERCHANT_UID_MAX = 40
 TIER_LENGTH = 3
+ACCOUNT_MAX = 32
 
 # PortOne's own look like `imp_448280090638`. Nothing that could be a path of its own (`.`, `/`) is let in.
 _IMP_UID = re.compile(rf"[A-Za-z0-9_-]{{1,{IMP_UID_MAX}}}")
 # Unicode's categories Cc and Cs, as they have been since Unicode 1 and ever will be.
 _NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TIER = re.compile(rf"[A-Za-z0-9]{{{TIER_LENGTH}}}")
+# Ours, not PortOne's: a part of an address, and a word in logs.
+_ACCOUNT = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{ACCOUNT_MAX - 1}}}")
 
 
 def is_imp_uid(text: str) -> bool:
@@ -19,6 +22,10 @@ def is_imp_uid(text: str) -> bool:
 
 def is_tier(text: str) -> bool:
     return _TIER.fullmatch(text) is not None
+
+
+def is_account(text: str) -> bool:
+    return _ACCOUNT.fullmatch(text) is not None
 
 
 def is_merchant_uid(text: str) -> bool:

@@ -39,8 +39,9 @@ NOT_ASKED = frozenset({Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED, Out
 class Notice:
     """The known keys of somebody's word, each bounded; the rest of the body is never kept.
 
-    `tier` is None where the notice does not say under which sub-store to look. `claimed_status` is PortOne's
-    V1 word (`paid`, `ready`, `failed`, `cancelled`), or None.
+    `tier` is None where the notice does not say under which sub-store to look, `account` where it does not say
+    under which account; a tier without an account is the default's. `claimed_status` is PortOne's V1 word
+    (`paid`, `ready`, `failed`, `cancelled`), or None.
     """
 
     id: UUID
@@ -50,6 +51,7 @@ class Notice:
     tier: str | None = None
     claimed_status: str | None = None
     cancellation_id: str | None = None
+    account: str | None = None
 
     @property
     def is_waited_for(self) -> bool:

@@ -34,7 +34,7 @@ class Progress:
     cancellations: int
 
 
-# The account that PORTONE_IMP_KEY opens.
+# The account that PORTONE_IMP_KEY opens; PORTONE_ACCOUNTS names the others.
 ACCOUNT = "default"
 
 

@@ -36,6 +36,8 @@ def create_app(settings: Settings) -> web.Application:
         [
             web.post("/webhooks/portone/v1", webhooks.receive_webhook),
             web.post("/webhooks/portone/v1/{tier}", webhooks.receive_webhook),
+            web.post("/webhooks/portone/v1/accounts/{account}", webhooks.receive_webhook),
+            web.post("/webhooks/portone/v1/accounts/{account}/{tier}", webhooks.receive_webhook),
             web.post("/payment/complete", completions.complete),
             web.options("/payment/complete", completions.answer_preflight),
             web.get("/payment-redirect", completions.redirect),

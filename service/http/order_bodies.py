@@ -69,6 +69,7 @@ class OrderBody(BaseModel):
     amount: Amount
     currency: Currency = "KRW"
     name: Name | None = None
+    account: str | None = None
     tier: str | None = None
     expires_at: ExpiresAt | None = None
     metadata: Metadata | None = None

@@ -10,11 +10,12 @@ from service.db.orders import NewOrder, StoredOrder
 from service.db.preparations import Preparation
 from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
-from service.domain.payment import Payment, Store
+from service.domain.payment import Payment
 from service.http.keys import require_key
 from service.http.order_bodies import AmendBody, OrderBody, read_order_body
 from service.http.problems import Problem, json_response
 from service.http.receiver import RECEIVER
+from service.http.stores import require_store
 from service.registration import Found, find, register
 
 # RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
@@ -27,15 +28,8 @@ async def register_order(request: web.Request) -> web.Response:
     require_key(request)
     receiver = request.app[RECEIVER]
     body = await read_order_body(request, OrderBody)
-    if body.tier is not None and body.tier not in receiver.settings.portone_tiers:
-        raise Problem(400, "unknown-tier", "This tier is not configured: add it to PORTONE_TIERS.")
-    order = Order(
-        body.merchant_uid,
-        body.amount,
-        body.currency,
-        Store("default", body.tier or ""),
-        receiver.settings.allow_test_channel,
-    )
+    store = require_store(receiver.settings, body.account, body.tier, status=400)
+    order = Order(body.merchant_uid, body.amount, body.currency, store, receiver.settings.allow_test_channel)
     registered = await register(
         receiver.pool,
         NewOrder(order, body.name, body.metadata, body.expires_at),
@@ -132,6 +126,7 @@ def _shown(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any
         "test_channel": settled.test_channel,
         "prepared": _shown_preparation(preparation) if preparation else None,
         "name": order.name,
+        "account": terms.store.account,
         "tier": terms.store.tier or None,
         "metadata": order.metadata,
         "expires_at": order.expires_at,

@@ -1,4 +1,8 @@
-"""`POST /webhooks/portone/v1[/{tier}]`: PortOne's word that a payment moved. It is sent once (PORTONE.md §2)."""
+"""`POST /webhooks/portone/v1[/accounts/{account}][/{tier}]`: PortOne's word that a payment moved (PORTONE.md §2).
+
+It is sent once, and its body names neither account nor tier: the address does. A tier has three characters, so that
+`accounts` is none.
+"""
 
 import asyncio
 
@@ -9,6 +13,7 @@ from service.http.bodies import read_fields
 from service.http.limits import client_of
 from service.http.problems import RETRY_AFTER_SECONDS, Problem
 from service.http.receiver import RECEIVER
+from service.http.stores import require_store
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
 
@@ -19,9 +24,9 @@ _SLOWED_SECONDS = 20.0
 async def receive_webhook(request: web.Request) -> web.Response:
     """Answer 200 once the notice is durable, and not before."""
     receiver = request.app[RECEIVER]
-    tier = request.match_info.get("tier")
-    if tier is not None and tier not in receiver.settings.portone_tiers:
-        raise Problem(404, "unknown-tier", "This tier is not configured: add it to PORTONE_TIERS.")
+    account, tier = request.match_info.get("account"), request.match_info.get("tier")
+    if account is not None or tier is not None:
+        require_store(receiver.settings, account, tier, status=404)
     await _slow_down(request)
     found = known_keys(await read_fields(request))
     await receiver.intake.accept(
@@ -31,6 +36,7 @@ async def receive_webhook(request: web.Request) -> web.Response:
             imp_uid=found["imp_uid"],
             merchant_uid=found.get("merchant_uid"),
             tier=tier,
+            account=account,
             claimed_status=found.get("status"),
             cancellation_id=found.get("cancellation_id"),
         )

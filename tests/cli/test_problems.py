@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.db.pool import Pool
+from service.domain.payment import ACCOUNT
 from service.domain.refund import Policy
 from service.settings import Settings
 from tests.cli.test_commands import run
@@ -76,7 +77,7 @@ async def _send(settings: Settings, shop: Shop) -> None:
     """A worker's turn, 10 minutes later, under the default policy."""
     await shop.let_the_finding_age()
     async with make_parts(settings) as parts:
-        refunder = make_refunder(parts.verifier, parts.verifier.portone, policy=Policy())
+        refunder = make_refunder(parts.verifier, parts.verifier.accounts[ACCOUNT], policy=Policy())
         assert await refunder.refund_due() == 1
 
 
@@ -115,7 +116,7 @@ async def test_a_problem_is_resolved(tmp_path: Path, settings: Settings, shop: S
     _, listed = await run(tmp_path, "problems", "list", **_given(settings))
     assert listed.rstrip().endswith("by kim: the customer called")
     async with make_parts(settings) as parts:
-        refunder = make_refunder(parts.verifier, parts.verifier.portone)
+        refunder = make_refunder(parts.verifier, parts.verifier.accounts[ACCOUNT])
         assert await refunder.intents.intend_due() == 0
 
 

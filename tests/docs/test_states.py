@@ -2,10 +2,12 @@
 
 from itertools import product
 
+import pytest
+
 from docs import make_states
-from service.domain.order import ProblemKind
+from service.domain.order import ProblemKind, State
 from service.domain.payment import Status
-from service.domain.settle import disagreements
+from service.domain.settle import disagreements, settle
 
 
 def test_the_page_is_what_the_code_makes() -> None:
@@ -19,6 +21,34 @@ def test_the_table_leaves_no_hole() -> None:
     ways = {kind for kind in make_states.AGREEMENTS.values() if kind}
     not_of_one_look = {ProblemKind.DUPLICATE_PAYMENT, ProblemKind.REFUND_UNKNOWN, ProblemKind.REGRESSED_PAYMENT}
     assert ways == set(ProblemKind) - not_of_one_look
+
+
+def test_what_an_order_was_is_each_state() -> None:
+    """Every order state stands before, and is what the rule makes of the payment that stands for it."""
+    assert make_states.BEFORE.keys() == set(State)
+    for state, payment in make_states.BEFORE.items():
+        assert settle(make_states.ORDER, [payment] if payment else []).state is state
+
+
+def test_the_page_has_every_case() -> None:
+    """State before × payment status × agreement: a cell each, and none of them empty."""
+    page = make_states.PAGE.read_text("utf-8")
+    _, *tables = page.partition("\n## Problems")[0].split("### It: ")
+    assert [part.partition("\n")[0] for part in tables] == list(make_states.AGREEMENTS)
+    for part, kind in zip(tables, make_states.AGREEMENTS.values(), strict=True):
+        rows = [line.strip("| ").split(" | ") for line in part.strip().splitlines()[4:]]
+        assert rows == [[f"`{state.value}`", *make_states.after(state, kind)] for state in State]
+        assert {len(row) for row in rows} == {1 + len(make_states.STAGES)}
+        assert all(text.startswith("`") for row in rows for text in row)
+
+
+@pytest.mark.parametrize("before", State)
+@pytest.mark.parametrize("kind", [kind for kind in make_states.AGREEMENTS.values() if kind])
+def test_what_disagrees_never_makes_an_order_more(before: State, kind: ProblemKind) -> None:
+    """A payment that disagrees leaves the order as it was, or, where no money agrees, makes it `mismatched`."""
+    found = {text.partition(" + ")[0].strip("`") for text in make_states.after(before, kind)}
+    has_money = before in (State.PAID, State.PARTIALLY_CANCELLED)
+    assert found <= {before.value, *(() if has_money else ("mismatched",))}
 
 
 def test_each_column_disagrees_as_it_says() -> None:

@@ -14,7 +14,7 @@ from service.db.orders import NewOrder
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
-from service.domain.payment import Store
+from service.domain.payment import ACCOUNT, Store
 from service.errors import PortOneUnavailable
 from service.notice_ids import new_notice_id
 from service.portone.client import LedgerPage
@@ -55,8 +55,8 @@ class Shop:
     def __init__(self, pool: Pool, queue: Queue) -> None:
         self.pool, self.truth = pool, Truth()
         self.portone = PortOneOfPages(self.truth)
-        self.reconciler = Reconciler(pool, queue, self.portone, NoBudget(), TIMES, [Store("default", "")])
-        self.verifier = Verifier(pool, self.portone, NoBudget(), times=TIMES)
+        self.reconciler = Reconciler(pool, queue, {ACCOUNT: self.portone}, NoBudget(), TIMES, [Store("default", "")])
+        self.verifier = Verifier(pool, {ACCOUNT: self.portone}, NoBudget(), times=TIMES)
 
     async def pays(self, number: int, ago: timedelta) -> None:
         """An order that was paid so long ago. PortOne lists those first that are paid last."""

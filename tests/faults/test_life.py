@@ -28,7 +28,7 @@ from service.db.orders import NewOrder
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
-from service.domain.payment import Store
+from service.domain.payment import ACCOUNT, Store
 from service.errors import PortOneUnavailable
 from service.notice_ids import new_notice_id
 from service.registration import register
@@ -75,7 +75,7 @@ class Life(RuleBasedStateMachine):
         self.truth, self.registered, self.rng = Truth(), False, Random(amount)
         self.asked = Asked(self.truth)
         self.order = Order("order-1", amount, "KRW", Store("default"))
-        self.verifier = Verifier(self.pool, self.asked, NoBudget(), times=_TIMES)
+        self.verifier = Verifier(self.pool, {ACCOUNT: self.asked}, NoBudget(), times=_TIMES)
         self.looked: set[str] = set()
         self._do(self.pool.execute(f"TRUNCATE {_TABLES} CASCADE"))
 

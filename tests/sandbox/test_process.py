@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.ledger import Ledger, Terms
 from sandbox.money import read_amount
+from sandbox.payment import Owner
 from sandbox.state_file import StateFileProblem, dump, load
 from tests.sandbox.conftest import Caller
 
@@ -95,7 +96,7 @@ def test_a_saved_ledger_is_taken_up_whole(tmp_path: Path) -> None:
     ledger = Ledger(lambda: 1.5)
     payment = ledger.open(Terms("order-1", read_amount(1000), tier="001", async_cancel=True))
     ledger.pay(payment)
-    ledger.prepare(None, "order-2", read_amount("6.50"))
+    ledger.prepare(Owner(), "order-2", read_amount("6.50"))
     file = tmp_path / "state.json"
     file.write_bytes(dump(ledger))
     loaded = Ledger(lambda: 2.5)

@@ -38,8 +38,8 @@ def make_refunder(
     verifier: Verifier, portone: PortOne, *, policy: Policy = REFUND_ALL, times: Timetable = TIMES,
     max_per_hour: int = 5, call_seconds: float = 5.0,
 ) -> Refunder:  # fmt: skip
-    verifier = replace(verifier, portone=portone, times=times)
     accounts = {ACCOUNT: portone}
+    verifier = replace(verifier, accounts=accounts, times=times)
     intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
     return Refunder(verifier.pool, verifier, intents, accounts, max_per_hour, times, call_seconds)
 
@@ -56,9 +56,12 @@ class Shop:
         order = Order(merchant_uid, amount, currency, Store(ACCOUNT, tier))
         await register(self.pool, NewOrder(order), Timetable())
 
-    async def tell(self, merchant_uid: str, *imp_uids: str, tier: str = "") -> None:
+    async def tell(self, merchant_uid: str, *imp_uids: str, account: str = ACCOUNT, tier: str = "") -> None:
         """Give notice of these payments, and have them looked at."""
-        said = [Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier) for imp_uid in imp_uids]
+        said = [
+            Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier, account=account)
+            for imp_uid in imp_uids
+        ]
         rows = await in_transaction(self.pool, lambda db: notices.record(db, said, timedelta()))
         await self.verifier.verify(list(rows.values()))
 
@@ -77,7 +80,7 @@ class Shop:
         """An order over 64,900 won, and a payment that is not of it."""
         await self.order(merchant_uid)
         payment: str = (await self.sandbox.pay(merchant_uid, amount, **terms))["imp_uid"]
-        await self.tell(merchant_uid, payment, tier=terms.get("tier", ""))
+        await self.tell(merchant_uid, payment, account=terms.get("account", ACCOUNT), tier=terms.get("tier") or "")
         return payment
 
     async def problems(self, merchant_uid: str) -> list[tuple[str, str]]:
@@ -118,3 +121,11 @@ class Shop:
 async def given_back(shop: Shop, imp_uids: Sequence[str]) -> list[int]:
     """How often money went back for each payment, as PortOne has it."""
     return [len((await shop.truth(imp_uid))["cancel_history"]) for imp_uid in imp_uids]
+
+
+async def due(shop: Shop, refunder: Refunder, merchant_uid: str = "order-1", **terms: bool) -> str:
+    """A duplicate payment whose refund is due."""
+    _, duplicate = await shop.paid_twice(merchant_uid, **terms)
+    assert await refunder.intents.intend_due() == 1
+    await shop.let_the_finding_age()
+    return duplicate

@@ -13,12 +13,14 @@ from service.domain.payment import Store
 from service.registration import register
 from service.timetable import Timetable
 
+DEFAULT = Store("default")
+
 
 async def register_order(
-    pool: Pool, merchant_uid: str, amount: int = 64900, currency: str = "KRW", **rest: Any
+    pool: Pool, merchant_uid: str, amount: int = 64900, currency: str = "KRW", *, store: Store = DEFAULT, **rest: Any
 ) -> None:
     """Register an order as the receiver does, without one."""
-    order = NewOrder(Order(merchant_uid, amount, currency, Store("default")), **rest)
+    order = NewOrder(Order(merchant_uid, amount, currency, store), **rest)
     await register(pool, order, Timetable())
 
 

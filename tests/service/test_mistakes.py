@@ -1,25 +1,31 @@
 """What others got wrong, by its number in PORTONE.md §4; each is a test of ours.
 
-Number 12 (HTTP 200 read as "cancelled") is shown where refunds are tested, 16 (a signature header) needs V2.
+Number 16 is a file of its own, `http/test_garbage_headers.py`.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
+from sandbox.errors import Refused
+from sandbox.world import WORLD
 from service.db import notices
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.notice import Notice, Source
+from service.domain.payment import ACCOUNT
 from service.notice_ids import new_notice_id
+from service.portone.client import PortOne
 from service.settings import Settings
 from service.timetable import Timetable
 from service.verification import Verifier
 from tests.running import RunningService, running_receiver
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
+from tests.service.refunding import TIMES, Shop, due, make_refunder
 from workers.tasks import Parts
 
 
@@ -164,6 +170,31 @@ async def test_11_an_unknown_order(service: RunningService, sandbox: RunningSand
     assert (await service.register("order-1"))["state"] == "paid"
 
 
+@pytest.mark.parametrize("channel", ["refuses", "makes it later"])
+async def test_12_http_200_is_not_cancelled(
+    sandbox: RunningSandbox, pool: Pool, parts: Parts, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """A cancel that is answered 200 with code 1, or with code 0 and no refund yet, has given nothing back."""
+    shop = Shop(pool, sandbox, replace(parts.verifier, times=TIMES))
+    refunder = make_refunder(shop.verifier, cast("PortOne", parts.verifier.accounts[ACCOUNT]))
+    duplicate = await due(shop, refunder, async_cancel=channel != "refuses")
+    with monkeypatch.context() as closed:
+        if channel == "refuses":
+            closed.setattr(sandbox.app[WORLD].ledger, "cancel", _refuse)
+        assert await refunder.refund_due() == 1
+    refund = await shop.refund(duplicate)
+    assert (refund["state"], refund["answer"]) in (("refused", "refused"), ("asked", "accepted"))
+    row = await stored.payment(pool, duplicate)
+    assert row is not None
+    assert (row["status"], row["cancelled_amount"]) == ("paid", 0)
+    assert await shop.problems("order-1") == [("duplicate_payment", duplicate)]
+
+
+def _refuse(payment: object, refund: object) -> None:
+    """The sandbox answers HTTP 200, code 1."""
+    raise Refused("이미 전액취소된 주문입니다.")
+
+
 async def test_13_an_address_is_no_protection(settings: Settings, pool: Pool) -> None:
     """A caller that claims PortOne's address gets no more calls by it, and no more belief."""
     few = settings.model_copy(update={"completions_per_client": 1.0})
@@ -209,7 +240,7 @@ async def test_17_a_slow_reader(
         """PortOne's answer, which takes its time on the way."""
 
         async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
-            found = await parts.verifier.portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
+            found = await parts.verifier.accounts[ACCOUNT].payment(imp_uid, tier, include_sandbox=include_sandbox)
             asked.set()
             await answered.wait()
             return found
@@ -217,7 +248,7 @@ async def test_17_a_slow_reader(
         async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
             raise AssertionError("one payment is one single look")
 
-    late = asyncio.create_task(replace(slow, portone=Slow()).verify([older.id]))
+    late = asyncio.create_task(replace(slow, accounts={ACCOUNT: Slow()}).verify([older.id]))
     await asked.wait()
     await sandbox.move(imp_uid, "deposit", webhook=False)
     await quick.verify([newer.id])

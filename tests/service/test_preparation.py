@@ -1,5 +1,6 @@
 """PREPARE_AMOUNT: PortOne knows an order's amount before its window opens (PORTONE.md §1, prepare)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from service.budget import Budget
 from service.db.pool import Pool
+from service.domain.payment import ACCOUNT
 from service.portone.client import PortOne
 from service.preparation import prepare_due
 from service.queue import connect
@@ -24,7 +26,7 @@ class Preparing:
     """What preparing works with."""
 
     pool: Pool
-    portone: PortOne
+    accounts: Mapping[str, PortOne]
     budget: Budget
     times: Timetable
 
@@ -40,7 +42,9 @@ async def preparing(settings: Settings, pool: Pool) -> Any:
     portone = PortOne(
         settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value()
     )
-    yield Preparing(pool, portone, Budget(redis, 1000), Timetable(backoff_first=timedelta(), backoff_last=timedelta()))
+    yield Preparing(
+        pool, {ACCOUNT: portone}, Budget(redis, 1000), Timetable(backoff_first=timedelta(), backoff_last=timedelta())
+    )
     await portone.close()
     await redis.aclose(close_connection_pool=True)
 
@@ -59,7 +63,7 @@ async def _calls(sandbox: RunningSandbox) -> list[int]:
 
 
 async def _known(preparing: Preparing, tier: str = "") -> Any:
-    return await preparing.portone.prepared("order-1", tier)
+    return await preparing.accounts[ACCOUNT].prepared("order-1", tier)
 
 
 async def _row(pool: Pool) -> tuple[Any, ...]:
@@ -101,7 +105,7 @@ async def test_what_is_registered_already_is_read_back(
 ) -> None:
     """A worker died between PortOne's answer and ours: the same amount is found there, and that is that."""
     await receiver.register("order-1", 64900)
-    await preparing.portone.prepare({"merchant_uid": "order-1", "amount": "64900"}, "")
+    await preparing.accounts[ACCOUNT].prepare({"merchant_uid": "order-1", "amount": "64900"}, "")
     assert await prepare_due(preparing, 10) == 1
     assert await _calls(sandbox) == [2, 0, 1]
     assert (await receiver.read("order-1"))["prepared"] == "done"
@@ -112,7 +116,7 @@ async def test_another_amount_that_is_registered_already_is_changed(
 ) -> None:
     """Whoever registered it: the order's own amount is what PortOne is to know."""
     await receiver.register("order-1", 64900)
-    await preparing.portone.prepare({"merchant_uid": "order-1", "amount": "100"}, "")
+    await preparing.accounts[ACCOUNT].prepare({"merchant_uid": "order-1", "amount": "100"}, "")
     assert await prepare_due(preparing, 10) == 1
     assert (await _known(preparing))["amount"] == 64900
     assert await _calls(sandbox) == [2, 1, 2]
@@ -188,7 +192,7 @@ async def test_an_amendment_while_portone_is_asked_comes_after(
 
     portone = Amending(sandbox.url, sandbox.imp_key, sandbox.imp_secret)
     try:
-        parts = Preparing(preparing.pool, portone, preparing.budget, preparing.times)
+        parts = Preparing(preparing.pool, {ACCOUNT: portone}, preparing.budget, preparing.times)
         assert await prepare_due(parts, 10) == 1
     finally:
         await portone.close()

@@ -18,6 +18,7 @@ from sandbox.payment import Payment
 from sandbox.refunds import Refund, refundable
 from sandbox.world import WORLD
 from service.db.pool import Pool, open_pool
+from service.domain.payment import ACCOUNT
 from service.portone.client import PortOne
 from service.settings import Settings
 from service.timetable import Timetable
@@ -92,7 +93,7 @@ async def test_no_schedule_asks_twice(
     """Every payment is asked for at most once, and every intent ends refunded, or open before a person."""
     secret = settings.portone_imp_secret.get_secret_value()
     portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret, NO_WAITS)
-    verifier = replace(parts.verifier, pool=wide_pool, portone=portone, times=NO_WAITS)
+    verifier = replace(parts.verifier, pool=wide_pool, accounts={ACCOUNT: portone}, times=NO_WAITS)
     ends, totals = Counter[str](), Counter[str]()
     for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
         schedule = _Schedule(seed, Shop(wide_pool, sandbox, verifier), verifier, portone)
@@ -151,7 +152,7 @@ class _Schedule:
 
     async def _tell(self) -> None:
         pool = cast("Pool", SteppedPool(self.shop.pool, self.turns))
-        verifier = replace(self.verifier, pool=pool, portone=SteppedPortOne(self.portone, self.turns))
+        verifier = replace(self.verifier, pool=pool, accounts={ACCOUNT: SteppedPortOne(self.portone, self.turns)})
         await replace(self.shop, pool=pool, verifier=verifier).tell(self.order, self.kept, self.duplicate)
 
     async def _refund_in_the_console(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from service.db import notices, orders, payments, promise
 from service.db.pool import Pool
 from service.domain.notice import Notice, Outcome, Source
+from service.domain.payment import Store
 from service.notice_ids import new_notice_id
 from service.timetable import Timetable
 from tests.service import stored
@@ -85,7 +86,7 @@ async def _prune(db: Any) -> None:
 
 
 async def _measure(db: Any) -> None:
-    await promise.measure(db)
+    await promise.measure(db, [Store("default")])
 
 
 @pytest.mark.parametrize("work", [_record, _claim, _write, _sweep, _reconcile, _prune, _measure])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.money import DECIMALS, MAX_AMOUNT, to_major, to_minor
-from service.domain.order import Order, ProblemKind
+from service.domain.order import ProblemKind
 from service.domain.payment import Payment, Status, Store
 from service.domain.refund import (
     BY_PERSON,
@@ -24,9 +24,8 @@ from service.domain.refund import (
     judge,
 )
 from service.domain.settle import settle
+from tests.service.domain.any_payment import ORDER, STORE, any_payments
 
-STORE = Store("default")
-ORDER = Order("order-1", 64900, "KRW", STORE)
 PAID = Payment(
     "imp_1", "order-1", STORE, Status.PAID, 64900, "KRW",
     paid_at=datetime(2026, 11, 1, tzinfo=UTC), details=(("pay_method", "card"),),
@@ -86,23 +85,7 @@ def test_a_test_payment_that_is_let_in_is_not_refunded_either() -> None:
     assert judge(order, found, "imp_2", BY_PERSON) is Hold.TEST_CHANNEL
 
 
-payments = st.builds(
-    Payment,
-    imp_uid=st.sampled_from(["imp_1", "imp_2", "imp_3"]),
-    merchant_uid=st.just("order-1"),
-    store=st.sampled_from([STORE, Store("default", "abc")]),
-    status=st.sampled_from(Status),
-    amount=st.sampled_from([64900, 100]),
-    currency=st.sampled_from(["KRW", "USD"]),
-    cancelled_amount=st.sampled_from([0, 50]),
-    live=st.booleans(),
-    regressed=st.booleans(),
-    paid_at=st.sampled_from([None, datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)]),
-    details=st.sampled_from([(), (("pay_method", "card"),), (("pay_method", "vbank"),)]),
-)
-
-
-@given(st.lists(payments, unique_by=lambda payment: payment.imp_uid))
+@given(any_payments)
 def test_the_payment_that_pays_an_order_never_goes_back(found: list[Payment]) -> None:
     """What may be refunded holds live money, is a finding, and is not what the order is paid by."""
     settlement = settle(ORDER, found)

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.order import Order, Problem, ProblemKind, State
+from service.domain.order import Problem, ProblemKind, State
 from service.domain.payment import Payment, Status, Store
 from service.domain.settle import settle
+from tests.service.domain.any_payment import ORDER, STORE, any_payments
 
-STORE = Store("default")
-ORDER = Order("order-1", 64900, "KRW", STORE)
 PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=datetime(2026, 11, 1, tzinfo=UTC))
 
 
@@ -54,21 +53,7 @@ def test_a_disagreeing_payment_never_hides_an_agreeing_one() -> None:
     assert settlement.problems == (Problem(ProblemKind.WRONG_AMOUNT, "imp_0"),)
 
 
-payments = st.builds(
-    Payment,
-    imp_uid=st.sampled_from(["imp_1", "imp_2", "imp_3"]),
-    merchant_uid=st.just("order-1"),
-    store=st.sampled_from([STORE, Store("default", "abc")]),
-    status=st.sampled_from(Status),
-    amount=st.sampled_from([64900, 100]),
-    currency=st.sampled_from(["KRW", "USD"]),
-    cancelled_amount=st.sampled_from([0, 50]),
-    live=st.booleans(),
-    paid_at=st.sampled_from([None, datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)]),
-)
-
-
-@given(st.lists(payments, unique_by=lambda payment: payment.imp_uid), st.randoms())
+@given(any_payments, st.randoms())
 def test_the_order_of_payments_does_not_matter(found: list[Payment], random: Random) -> None:
     """Whatever order the payments come in, they mean the same."""
     shuffled = list(found)
@@ -76,7 +61,7 @@ def test_the_order_of_payments_does_not_matter(found: list[Payment], random: Ran
     assert settle(ORDER, shuffled) == settle(ORDER, found)
 
 
-@given(st.lists(payments, unique_by=lambda payment: payment.imp_uid))
+@given(any_payments)
 def test_paid_needs_money_held_that_agrees(found: list[Payment]) -> None:
     """`paid` is only said of a live payment of the order's store, amount and currency that holds money."""
     settlement = settle(ORDER, found)

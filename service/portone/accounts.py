@@ -1,0 +1,36 @@
+"""A client for each PortOne account: each with a token, a breaker and connections of its own.
+
+One account whose key is refused, or whose PortOne is down, keeps no other from being asked.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from service.account_settings import PortOneAccount
+from service.errors import AccountNotConfigured
+from service.portone.client import PortOne
+from service.timetable import Timetable
+
+Client = TypeVar("Client")
+
+
+@asynccontextmanager
+async def open_accounts(accounts: Mapping[str, PortOneAccount], times: Timetable) -> AsyncIterator[dict[str, PortOne]]:
+    """The accounts' clients by their names, closed at the end."""
+    async with AsyncExitStack() as stack:
+        clients = {}
+        for name, account in accounts.items():
+            client = clients[name] = PortOne(
+                account.api_url, account.imp_key, account.imp_secret.get_secret_value(), times
+            )
+            stack.push_async_callback(client.close)
+        yield clients
+
+
+def client_of(accounts: Mapping[str, Client], account: str) -> Client:
+    """The account's client. Raises AccountNotConfigured: of one that once was, orders may still be stored."""
+    try:
+        return accounts[account]
+    except KeyError:
+        raise AccountNotConfigured(account) from None

@@ -1,0 +1,173 @@
+"""The commands where several PortOne accounts are configured."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from cli.dev_plan import Plan
+from cli.secrets import HIDDEN, shown
+from cli.state import StateDir
+from sandbox.__main__ import main
+from sandbox.config import Keys, SandboxConfig
+from service.account_settings import PortOneAccount
+from service.db.pool import Pool
+from service.domain.payment import Store
+from service.settings import Settings, SettingsError
+from tests.cli.conftest import commands_of
+from tests.cli.test_commands import given, run
+from tests.sandbox_client import RunningSandbox, running_sandbox
+from tests.service.refunding import TIMES, Shop
+from workers.main import make_parts
+
+KEYS = Keys("imp_key_b", "s3cret_b")
+ONE = {"imp_key": "imp_key_b", "imp_secret": "s3cret_b"}
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[RunningSandbox]:
+    async with running_sandbox(SandboxConfig(accounts={"shop-b": KEYS})) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"portone_accounts": {"shop-b": PortOneAccount.model_validate(ONE)}})
+
+
+def _environment(settings: Settings, **account: str) -> dict[str, str]:
+    return given(settings) | {"PORTONE_ACCOUNTS": json.dumps({"shop-b": ONE | account})}
+
+
+def test_the_accounts_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its tiers; its address is PORTONE_API_URL's where it has none of its own."""
+    accounts = {"b": ONE | {"tiers": ["abc"]}, "c": ONE | {"imp_key": "c", "api_url": "https://c.example/"}}
+    monkeypatch.setenv("PORTONE_ACCOUNTS", json.dumps(accounts))
+    settings = Settings.load(_env_file=None, portone_api_url="https://portone.example", portone_tiers=("xyz",))
+    assert settings.stores == [
+        Store("default"), Store("default", "xyz"), Store("b"), Store("b", "abc"), Store("c"),
+    ]  # fmt: skip
+    urls = [account.api_url for account in settings.accounts.values()]
+    assert urls == ["https://portone.example", "https://portone.example", "https://c.example"]
+
+
+@pytest.mark.parametrize("text", ["", "{}"])
+def test_without_accounts_there_is_the_default(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """An empty setting, as docker-compose passes on, is none."""
+    monkeypatch.setenv("PORTONE_ACCOUNTS", text)
+    assert Settings.load(_env_file=None).stores == [Store("default")]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("s3cret_b", "PORTONE_ACCOUNTS: must be JSON, like"),
+        ('["s3cret_b"]', "PORTONE_ACCOUNTS: Input should be a valid dictionary"),
+        (json.dumps({"b": "s3cret_b"}), "PORTONE_ACCOUNTS.b: Input should be a valid dictionary"),
+        (json.dumps({"Shop B": ONE}), "PORTONE_ACCOUNTS: each name must be 1 to 32 small letters"),
+        (json.dumps({"default": ONE}), "PORTONE_ACCOUNTS: the account default is PORTONE_IMP_KEY's"),
+        (json.dumps({"b": ONE, "c": ONE}), "PORTONE_ACCOUNTS: each account must have an imp_key of its own"),
+        (json.dumps({"b": ONE | {"imp_key": "a"}}), "PORTONE_ACCOUNTS: each account must have an imp_key of its own"),
+        (json.dumps({"b": {"imp_secret": "s3cret_b"}}), "PORTONE_ACCOUNTS.b.imp_key: Field required"),
+        (json.dumps({"b": ONE | {"imp_secret": ""}}), "PORTONE_ACCOUNTS.b.imp_secret: Value should have at least 1"),
+        (json.dumps({"b": ONE | {"tiers": ["s3cret_b"]}}), "PORTONE_ACCOUNTS.b.tiers: each tier must be 3 letters"),
+        (json.dumps({"b": ONE | {"api_url": "s3cret_b"}}), "PORTONE_ACCOUNTS.b.api_url: must start with http://"),
+        (json.dumps({"b": ONE | {"imp_secrets": "s3cret_b"}}), "PORTONE_ACCOUNTS.b.imp_secrets: Extra inputs"),
+    ],
+)
+def test_a_wrong_account_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: str, sentence: str) -> None:
+    """It says which and what, and nothing of what was given as a secret."""
+    monkeypatch.setenv("PORTONE_ACCOUNTS", text)
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(_env_file=None, portone_imp_key="a")
+    assert sentence in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_settings_show_the_accounts_and_hide_their_secrets(settings: Settings) -> None:
+    """Names and keys are shown; no secret is."""
+    [line] = [line for line in shown(settings) if line.startswith("PORTONE_ACCOUNTS=")]
+    assert json.loads(line.partition("=")[2]) == {"shop-b": {"imp_key": "imp_key_b", "imp_secret": HIDDEN}}
+    assert "s3cret" not in repr(settings) + "".join(shown(settings))
+
+
+async def test_doctor_checks_the_key_of_each(tmp_path: Path, settings: Settings) -> None:
+    """A key that is refused, or an address where nothing is, is named with its account."""
+    assert await run(tmp_path, "doctor", **_environment(settings)) == (0, "Postgres: ok\nRedis: ok\nPortOne: ok\n")
+    for wrong, sentence in (
+        ({"imp_secret": "old"}, "PortOne: PortOne refuses the key: correct shop-b in PORTONE_ACCOUNTS."),
+        ({"api_url": "http://127.0.0.1:1"}, "PortOne: shop-b in PORTONE_ACCOUNTS cannot be asked"),
+    ):
+        code, said = await run(tmp_path, "doctor", **_environment(settings, **wrong))
+        assert code == 1
+        assert said.splitlines()[-1].startswith(sentence)
+
+
+async def test_reconcile_walks_the_ledger_of_each(
+    tmp_path: Path, settings: Settings, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Payments of both that nobody announced are recorded, each with its account."""
+    for account in ("default", "shop-b"):
+        await sandbox.pay(f"order-{account}", 64900, account=account)
+    code, said = await run(tmp_path, "reconcile", **_environment(settings))
+    assert (code, said.splitlines()[-1]) == (0, "2 payments differ. They will be looked at.")
+    rows = await pool.fetch("SELECT account, tier, merchant_uid FROM notices ORDER BY account")
+    assert [tuple(row) for row in rows] == [("default", "", "order-default"), ("shop-b", "", "order-shop-b")]
+
+
+async def test_reconcile_goes_on_where_one_is_refused(
+    tmp_path: Path, settings: Settings, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """The others' differences are recorded, and the command says which was refused."""
+    await sandbox.pay("order-1", 64900, account="shop-b")
+    wrong = _environment(settings) | {"PORTONE_IMP_SECRET": "old"}
+    code, said = await run(tmp_path, "reconcile", **wrong)
+    assert code == 1
+    assert said.splitlines()[-1].startswith("default: PortOne refused our key")
+    assert await pool.fetchval("SELECT array_agg(account) FROM notices") == ["shop-b"]
+
+
+async def test_a_person_refunds_a_payment_of_another_account(
+    tmp_path: Path, settings: Settings, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Of one that is configured it is recorded; of another the sentence says why not."""
+    async with make_parts(settings) as parts:
+        shop = Shop(pool, sandbox, replace(parts.verifier, times=TIMES))
+        imp_uid = await shop.paid_wrongly("order-1", account="shop-b")
+    said = ("problems", "refund", imp_uid, "--who", "kim", "--why", "it is not ours")
+    code, sentence = await run(tmp_path, *said, **given(settings))
+    assert (code, "PortOne account is not configured" in sentence) == (1, True)
+    assert (await run(tmp_path, *said, **_environment(settings)))[0] == 0
+
+
+async def test_an_order_is_registered_with_its_account(
+    settings: Settings, sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`order register --account`, and its page names it; the default's does not."""
+    monkeypatch.chdir(tmp_path)
+    async with commands_of(settings, sandbox) as commands:
+        output = await commands.run("order", "register", "order-1", "64900", "--account", "shop-b")
+        assert "account     shop-b" in output
+        assert "account " not in await commands.run("order", "register", "order-2", "64900")
+
+
+def test_dev_lets_the_sandbox_play_every_account(tmp_path: Path, settings: Settings) -> None:
+    """What runs here is given keys of the sandbox's: no real secret is passed on, nor one in a command line."""
+    local = Settings(_env_file=None, portone_accounts=settings.portone_accounts)
+    plan = Plan(local, StateDir(tmp_path / "state"))
+    told = json.loads(plan.ours("worker", "worker", {}).env["PORTONE_ACCOUNTS"])["shop-b"]
+    sandbox = plan.sandbox()
+    assert sandbox.env["SANDBOX_ACCOUNTS"] == f"shop-b:{told['imp_key']}:{told['imp_secret']}"
+    assert "s3cret" not in str(told) + " ".join(sandbox.argv)
+    assert SecretStr(told["imp_secret"]) != local.portone_accounts["shop-b"].imp_secret
+
+
+@pytest.mark.parametrize("text", ["shop-b", "shop-b:key", ":key:secret", "default:key:secret", "shop-b:key:"])
+def test_the_sandbox_refuses_half_an_account(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence, and it does not start."""
+    with pytest.raises(SystemExit):
+        main(["--account", text])
+    assert "an account is NAME:KEY:SECRET" in capsys.readouterr().err

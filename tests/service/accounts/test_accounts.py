@@ -1,0 +1,203 @@
+"""Several PortOne accounts in one deployment (docs/decisions/0012-accounts.md)."""
+
+import pytest
+from aiohttp import ClientSession
+
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.running import RunningService, bearer, running_receiver, running_worker, until
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+STORES = [("default", None), ("default", "abc"), ("shop-b", None), ("shop-b", "abc")]
+WRONG_STORE = "urn:portone-orders:problem:wrong-store"
+
+
+async def test_an_order_of_each_account_and_tier_is_paid(service: RunningService, sandbox: RunningSandbox) -> None:
+    """Each is announced to its own address, and paid under its own key: one look each, one token an account."""
+    for number, (account, tier) in enumerate(STORES):
+        order = await service.register(f"order-{number}", account=account, tier=tier)
+        assert (order["account"], order["tier"]) == (account, tier)
+        await sandbox.pay(f"order-{number}", 64900, account=account, tier=tier)
+        await service.becomes(f"order-{number}", state="paid", problems=[], account=account)
+    urls = [sent["url"].partition("/portone/v1")[2] for sent in (await sandbox.webhooks())["deliveries"]]
+    assert urls == ["", "/abc", "/accounts/shop-b", "/accounts/shop-b/abc"]
+    assert (await sandbox.calls())["by_template"]["POST /users/getToken"] == 2
+
+
+@pytest.mark.parametrize(("account", "other"), [("default", "shop-b"), ("shop-b", "default")])
+async def test_a_payment_of_another_account_pays_nothing(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, account: str, other: str
+) -> None:
+    """The right amount, announced to the other account's address and naming this one's order: `wrong_store`."""
+    await service.register("order-1", account=account)
+    imp_uid = (await sandbox.pay("order-1", 64900, account=other, webhook=False))["imp_uid"]
+    await sandbox.send_webhook(imp_uid, url=f"{service.url}/webhooks/portone/v1/accounts/{other}")
+    await service.becomes("order-1", state="mismatched", problems=[{"kind": "wrong_store", "imp_uid": imp_uid}])
+    assert await stored.never_paid(pool)
+    status, body = await service.complete(imp_uid, "order-1")
+    assert (status, body["type"]) == (400, WRONG_STORE)
+
+
+async def test_where_an_account_is_not_asked_its_payment_is_unknown(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """A browser that names the other account's payment learns nothing of it: the order's account is asked."""
+    await service.register("order-1")
+    imp_uid = (await sandbox.open("order-1", 64900, account="shop-b"))["imp_uid"]
+    await sandbox.move(imp_uid, "pay", webhook=False)
+    status, body = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
+    assert (status, body["type"].rpartition(":")[2]) == (400, "payment-unknown")
+    assert await stored.never_paid(pool)
+
+
+@pytest.mark.parametrize("tier", [None, "abc"])
+async def test_a_notice_that_names_no_store_is_looked_at_in_its_orders(
+    service: RunningService, sandbox: RunningSandbox, tier: str | None
+) -> None:
+    """A completion call, and a webhook at the address without an account, go where the order is registered."""
+    for number in range(2):
+        await service.register(f"order-{number}", account="shop-b", tier=tier)
+    await sandbox.faults(webhook_drop=True)
+    paid = [(await sandbox.pay(f"order-{n}", 64900, account="shop-b", tier=tier))["imp_uid"] for n in range(2)]
+    assert (await service.complete(paid[0], "order-0"))[1]["state"] == "paid"
+    body = {"imp_uid": paid[1], "merchant_uid": "order-1", "status": "paid"}
+    assert (await service.call("POST", "/webhooks/portone/v1", json=body))[0] == 200
+    await service.becomes("order-1", state="paid")
+
+
+async def test_one_account_whose_key_is_refused_stops_no_other(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Its notices wait and change nothing; the other's order is paid meanwhile, and its own once the key is mended."""
+    for account in ("default", "shop-b"):
+        await service.register(f"order-{account}", account=account)
+    await sandbox.control("POST", "account", account="shop-b", imp_secret="rotated", expire_token=True)
+    imp_uid = (await sandbox.pay("order-shop-b", 64900, account="shop-b"))["imp_uid"]
+    await sandbox.pay("order-default", 64900)
+    await service.becomes("order-default", state="paid")
+
+    async def refused() -> bool:
+        return [row["last_outcome"] for row in await stored.notices(pool, imp_uid)][:1] == ["portone_refused"]
+
+    await until(refused)
+    assert await stored.events(pool, "order-shop-b") == [(1, "pending")]
+    await sandbox.control("POST", "account", account="shop-b", imp_secret="imp_secret_b")
+    await service.becomes("order-shop-b", state="paid")
+
+
+async def test_what_an_account_that_was_removed_leaves_waits(
+    settings: Settings, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """Its order stays as it is and keeps no other waiting; nor does its ledger break the promise."""
+    async with running_receiver(settings) as receiver:
+        await receiver.register("order-b", account="shop-b")
+        await pool.execute("INSERT INTO ledger_scans VALUES ('shop-b', '', now(), 1, false, now() - interval '1 day')")
+    async with (
+        running_receiver(settings.model_copy(update={"portone_accounts": {}})) as receiver,
+        running_worker(settings.model_copy(update={"portone_accounts": {}})),
+    ):
+        sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
+        await receiver.register("order-1")
+        status, _ = await receiver.complete("imp_1", "order-b", headers={"Prefer": "wait=1"})
+        await sandbox.pay("order-1", 64900)
+        await receiver.becomes("order-1", state="paid")
+        assert status == 202
+        [row] = await stored.notices(pool, "imp_1")
+        assert row["last_outcome"] == "portone_refused"
+        assert await stored.events(pool, "order-b") == [(1, "pending")]
+        measured = (await receiver.call("GET", "/healthz/promise", headers=bearer()))[1]
+        assert not [reason for reason in measured["broken"] if "ledger" in reason], measured
+
+
+class TestByItself:
+    """A hundred times as fast, and every webhook is dropped."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"time_scale": 0.01})
+
+    async def test_the_ledger_of_each_is_walked(self, service: RunningService, sandbox: RunningSandbox) -> None:
+        """Nobody gives notice: the orders of every account and tier are paid all the same."""
+        await sandbox.faults(webhook_drop=True)
+        for number, (account, tier) in enumerate(STORES):
+            await service.register(f"order-{number}", account=account, tier=tier)
+            await sandbox.pay(f"order-{number}", 64900, account=account, tier=tier)
+        for number in range(len(STORES)):
+            await service.becomes(f"order-{number}", state="paid", problems=[])
+
+    async def test_a_payment_of_another_account_is_found(
+        self, service: RunningService, sandbox: RunningSandbox, pool: Pool
+    ) -> None:
+        """Nobody tells of it either: the walk of its own account finds it, and it is `wrong_store`."""
+        await sandbox.faults(webhook_drop=True)
+        await service.register("order-1")
+        imp_uid = (await sandbox.pay("order-1", 64900, account="shop-b"))["imp_uid"]
+        await service.becomes("order-1", state="mismatched", problems=[{"kind": "wrong_store", "imp_uid": imp_uid}])
+        assert await stored.never_paid(pool)
+
+    async def test_a_walk_that_is_refused_stops_no_other(
+        self, service: RunningService, sandbox: RunningSandbox
+    ) -> None:
+        """401 for one account's ledger: the other's lost webhook is found."""
+        await sandbox.faults(webhook_drop=True)
+        await sandbox.control("POST", "account", account="default", imp_secret="rotated", expire_token=True)
+        await service.register("order-b", account="shop-b")
+        await sandbox.pay("order-b", 64900, account="shop-b")
+        await service.becomes("order-b", state="paid")
+
+    async def test_each_account_has_its_own_prepared_amount(self, settings: Settings, sandbox: RunningSandbox) -> None:
+        """PREPARE_AMOUNT: the account's own SDK refuses another amount."""
+        preparing = settings.model_copy(update={"prepare_amount": True})
+        async with running_receiver(preparing) as receiver, running_worker(preparing):
+            await receiver.register("order-b", account="shop-b")
+            await receiver.becomes("order-b", prepared="done")
+        refused, opening = [], f"{sandbox.url}/_control/payments"
+        for account in ("default", "shop-b"):
+            body = {"merchant_uid": "order-b", "amount": 1, "account": account}
+            async with ClientSession() as session, session.post(opening, json=body) as answer:
+                refused.append(answer.status)
+        assert refused == [201, 409]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("accounts", "unknown-tier"),
+        ("zzz", "unknown-tier"),
+        ("accounts/nobody", "unknown-account"),
+        ("accounts/nobody/abc", "unknown-account"),
+        ("accounts/shop-b/zzz", "unknown-tier"),
+        ("accounts/DEFAULT", "unknown-account"),
+    ],
+)
+async def test_an_address_of_no_store(receiver: RunningService, pool: Pool, path: str, kind: str) -> None:
+    """404, and nothing is recorded."""
+    status, body = await receiver.call("POST", f"/webhooks/portone/v1/{path}", json={"imp_uid": "imp_1"})
+    assert (status, body["type"].rpartition(":")[2]) == (404, kind)
+    assert await stored.count(pool, "notices") == 0
+
+
+@pytest.mark.parametrize(
+    ("terms", "kind"),
+    [
+        ({"account": "nobody"}, "unknown-account"),
+        ({"account": ""}, "unknown-account"),
+        ({"account": "shop-b", "tier": "zzz"}, "unknown-tier"),
+        ({"account": 7}, "invalid-order"),
+    ],
+)
+async def test_an_order_of_no_store(receiver: RunningService, terms: dict[str, object], kind: str) -> None:
+    """400 with one sentence."""
+    order = {"merchant_uid": "order-1", "amount": 1, **terms}
+    status, body = await receiver.call("POST", "/orders", json=order, headers=bearer())
+    assert (status, body["type"].rpartition(":")[2]) == (400, kind)
+    assert body["detail"].count(".") == 1
+
+
+async def test_the_account_is_one_of_the_terms(receiver: RunningService) -> None:
+    """Left out it is `default`; the same number again under another account is another order: 409."""
+    assert (await receiver.register("order-1"))["account"] == "default"
+    assert (await receiver.register("order-1", account="default"))["version"] == 1
+    order = {"merchant_uid": "order-1", "amount": 64900, "account": "shop-b"}
+    assert (await receiver.call("POST", "/orders", json=order, headers=bearer()))[0] == 409

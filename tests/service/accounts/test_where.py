@@ -1,0 +1,105 @@
+"""Under which account and tier a notice is looked at, what of a notice is kept, and what a budget is for."""
+
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis as RedisClient
+
+from service.budget import Budget, Lane
+from service.db import notices
+from service.db.orders import NewOrder
+from service.db.pool import Pool, in_transaction
+from service.domain.notice import Notice, Source
+from service.domain.order import Order
+from service.domain.payment import Store
+from service.notice_ids import new_notice_id
+from service.queue import SPILL_STREAM, Queue, connect
+from service.registration import register
+from service.timetable import Timetable
+
+
+def _said(account: str | None, tier: str | None) -> Notice:
+    return Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1", tier, account=account)
+
+
+async def _where(pool: Pool, *said: Notice) -> set[Store]:
+    """Where the notices, recorded one after the other, are to be looked at."""
+    rows = []
+    for notice in said:
+        recorded = await in_transaction(pool, lambda db, one=notice: notices.record(db, [one], timedelta()))
+        rows += recorded.values()
+    found = await in_transaction(pool, lambda db: notices.open_for_claim(db, rows))
+    return {Store(notice.account, notice.tier) for notice in found}
+
+
+@pytest.mark.parametrize(
+    ("said", "registered", "where"),
+    [
+        ((None, None), None, Store("default")),
+        ((None, None), Store("default", "abc"), Store("default", "abc")),
+        ((None, None), Store("shop-b", "abc"), Store("shop-b", "abc")),
+        # A tier alone, as versions without accounts write it too, is one of the default account.
+        ((None, "abc"), Store("shop-b", "xyz"), Store("default", "abc")),
+        ((None, ""), Store("shop-b", "xyz"), Store("default")),
+        (("shop-b", None), None, Store("shop-b")),
+        (("shop-b", None), Store("shop-b", "abc"), Store("shop-b", "abc")),
+        # The tier of another account's order is none of this one's.
+        (("shop-b", None), Store("default", "abc"), Store("shop-b")),
+        (("shop-b", "abc"), Store("default", "xyz"), Store("shop-b", "abc")),
+    ],
+)
+async def test_where_a_notice_is_looked_at(
+    pool: Pool, said: tuple[str | None, str | None], registered: Store | None, where: Store
+) -> None:
+    """Where it says; else where its order is registered; else under the default account."""
+    if registered:
+        await register(pool, NewOrder(Order("order-1", 64900, "KRW", registered)), Timetable())
+    assert await _where(pool, _said(*said)) == {where}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "where"),
+    [
+        (("shop-b", "abc"), (None, None), Store("shop-b", "abc")),
+        ((None, "abc"), ("shop-b", None), Store("shop-b")),
+        (("shop-b", "abc"), (None, "xyz"), Store("default", "xyz")),
+    ],
+)
+async def test_notices_that_share_a_row(
+    pool: Pool, first: tuple[str | None, str | None], second: tuple[str | None, str | None], where: Store
+) -> None:
+    """Of an order that nobody registered: the newest word counts, never one's account with another's tier."""
+    assert await _where(pool, _said(*first), _said(*second)) == {where}
+
+
+async def test_a_row_of_a_version_without_accounts(pool: Pool) -> None:
+    """It goes on inserting beside this one, and means the default account."""
+    await pool.execute(
+        "INSERT INTO notices (id, source, imp_uid, tier, registered, due_at)"
+        " VALUES ($1, 'webhook', 'imp_1', 'abc', true, now())",
+        (old := new_notice_id()),
+    )
+    [found] = await in_transaction(pool, lambda db: notices.open_for_claim(db, [old]))
+    assert (found.account, found.tier) == ("default", "abc")
+
+
+async def test_a_spilled_notice_keeps_its_account(redis_url: str) -> None:
+    """And one that says none is spilled as it was before there were accounts, for workers that know none."""
+    queue, said = Queue(connect(redis_url)), [_said("shop-b", "abc"), _said(None, "abc")]
+    await queue.spill(said)
+    assert [notice for _, notice in await queue.spilled(10)] == said
+    async with RedisClient.from_url(redis_url) as client:
+        entries = [fields[b"notice"] for _, fields in await client.xrange(SPILL_STREAM)]
+    assert [entry.count(b",") for entry in entries] == [7, 6]
+    await queue.close()
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_one_account_uses_up_no_others_calls(redis_url: str, away: bool) -> None:
+    """Each has the whole rate for itself; without Redis too."""
+    redis = connect("redis://127.0.0.1:1/0" if away else redis_url)
+    budget = Budget(redis, 1.0)
+    while await budget.take(Lane.LIVE, account="shop-b"):
+        pass  # a new second may have begun
+    assert await budget.take(Lane.LIVE)
+    await redis.aclose(close_connection_pool=True)

@@ -1,0 +1,58 @@
+"""A shop with money that should not be there, and two workers that may give it back."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from sandbox.ledger import Ledger
+from sandbox.world import WORLD
+from service.db.pool import Pool, open_pool
+from service.portone.client import PortOne
+from service.refunds import Refunder
+from service.settings import Settings
+from service.verification import Verifier
+from tests.sandbox_client import RunningSandbox
+from tests.service.refunding import TIMES, Shop, make_refunder
+from workers.tasks import Parts
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"calls_per_second": 100_000.0})
+
+
+@pytest.fixture
+def verifier(parts: Parts) -> Verifier:
+    return replace(parts.verifier, times=TIMES)
+
+
+@pytest.fixture
+def shop(pool: Pool, sandbox: RunningSandbox, verifier: Verifier) -> Shop:
+    return Shop(pool, sandbox, verifier)
+
+
+@pytest.fixture
+async def portone(settings: Settings) -> AsyncIterator[PortOne]:
+    client = PortOne(settings.portone_api_url, settings.portone_imp_key, settings.portone_imp_secret.get_secret_value())
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def refunder(verifier: Verifier, portone: PortOne) -> Refunder:
+    return make_refunder(verifier, portone)
+
+
+@pytest.fixture
+async def other(verifier: Verifier, portone: PortOne, database_url: str) -> AsyncIterator[Refunder]:
+    """Another worker's, with a pool of its own."""
+    pool = await open_pool(database_url)
+    yield make_refunder(replace(verifier, pool=pool), portone)
+    await pool.close()
+
+
+@pytest.fixture
+def ledger(sandbox: RunningSandbox) -> Ledger:
+    """PortOne's own memory."""
+    return sandbox.app[WORLD].ledger

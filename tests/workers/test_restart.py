@@ -1,0 +1,111 @@
+"""A virtual account outlives everything but Postgres: whoever restarts meanwhile, its deposit pays the order."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from cli.embedded.redis import Redis
+from cli.http_probe import answers_ok
+from cli.ports import free_port
+from cli.processes import Process, Program
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.running import SERVICE_KEY, RunningService
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+ROOT = Path(__file__).parents[2]
+_READY_SECONDS = 20
+
+
+class Machine:
+    """A receiver, a worker and a Redis, each a process of its own; Postgres and PortOne are elsewhere."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder, self._settings, self._port = folder, settings, free_port()
+        self._redis = Redis(folder / "redis", folder / "redis.log")
+        self._processes = {"redis": self._redis.prepare()}
+        self._processes |= {name: self._ours(name) for name in ("serve", "worker")}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Start everything, the first time or again; returns once the receiver can accept."""
+        await self._redis.start(self._processes["redis"])
+        self._processes["worker"].start()
+        self._processes["serve"].start()
+        await self._processes["serve"].wait_ready(
+            lambda: answers_ok("127.0.0.1", self._port, "/readyz"), _READY_SECONDS
+        )
+
+    async def kill(self) -> set[int]:
+        """Kill everything, with no time to finish anything; the processes that were."""
+        pids = {process.pid for process in self._processes.values() if process.pid and process.running}
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*(process.ended() for process in self._processes.values()))
+        return pids
+
+    def _ours(self, command: str) -> Process:
+        argv = (sys.executable, "-m", "cli.main", command)
+        return Process(Program(command, argv, self._folder / f"{command}.log", self._environment(), self._folder))
+
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "PYTHONPATH": str(ROOT),
+            "PORT": str(self._port),
+            "DATABASE_URL": self._settings.database_url.get_secret_value(),
+            "REDIS_URL": self._redis.url(),
+            "PORTONE_API_URL": self._settings.portone_api_url,
+            "PORTONE_IMP_KEY": self._settings.portone_imp_key,
+            "PORTONE_IMP_SECRET": self._settings.portone_imp_secret.get_secret_value(),
+            "SERVICE_KEYS": SERVICE_KEY,
+            "TIME_SCALE": "0.01",
+        }
+
+
+@asynccontextmanager
+async def _running(machine: Machine) -> AsyncIterator[RunningService]:
+    try:
+        await machine.start()
+        async with ClientSession() as session:
+            yield RunningService(machine.url, session)
+    finally:
+        await machine.kill()
+
+
+@pytest.mark.parametrize("while_away", [False, True], ids=["after the restart", "while all is away"])
+async def test_a_deposit_with_no_webhook_and_everything_restarted(
+    settings: Settings, sandbox: RunningSandbox, pool: Pool, tmp_path: Path, while_away: bool
+) -> None:
+    """Issued, then worker, Redis and receiver are killed and started again; the deposit makes the order paid."""
+    await sandbox.faults(webhook_drop=True)
+    machine = Machine(tmp_path, settings)
+    async with _running(machine) as service:
+        await service.register("order-1")
+        imp_uid = (await sandbox.open("order-1", 64900, pay_method="vbank"))["imp_uid"]
+        await sandbox.move(imp_uid, "issue")
+        await service.becomes("order-1", state="awaiting_deposit", imp_uid=imp_uid)
+        killed = await machine.kill()
+        assert len(killed) == 3
+        if while_away:
+            await sandbox.move(imp_uid, "deposit")
+    async with _running(machine) as service:
+        if not while_away:
+            await sandbox.move(imp_uid, "deposit")
+        await service.becomes("order-1", state="paid", paid_amount=64900, problems=[])
+        assert len(killed | await machine.kill()) == 6
+    states = [state for _, state in await stored.events(pool, "order-1")]
+    assert states == ["pending", "awaiting_deposit", "paid"]
+    assert (await sandbox.webhooks())["outcomes"] == {"dropped": 2}
+    assert {row["source"] for row in await stored.notices(pool, imp_uid)} == {"reconcile"}
