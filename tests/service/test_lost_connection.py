@@ -1,0 +1,64 @@
+"""A look does not outlive the connection that drew its ticket (docs/decisions/0013)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import asyncpg
+import pytest
+
+from service.db import notices
+from service.db.pool import Pool, in_transaction
+from service.domain.notice import Notice, Source
+from service.domain.payment import ACCOUNT
+from service.errors import StoreUnavailable
+from service.notice_ids import new_notice_id
+from service.portone.looks import Asks
+from service.timetable import Timetable
+from service.verification import Verifier
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+
+@dataclass
+class _Crash:
+    """PortOne, while whose answer is on its way every connection to Postgres is cut, once."""
+
+    portone: Asks
+    database_url: str
+    crashed: bool = False
+
+    async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
+        found = await self.portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
+        if not self.crashed:
+            self.crashed = True
+            await _cut_all(self.database_url)
+        return found
+
+    async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
+        return await self.portone.payments(imp_uids, tier)
+
+
+async def _cut_all(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await connection.close()
+
+
+async def test_a_look_does_not_outlive_its_connection(
+    verifier: Verifier, sandbox: RunningSandbox, pool: Pool, database_url: str
+) -> None:
+    """Its ticket may be drawn again after a crash, so its answer is thrown away, and its notice is looked for again."""
+    await stored.register_order(pool, "order-1")
+    imp_uid = str((await sandbox.pay("order-1", 64900, webhook=False))["imp_uid"])
+    notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-1", claimed_status="paid")
+    await in_transaction(pool, lambda db: notices.record(db, [notice], Timetable().queued))
+    crashing = replace(verifier, accounts={ACCOUNT: _Crash(verifier.accounts[ACCOUNT], database_url)})
+    with pytest.raises(StoreUnavailable):
+        await crashing.verify([notice.id])
+    assert await stored.payment(pool, imp_uid) is None
+    await pool.execute("UPDATE notices SET held_until = now(), looked_at = NULL")
+    await crashing.verify([notice.id])
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
