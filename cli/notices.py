@@ -11,8 +11,8 @@ from rich.table import Table
 
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, desk, me
-from service.db import notices, operator_actions
-from service.db.notices import Shown
+from service.db import notice_list, operator_actions
+from service.db.notice_list import Shown
 from service.db.pool import Connection, in_transaction
 from service.errors import QueueUnavailable
 
@@ -27,7 +27,7 @@ def list_notices(
     limit: Limit = 50,
 ) -> None:
     """List the parked notices with their reasons, the longest parked first."""
-    ask = notices.waiting if still_open else notices.parked
+    ask = notice_list.waiting if still_open else notice_list.parked
     found = asyncio.run(_find(lambda db: ask(db, limit)))
     Console().print(_table(found) if found else f"No notice is {'open' if still_open else 'parked'}.")
 
@@ -35,7 +35,7 @@ def list_notices(
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="A notice's id, or a payment's imp_uid.")]) -> None:
     """Show the notices about a payment, with what was seen of it."""
-    found = asyncio.run(_find(lambda db: notices.about(db, name, 100)))
+    found = asyncio.run(_find(lambda db: notice_list.about(db, name, 100)))
     if not found:
         raise CommandFailed(f"No notice is known by the id or imp_uid {name!r}.")
     for notice in found:
@@ -64,8 +64,8 @@ async def _find(ask: Callable[[Connection], Awaitable[list[Shown]]]) -> list[Sho
 
 async def _replay(ids: list[UUID], who: str, why: str) -> int:
     async def again(db: Connection) -> list[UUID]:
-        named = ids or [notice.id for notice in await notices.parked(db, 1_000)]
-        replayed = await notices.replay(db, named)
+        named = ids or [notice.id for notice in await notice_list.parked(db, 1_000)]
+        replayed = await notice_list.replay(db, named)
         await operator_actions.append(db, who, why, "notices.replay", [str(one) for one in replayed])
         return replayed
 
