@@ -127,12 +127,17 @@ class Rows:
     payments: list[dict[str, Any]]
 
 
-async def read_rows(db: asyncpg.Connection) -> Rows:
-    """All rows that the promises are about, from one snapshot."""
-    tables = ("orders", "order_events", "notices", "payments")
+async def read_rows(db: asyncpg.Connection, merchant_uids: Sequence[str] | None = None) -> Rows:
+    """All rows that the promises are about, or only those of these orders, from one snapshot."""
     async with db.transaction(isolation="repeatable_read", readonly=True):
-        found = [[_plain(row) for row in await db.fetch(f"SELECT * FROM {table}")] for table in tables]  # noqa: S608
+        found = [[_plain(row) for row in await db.fetch(select, merchant_uids)] for select in _ROWS]
     return Rows(*found)
+
+
+_ROWS = [
+    f"SELECT * FROM {table} WHERE $1::text[] IS NULL OR merchant_uid = ANY($1::text[])"  # noqa: S608 - names of our own
+    for table in ("orders", "order_events", "notices", "payments")
+]
 
 
 def _plain(row: asyncpg.Record) -> dict[str, Any]:

@@ -141,3 +141,14 @@ async def test_what_the_table_refuses(pool: Pool, change: str) -> None:
     await _record(pool, _notice())
     with pytest.raises(asyncpg.CheckViolationError):
         await pool.execute(f"UPDATE notices SET {change}")  # noqa: S608 - the test's own
+
+
+async def test_a_claim_touches_no_index(pool: Pool) -> None:
+    """Its version of the row stands beside the first, in the same page, but for the last row that fitted in one."""
+    said = [_notice(f"imp_{number}", None) for number in range(100)]
+    await _record(pool, *said)
+    async with pool.acquire() as db, db.transaction():
+        found = await notices.open_for_claim(db, [notice.id for notice in said])
+        await notices.claim(db, found, LEASE)
+        in_page = await db.fetchval("SELECT pg_stat_get_xact_tuples_hot_updated('notices'::regclass)")
+    assert in_page >= 75  # with full pages, 10
