@@ -65,12 +65,12 @@ class Bench:
                 if connections == self.size.connections[-1]:
                     busy = list(islice(source, int(rate / 2 * self.size.seconds)))
                     figures["notice_to_commit_half"] = await self._latency(running, busy, rate / 2)
-                    before, started = await self.stores.counters(), await self._usage(running)
+                    before, started = await self.stores.counters(), await self.usage(running)
                 wanted = int(rate * self.size.seconds)
                 settled = await self.settled(running, islice(source, wanted), connections)
                 figures[f"settled_{connections}"] = settled
                 rate = settled["per_second"]
-            ended = await self._usage(running)
+            ended = await self.usage(running)
         after = await self.stores.counters()
         return figures | _costs(settled["count"], before, after, started, ended)
 
@@ -240,7 +240,7 @@ class Bench:
                         raise BenchFailed(f"of {wanted} payments only {row['count']} were settled")
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _usage(self, running: Running) -> dict[str, Usage]:
+    async def usage(self, running: Running) -> dict[str, Usage]:
         processes = {
             "receiver": running.receiver,
             "postgres": self.stores.postgres,

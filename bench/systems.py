@@ -98,8 +98,9 @@ BARE = _queue("bare", "bare aiohttp", _HERE, (), 0)
 class Launcher:
     """Starts processes that share the stores and the stand-in; each logs to a file of its own."""
 
-    def __init__(self, stores: Stores, folder: Path) -> None:
-        self._stores, self._folder = stores, folder
+    def __init__(self, stores: Stores, folder: Path, tree: Path = ROOT) -> None:
+        """`tree`: whose code the systems run."""
+        self._stores, self._folder, self.tree = stores, folder, tree
         self.standin_port = free_port()
         self.standin = self._process("stand-in", (sys.executable, "-m", "bench.standin", str(self.standin_port)), {})
 
@@ -138,7 +139,7 @@ class Launcher:
         port = getattr(self, "standin_port", 0)
         return {
             "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join((str(self.tree), str(ROOT))),
             "NODE_ENV": "production",
             "HOST": "127.0.0.1",
             "DATABASE_URL": self._stores.database_url,

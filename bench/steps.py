@@ -1,0 +1,197 @@
+"""`python -m bench.steps [--publish]`: what each step towards speed gains, by taking it out, in a copy, in one run.
+
+The service as it is takes its turn before and after each, so that a busier moment of the machine shows. A few minutes.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from pathlib import Path
+
+import uvloop
+
+from bench import orders
+from bench.__main__ import RESULTS
+from bench.measure import FULL, Bench, BenchFailed
+from bench.report import DOCS
+from bench.stores import running_stores
+from bench.systems import SYSTEMS, Launcher, System
+from cli.errors import CommandFailed
+from faults.guards import copy_to
+
+_NOTICES = 10_000
+_WARM_UP = 500
+_CONNECTIONS = 256
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: where it stands and what is put in its place, in code or in the database; or another worker."""
+
+    name: str
+    file: str = ""
+    text: str = ""
+    instead: str = ""
+    sql: str = ""
+    worker: tuple[str, ...] = ()
+
+
+_ARQ = str(Path(sys.executable).with_name("arq"))
+STEPS = (
+    Step(
+        "intake: notices that arrive during a write share the next INSERT and job",
+        "service/intake.py",
+        "for _ in range(min(BATCH_MAX, len(self._waiting)))]",
+        "for _ in range(1)]",
+    ),
+    Step(
+        "worker: batches that arrive during a run share the next",
+        "service/batching.py",
+        "        while self._waiting and size + len(self._waiting[0][0]) <= BATCH_MAX:\n",
+        "        while False:\n",
+    ),
+    Step(
+        "look: one call for up to 100 payments",
+        "service/portone/looks.py",
+        "                await _batch(portone, imp_uids, store, answers)\n",
+        "                one_each = await asyncio.gather(*(_single(portone, name, store) for name in imp_uids))\n"
+        "                answers |= dict(zip(imp_uids, one_each))\n",
+    ),
+    Step(
+        "our worker's wake-up, claim and finish, instead of arq's",
+        worker=(_ARQ, "workers.main.WorkerSettings"),
+    ),
+    Step(
+        "a claim touches no indexed column",
+        "service/db/notices.py",
+        "UPDATE notices SET held_until = clock_timestamp() + $2::interval,",
+        "UPDATE notices SET due_at = clock_timestamp() + $2::interval, held_until = clock_timestamp() + $2::interval,",
+    ),
+    Step("notices' pages are left half empty", sql="ALTER TABLE notices SET (fillfactor = 100)"),
+    Step(
+        "a claim's commit does not wait for the disk",
+        "service/db/notices.py",
+        "SELECT nextval('look_tickets') FROM set_config('synchronous_commit', 'off', true)",
+        "SELECT nextval('look_tickets')",
+    ),
+    Step(
+        "log lines of one turn of the loop are one write",
+        "service/logs.py",
+        "        self._lines.append(orjson.dumps(line, option=_LINE))\n",
+        "        self._lines.append(orjson.dumps(line, option=_LINE))\n        self._write()\n",
+    ),
+    Step(
+        "the garbage collector lets be what stays",
+        "cli/serve.py",
+        "    gc.freeze()\n    gc.set_threshold(20_000, 20, 20)\n",
+        "",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Payments a second with the step and without, and CPU µs a payment of receiver, worker and Postgres."""
+
+    step: Step
+    per_second: tuple[float, float]
+    cpu_us: tuple[float, float]
+
+    def __str__(self) -> str:
+        (fast, slow), (cheap, dear) = self.per_second, self.cpu_us
+        return f"| {self.step.name} | {fast / slow:.2f}× | {dear - cheap:+.0f} µs |"
+
+
+async def measure(tree: Path) -> list[Gain]:
+    """The gain of each step. Raises BenchFailed."""
+    RESULTS.mkdir(exist_ok=True)
+    async with running_stores() as stores:
+        launcher = Launcher(stores, RESULTS, tree)
+        bench, gains = Bench(stores, launcher, FULL), []
+        try:
+            await launcher.start_standin()
+            before = await _settled(bench, SYSTEMS["ours"])
+            for step in STEPS:
+                without = await _without(bench, step)
+                after = await _settled(bench, SYSTEMS["ours"])
+                per_second, cpu_us = (statistics.mean(pair) for pair in zip(before, after, strict=True))
+                gains.append(Gain(step, (per_second, without[0]), (cpu_us, without[1])))
+                print(gains[-1], flush=True)
+                before = after
+        finally:
+            await launcher.standin.stop()
+    return gains
+
+
+async def _without(bench: Bench, step: Step) -> tuple[float, float]:
+    ours = SYSTEMS["ours"]
+    if not step.file:
+        return await _settled(bench, replace(ours, worker=step.worker or ours.worker), step.sql)
+    file = bench.launcher.tree / step.file
+    whole = file.read_text("utf-8")
+    if whole.count(step.text) != 1:
+        raise BenchFailed(f"'{step.name}' does not stand once in {step.file}: mend its text in bench/steps.py")
+    file.write_text(whole.replace(step.text, step.instead), "utf-8")
+    try:
+        return await _settled(bench, ours)
+    finally:
+        file.write_text(whole, "utf-8")
+
+
+async def _settled(bench: Bench, system: System, sql: str = "") -> tuple[float, float]:
+    """Payments a second at saturation, and CPU µs a payment of receiver, worker and Postgres together."""
+    await bench.stores.fresh(bench.size.table)
+    if sql:
+        async with bench.stores.session() as db:
+            await db.execute(sql)
+    async with bench.launcher.running(system, workers=1) as running:
+        source = count(orders.FIRST)
+        await bench.settled(running, islice(source, _WARM_UP), 64)
+        before = await bench.usage(running)
+        settled = await bench.settled(running, islice(source, _NOTICES), _CONNECTIONS)
+        after = await bench.usage(running)
+    used = sum(after[name].cpu_seconds - before[name].cpu_seconds for name in ("receiver", "worker", "postgres"))
+    return settled["per_second"], 1e6 * used / settled["count"]
+
+
+_PAGE = """# What each step gains
+
+<!-- Written by `python -m bench.steps --publish`; change bench/steps.py, not this file. -->
+
+Each step is taken out of a copy of the code, and payments are settled with {connections} connections before, without
+and after it, in one run ({when}). The gain is the ratio of the rates; beside it, the CPU of receiver, worker and
+Postgres that a payment costs more without the step. Runs differ by a tenth or so: a step of 0.95 to 1.05 is kept for
+what it saves, or for the latency of a lone notice, not for its rate.
+
+| step | rate, with to without | without it a payment costs |
+|---|---|---|
+{gains}
+
+Not in the table, for nothing stands in their place: plans that cannot join by reading a whole index
+(`service/db/pool.py`; before, the end of a batch took 16 to 50 ms instead of 1 whenever its plan had been made while
+the table was small), and reading what is stored once under the locks.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.steps", description=__doc__)
+    parser.add_argument("--publish", action="store_true", help="write docs/steps.md")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="portone-steps-") as folder:
+        tree = Path(folder)
+        copy_to(tree)
+        try:
+            gains = uvloop.run(measure(tree))
+        except (BenchFailed, CommandFailed) as error:
+            sys.exit(f"Broken: {error}")
+    if options.publish:
+        page = _PAGE.format(connections=_CONNECTIONS, when=time.strftime("%Y-%m-%d"), gains="\n".join(map(str, gains)))
+        (DOCS / "steps.md").write_text(page, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
