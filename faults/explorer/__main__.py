@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -104,6 +105,8 @@ def _share(seeds: Sequence[int], results: Any, stop: Any) -> None:
 
     async def explore() -> None:
         async with running_world() as world:
+            gc.freeze()  # what is there now stays, and need not be looked through again and again
+            gc.set_threshold(20_000)
             for seed in seeds:
                 if stop.is_set():
                     return

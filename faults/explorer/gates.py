@@ -135,7 +135,7 @@ class GatedPool:
         async with self._scheduler.call("begin", f"begin {_work()}") as fault:
             if fault or self.away:
                 raise ConnectionRefusedError("injected")
-            connection = await self._pool.acquire(timeout=timeout)
+            connection = await self._pool.acquire()  # there are enough: a time-out costs a task and tests nothing
         gated = GatedConnection(connection, self._scheduler, self._admin)
         process = PROCESS.get(NOBODY)
         process.connections.add(gated)

@@ -397,13 +397,10 @@ class Schedule:
         return await self._judge()
 
     async def _agrees(self, context: dict[str, Any]) -> bool:
-        """Whether a walk of each ledger, a turn later, finds nothing any more."""
-        for _ in self._stores():
-            await self._tick(61.0)
-            await reconcile(context)
-            if not await self.world.at_rest():
-                return False
-        return True
+        """Whether a walk of all ledgers, a turn later, finds nothing any more."""
+        await self._tick(61.0)
+        await reconcile(context)
+        return await self.world.at_rest()
 
     async def _judge(self) -> list[str]:
         await self._read_on()
