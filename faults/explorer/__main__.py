@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--jobs", type=int, default=2 * (os.cpu_count() or 1), help="processes, each with its own stores"
+        "--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="processes, each with its own stores"
     )
     parser.add_argument("--replay", type=int, metavar="SEED")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first broken promise")
