@@ -2,21 +2,26 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
+import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from faults.explorer.schedule import Result, Schedule, note_errors
+from faults.explorer.scheduler import new_loop
 from faults.explorer.world import running_world
 from faults.report import write_report
+
+Answer = TypeVar("Answer")
 
 
 def main() -> int:
@@ -24,7 +29,7 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--jobs", type=int, default=2 * (os.cpu_count() or 1), help="processes, each with its own stores"
+        "--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="processes, each with its own stores"
     )
     parser.add_argument("--replay", type=int, metavar="SEED")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first broken promise")
@@ -32,7 +37,12 @@ def main() -> int:
     parser.add_argument("--no-deadlocks", action="store_true", help="a deadlock in Postgres is a broken promise too")
     options = parser.parse_args()
     _be_quiet()
-    return _many(options) if options.replay is None else asyncio.run(_replay(options.replay))
+    return _many(options) if options.replay is None else _run(_replay(options.replay))
+
+
+def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(work)
 
 
 async def _replay(seed: int) -> int:
@@ -69,11 +79,15 @@ def _many(options: argparse.Namespace) -> int:
             _show(result)
             if not options.keep_going:
                 stop.set()
-    seconds = time.monotonic() - started
+    for process in processes:
+        process.join()  # so that its CPU and its stores' are counted
+    seconds, spent = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    each = (spent.ru_utime + spent.ru_stime) / max(1, count["schedules"])
     complete = count["schedules"] == len(seeds) or stop.is_set()
     line = (
         f"{count['schedules']} schedules (seeds {seeds[0]} to {seeds[-1]}) in {seconds:.0f} s,"
-        f" {60 * count['schedules'] / seconds:.0f} a minute: {count['steps']} steps, {count['crashes']} crashes,"
+        f" {60 * count['schedules'] / seconds:.0f} a minute, {each:.3f} s of CPU each:"
+        f" {count['steps']} steps, {count['crashes']} crashes,"
         f" {count['faults']} faults, {count['accepted']} notices accepted, {count['deadlocks']} deadlocks,"
         f" {count['broken']} with a broken promise"
     )
@@ -91,6 +105,8 @@ def _share(seeds: Sequence[int], results: Any, stop: Any) -> None:
 
     async def explore() -> None:
         async with running_world() as world:
+            gc.freeze()  # what is there now stays, and need not be looked through again and again
+            gc.set_threshold(20_000)
             for seed in seeds:
                 if stop.is_set():
                     return
@@ -99,7 +115,7 @@ def _share(seeds: Sequence[int], results: Any, stop: Any) -> None:
             results.put(await world.deadlocks())
 
     try:
-        asyncio.run(explore())
+        _run(explore())
     finally:
         results.put(None)
 

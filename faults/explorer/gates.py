@@ -79,9 +79,11 @@ class GatedConnection:
 
     async def cut(self) -> None:
         """End the session in Postgres, and wait until it is gone."""
-        await self._admin.execute("SELECT pg_terminate_backend($1, 2000)", self.pid)
+        await self._admin.execute("SELECT pg_terminate_backend($1)", self.pid)
+        # A session lets go of its locks before it ends, and we hear of its end when it has.
         while not self._session.is_closed():  # noqa: ASYNC110 - asyncpg tells nobody that it heard of the end
             await asyncio.sleep(0.0005)
+        self._scheduler.cut(self.pid)
 
     def moving(self, label: str) -> Any:
         return self._scheduler.moving(label, self.pid)
@@ -134,16 +136,17 @@ class GatedPool:
         async with self._scheduler.call("begin", f"begin {_work()}") as fault:
             if fault or self.away:
                 raise ConnectionRefusedError("injected")
-            connection = await self._pool.acquire(timeout=timeout)
+            connection = await self._pool.acquire()  # there are enough: a time-out costs a task and tests nothing
         gated = GatedConnection(connection, self._scheduler, self._admin)
         process = PROCESS.get(NOBODY)
         process.connections.add(gated)
-        try:
-            yield gated
-        finally:
-            process.connections.discard(gated)
-            async with gated.moving("release"):
-                await self._pool.release(connection)
+        with self._scheduler.session(gated.pid):
+            try:
+                yield gated
+            finally:
+                process.connections.discard(gated)
+                async with gated.moving("release"):
+                    await self._pool.release(connection)
 
 
 def _work() -> str:
@@ -165,7 +168,10 @@ class GatedQueue(Queue):
         self.jobs = 0  # how many there may be in Redis
 
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
-        await self._step("put", super().put, ids, wait, first=first)
+        await self._step("put", self._put, ids, wait, first=first)
+
+    async def _put(self, ids: Sequence[UUID], wait: timedelta, *, first: bool) -> None:
+        await super().put(ids, wait, first=first)
         self.jobs += 1
 
     async def tell(self, imp_uids: Sequence[str]) -> None:
