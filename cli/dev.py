@@ -58,8 +58,8 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     screen.line(f"  settings  {plan.state.env_file}")
     screen.line(f"  logs      {plan.state.path / 'logs'}")
     screen.line()
-    what = "Register an order, pay it, ask whether it is true" if plan.has_sandbox else "Register an order, read it back"
-    screen.line(f"{what}: copy into another terminal")
+    steps = "pay it, ask whether it is true" if plan.has_sandbox else "read it back"
+    screen.line(f"Register an order, {steps}: copy into another terminal")
     for line in plan.three_lines():
         screen.line()
         screen.line(line)
