@@ -62,7 +62,10 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     """Links lead to files of the repository, and files that are named exist."""
     text = page.read_text("utf-8")
     linked = [page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
-    named = [REPOSITORY / name for name in re.findall(r"`((?:service|workers|cli|sandbox|docs)/[\w./-]*)`", text)]
+    named = [
+        REPOSITORY / name
+        for name in re.findall(r"`((?:service|workers|cli|sandbox|docs|bench|faults|tests)/[\w./-]*)`", text)
+    ]
     assert not [str(path) for path in (*linked, *named) if not path.exists()]
 
 
