@@ -46,7 +46,7 @@ def _given(settings: Settings, told: Mapping[str, str]) -> dict[str, object]:
 def _sentence(settings: Settings, told: Mapping[str, str], *, ours: bool) -> str:
     where = settings.state_dir.absolute()
     if ours:
-        return f"Stores, PortOne and keys are those of the `make run` in {where}; the rest is the environment's."
+        return f"Stores, PortOne and keys are those of the `make run` in {where}; the rest: environment and .env."
     if told:
         return f"From the environment and .env, whose stores are not those of the `make run` in {where}."
     return f"From the environment and .env; no `make run` is running in {where}."
