@@ -43,7 +43,7 @@ class Addresses:
         With a BASE_URL of its own the shell means another service than the `dev` that may run here: then that
         one's key and database are not taken.
         """
-        ours = _of_running_dev(settings.state_dir)
+        ours = of_running_dev(settings.state_dir)
         of_service = {} if os.environ.get("BASE_URL") else ours
         keys = [key.get_secret_value() for key in settings.service_keys[:1]]
         return cls(
@@ -59,7 +59,7 @@ def _first(name: str, told: dict[str, str], *defaults: str) -> str:
     return next((value for value in known if value), "")
 
 
-def _of_running_dev(state_dir: Path) -> dict[str, str]:
+def of_running_dev(state_dir: Path) -> dict[str, str]:
     """What `dev` wrote for others to source, while it runs."""
     pid = read_or_none(state_dir / "lock") or ""
     if not (pid.isdigit() and birth(int(pid))):

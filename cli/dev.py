@@ -35,7 +35,7 @@ async def _dev(settings: Settings, screen: Screen, began: float) -> None:
         if parts.started:
             screen.step("Stopping")
             await parts.stop()
-            screen.done(f"Stopped; the data stays in {plan.state.path}")
+            screen.done(f"Stopped; the data stays in {' and '.join(map(str, parts.data_folders))}")
 
 
 async def _start(plan: Plan, parts: Parts) -> None:
@@ -58,7 +58,8 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     screen.line(f"  settings  {plan.state.env_file}")
     screen.line(f"  logs      {plan.state.path / 'logs'}")
     screen.line()
-    screen.line("Register an order, pay it, read it back: copy into another terminal")
+    steps = "pay it, ask whether it is true" if plan.has_sandbox else "read it back"
+    screen.line(f"Register an order, {steps}: copy into another terminal")
     for line in plan.three_lines():
         screen.line()
         screen.line(line)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -46,6 +47,12 @@ class Parts:
             "DATABASE_URL": self._given_database or self._postgres.url(),
             "REDIS_URL": self._given_redis or self._redis.url(),
         }
+
+    @property
+    def data_folders(self) -> list[Path]:
+        """Where the data is: STATE_DIR and, where root's Postgres keeps its data elsewhere, that folder."""
+        home, state = self._postgres.home, self.plan.state.path
+        return [state] if self._given_database or home.is_relative_to(state) else [state, home]
 
     @property
     def started(self) -> bool:

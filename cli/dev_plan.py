@@ -98,15 +98,25 @@ class Plan:
         return {"BASE_URL": self.base_url} | sandbox | {"SERVICE_KEY": self.service_key} | stores | portone
 
     def three_lines(self) -> list[str]:
-        """Register, pay, read back; each works when copied alone. A new order each run: one is paid once."""
-        order = f"order-{datetime.now(UTC):%m%d-%H%M%S}"
+        """Register, pay, ask whether it is true; each works when copied alone. A new order each run: one is paid once.
+
+        The last is the page's call, which waits until PortOne was asked: a read might come before the webhook's look.
+        """
+        now = datetime.now(UTC)
+        order, imp_uid = f"order-{now:%m%d-%H%M%S}", f"imp_{now:%m%d%H%M%S}"
         source = f". {shlex.quote(str(self.state.env_file))}; "
         key, json = '-H "Authorization: Bearer $SERVICE_KEY"', "-H 'Content-Type: application/json'"
-        body = f'-d \'{{"merchant_uid":"{order}","amount":64900}}\''
-        lines = [f"{source}curl -s -X POST $BASE_URL/orders {key} {json} {body}"]
-        if self.has_sandbox:
-            lines.append(f"{source}curl -s -X POST $SANDBOX_URL/_control/pay {json} {body}")
-        return [*lines, f"{source}curl -s $BASE_URL/orders/{order} {key}"]
+        body = f'"merchant_uid":"{order}","amount":64900'
+        register = f"{source}curl -s -X POST $BASE_URL/orders {key} {json} -d '{{{body}}}'"
+        if not self.has_sandbox:
+            return [register, f"{source}curl -s $BASE_URL/orders/{order} {key}"]
+        pay = f"""-d '{{"imp_uid":"{imp_uid}",{body}}}'"""
+        complete = f"""-d '{{"imp_uid":"{imp_uid}","merchant_uid":"{order}"}}'"""
+        return [
+            register,
+            f"{source}curl -s -X POST $SANDBOX_URL/_control/pay {json} {pay}",
+            f"{source}curl -s -X POST $BASE_URL/payment/complete {json} {complete}",
+        ]
 
     def _python(self, name: str, argv: list[str], env: dict[str, str]) -> Program:
         others = {key: value for key, value in os.environ.items() if name != "sandbox" or not _is_ours(key)}

@@ -14,6 +14,7 @@ from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
 from cli.secrets import shown
+from cli.whose import load_settings
 from service.settings import Settings
 
 app = typer.Typer(
@@ -104,8 +105,8 @@ def migrate() -> None:
 
 @app.command()
 def settings() -> None:
-    """Print all settings as they are in force, from the environment and `.env`, with secrets hidden."""
-    for line in shown(Settings.load()):
+    """Print all settings with secrets hidden, and say whose: from the environment, a running `dev`, or `.env`."""
+    for line in shown(load_settings(always_say=True)):
         typer.echo(line)
 
 
@@ -114,7 +115,7 @@ def doctor() -> None:
     """Check that Postgres, Redis and PortOne are there and as the service needs them; says what to do if not."""
     from cli.doctor import examine
 
-    found = asyncio.run(examine(Settings.load()))
+    found = asyncio.run(examine(load_settings()))
     for name, wrong in found.items():
         typer.echo("\n".join(f"{name}: {sentence}" for sentence in wrong) or f"{name}: ok")
     if any(found.values()):

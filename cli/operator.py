@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.whose import load_settings
 from service.db.pool import Pool, open_pool
 from service.queue import Queue, connect
 from service.settings import Settings
@@ -32,7 +33,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk() -> AsyncIterator[Desk]:
-    settings = Settings.load().require("database_url", "redis_url")
+    settings = load_settings().require("database_url", "redis_url")
     pool = await open_pool(settings.database_url.get_secret_value(), size=2)
     queue = Queue(connect(settings.redis_url.get_secret_value()))
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli.errors import CommandFailed
+from cli.whose import load_settings
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def list_problems() -> None:
     from service.db.pool import in_transaction
     from service.db.problems import open_problems
 
-    found = _with_pool(lambda pool: in_transaction(pool, lambda db: open_problems(db, _SHOWN_MAX)))
+    found = _with_pool(load_settings(), lambda pool: in_transaction(pool, lambda db: open_problems(db, _SHOWN_MAX)))
     typer.echo("\n".join(_line(problem) for problem in found) or "There are no open problems.")
     if len(found) == _SHOWN_MAX:
         typer.echo(f"… and more: these are the first {_SHOWN_MAX}.")
@@ -48,12 +49,13 @@ def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
     from service.refund_intents import Intents
     from service.timetable import Timetable
 
-    settings, (who, why) = Settings.load(), _told(who, why)
+    settings, (who, why) = load_settings(), _told(who, why)
     times = Timetable().scaled(settings.time_scale)
     recorded = _with_pool(
+        settings,
         lambda pool: Intents(
             pool, accounts=settings.accounts.keys(), allow_test_channel=settings.allow_test_channel, times=times
-        ).intend_by_person(imp_uid, who, why)
+        ).intend_by_person(imp_uid, who, why),
     )
     typer.echo(
         f"Recorded: {imp_uid} of {recorded.merchant_uid} is to be refunded ({', '.join(recorded.kinds)}). A worker "
@@ -65,7 +67,7 @@ def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
 def resolve(imp_uid: ImpUid, who: Who, why: Why) -> None:
     """Say that you have seen a payment's problems and leave them as they are; no policy then refunds it."""
     who, why = _told(who, why)
-    found = _with_pool(lambda pool: _resolve(pool, imp_uid, who, why))
+    found = _with_pool(load_settings(), lambda pool: _resolve(pool, imp_uid, who, why))
     if not found:
         raise CommandFailed(f"{imp_uid} has no open problem: see `portone-orders problems list`.")
     typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid}" for problem in found))
@@ -92,9 +94,8 @@ def _told(who: str, why: str) -> tuple[str, str]:
     return who.strip(), why.strip()
 
 
-def _with_pool(work: "Callable[[Pool], Awaitable[Result]]") -> Result:
-    settings = Settings.load().require("database_url")
-    return asyncio.run(_run(settings.database_url.get_secret_value(), work))
+def _with_pool(settings: Settings, work: "Callable[[Pool], Awaitable[Result]]") -> Result:
+    return asyncio.run(_run(settings.require("database_url").database_url.get_secret_value(), work))
 
 
 async def _run(database_url: str, work: "Callable[[Pool], Awaitable[Result]]") -> Result:

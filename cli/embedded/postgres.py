@@ -57,6 +57,7 @@ class Postgres:
         self, folder: Path, log: Path, *, scratch: bool = False, say: Callable[[str], None] = lambda _: None
     ) -> None:
         self._folder, self._log, self._scratch, self._say = folder, log, scratch, say
+        self.home = folder  # until `prepare` finds that it must be elsewhere
 
     def owns(self, url: str) -> bool:
         """Whether a URL that somebody gives is this server's own, from a file that an earlier run wrote."""

@@ -25,21 +25,24 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folder: Path) -> None:
-    """The three lines, each copied alone, register, pay and read back; a restart, though its shell has sourced the
-    env file, goes on with the same stores."""
+    """The three lines, each copied alone and run at once after the one before, register, pay and end in `paid`; a
+    restart, though its shell has sourced the env file, goes on with the same stores."""
     async with dev(folder) as run:
         await run.until(READY)
-        register, pay, read = [await run.until(". /") for _ in range(3)]
-        assert json.loads(await shell(register))["state"] == "pending"
+        register, pay, complete = [await run.until(". /") for _ in range(3)]
+        registered = json.loads(await shell(register))
+        assert registered["state"] == "pending"
         assert json.loads(await shell(pay))["status"] == "paid"
-        async with asyncio.timeout(10):
-            while json.loads(await shell(read))["state"] != "paid":
-                pass
+        order = registered["merchant_uid"]
+        assert json.loads(await shell(complete)) == {"merchant_uid": order, "state": "paid"}
         assert await run.end() == 0
+        [stopped] = [line for line in run.lines if "the data stays in" in line]
+        elsewhere = run.state_dir / "postgres" / "elsewhere"
+        assert stopped.endswith(f" and {elsewhere.read_text()}" if elsewhere.exists() else f" in {run.state_dir}")
     async with dev(folder, **run.env_file()) as again:
         await again.until(READY)
-        order = read.partition("$BASE_URL")[2]
-        assert json.loads(await shell(f". {again.state_dir}/env; curl -s $BASE_URL{order}"))["state"] == "paid"
+        read = f'curl -s $BASE_URL/orders/{order} -H "Authorization: Bearer $SERVICE_KEY"'
+        assert json.loads(await shell(f". {again.state_dir}/env; {read}"))["state"] == "paid"
 
 
 async def test_sigterm_leaves_no_process_and_a_private_env_file(folder: Path) -> None:
