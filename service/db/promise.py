@@ -30,7 +30,7 @@ async def measure(db: Connection, stores: Sequence[Store]) -> Measure:
                (SELECT count(*) FROM notices WHERE due_at IS NOT NULL) AS open_notices,
                (SELECT count(*) FROM notices WHERE parked_at IS NOT NULL) AS parked_notices,
                (SELECT count(*) FROM orders WHERE problems <> '[]'::jsonb) AS orders_with_problems,
-               (SELECT extract(epoch FROM now() - min(last_completed_at))::float8 FROM ledger_scans
+               (SELECT extract(epoch FROM now() - min(coalesce(last_completed_at, since)))::float8 FROM ledger_scans
                  WHERE (account, tier) IN (SELECT * FROM unnest($1::text[], $2::text[]))) AS ledger_lag_seconds
         """,
         [store.account for store in stores],

@@ -1,0 +1,21 @@
+"""The promise's measures say what is behind, also what never was ahead."""
+
+from service.db import promise
+from service.db.pool import Pool, in_transaction
+from service.domain.payment import Store
+
+
+async def test_a_ledger_that_was_never_walked_lags_since_it_was_heard_of(pool: Pool) -> None:
+    """An account whose key is wrong from the start raises the alarm that one raises whose key went wrong."""
+    await pool.execute(
+        "INSERT INTO ledger_scans (account, tier, since, last_completed_at)"
+        " VALUES ('default', '', now() - interval '2 days', now()), ('new', '', now() - interval '1 hour', NULL)"
+    )
+
+    async def lag(*accounts: str) -> float | None:
+        stores = [Store(account) for account in accounts]
+        return (await in_transaction(pool, lambda db: promise.measure(db, stores))).ledger_lag_seconds
+
+    assert await lag() is None
+    assert 0 <= (await lag("default") or 0) < 60
+    assert 3600 <= (await lag("default", "new") or 0) < 3700
