@@ -50,6 +50,7 @@ _OPTIONS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "scram_iterations": "1",
+    "shared_preload_libraries": "plpgsql",
     "shared_buffers": "8MB",
     "max_connections": "30",
 }
