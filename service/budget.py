@@ -7,6 +7,7 @@ each worker keeps to the whole rate by itself.
 
 import asyncio
 import time
+from collections import defaultdict
 from enum import Enum
 
 from arq.connections import ArqRedis
@@ -38,6 +39,7 @@ class Budget:
         self._redis = redis
         self._rate = calls_per_second
         self._held: dict[tuple[str, Lane], tuple[int, int]] = {}
+        self._turns: dict[tuple[str, Lane], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._alone: dict[tuple[int, str, Lane], int] = {}
 
     async def take(self, lane: Lane, wait_seconds: float = 0.0, account: str = ACCOUNT) -> bool:
@@ -55,13 +57,17 @@ class Budget:
         return await self._draw(lane, account) and (lane is Lane.LIVE or await self._draw(Lane.LIVE, account))
 
     async def _draw(self, lane: Lane, account: str) -> bool:
-        """Take one of the places that this process holds, or a few more from the fleet's: one command for several."""
-        second = int(time.time())
-        held_in, left = self._held.get((account, lane), (0, 0))
-        if held_in != second or left == 0:
-            left = await self._lease(second, lane, account)
-        self._held[account, lane] = (second, max(0, left - 1))
-        return left > 0
+        """Take one of the places that this process holds, or a few more from the fleet's: one command for several.
+
+        In turn: callers who each fetched a few at once would use up the second, and throw most of it away.
+        """
+        async with self._turns[account, lane]:
+            second = int(time.time())
+            held_in, left = self._held.get((account, lane), (0, 0))
+            if held_in != second or left == 0:
+                left = await self._lease(second, lane, account)
+            self._held[account, lane] = (second, max(0, left - 1))
+            return left > 0
 
     async def _lease(self, second: int, lane: Lane, account: str) -> int:
         places = max(1, int(self._rate * lane.value))
