@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills faults faults-small explore explore-small guards shows
+.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills faults faults-small explore explore-small guards shows soak steps
 
 run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/portone-orders dev
@@ -53,6 +53,12 @@ bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside 
 
 bench-small: $(VENV)/.installed ## The same in miniature: is the benchmark still working?
 	@$(BIN)/python -m bench --small
+
+soak: $(VENV)/.installed ## 10⁶ notices, bounds on memory and dead rows, and the oracle over every row: 10 minutes
+	@$(BIN)/python -m bench.soak
+
+steps: $(VENV)/.installed ## What each step towards speed gains, by taking it out: 4 minutes
+	@$(BIN)/python -m bench.steps --publish
 
 bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/package-lock.json $(VENV)/.installed
 	@echo "Installing the benchmark's alternatives into bench/ (once) ..."
