@@ -20,7 +20,7 @@ from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
 TRIES = 300
-AT_ONCE = 30
+AT_ONCE = 10  # a run holds a connection, and a pool has ten
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def other(verifier: Verifier, database_url: str) -> AsyncIterator[Verifier
 
 
 async def _register_all(pool: Pool, prefix: str, count: int) -> None:
-    for start in range(0, count, AT_ONCE):  # a connection is waited for no longer than 2 s
+    for start in range(0, count, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, count))
         await asyncio.gather(*(stored.register_order(pool, f"{prefix}-{number}") for number in numbers))
 
