@@ -33,8 +33,10 @@ async def receiver(settings: Settings, sandbox: RunningSandbox) -> AsyncIterator
 async def service(settings: Settings, receiver: RunningService, pool: Pool) -> AsyncIterator[RunningService]:
     """The receiver and a worker, whose first walk of the ledger is due in a (scaled) minute and not at once."""
     await pool.execute(
-        "INSERT INTO ledger_scans (account, tier, next_at) SELECT 'default', unnest($1::text[]), now() + $2::interval",
-        ["", *settings.portone_tiers],
+        "INSERT INTO ledger_scans (account, tier, next_at)"
+        " SELECT s.*, now() + $3::interval FROM unnest($1::text[], $2::text[]) AS s",
+        [store.account for store in settings.stores],
+        [store.tier for store in settings.stores],
         timedelta(minutes=1) * settings.time_scale,
     )
     async with running_worker(settings):
