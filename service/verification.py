@@ -1,6 +1,8 @@
 """The heart: notices → looks → settlements → Postgres (DESIGN.md §3, Worker).
 
-Claim what is due, look with no transaction open, then write what it means in one short transaction.
+Claim what is due, look with no transaction open, then write what it means in one short transaction. A payment that
+nobody has seen, of an order as it was registered, leaves nothing to decide on the way: its claim and its write are a
+trip to Postgres each (docs/decisions/0015-one-trip.md).
 """
 
 import asyncio
@@ -13,12 +15,22 @@ from enum import Enum, auto
 from uuid import UUID
 
 from service.budget import Budget, Lane
-from service.db import notices, orders, payments
+from service.db import looks, notices, orders, payments
+from service.db.looks import Meaning
 from service.db.notices import Open
-from service.db.payments import UnderLock, for_settling
-from service.db.pool import Connection, Pool, in_transaction_on, one_connection
+from service.db.orders import Settled
+from service.db.payments import NOTHING, THIS_WRITE, Stored, for_settling
+from service.db.pool import (
+    Connection,
+    Pool,
+    in_statement_on,
+    in_transaction_on,
+    one_connection,
+    try_statement_on,
+)
 from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
 from service.domain.notice import Outcome, Source, claims_more_than, is_served_by
+from service.domain.order import Settlement
 from service.domain.payment import Payment, Store
 from service.domain.settle import settle
 from service.errors import AccountNotConfigured, NotAsked, PortOneUnavailable, UnreadableAnswer
@@ -61,23 +73,25 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a claim decided: what needs a look, what is answered by what is stored, and what comes too soon."""
+    """What a claim decided: what needs a look, what is answered by what is stored, and what comes too soon.
+
+    `fresh`: orders, by merchant_uid, of whose payments nothing was stored.
+    """
 
     to_look: list[Open] = field(default_factory=list)
     served: list[Open] = field(default_factory=list)
     too_soon: list[Later] = field(default_factory=list)
+    fresh: Mapping[str, Settled] = field(default_factory=dict)
     ticket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the write of a batch came to; `verdicts` is by imp_uid."""
+    """What is written of a batch: what its looks mean, and the notices that do not end with them."""
 
-    stored: int = 0
-    changed: int = 0
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    registered: Set[str] = frozenset()
-    later: list[Later] = field(default_factory=list)
+    meaning: Meaning = field(default_factory=Meaning)
+    parked: Sequence[tuple[Open, Outcome]] = ()
+    later: Sequence[Later] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +120,34 @@ class Verifier:
     async def verify(self, ids: Sequence[UUID]) -> Verification:
         """Look once for the whole batch, then write what it means. Raises StoreUnavailable."""
         async with one_connection(self.pool) as connection:
-            plan = await in_transaction_on(connection, lambda db: self._claim(db, ids))
+            plan = await self._claim(connection, ids)
             answers = await self._look(plan.to_look)
-            written = Written()
-            if plan.to_look:
-                written = await in_transaction_on(connection, lambda db: self._write(db, plan, answers))
+            written = await self._write(connection, plan, answers) if plan.to_look else Written()
         soon = [n for n in (*plan.too_soon, *written.later) if n.wait <= _QUEUED_UP_TO]
         return Verification(
             told=tuple({notice.imp_uid for notice in (*plan.to_look, *plan.served)}),
             again=tuple(later.notice.id for later in soon),
             again_in=max((later.wait for later in soon), default=timedelta()),
             looked=len(answers),
-            stored=written.stored,
-            changed=written.changed,
+            stored=len(written.meaning.news),
+            changed=len(written.meaning.changes),
             failed=sum(isinstance(answer, NotAsked) for answer in answers.values()),
         )
 
-    async def _claim(self, db: Connection, ids: Sequence[UUID]) -> Plan:
+    async def _claim(self, connection: Connection, ids: Sequence[UUID]) -> Plan:
+        """Claim at once what leaves nothing to decide, and decide about the rest. The latest ticket is everybody's."""
+        fresh = await in_statement_on(
+            connection,
+            lambda db: looks.claim_fresh(db, ids, self.times.lease, allow_test_channel=self.allow_test_channel),
+        )
+        plan = Plan()
+        if rest := list(set(ids).difference(notice.id for notice in fresh.notices)):
+            plan = await in_transaction_on(connection, lambda db: self._decide(db, rest))
+        return replace(
+            plan, to_look=[*fresh.notices, *plan.to_look], fresh=fresh.orders, ticket=max(fresh.ticket, plan.ticket)
+        )
+
+    async def _decide(self, db: Connection, ids: Sequence[UUID]) -> Plan:
         await notices.lock_payments(db, ids)
         plan = Plan()
         for notice in await notices.open_for_claim(db, ids):
@@ -159,70 +184,80 @@ class Verifier:
             return dict.fromkeys(imp_uids, PortOneUnavailable("the budget of calls is used up"))
         return await look(portone, imp_uids, store)
 
-    async def _write(self, db: Connection, plan: Plan, answers: Mapping[str, Answer]) -> Written:
+    async def _write(self, connection: Connection, plan: Plan, answers: Mapping[str, Answer]) -> Written:
+        """Write what was answered: in one statement where nothing had been stored, else under the orders' locks."""
         found = [answer for answer in answers.values() if isinstance(answer, Payment)]
-        written = Written()
+        merchant_uids = sorted({payment.merchant_uid for payment in found})
+        if found and all(name in plan.fresh for name in merchant_uids):
+            read = [plan.fresh[name] for name in merchant_uids]
+            written = self._judge(plan, answers, NOTHING, read)
+            if not (written.parked or written.later) and await try_statement_on(
+                connection, lambda db: looks.write_if_unchanged(db, read, written.meaning)
+            ):
+                return written
+        return await in_transaction_on(
+            connection, lambda db: self._write_under_lock(db, plan, answers, found, merchant_uids)
+        )
+
+    async def _write_under_lock(
+        self,
+        db: Connection,
+        plan: Plan,
+        answers: Mapping[str, Answer],
+        found: Sequence[Payment],
+        merchant_uids: Sequence[str],
+    ) -> Written:
+        stored, of_orders = NOTHING, list[Settled]()
         if found:
-            merchant_uids = sorted({payment.merchant_uid for payment in found})
             await orders.lock(db, merchant_uids)
             stored = await payments.lock(db, merchant_uids, [payment.imp_uid for payment in found])
-            verdicts, news = self._judge(stored, found, plan.ticket)
-            await payments.store(db, list(news.values()))
-            registered, changed = await self._settle(db, merchant_uids, stored, news)
-            written = Written(len(news), changed, verdicts, registered)
-        await self._dispose(db, plan.to_look, answers, written)
+            of_orders = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
+        written = self._judge(plan, answers, stored, of_orders)
+        if found:
+            await looks.write(db, merchant_uids, written.meaning)
+        await notices.end(db, written.parked, parked=True)
+        await self._postpone(db, written.later)
         return written
 
     def _judge(
-        self, stored: UnderLock, found: Sequence[Payment], began_ticket: int
-    ) -> tuple[dict[str, Verdict], dict[str, StoredLook]]:
-        """Say of each answer what becomes of it, and what is to be stored; both by imp_uid."""
-        verdicts, news = {}, {}
-        for payment in found:
-            before, seen = stored.looks.get(payment.imp_uid), Look(payment, began_ticket)
-            verdict = verdicts[payment.imp_uid] = judge(before, seen, stored.now, self.times.regression)
-            if verdict in (Verdict.SAME, Verdict.LATE):
-                continue
-            lesser = lesser_after(verdict, before, seen, stored.now, stored.ticket)
-            if before is None or verdict is Verdict.STORE:
-                news[payment.imp_uid] = StoredLook(payment, stored.ticket, lesser)
-            else:
-                news[payment.imp_uid] = StoredLook(before.payment, before.written_ticket, lesser)
-        return verdicts, news
-
-    async def _settle(
-        self, db: Connection, merchant_uids: Sequence[str], stored: UnderLock, news: Mapping[str, StoredLook]
-    ) -> tuple[set[str], int]:
-        """Settle these orders from what is stored by now. Which are registered; how many changed."""
-        of_order: dict[str, list[Payment]] = defaultdict(list)
-        for imp_uid, known in {**stored.looks, **news}.items():
-            payment = for_settling(known, refund_unknown=imp_uid in stored.refund_unknown)
-            of_order[payment.merchant_uid].append(payment)
-        found = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
-        settled = [(order, settle(order.terms, of_order[order.terms.merchant_uid])) for order in found]
-        changes = [(order, settlement) for order, settlement in settled if settlement != order.settlement]
-        await orders.change(db, changes)
-        return {order.terms.merchant_uid for order in found}, len(changes)
-
-    async def _dispose(
-        self, db: Connection, claimed: Sequence[Open], answers: Mapping[str, Answer], written: Written
-    ) -> None:
-        """End each notice, park it with its reason, or give it its next look."""
-        handled, parked = [], []
-        for notice in claimed:
-            fate = self._fate(notice, answers[notice.imp_uid], written)
+        self, plan: Plan, answers: Mapping[str, Answer], stored: Stored, of_orders: Sequence[Settled]
+    ) -> Written:
+        """Say what the answers mean, given what is stored: no await, and nothing is written here."""
+        verdicts, news = self._verdicts(plan, answers, stored)
+        changes = _settle(of_orders, stored, news)
+        registered = {order.terms.merchant_uid for order in of_orders}
+        handled, parked, later = [], [], []
+        for notice in plan.to_look:
+            fate = self._fate(notice, answers[notice.imp_uid], verdicts, registered)
             match fate.then:
                 case Then.HANDLED:
                     handled.append((notice, fate.outcome))
                 case Then.PARKED:
                     parked.append((notice, fate.outcome))
                 case timedelta() as wait:
-                    written.later.append(Later(notice, fate.outcome, wait))
-        await notices.end(db, handled)
-        await notices.end(db, parked, parked=True)
-        await self._postpone(db, written.later)
+                    later.append(Later(notice, fate.outcome, wait))
+        return Written(Meaning(list(news.values()), changes, handled), parked, later)
 
-    def _fate(self, notice: Open, answer: Answer, written: Written) -> Fate:
+    def _verdicts(
+        self, plan: Plan, answers: Mapping[str, Answer], stored: Stored
+    ) -> tuple[dict[str, Verdict], dict[str, StoredLook]]:
+        """Say of each answer what becomes of it, and what is to be stored; both by imp_uid."""
+        verdicts, news = {}, {}
+        for payment in answers.values():
+            if not isinstance(payment, Payment):
+                continue
+            before, seen = stored.looks.get(payment.imp_uid), Look(payment, plan.ticket)
+            verdict = verdicts[payment.imp_uid] = judge(before, seen, stored.now, self.times.regression)
+            if verdict in (Verdict.SAME, Verdict.LATE):
+                continue
+            lesser = lesser_after(verdict, before, seen, stored.now, THIS_WRITE)
+            if before is None or verdict is Verdict.STORE:
+                news[payment.imp_uid] = StoredLook(payment, THIS_WRITE, lesser)
+            else:
+                news[payment.imp_uid] = StoredLook(before.payment, before.written_ticket, lesser)
+        return verdicts, news
+
+    def _fate(self, notice: Open, answer: Answer, verdicts: Mapping[str, Verdict], registered: Set[str]) -> Fate:
         """What becomes of a notice after its look."""
         aged = notice.age > self.times.grace
         match answer:
@@ -233,12 +268,12 @@ class Verifier:
             case None:
                 return Fate(Outcome.PAYMENT_UNKNOWN, Then.PARKED if aged else self._backoff(notice.tries))
             case Payment():
-                return self._fate_of_found(notice, answer, written, aged)
+                return self._fate_of_found(notice, answer, verdicts[answer.imp_uid], registered, aged)
 
-    def _fate_of_found(self, notice: Open, answer: Payment, written: Written, aged: bool) -> Fate:
-        if written.verdicts[answer.imp_uid] is Verdict.KEEP_OUT:
+    def _fate_of_found(self, notice: Open, answer: Payment, verdict: Verdict, registered: Set[str], aged: bool) -> Fate:
+        if verdict is Verdict.KEEP_OUT:
             return Fate(Outcome.REGRESSED, self.times.regression)
-        if answer.merchant_uid not in written.registered:
+        if answer.merchant_uid not in registered:
             return Fate(Outcome.ORDER_NOT_REGISTERED, Then.PARKED if aged else self.times.grace)
         if claims_more_than(notice.source, notice.claimed_status, answer.status) and notice.tries < _CLAIM_TRIES:
             return Fate(Outcome.CLAIMS_MORE, self._backoff(notice.tries))
@@ -262,6 +297,18 @@ class Verifier:
                 for n in later
             ],
         )
+
+
+def _settle(
+    of_orders: Sequence[Settled], stored: Stored, news: Mapping[str, StoredLook]
+) -> list[tuple[Settled, Settlement]]:
+    """Settle these orders from what will be stored; those that change, and what to."""
+    payments_of: dict[str, list[Payment]] = defaultdict(list)
+    for imp_uid, known in {**stored.looks, **news}.items():
+        payment = for_settling(known, refund_unknown=imp_uid in stored.refund_unknown)
+        payments_of[payment.merchant_uid].append(payment)
+    settled = [(order, settle(order.terms, payments_of[order.terms.merchant_uid])) for order in of_orders]
+    return [(order, settlement) for order, settlement in settled if settlement != order.settlement]
 
 
 def _lane(notice: Open) -> Lane:

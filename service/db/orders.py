@@ -121,37 +121,6 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
     return _order(row, terms.allow_test_channel)
 
 
-async def change(db: Connection, changes: Sequence[tuple[Settled, Settlement]]) -> None:
-    """One version and one event for each change; a version that moved meanwhile raises, and nothing is kept."""
-    if not changes:
-        return
-    columns = zip(*(settlement_columns(settlement) for _, settlement in changes), strict=True)
-    done = await db.execute(
-        """
-        WITH changed AS (
-            UPDATE orders o SET state = g.state, paid_amount = g.paid_amount,
-                   cancelled_amount = g.cancelled_amount, imp_uid = g.imp_uid, problems = g.problems::jsonb,
-                   test_channel = g.test_channel, version = o.version + 1, updated_at = now()
-            FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
-                        $8::bool[])
-                 AS g (merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel)
-            WHERE o.merchant_uid = ANY($1) AND o.merchant_uid = g.merchant_uid AND o.version = g.version
-            RETURNING o.*
-        )
-        INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems, closed, test_channel)
-        SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
-               closed, test_channel
-        FROM changed
-        """,
-        [order.terms.merchant_uid for order, _ in changes],
-        [order.version for order, _ in changes],
-        *columns,
-    )
-    if done != f"INSERT 0 {len(changes)}":
-        raise asyncpg.SerializationError(f"an order changed under its lock: {done} of {len(changes)}")
-
-
 async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) -> list[tuple[str, Store]]:
     """Take orders of which nobody has spoken for long, and set each one's next check by the widening schedule.
 
@@ -192,6 +161,10 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
         merchant_uids,
     )
     return [(row["imp_uid"], row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows]
+
+
+# A change is an order's name, the version it was made from, and what `settlement_columns` gives.
+CHANGE_COLUMNS = 8
 
 
 def settlement_columns(settlement: Settlement) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """The table `payments`: each payment as PortOne was last seen to tell it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -13,23 +13,26 @@ from service.domain.payment import Payment, Status, Store
 
 
 @dataclass(frozen=True, slots=True)
-class UnderLock:
-    """What is stored of some orders' payments, by imp_uid, while their locks are held.
+class Stored:
+    """What is stored of some orders' payments, by imp_uid, and Postgres' clock beside it.
 
-    `ticket` is the write's, and `now` Postgres' clock beside it. `refund_unknown`: whose refund is.
+    `refund_unknown`: those whose refund is.
     """
 
-    ticket: int
     now: datetime
     looks: dict[str, StoredLook]
     refund_unknown: frozenset[str]
 
 
-async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> UnderLock:
-    """Lock and read all payments of these orders, and those named, sorted; hold the orders' locks.
+# Of payments that nobody has seen. Its clock is never read: it only times a lesser answer after a stored one.
+NOTHING = Stored(datetime.min.replace(tzinfo=UTC), {}, frozenset())
 
-    Every writer of a payment holds its order's lock, so the ticket is drawn under the payment's.
-    """
+# The ticket of a write is drawn when it is made, under its locks; until then this stands for it.
+THIS_WRITE = 0
+
+
+async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> Stored:
+    """Lock and read all payments of these orders, and those named, sorted; hold the orders' locks."""
     rows = await db.fetch(
         """
         WITH locked AS (
@@ -37,17 +40,16 @@ async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[
             WHERE imp_uid = ANY($2::text[] || ARRAY(SELECT imp_uid FROM payments WHERE merchant_uid = ANY($1::text[])))
             ORDER BY imp_uid FOR UPDATE
         )
-        SELECT t.ticket, t.now, p.*,
+        SELECT t.now, p.*,
                (SELECT true FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown') IS NOT NULL
                  AS refund_unknown
-        FROM (SELECT nextval('look_tickets') AS ticket, clock_timestamp() AS now) t LEFT JOIN locked p ON true
+        FROM (SELECT clock_timestamp() AS now) t LEFT JOIN locked p ON true
         """,
         merchant_uids,
         imp_uids,
     )
     found = [row for row in rows if row["imp_uid"] is not None]
-    return UnderLock(
-        rows[0]["ticket"],
+    return Stored(
         rows[0]["now"],
         {row["imp_uid"]: _stored(row) for row in found},
         frozenset(row["imp_uid"] for row in found if row["refund_unknown"]),
@@ -87,30 +89,6 @@ async def one(db: Connection, imp_uid: str) -> Payment | None:
     return _stored(row).payment if row else None
 
 
-async def store(db: Connection, looks: Sequence[StoredLook]) -> None:
-    """Write payments, sorted, in one statement; hold their locks."""
-    if not looks:
-        return
-    in_turn = sorted(looks, key=lambda look: look.payment.imp_uid)
-    await db.execute(
-        """
-        INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
-            cancellations, live, started_at, paid_at, details, written_ticket, lesser, lesser_seen_at, lesser_ticket)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-            $8::bigint[], $9::int[], $10::bool[], $11::timestamptz[], $12::timestamptz[], $13::jsonb[],
-            $14::bigint[], $15::jsonb[], $16::timestamptz[], $17::bigint[])
-        ON CONFLICT (imp_uid) DO UPDATE SET
-            account = excluded.account, tier = excluded.tier, status = excluded.status, amount = excluded.amount,
-            currency = excluded.currency, cancelled_amount = excluded.cancelled_amount,
-            cancellations = excluded.cancellations, live = excluded.live, started_at = excluded.started_at,
-            paid_at = excluded.paid_at, details = excluded.details, written_ticket = excluded.written_ticket,
-            lesser = excluded.lesser, lesser_seen_at = excluded.lesser_seen_at,
-            lesser_ticket = excluded.lesser_ticket, seen_at = now()
-        """,
-        *zip(*(_columns(look) for look in in_turn), strict=True),
-    )
-
-
 _FACTS = (
     "imp_uid", "merchant_uid", "account", "tier", "status", "amount", "currency", "cancelled_amount",
     "cancellations", "live", "started_at", "paid_at", "details",
@@ -126,7 +104,17 @@ def _facts(payment: Payment) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _columns(look: StoredLook) -> tuple[Any, ...]:
+# How many there are of `columns`.
+COLUMNS = len(_FACTS) + 4
+
+
+def in_turn(looks: Iterable[StoredLook]) -> list[StoredLook]:
+    """Sorted, as rows are locked and written everywhere."""
+    return sorted(looks, key=lambda look: look.payment.imp_uid)
+
+
+def columns(look: StoredLook) -> tuple[Any, ...]:
+    """The payment as its row holds it; a ticket of THIS_WRITE is drawn as it is written."""
     lesser = look.lesser
     return (
         *_facts(look.payment),

@@ -97,6 +97,22 @@ async def in_statement(pool: Pool, work: Callable[[Connection], Awaitable[Result
     return await _until_done(lambda: pool.acquire(timeout=_CONNECT_SECONDS), work)
 
 
+async def in_statement_on(connection: Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """The same for one statement on a connection that is ours already."""
+    return await _until_done(lambda: contextlib.nullcontext(connection), work)
+
+
+async def try_statement_on(connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> bool:
+    """The same, once: False, and nothing was kept, where it would have to run again. Raises StoreUnavailable."""
+    try:
+        await work(connection)
+    except _RETRIABLE:
+        return False
+    except AWAY as error:
+        raise StoreUnavailable(type(error).__name__) from error
+    return True
+
+
 def _in_its_transaction(work: Callable[[Connection], Awaitable[Result]]) -> Callable[[Connection], Awaitable[Result]]:
     async def run(connection: Connection) -> Result:
         async with connection.transaction():

@@ -6,7 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.db import orders
+from service.db import looks, orders
+from service.db.looks import Meaning
 from service.db.orders import StoredOrder
 from service.db.pool import Pool, in_transaction
 from service.domain.order import Problem, ProblemKind, Settlement, State
@@ -20,7 +21,8 @@ async def _read(pool: Pool, *merchant_uids: str) -> list[StoredOrder]:
 
 
 async def _change(pool: Pool, *changes: tuple[StoredOrder, Settlement]) -> None:
-    await in_transaction(pool, lambda db: orders.change(db, changes))
+    names = [order.terms.merchant_uid for order, _ in changes]
+    await in_transaction(pool, lambda db: looks.write(db, names, Meaning(changes=changes)))
 
 
 async def test_a_change_is_a_version_and_an_event(pool: Pool) -> None:

@@ -1,16 +1,21 @@
 """The hot statements stay on their indexes, whatever the tables have grown to."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 
-from service.db import notices, orders, payments, promise
-from service.db.pool import Pool
+from service.db import looks, notices, orders, payments, promise
+from service.db.looks import Meaning
+from service.db.payments import THIS_WRITE
+from service.db.pool import Connection, Pool
+from service.domain.looks import StoredLook
 from service.domain.notice import Notice, Outcome, Source
-from service.domain.payment import Store
+from service.domain.payment import Payment, Status, Store
+from service.domain.settle import settle
 from service.notice_ids import new_notice_id
 from service.timetable import Timetable
 from tests.service import stored
@@ -68,7 +73,7 @@ async def _write(db: Any) -> None:
     await payments.lock(db, ["order-1"], ["imp_1"])
     await payments.of_orders(db, ["order-1"])
     found = await orders.settled(db, ["order-1"], allow_test_channel=False)
-    await orders.change(db, [(order, order.settlement) for order in found])
+    assert found
 
 
 async def _sweep(db: Any) -> None:
@@ -120,6 +125,38 @@ async def test_nor_does_it_among_a_million_orders(pool: Pool) -> None:
     await pool.execute(_A_MILLION, timeout=120)
     await pool.execute("ANALYZE orders", timeout=60)
     assert {work.__name__: await _scanned(pool, work) for work in _WORK} == {work.__name__: set() for work in _WORK}
+
+
+_READ = """
+    SELECT relname, coalesce(seq_scan, 0) AS whole, coalesce(idx_tup_fetch, 0) AS rows
+    FROM pg_stat_xact_user_tables WHERE relname IN ('notices', 'orders', 'payments', 'order_events')
+"""
+
+
+async def _claim_and_write(db: Connection, number: int) -> None:
+    notice = replace(_notice(), imp_uid=f"imp_{number}", merchant_uid=f"order-{number}")
+    await notices.record(db, [notice], timedelta(seconds=3))
+    fresh = await looks.claim_fresh(db, [notice.id], timedelta(seconds=8), allow_test_channel=False)
+    [order] = fresh.orders.values()
+    payment = Payment(notice.imp_uid, f"order-{number}", Store("default"), Status.PAID, 64900, "KRW")
+    meaning = Meaning(
+        [StoredLook(payment, THIS_WRITE)],
+        [(order, settle(order.terms, [payment]))],
+        [(claimed, Outcome.LOOKED) for claimed in fresh.notices],
+    )
+    await looks.write_if_unchanged(db, [order], meaning)
+
+
+@pytest.mark.parametrize("table", ["small", "a million orders"])
+async def test_nor_do_the_functions(pool: Pool, table: str) -> None:
+    """What a claim and a write read is a few rows by their names, whichever plans their functions keep."""
+    await pool.execute(_A_MILLION if table != "small" else _A_MILLION.replace("1000000", "50"), timeout=120)
+    async with pool.acquire() as db:
+        for number in range(1, 10):  # from the sixth on, a plan that is kept
+            async with db.transaction():
+                await _claim_and_write(db, number)
+                read = await db.fetch(_READ)  # since the first of them
+            assert [row["relname"] for row in read if row["whole"] or row["rows"] > 6 * number] == []
 
 
 def _notice(imp_uids: Sequence[str] = ("imp_1",)) -> Notice:

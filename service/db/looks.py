@@ -1,0 +1,104 @@
+"""A look's two ends in Postgres, a trip each: its claim, and what is written of it (migration 0009)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from service.db import orders, payments
+from service.db.notices import Open
+from service.db.orders import Settled
+from service.db.pool import Connection
+from service.domain.looks import StoredLook
+from service.domain.notice import Outcome, Source
+from service.domain.order import Order, Settlement
+from service.domain.payment import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Claimed notices about which nothing was to be decided, their look's ticket, and their orders by merchant_uid.
+
+    Of no payment of these orders was anything stored.
+    """
+
+    notices: Sequence[Open] = ()
+    orders: Mapping[str, Settled] = field(default_factory=dict)
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a batch of looks means: payments that are news, orders that change, notices that are handled."""
+
+    news: Sequence[StoredLook] = ()
+    changes: Sequence[tuple[Settled, Settlement]] = ()
+    handled: Sequence[tuple[Open, Outcome]] = ()
+
+
+async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, allow_test_channel: bool) -> Fresh:
+    """Claim those of the notices whose order is as it was registered, and whose payment nobody has seen.
+
+    The commit does not wait for the disk: write what the look says on this same connection
+    (docs/decisions/0013-a-look-ends-with-its-connection.md).
+    """
+    rows = await db.fetch("SELECT * FROM claim_fresh($1, $2)", ids, lease)
+    if not rows:
+        return Fresh()
+    claimed, found = [], {}
+    for (
+        notice_id, source, imp_uid, claimed_status, arrivals, tries, age,
+        merchant_uid, amount, currency, account, tier, version, _,
+    ) in rows:  # fmt: skip
+        claimed.append(
+            Open(
+                notice_id, Source(source), True, imp_uid, account, tier, claimed_status, None, arrivals, tries, age,
+                None, None,
+            )
+        )  # fmt: skip
+        terms = Order(merchant_uid, amount, currency, Store(account, tier), allow_test_channel)
+        found[merchant_uid] = Settled(terms, Settlement(), version)
+    return Fresh(claimed, found, rows[0]["ticket"])
+
+
+async def write(db: Connection, merchant_uids: Sequence[str], meaning: Meaning) -> None:
+    """Write it, holding the locks of these orders.
+
+    Raises asyncpg.SerializationError when an order has another version than its change was made from.
+    """
+    await _write(db, merchant_uids, None, meaning)
+
+
+async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: Meaning) -> None:
+    """Take these orders' locks and write it, if they are as they were read, and none of their payments is stored.
+
+    Raises asyncpg.SerializationError, and writes nothing, when they are not.
+    """
+    await _write(db, [order.terms.merchant_uid for order in read], [order.version for order in read], meaning)
+
+
+async def _write(db: Connection, merchant_uids: Sequence[str], versions: Sequence[int] | None, said: Meaning) -> None:
+    await db.execute(
+        """
+        SELECT write_looks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                           $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
+        """,
+        merchant_uids,
+        versions,
+        *_columns(payments.COLUMNS, [payments.columns(look) for look in payments.in_turn(said.news)]),
+        *_columns(
+            orders.CHANGE_COLUMNS,
+            [
+                (order.terms.merchant_uid, order.version, *orders.settlement_columns(settlement))
+                for order, settlement in said.changes
+            ],
+        ),
+        [notice.id for notice, _ in said.handled],
+        [notice.arrivals for notice, _ in said.handled],
+        [outcome for _, outcome in said.handled],
+    )
+
+
+def _columns(count: int, rows: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * count

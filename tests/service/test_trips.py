@@ -1,0 +1,79 @@
+"""How many trips to Postgres a notice costs in the worker (docs/decisions/0015-one-trip.md)."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from asyncpg.connection import LoggedQuery
+
+from service.db import notices
+from service.db.pool import Pool, in_statement
+from service.domain.notice import Notice, Source
+from service.notice_ids import new_notice_id
+from service.timetable import Timetable
+from service.verification import Verifier
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+
+@asynccontextmanager
+async def _counted(pool: Pool) -> AsyncIterator[list[str]]:
+    """What we send on whichever connection of the pool; each statement is a trip."""
+    sent: list[str] = []
+
+    def note(record: LoggedQuery) -> None:
+        # asyncpg asks for the types of a function's parameters, once a connection, with its own compiler switched off.
+        if "jit" not in record.query and "pg_catalog" not in record.query:
+            sent.append(record.query)
+
+    held = [await pool.acquire() for _ in range(pool.get_max_size())]
+    for connection in held:
+        connection.add_query_logger(note)
+    for connection in held:
+        await pool.release(connection)
+    yield sent
+
+
+async def _record(pool: Pool, imp_uids: Sequence[str]) -> list[UUID]:
+    said = [
+        Notice(new_notice_id(), Source.WEBHOOK, imp_uid, f"order-{number}", claimed_status="paid")
+        for number, imp_uid in enumerate(imp_uids)
+    ]
+    return list((await in_statement(pool, lambda db: notices.record(db, said, Timetable().queued))).values())
+
+
+@pytest.mark.parametrize("count", [1, 50])
+async def test_a_payment_that_nobody_has_seen_costs_two(
+    verifier: Verifier, sandbox: RunningSandbox, pool: Pool, count: int
+) -> None:
+    """One to claim it and one to write what it means, also for a batch."""
+    for number in range(count):
+        await stored.register_order(pool, f"order-{number}")
+    made = await sandbox.control("POST", "bulk", count=count, prefix="order", amount=64900, force=True)
+    ids = await _record(pool, made["imp_uids"])
+    async with _counted(verifier.pool) as sent:
+        assert (await verifier.verify(ids)).changed == count
+    assert [_name(statement) for statement in sent] == ["claim_fresh", "write_looks"]
+    assert await pool.fetchval("SELECT count(*) FROM order_events WHERE state = 'paid' AND version = 2") == count
+
+
+async def test_a_later_notice_goes_the_way_under_the_locks(
+    verifier: Verifier, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """A refund of a payment that is stored: there is something to decide, and to compare with."""
+    await stored.register_order(pool, "order-0")
+    imp_uid: str = (await sandbox.pay("order-0", 64900, webhook=False))["imp_uid"]
+    await verifier.verify(await _record(pool, [imp_uid]))
+    await pool.execute("UPDATE notices SET looked_at = now() - interval '1 minute'")
+    await sandbox.move(imp_uid, "cancel", webhook=False)
+    cancelled = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-0", claimed_status="cancelled")
+    await in_statement(pool, lambda db: notices.record(db, [cancelled], Timetable().queued))
+    async with _counted(verifier.pool) as sent:
+        await verifier.verify([cancelled.id])
+    assert len(sent) <= 12
+    assert await stored.events(pool, "order-0") == [(1, "pending"), (2, "paid"), (3, "cancelled")]
+
+
+def _name(statement: str) -> str:
+    return next((name for name in ("claim_fresh", "write_looks") if name in statement), statement)
