@@ -108,7 +108,7 @@ GUARDS = (
         "service/db/migrations/0009_one_trip.sql",
         "            RAISE serialization_failure USING MESSAGE = 'what was read before the lock has changed';\n",
         "            NULL;\n",
-        _test("tests/service/test_races.py", "-k", "two_payments"),
+        _test("tests/service/db/test_looks.py"),
     ),
     Guard(
         "lock before read, on registering",

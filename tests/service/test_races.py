@@ -80,11 +80,22 @@ async def _one_event_a_version(pool: Pool) -> None:
     assert gaps == []
 
 
+_WINDOWS = """
+    INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
+                          cancellations, live, details, written_ticket)
+    SELECT 'window-' || merchant_uid, merchant_uid, 'default', '', 'ready', amount, 'KRW', 0, 0, true, '{}', 0
+    FROM orders
+"""
+
+
+@pytest.mark.parametrize("before", ["nothing", "a window that was left open"])
 async def test_two_payments_of_one_order(
-    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier, before: str
 ) -> None:
     """Both are settled at the same time by two workers: the first pays the order, the second is never unseen."""
     await _register_all(pool, "order", TRIES)
+    if before != "nothing":  # what is stored of a payment already is compared under the locks
+        await pool.execute(_WINDOWS)
     first = await _record(pool, "order", await _paid_in_bulk(sandbox, "order", TRIES))
     second = await _record(pool, "order", await _paid_in_bulk(sandbox, "order", TRIES))
     for start in range(0, TRIES, AT_ONCE):

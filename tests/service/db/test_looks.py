@@ -130,12 +130,14 @@ async def test_nor_is_what_something_is_stored_of(pool: Pool, imp_uid: str, merc
 
 
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
-    """Of two notices of a payment, claimed at once by two workers, one is claimed and the other sees that."""
-    for number in range(30):
-        await stored.register_order(pool, f"order-{number}")
-        said = [await _said(pool, f"imp_{number}", f"order-{number}") for _ in range(2)]
-        claims = await asyncio.gather(*(_claim(pool, notice_id) for notice_id in said))
-        assert sorted(len(claim.notices) for claim in claims) == [0, 1]
+    """Whoever claims another notice of the payment waits for the first to commit, and then sees it."""
+    await stored.register_order(pool, "order-1")
+    said = [await _said(pool), await _said(pool)]
+    async with pool.acquire() as holder, holder.transaction():
+        first = await looks.claim_fresh(holder, said[:1], LEASE, allow_test_channel=False)
+        claiming = asyncio.create_task(_claim(pool, said[1]))
+        await stored.until(lambda: _waits(pool))
+    assert ([notice.id for notice in first.notices], await claiming) == (said[:1], Fresh())
 
 
 async def test_a_write_is_everything_at_once(pool: Pool) -> None:
