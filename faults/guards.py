@@ -85,7 +85,7 @@ GUARDS = (
     ),
     Guard(
         "tickets: drawn before the request",
-        "service/verification.py",
+        "service/judgement.py",
         "judge(before, seen, stored.now, self.times.regression)",
         "judge(before, Look(payment, 2**62), stored.now, self.times.regression)",
         _test("tests/service/test_mistakes.py", "-k", "slow_reader"),
@@ -198,7 +198,7 @@ GUARDS = (
     ),
     Guard(
         "a failure to ask is asked again",
-        "service/verification.py",
+        "service/judgement.py",
         "                return Fate(answer.outcome, self._backoff(notice.tries))\n            case None:",
         "                return Fate(answer.outcome, Then.HANDLED)\n            case None:",
     ),
