@@ -1,5 +1,7 @@
 """Health measures the promise, and readiness only whether a notice can be accepted."""
 
+import re
+
 import pytest
 from redis.asyncio import Redis
 
@@ -50,7 +52,10 @@ async def test_an_old_notice_breaks_the_promise(receiver: RunningService, pool: 
     )
     status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
     assert status == 503
-    assert body["broken"] == ["the oldest notice has waited 120 s"]
+    [said] = body["broken"]
+    waited = re.fullmatch(r"the oldest notice has waited (\d+) s", said)
+    assert waited
+    assert 120 <= int(waited[1]) < 240  # it goes on waiting while a busy machine asks
 
 
 @pytest.mark.parametrize("path", ["/healthz/promise", "/metrics"])
