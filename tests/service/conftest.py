@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import hypothesis
 import pytest
 
 from service.db.pool import Pool
+from service.http.limits import Limiter
 from service.settings import Settings
 from service.verification import Verifier
 from tests.running import RunningService, running_receiver, running_worker
@@ -19,6 +21,14 @@ hypothesis.settings.register_profile(
     "portone-orders", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("portone-orders")
+
+
+@pytest.fixture
+def still_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limiters' clock stands still: however slow a test's calls are, no place comes back between them."""
+    still = partial(Limiter, clock=lambda: 100.0)
+    for module in ("app", "stock"):
+        monkeypatch.setattr(f"service.http.{module}.Limiter", still)
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ async def test_a_body_that_never_ends_is_refused_in_time(receiver: RunningServic
     await writer.wait_closed()
 
 
+@pytest.mark.usefixtures("still_limits")
 async def test_too_many_calls_are_refused(settings: Settings) -> None:
     """One caller's calls beyond its rate are 429."""
     limited = settings.model_copy(update={"webhooks_per_client": 1.0})
@@ -276,6 +277,7 @@ async def test_a_shop_that_does_not_answer_leaves_us_unsure(
         assert (await _confirm(receiver, 6))[0] == status
 
 
+@pytest.mark.usefixtures("still_limits")
 async def test_the_shop_is_asked_so_often_and_no_more(settings: Settings) -> None:
     """Beyond STOCK_HOOK_PER_SECOND nobody is asked, and we are unsure."""
     async with _running_shop(_answers) as shop, _asking(settings, shop, stock_hook_per_second=1.0) as receiver:
