@@ -163,15 +163,15 @@ async def test_postgres_gone_between_request_and_record_costs_nothing(
     name = await shop.pool.fetchval("SELECT current_database()")
     admin = await asyncpg.connect(stores.postgres.url("postgres"))
     await shop.sandbox.faults(api_answer="hang", api_when="after", api_path="/payments/cancel")
-    sending = asyncio.create_task(replace(refunder, call_seconds=1.0).refund_due())
+    sending = asyncio.create_task(replace(refunder, call_seconds=20.0).refund_due())
     await until(shop.has_been_called)
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+    await admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name)
+    await shop.sandbox.faults()  # only now the call ends: its connection is cut
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         await sending
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     await admin.close()
-    await shop.sandbox.faults()
     assert await other.refund_due() == 0
     assert await other.close_asked() == 1
     assert (await shop.refund(duplicate))["state"] == "refunded"

@@ -158,7 +158,11 @@ async def test_the_hours_last_refund_is_sent_by_one_worker(
         turns = [asyncio.create_task(worker.refund_due()) for worker in workers]
 
         async def both_wait() -> bool:
-            return bool(await connection.fetchval("SELECT count(*) = 2 FROM pg_locks WHERE NOT granted"))
+            return bool(
+                await connection.fetchval(
+                    "SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                )
+            )
 
         await until(both_wait)
     await asyncio.gather(*turns)
