@@ -50,7 +50,7 @@ class Shop:
         return web.Response(status=self.answer_status)
 
     async def next(self) -> Arrival:
-        return await asyncio.wait_for(self.arrivals.get(), 5)
+        return await asyncio.wait_for(self.arrivals.get(), 20)
 
     def so_far(self) -> list[Arrival]:
         return [self.arrivals.get_nowait() for _ in range(self.arrivals.qsize())]

@@ -16,7 +16,7 @@ from sandbox.payment import Owner
 from sandbox.state_file import StateFileProblem, dump, load
 from tests.sandbox.conftest import Caller
 
-SECONDS_TO_STOP = 3
+SECONDS_TO_STOP = 10
 
 
 async def start(*options: str) -> asyncio.subprocess.Process:
@@ -35,7 +35,7 @@ async def start(*options: str) -> asyncio.subprocess.Process:
 async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Caller]]:
     process = await start("--port", "0", *options)
     assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 10)).decode()
+    line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
     shown = re.fullmatch(r"sandbox listening on (http://127\.0\.0\.1:\d+)\n", line)
     assert shown, line
     async with aiohttp.ClientSession() as session:
@@ -75,7 +75,7 @@ async def test_a_taken_port_is_one_sentence() -> None:
     """No traceback, exit code 1."""
     async with running() as (_, caller):
         second = await start("--port", caller.url.rpartition(":")[2])
-        _, errors = await asyncio.wait_for(second.communicate(), 10)
+        _, errors = await asyncio.wait_for(second.communicate(), 30)
     assert second.returncode == 1
     assert re.fullmatch(rb"Port \d+ on 127\.0\.0\.1 is taken: .*\n", errors)
 
@@ -86,7 +86,7 @@ async def test_an_unusable_state_file_is_one_sentence(tmp_path: Path) -> None:
     garbage.write_text('{"payments": [{}]}')
     for state in (garbage, tmp_path / "absent" / "state.json"):
         process = await start("--port", "0", "--state", str(state))
-        _, errors = await asyncio.wait_for(process.communicate(), 10)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, errors.count(b"\n")) == (1, 1)
         assert str(state).encode() in errors
 

@@ -22,7 +22,7 @@ from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
 ROOT = Path(__file__).parents[2]
-_READY_SECONDS = 20
+_READY_SECONDS = 60
 
 
 class Machine:

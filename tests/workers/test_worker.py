@@ -17,12 +17,13 @@ from cli.embedded.redis import Redis
 from service.db.pool import Pool
 from service.queue import QUEUE_NAME
 from service.settings import Settings
-from tests.running import RunningService, running_receiver, running_worker
+from tests.running import RunningService, running_receiver, running_worker, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 from workers.main import run_worker
 
 BIN = Path(sys.executable).parent
+_PATIENCE_SECONDS = 40
 RUN_WORKER = """
 import asyncio
 from service.settings import Settings
@@ -69,9 +70,9 @@ async def _started(settings: Settings, *command: str) -> AsyncIterator[asyncio.s
             await process.communicate()
 
 
-async def _ended(process: asyncio.subprocess.Process, seconds: float = 20) -> bytes:
+async def _ended(process: asyncio.subprocess.Process) -> bytes:
     """Wait for its end; all that it said."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(_PATIENCE_SECONDS):
         return (await process.communicate())[0]
 
 
@@ -138,7 +139,7 @@ async def test_jobs_that_cannot_be_run(service: RunningService, sandbox: Running
     async def dropped() -> bool:
         return [await redis.zscore(QUEUE_NAME, job_id) for job_id in bodies] == [None] * 3
 
-    await stored.until(dropped)
+    await until(dropped)
 
 
 async def test_a_stop_finishes_what_is_under_way(
@@ -146,17 +147,18 @@ async def test_a_stop_finishes_what_is_under_way(
 ) -> None:
     """SIGTERM while PortOne is being asked: the answer is waited for and written, then the process ends well."""
     async with _started(settings, sys.executable, "-c", RUN_WORKER) as worker:
+        await _pays(receiver, sandbox, "order-0")  # it has its token
         await receiver.register("order-1")
-        await sandbox.faults(latency_seconds=1)
+        await sandbox.faults(latency_seconds=3)
         imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
 
         async def being_asked() -> bool:
             return imp_uid in (await sandbox.calls())["by_imp_uid"]
 
-        await stored.until(being_asked)
+        await until(being_asked)
         assert await stored.events(pool, "order-1") == [(1, "pending")]
         worker.send_signal(signal.SIGTERM)
-        output = await _ended(worker, seconds=10)
+        output = await _ended(worker)
         assert worker.returncode == 0, output
         assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
 
@@ -194,6 +196,6 @@ async def test_a_stop_is_never_lost(settings: Settings, receiver: RunningService
             await asyncio.sleep(0)
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "the signal would end the tests"
         os.kill(os.getpid(), signal.SIGTERM)
-        done, _ = await asyncio.wait([working], timeout=5)
+        done, _ = await asyncio.wait([working], timeout=_PATIENCE_SECONDS)
         assert done, f"it works on after {turns} turns"
         await working
