@@ -108,7 +108,7 @@ async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
     heard = messages(arq, WAKE_CHANNEL)
     assert await anext(heard) is None  # it listens now
     await queue.put([uuid4()])
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         assert await anext(heard) == b""
     await heard.aclose()
 
@@ -118,7 +118,7 @@ async def test_the_waiters_are_told(queue: Queue, arq: ArqRedis) -> None:
     heard = messages(arq, LOOKED_CHANNEL)
     assert await anext(heard) is None
     await queue.tell(["imp_1", "imp_2"])
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         assert await anext(heard) == b"imp_1,imp_2"
     await heard.aclose()
 
@@ -130,7 +130,7 @@ async def test_a_listener_outlives_its_connection(queue: Queue, arq: ArqRedis, r
     waiting = asyncio.ensure_future(anext(heard))
     async with RedisClient.from_url(redis_url) as admin:
         await admin.client_kill_filter(_type="pubsub")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         assert await waiting is None
         await queue.tell(["imp_1"])
         assert await anext(heard) == b"imp_1"
@@ -190,7 +190,7 @@ async def test_a_cancelled_listener_ends(arq: ArqRedis) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
         listening.cancel()
-        done, _ = await asyncio.wait([listening], timeout=3)
+        done, _ = await asyncio.wait([listening], timeout=10)
         assert done, f"it listens on after {turns} turns"
         with contextlib.suppress(asyncio.CancelledError):
             await listening

@@ -85,7 +85,7 @@ async def test_rows_that_somebody_holds_are_passed_over(pool: Pool) -> None:
     await _record(pool, *said)
     async with pool.acquire() as holder, holder.transaction():
         await holder.execute("SELECT FROM notices WHERE id = $1 FOR UPDATE", said[0].id)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             assert [found.id for found in await _open(pool, [notice.id for notice in said])] == [said[1].id]
 
 

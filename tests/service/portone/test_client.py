@@ -241,7 +241,7 @@ async def test_calls_under_way_are_bounded(stage: Stage, portone: PortOne) -> No
     under_way, most = asyncio.Event(), client._CALLS_UNDER_WAY
     stage.play(ONE, *[under_way] * 40, Answer(_envelope(FOUND)))
     looks = [asyncio.create_task(portone.payment("imp_1", "")) for _ in range(40)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(stage.calls[ONE]) < most:  # noqa: ASYNC110 - the stage's own count is the signal
             await asyncio.sleep(0)
         for _ in range(200):
