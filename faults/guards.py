@@ -91,6 +91,15 @@ GUARDS = (
         _test("tests/service/test_mistakes.py", "-k", "slow_reader"),
     ),
     Guard(
+        "a look ends with its connection",
+        "service/verification.py",
+        "                written = await in_transaction_on(connection, lambda db: self._write(db, plan, answers))\n",
+        "                async with one_connection(self.pool) as connection:\n"
+        "                    written = await in_transaction_on("
+        "connection, lambda db: self._write(db, plan, answers))\n",
+        _test("tests/service/test_lost_connection.py"),
+    ),
+    Guard(
         "less progress is kept out",
         "service/domain/looks.py",
         "    if stored.lesser is None:\n        return Verdict.KEEP_OUT\n",
