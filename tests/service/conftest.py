@@ -1,6 +1,7 @@
 """The service under test, whole or in parts."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -13,6 +14,7 @@ from service.settings import Settings
 from service.verification import Verifier
 from tests.running import RunningService, running_receiver, running_worker
 from tests.sandbox_client import RunningSandbox
+from tests.service.refunding import TIMES, Shop
 from workers.main import make_parts
 from workers.tasks import Parts
 
@@ -64,3 +66,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
 def verifier(parts: Parts) -> Verifier:
     """The task's heart, to be called directly."""
     return parts.verifier
+
+
+@pytest.fixture
+def shop(pool: Pool, sandbox: RunningSandbox, verifier: Verifier) -> Shop:
+    """A shop with money that should not be there."""
+    return Shop(pool, sandbox, replace(verifier, times=TIMES))

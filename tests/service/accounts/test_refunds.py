@@ -4,33 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from service.db.pool import Pool
 from service.domain.refund import Hold
 from service.errors import NotRefundable
 from service.refund_intents import Intents
 from service.refunds import Refunder
-from service.verification import Verifier
-from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import REFUND_ALL, TIMES, Shop
 from workers.tasks import Parts
 
 
 @pytest.fixture
-def verifier(parts: Parts) -> Verifier:
-    return replace(parts.verifier, times=TIMES)
-
-
-@pytest.fixture
-def shop(pool: Pool, sandbox: RunningSandbox, verifier: Verifier) -> Shop:
-    return Shop(pool, sandbox, verifier)
-
-
-@pytest.fixture
-def refunder(parts: Parts, verifier: Verifier) -> Refunder:
+def refunder(parts: Parts, shop: Shop) -> Refunder:
     """The worker's own, with a policy that refunds."""
     assert parts.refunder is not None
     intents = replace(parts.refunder.intents, policy=REFUND_ALL, times=TIMES)
-    return replace(parts.refunder, verifier=verifier, intents=intents, times=TIMES)
+    return replace(parts.refunder, verifier=shop.verifier, intents=intents, times=TIMES)
 
 
 @pytest.mark.parametrize("tier", [None, "abc"])

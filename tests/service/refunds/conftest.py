@@ -1,4 +1,4 @@
-"""A shop with money that should not be there, and two workers that may give it back."""
+"""Two workers that may give back what a shop should not have."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,29 +7,18 @@ import pytest
 
 from sandbox.ledger import Ledger
 from sandbox.world import WORLD
-from service.db.pool import Pool, open_pool
+from service.db.pool import open_pool
 from service.portone.client import PortOne
 from service.refunds import Refunder
 from service.settings import Settings
 from service.verification import Verifier
 from tests.sandbox_client import RunningSandbox
-from tests.service.refunding import TIMES, Shop, make_refunder
-from workers.tasks import Parts
+from tests.service.refunding import make_refunder
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"calls_per_second": 100_000.0})
-
-
-@pytest.fixture
-def verifier(parts: Parts) -> Verifier:
-    return replace(parts.verifier, times=TIMES)
-
-
-@pytest.fixture
-def shop(pool: Pool, sandbox: RunningSandbox, verifier: Verifier) -> Shop:
-    return Shop(pool, sandbox, verifier)
 
 
 @pytest.fixture
