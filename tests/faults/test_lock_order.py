@@ -4,7 +4,7 @@ import asyncio
 
 from service.db import orders
 from service.db.pool import Pool
-from tests.service.stored import until
+from tests.running import until
 
 _TRIES = 10
 

@@ -1,7 +1,5 @@
 """What is stored, read past the service: a test asserts the rows, not only the answers."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -62,12 +60,3 @@ async def never_paid(pool: Pool) -> bool:
         " AND NOT EXISTS (SELECT FROM order_events WHERE state = 'paid' OR paid_amount > 0)"
     )
     return found
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    """Wait, bounded, until what is stored says so."""
-    async with asyncio.timeout(seconds):
-        while True:
-            if await holds():
-                return
-            await asyncio.sleep(0.02)

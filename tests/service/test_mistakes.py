@@ -22,10 +22,10 @@ from service.portone.client import PortOne
 from service.settings import Settings
 from service.timetable import Timetable
 from service.verification import Verifier
-from tests.running import RunningService, running_receiver
+from tests.running import RunningService, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
-from tests.service.refunding import TIMES, Shop, due, make_refunder
+from tests.service.refunding import Shop, due, make_refunder
 from workers.tasks import Parts
 
 
@@ -166,17 +166,16 @@ async def test_11_an_unknown_order(service: RunningService, sandbox: RunningSand
     async def kept() -> bool:
         return await stored.payment(pool, imp_uid) is not None
 
-    await stored.until(kept)
+    await until(kept)
     assert (await service.register("order-1"))["state"] == "paid"
 
 
 @pytest.mark.parametrize("channel", ["refuses", "makes it later"])
 async def test_12_http_200_is_not_cancelled(
-    sandbox: RunningSandbox, pool: Pool, parts: Parts, monkeypatch: pytest.MonkeyPatch, channel: str
+    sandbox: RunningSandbox, pool: Pool, shop: Shop, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
     """A cancel that is answered 200 with code 1, or with code 0 and no refund yet, has given nothing back."""
-    shop = Shop(pool, sandbox, replace(parts.verifier, times=TIMES))
-    refunder = make_refunder(shop.verifier, cast("PortOne", parts.verifier.accounts[ACCOUNT]))
+    refunder = make_refunder(shop.verifier, cast("PortOne", shop.verifier.accounts[ACCOUNT]))
     duplicate = await due(shop, refunder, async_cancel=channel != "refuses")
     with monkeypatch.context() as closed:
         if channel == "refuses":
@@ -195,6 +194,7 @@ def _refuse(payment: object, refund: object) -> None:
     raise Refused("이미 전액취소된 주문입니다.")
 
 
+@pytest.mark.usefixtures("still_limits")
 async def test_13_an_address_is_no_protection(settings: Settings, pool: Pool) -> None:
     """A caller that claims PortOne's address gets no more calls by it, and no more belief."""
     few = settings.model_copy(update={"completions_per_client": 1.0})
@@ -220,7 +220,7 @@ async def test_14_one_token_for_many_calls(service: RunningService, sandbox: Run
 async def test_15_no_magic_imp_uid(service: RunningService, pool: Pool, imp_uid: str) -> None:
     """No id is taken for paid without PortOne's word."""
     await service.register("order-1")
-    status, _ = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
+    status, _ = await service.decided(imp_uid, "order-1")
     assert status == 400
     assert await stored.events(pool, "order-1") == [(1, "pending")]
 

@@ -12,7 +12,7 @@ from service.notice_ids import new_notice_id
 from service.settings import Settings
 from service.timetable import Timetable
 from service.verification import Verifier
-from tests.running import RunningService
+from tests.running import RunningService, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -22,7 +22,7 @@ FAULTS = ("401", "429", "500", "502", "503", "half_body", "garbage", "wrong_shap
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"portone_tiers": (TIER,), "completion_wait_seconds": 1.0})
+    return settings.model_copy(update={"portone_tiers": (TIER,)})
 
 
 async def _record(pool: Pool, imp_uids: Sequence[str], tier: str | None = None) -> list[UUID]:
@@ -51,7 +51,7 @@ async def test_a_disagreeing_payment(
     await service.register("order-1")
     imp_uid = await _paid(sandbox, "order-1", **terms)  # type: ignore[arg-type]
     await service.becomes("order-1", problems=[{"kind": kind, "imp_uid": imp_uid}])
-    status, body = await service.complete(imp_uid, "order-1")
+    status, body = await service.decided(imp_uid, "order-1")
     assert (status, body["type"]) == (400, f"urn:portone-orders:problem:{kind.replace('_', '-')}")
     state = "pending" if kind == "test_channel" else "mismatched"
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, state)]
@@ -59,7 +59,7 @@ async def test_a_disagreeing_payment(
 
 
 async def test_by_a_batch_look(
-    service: RunningService, sandbox: RunningSandbox, pool: Pool, verifier: Verifier
+    receiver: RunningService, sandbox: RunningSandbox, pool: Pool, verifier: Verifier
 ) -> None:
     """A batch look, which hides no test payment, is judged like a single one; the honest neighbour is paid."""
     made = {}
@@ -70,7 +70,7 @@ async def test_by_a_batch_look(
         "ok": {},
     }
     for name, terms in cases.items():
-        await service.register(name)
+        await receiver.register(name)
         made[name] = await _paid(sandbox, name, **terms, webhook=False)
     ids = await _record(pool, list(made.values()))
     await sandbox.faults(omit_sandbox=True)
@@ -91,7 +91,7 @@ async def test_another_orders_payment_replayed(service: RunningService, sandbox:
     imp_uid = await _paid(sandbox, "theirs")
     body = {"imp_uid": imp_uid, "merchant_uid": "mine", "status": "paid"}
     assert (await service.call("POST", "/webhooks/portone/v1", json=body))[0] == 200
-    status, answer = await service.complete(imp_uid, "mine")
+    status, answer = await service.decided(imp_uid, "mine")
     assert (status, answer["type"]) == (400, "urn:portone-orders:problem:other-order")
     await service.becomes("theirs", state="paid")
     assert await stored.events(pool, "mine") == [(1, "pending")]
@@ -103,7 +103,7 @@ async def test_another_tiers_payment_announced_at_our_address(
     """A sub-store's payment claimed without its tier is not found; with it, it is another store's money."""
     await service.register("order-1")
     imp_uid = await _paid(sandbox, "order-1", tier=TIER, webhook=False)
-    status, answer = await service.complete(imp_uid, "order-1")
+    status, answer = await service.decided(imp_uid, "order-1")
     assert (status, answer["type"]) == (400, "urn:portone-orders:problem:payment-unknown")
     await sandbox.send_webhook(imp_uid, tier=TIER)
     await service.becomes("order-1", state="mismatched")
@@ -114,10 +114,10 @@ async def test_another_tiers_payment_announced_at_our_address(
 async def test_a_payment_that_does_not_exist(service: RunningService, pool: Pool) -> None:
     """An invented imp_uid stores no payment and moves no order; its notice stays open for a while."""
     await service.register("order-1")
-    status, body = await service.complete("imp_000000000000", "order-1")
+    status, body = await service.decided("imp_000000000000", "order-1")
     assert (status, body["type"]) == (400, "urn:portone-orders:problem:payment-unknown")
-    [notice] = await stored.notices(pool, "imp_000000000000")
-    assert (notice["last_outcome"], notice["due_at"] is not None) == ("payment_unknown", True)
+    said = await stored.notices(pool, "imp_000000000000")
+    assert {(notice["last_outcome"], notice["due_at"] is not None) for notice in said} == {("payment_unknown", True)}
     assert (await stored.count(pool, "payments"), await stored.events(pool, "order-1")) == (0, [(1, "pending")])
 
 
@@ -147,6 +147,11 @@ async def test_a_provider_that_times_out(service: RunningService, sandbox: Runni
     await service.register("order-1")
     await sandbox.faults(api_answer="hang")
     imp_uid = await _paid(sandbox, "order-1")
+
+    async def is_asked() -> bool:
+        return bool((await sandbox.calls())["in_flight"])
+
+    await until(is_asked)
     await _failed_to_ask(pool, imp_uid, seconds=8)
     assert await stored.never_paid(pool)
     await sandbox.faults()
@@ -182,16 +187,21 @@ async def test_paid_under_the_order_of_another_number_in_the_answer(
     await service.register("order-1")
     imp_uid = await _paid(sandbox, "order-1", webhook=False)
     await sandbox.move(imp_uid, "set", fields={"imp_uid": "imp_other"})
-    status, body = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
-    assert (status, body["reason"]) == (202, "portone-not-answering")
+
+    async def not_believed() -> bool:
+        status, body = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
+        assert (status, body["reason"]) in ((202, "not-looked-yet"), (202, "portone-not-answering"))
+        return bool(body["reason"] == "portone-not-answering")
+
+    await until(not_believed)
     assert await stored.never_paid(pool)
 
 
-async def _failed_to_ask(pool: Pool, imp_uid: str, seconds: float = 5) -> None:
+async def _failed_to_ask(pool: Pool, imp_uid: str, seconds: float = 20) -> None:
     """Wait until the notice's row says that PortOne could not be asked."""
     not_asked = {"portone_unavailable", "portone_refused", "answer_unreadable"}
 
     async def said() -> bool:
         return any(row["last_outcome"] in not_asked for row in await stored.notices(pool, imp_uid))
 
-    await stored.until(said, seconds)
+    await until(said, seconds)

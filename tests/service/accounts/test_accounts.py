@@ -35,7 +35,7 @@ async def test_a_payment_of_another_account_pays_nothing(
     await sandbox.send_webhook(imp_uid, url=f"{service.url}/webhooks/portone/v1/accounts/{other}")
     await service.becomes("order-1", state="mismatched", problems=[{"kind": "wrong_store", "imp_uid": imp_uid}])
     assert await stored.never_paid(pool)
-    status, body = await service.complete(imp_uid, "order-1")
+    status, body = await service.decided(imp_uid, "order-1")
     assert (status, body["type"]) == (400, WRONG_STORE)
 
 
@@ -46,10 +46,8 @@ async def test_where_an_account_is_not_asked_its_payment_is_unknown(
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900, account="shop-b"))["imp_uid"]
     await sandbox.move(imp_uid, "pay", webhook=False)
-    answer = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
-    while answer[0] == 202:  # a busy machine has not asked yet
-        answer = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
-    assert (answer[0], answer[1]["type"].rpartition(":")[2]) == (400, "payment-unknown")
+    status, body = await service.decided(imp_uid, "order-1")
+    assert (status, body["type"].rpartition(":")[2]) == (400, "payment-unknown")
     assert await stored.never_paid(pool)
 
 
@@ -105,8 +103,11 @@ async def test_what_an_account_that_was_removed_leaves_waits(
         await sandbox.pay("order-1", 64900)
         await receiver.becomes("order-1", state="paid")
         assert status == 202
-        [row] = await stored.notices(pool, "imp_1")
-        assert row["last_outcome"] == "portone_refused"
+
+        async def refused() -> bool:
+            return [row["last_outcome"] for row in await stored.notices(pool, "imp_1")] == ["portone_refused"]
+
+        await until(refused)
         assert await stored.events(pool, "order-b") == [(1, "pending")]
         measured = (await receiver.call("GET", "/healthz/promise", headers=bearer()))[1]
         assert not [reason for reason in measured["broken"] if "ledger" in reason], measured

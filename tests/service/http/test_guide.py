@@ -6,7 +6,7 @@ import pytest
 
 from service.db.pool import Pool
 from service.settings import Settings
-from tests.running import RunningService, bearer
+from tests.running import RunningService, bearer, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -100,7 +100,7 @@ async def test_ready_answered_as_awaiting_deposit(service: RunningService, sandb
     await sandbox.move(payment["imp_uid"], "issue")
     await service.becomes("order-1", state="awaiting_deposit", paid_amount=0)
     expected = {"merchant_uid": "order-1", "state": "awaiting_deposit"}
-    assert await service.complete(payment["imp_uid"], "order-1", headers={"Prefer": "wait=1"}) == (200, expected)
+    assert await service.decided(payment["imp_uid"], "order-1") == (200, expected)
     await sandbox.move(payment["imp_uid"], "deposit")
     await service.becomes("order-1", state="paid", paid_amount=64900)
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "awaiting_deposit"), (3, "paid")]
@@ -121,10 +121,9 @@ async def test_failed_verification_400(service: RunningService, sandbox: Running
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900))["imp_uid"]
     await sandbox.move(imp_uid, "fail", reason="한도초과")
-    wait = {"Prefer": "wait=1"}
-    status, body = await service.complete(imp_uid, "order-1", headers=wait)
+    status, body = await service.decided(imp_uid, "order-1")
     assert (status, body["type"]) == (400, "urn:portone-orders:problem:payment-failed")
-    status, body = await service.complete("imp_000000000000", "order-1", headers=wait)
+    status, body = await service.decided("imp_000000000000", "order-1")
     assert (status, body["type"]) == (400, "urn:portone-orders:problem:payment-unknown")
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "failed")]
 
@@ -249,5 +248,10 @@ async def test_a_payment_seen_before_its_order_is_settled_on_registration(
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     status, _ = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
     assert status == 202
+
+    async def seen() -> bool:
+        return await stored.payment(pool, imp_uid) is not None
+
+    await until(seen)
     assert (await service.register("order-1"))["state"] == "paid"
     assert await stored.events(pool, "order-1") == [(1, "paid")]

@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from service.db.pool import Pool
-from tests.running import RunningService, bearer
+from tests.running import RunningService, bearer, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 from tests.service.http.refusals import nothing_stored, refused
@@ -126,7 +126,7 @@ async def test_odd_order_numbers_are_legal(service: RunningService, sandbox: Run
         async def paid(merchant_uid: str = merchant_uid) -> bool:
             return bool((await _read(service, merchant_uid))["state"] == "paid")
 
-        await stored.until(paid)
+        await until(paid)
         assert await stored.events(pool, merchant_uid) == [(1, "pending"), (2, "paid")]
 
 
