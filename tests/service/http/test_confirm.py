@@ -159,10 +159,12 @@ async def _frozen_at_will(database_url: str) -> AsyncIterator[tuple[str, asyncio
     flows.set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while read := await reader.read(65536):
-            await flows.wait()
-            writer.write(read)
-        writer.close()
+        try:
+            while read := await reader.read(65536):
+                await flows.wait()
+                writer.write(read)
+        finally:
+            writer.close()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(parts.hostname, parts.port)
