@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.ports import free_port
 from cli.processes import birth
+from tests.ports import own_port
 
 REPOSITORY = Path(__file__).parents[2]
 READY = "portone-orders is ready"
@@ -88,8 +88,8 @@ async def command(folder: Path, *words: str, **settings: str) -> AsyncIterator[D
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Ports nobody else has, and a TMPDIR in which a stray folder would be found."""
-    ports = {name: str(free_port()) for name in ("PORT", "SANDBOX_PORT")}
+    """Ports that no other test has, and a TMPDIR in which a stray folder would be found."""
+    ports = {name: str(own_port()) for name in ("PORT", "SANDBOX_PORT")}
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)} | ports | dict(settings)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.ports import free_port
 from tests.cli.dev_run import READY, dev, gone, shell
+from tests.ports import own_port
 from tests.sandbox_client import RunningSandbox
 
 
@@ -151,7 +151,7 @@ async def test_given_stores_replace_the_embedded_ones(
 
 async def test_a_given_store_that_is_away_is_waited_for(folder: Path) -> None:
     """An unreachable DATABASE_URL is one line that names it and its setting, without its password."""
-    port = free_port()
+    port = own_port()
     async with dev(folder, DATABASE_URL=f"postgresql://shop:secret@127.0.0.1:{port}/orders") as run:
         said = await run.until("not reachable")
         assert f"127.0.0.1:{port}/orders" in said

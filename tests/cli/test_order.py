@@ -7,9 +7,9 @@ import pytest
 
 from cli.addresses import Addresses
 from cli.errors import CommandFailed
-from cli.ports import free_port
 from service.settings import Settings
 from tests.cli.conftest import Commands
+from tests.ports import own_port
 
 
 async def test_a_registered_order_is_printed(commands: Commands) -> None:
@@ -59,7 +59,7 @@ async def test_without_a_database_the_history_is_left_out(commands: Commands) ->
 
 async def test_what_keeps_it_from_asking_is_one_sentence(commands: Commands) -> None:
     """A number nobody registered, a wrong key, a service that does not run, and an address that is another's."""
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{own_port()}"
     for given, sentence in (
         ({}, "No order is registered as 'order-9'"),
         ({"SERVICE_KEY": "wrong"}, "refuses the key: set SERVICE_KEY"),

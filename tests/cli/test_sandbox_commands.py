@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 
 from cli.errors import CommandFailed
 from cli.main import app
-from cli.ports import free_port
 from cli.sandbox import sandbox as group
 from cli.sandbox_scenarios import SCENARIOS, line_of
 from cli.sandbox_stage import Stage
 from service.settings import Settings
 from tests.cli.conftest import Commands, commands_of
 from tests.cli.dev_run import command
+from tests.ports import own_port
 from tests.sandbox_client import RunningSandbox
 
 # What the orders of each scenario read in the end, the first registered first.
@@ -149,7 +149,7 @@ async def test_a_webhook_is_sent_again(commands: Commands) -> None:
 
 async def test_what_cannot_be_done_is_one_sentence(commands: Commands) -> None:
     """An unknown payment or scenario, a wrong amount, a sandbox that does not run, an address that is another's."""
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{own_port()}"
     words: tuple[str, ...]
     for words, given, sentence in (
         (("pay", "order-9"), {}, "has no payment 'order-9'"),

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from cli.embedded.redis import _server
 from cli.main import app
-from cli.ports import free_port
 from cli.processes import Process, Program
 from cli.sandbox import sandbox
 from sandbox.__main__ import _read_options
@@ -24,6 +23,7 @@ from service.http.app import create_app
 from service.queue import AWAY, connect, weaknesses
 from service.settings import Settings
 from tests.compose.compose_file import EXAMPLE, GIVEN, REQUIRED, VARIABLES, Missing, environment, read
+from tests.ports import own_port
 
 COMPOSE = read()
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -150,7 +150,7 @@ def test_our_containers_may_do_little() -> None:
 
 async def test_the_redis_keeps_what_it_accepts(tmp_path: Path) -> None:
     """A real server with this very configuration may accept notices while Postgres is away."""
-    port, config = free_port(), tmp_path / "redis.conf"
+    port, config = own_port(), tmp_path / "redis.conf"
     content = COMPOSE["configs"]["redis"]["content"].replace("dir /data", f"dir {tmp_path}")
     config.write_text(f"{content}bind 127.0.0.1\nport {port}\n", "utf-8")
     process = Process(Program("Redis", (str(_server()), str(config)), tmp_path / "log", dict(os.environ), tmp_path))

@@ -3,13 +3,13 @@
 from types import SimpleNamespace
 from typing import Any
 
-from cli.ports import free_port
 from service.db.pool import Pool, open_pool
 from service.domain.notice import Notice, Source
 from service.notice_ids import new_notice_id
 from service.queue import BATCH_MAX, Queue, connect
 from service.recording import Recorder
 from service.timetable import Timetable
+from tests.ports import own_port
 from workers.parts import PARTS
 from workers.tasks import sweep
 
@@ -21,7 +21,7 @@ async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url:
     queue = Queue(connect(redis_url))
     notice = Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1")
     await queue.spill([notice])
-    away = await open_pool(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    away = await open_pool(f"postgresql://nobody@127.0.0.1:{own_port()}/nothing")
     await sweep(_context(away, queue))
     assert [spilled for _, spilled in await queue.spilled(BATCH_MAX)] == [notice]
     await sweep(_context(pool, queue))

@@ -13,10 +13,10 @@ from aiohttp import ClientSession
 
 from cli.embedded.redis import Redis
 from cli.http_probe import answers_ok
-from cli.ports import free_port
 from cli.processes import Process, Program
 from service.db.pool import Pool
 from service.settings import Settings
+from tests.ports import own_port
 from tests.running import SERVICE_KEY, RunningService
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
@@ -29,7 +29,7 @@ class Machine:
     """A receiver, a worker and a Redis, each a process of its own; Postgres and PortOne are elsewhere."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        self._folder, self._settings, self._port = folder, settings, free_port()
+        self._folder, self._settings, self._port = folder, settings, own_port()
         self._redis = Redis(folder / "redis", folder / "redis.log")
         self._processes = {"redis": self._redis.prepare()}
         self._processes |= {name: self._ours(name) for name in ("serve", "worker")}
