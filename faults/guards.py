@@ -93,10 +93,9 @@ GUARDS = (
     Guard(
         "a look ends with its connection",
         "service/verification.py",
-        "                written = await in_transaction_on(connection, lambda db: self._write(db, plan, answers))\n",
-        "                async with one_connection(self.pool) as connection:\n"
-        "                    written = await in_transaction_on("
-        "connection, lambda db: self._write(db, plan, answers))\n",
+        "            written = await self._write(connection, plan, answers) if plan.to_look else Judgement()\n",
+        "            async with one_connection(self.pool) as connection:\n"
+        "                written = await self._write(connection, plan, answers) if plan.to_look else Judgement()\n",
         _test("tests/service/test_lost_connection.py"),
     ),
     Guard(
