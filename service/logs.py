@@ -42,7 +42,7 @@ def configure_logs(level: int = logging.INFO) -> None:
 class Lines:
     """Lines for what happens thousands of times a second: those of one turn of the event loop are one write.
 
-    They are as structlog's, at a tenth of the cost, and of one time: their turn's. A process that is killed loses the
+    They are as structlog's, at a seventh of the cost, and of one time: their turn's. A process that is killed loses the
     lines of that turn.
     """
 
