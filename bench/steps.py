@@ -88,8 +88,8 @@ STEPS = (
     Step(
         "log lines of one turn of the loop are one write",
         "service/logs.py",
-        "        self._lines.append(orjson.dumps(line, option=_LINE))\n",
-        "        self._lines.append(orjson.dumps(line, option=_LINE))\n        self._write()\n",
+        "        self._lines.append(orjson.dumps(told, option=_LINE))\n",
+        "        self._lines.append(orjson.dumps(told, option=_LINE))\n        self._write()\n",
     ),
     Step(
         "the garbage collector lets be what stays",

@@ -35,20 +35,22 @@ class Receipt:
 
 
 class Intake:
-    """Records notices and queues them. One a process."""
+    """Records notices and queues them. One a process, made where its loop runs."""
 
     def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
         self._recorder = recorder
         self._metrics = metrics
         self._queue = recorder.queue
+        self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[Notice, asyncio.Future[Receipt]]] = deque()
         self._place = asyncio.Event()
         self._writers: set[asyncio.Task[None]] = set()
 
     async def accept(self, notice: Notice) -> Receipt:
         """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be."""
-        await self._find_place(notice)
-        accepted: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if len(self._waiting) >= _WAITING_MAX // 2:
+            await self._find_place(notice)
+        accepted: asyncio.Future[Receipt] = self._loop.create_future()
         self._waiting.append((notice, accepted))
         if len(self._writers) < WRITERS:
             writer = asyncio.create_task(self._write())
@@ -58,8 +60,6 @@ class Intake:
 
     async def _find_place(self, notice: Notice) -> None:
         """Past capacity a browser is told to come again; PortOne, which sends only once, is slowed first."""
-        if len(self._waiting) < _WAITING_MAX // 2:
-            return
         if notice.is_waited_for:
             raise NothingRecorded("too many notices are waiting to be recorded")
         try:

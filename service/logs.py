@@ -42,18 +42,21 @@ def configure_logs(level: int = logging.INFO) -> None:
 class Lines:
     """Lines for what happens thousands of times a second: those of one turn of the event loop are one write.
 
-    They are as structlog's, at a fifth of the cost. A process that is killed loses the lines of that turn.
+    They are as structlog's, at a seventh of the cost, and of one time: their turn's. A process that is killed loses the
+    lines of that turn.
     """
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
+        self._now = datetime.now(UTC)
         self._file = sys.stdout.buffer
 
     def info(self, event: str, **told: object) -> None:
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._write)
-        line = {**told, "event": event, "level": "info", "timestamp": datetime.now(UTC)}
-        self._lines.append(orjson.dumps(line, option=_LINE))
+            self._now = datetime.now(UTC)
+        told |= {"event": event, "level": "info", "timestamp": self._now}
+        self._lines.append(orjson.dumps(told, option=_LINE))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []

@@ -1,6 +1,6 @@
 """Notices' ids: UUIDv7 (RFC 9562 §5.7), so that those of one time are near each other in the index."""
 
-import os
+import random
 import time
 from datetime import timedelta
 from uuid import UUID
@@ -10,7 +10,8 @@ _RANDOM_BITS = 80
 
 def new_notice_id() -> UUID:
     """An id of this millisecond, made before anything is written."""
-    return _id(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(_RANDOM_BITS // 8)))
+    # They must be unique, not secret, so the kernel need not be asked for each; `random` is sown anew after a fork.
+    return _id(time.time_ns() // 1_000_000, random.getrandbits(_RANDOM_BITS))
 
 
 def first_id_since(ago: timedelta) -> UUID:

@@ -80,7 +80,7 @@ class Queue:
         """
         now_ms = time.time_ns() // 1_000_000
         job_id = uuid4().hex
-        job = serialize_job(VERIFY, ([str(i) for i in ids],), {}, None, now_ms, serializer=serialize)
+        job = serialize_job(VERIFY, (list(ids),), {}, None, now_ms, serializer=serialize)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.psetex(job_key_prefix + job_id, _JOB_EXPIRES_MS, job)
             pipe.zadd(QUEUE_NAME, {job_id: now_ms + (wait - (_HEAD_START if first else timedelta())) // _MILLISECOND})

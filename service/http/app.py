@@ -30,7 +30,6 @@ def create_app(settings: Settings) -> web.Application:
     settings.require("database_url", "redis_url")
     app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
-    app.on_response_prepare.append(completions.add_cors_headers)
     # `[^/]+`, for aiohttp's own default would refuse braces, which a merchant_uid may have.
     app.add_routes(
         [

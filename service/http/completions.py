@@ -57,23 +57,8 @@ async def redirect(request: web.Request) -> web.Response:
 
 
 async def answer_preflight(request: web.Request) -> web.Response:
-    """CORS for the configured origins only: `add_cors_headers` says who they are."""
+    """CORS for the configured origins only: `cors.allow_origin` says who they are."""
     return web.Response(status=204)
-
-
-async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: let the configured origins read the completion call's answers."""
-    origin = request.headers.get("Origin")
-    if origin is None or request.path != "/payment/complete":
-        return
-    if origin not in request.app[RECEIVER].settings.cors_origins:
-        return
-    response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Vary"] = "Origin"
-    if request.method == "OPTIONS":
-        response.headers["Access-Control-Allow-Methods"] = "POST"
-        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Prefer"
-        response.headers["Access-Control-Max-Age"] = "600"
 
 
 def _limit(request: web.Request) -> None:

@@ -15,11 +15,23 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Bucket:
     """A token bucket: `rate` a second, and a burst of one second's worth."""
 
-    __slots__ = ("at", "left")
+    __slots__ = ("_at", "_burst", "_rate", "left")
 
-    def __init__(self, burst: float, now: float) -> None:
-        self.left = burst
-        self.at = now
+    def __init__(self, rate: float, now: float) -> None:
+        self.left = rate
+        self._rate, self._burst, self._at = rate, max(rate, 1.0), now
+
+    def fill(self, now: float) -> bool:
+        """Fill it up to now; whether it holds a token."""
+        left = self.left + (now - self._at) * self._rate
+        self.left = min(left, self._burst)
+        self._at = now
+        return self.left >= 1.0
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long until it holds a token, when it was just filled and holds none."""
+        return max((1.0 - self.left) / self._rate, 0.0)
 
 
 class Limiter:
@@ -27,7 +39,6 @@ class Limiter:
 
     def __init__(self, client_rate: float, total_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._client_rate = client_rate
-        self._total_rate = total_rate
         self._clock = clock
         self._clients: OrderedDict[str, Bucket] = OrderedDict()
         self._all = Bucket(total_rate, clock())
@@ -41,18 +52,11 @@ class Limiter:
             if len(self._clients) > _CLIENTS_MAX:
                 self._clients.popitem(last=False)
         self._clients.move_to_end(client)
-        wait = max(_fill(bucket, self._client_rate, now), _fill(self._all, self._total_rate, now))
-        if wait <= 0:
+        if bucket.fill(now) & self._all.fill(now):  # both, whatever the first says
             bucket.left -= 1
             self._all.left -= 1
-        return max(wait, 0.0)
-
-
-def _fill(bucket: Bucket, rate: float, now: float) -> float:
-    """Fill the bucket up to now; returns the seconds until it holds one token (≤ 0: it does)."""
-    bucket.left = min(max(rate, 1.0), bucket.left + (now - bucket.at) * rate)
-    bucket.at = now
-    return (1.0 - bucket.left) / rate
+            return 0.0
+        return max(bucket.wait_seconds, self._all.wait_seconds)
 
 
 def client_of(request: web.Request, trusted: Sequence[Network]) -> str:

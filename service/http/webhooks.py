@@ -10,7 +10,7 @@ from aiohttp import web
 
 from service.domain.notice import Notice, Source
 from service.http.bodies import read_fields
-from service.http.limits import client_of
+from service.http.limits import Limiter, client_of
 from service.http.problems import RETRY_AFTER_SECONDS, Problem
 from service.http.receiver import RECEIVER
 from service.http.stores import require_store
@@ -27,7 +27,9 @@ async def receive_webhook(request: web.Request) -> web.Response:
     account, tier = request.match_info.get("account"), request.match_info.get("tier")
     if account is not None or tier is not None:
         require_store(receiver.settings, account, tier, status=404)
-    await _slow_down(request)
+    client = client_of(request, receiver.trusted_proxies)
+    if wait := receiver.webhook_limits.wait_seconds(client):
+        await _slow_down(receiver.webhook_limits, client, wait)
     found = known_keys(await read_fields(request))
     await receiver.intake.accept(
         Notice(
@@ -44,14 +46,14 @@ async def receive_webhook(request: web.Request) -> web.Response:
     return web.Response(body=b"OK", content_type="text/plain")
 
 
-async def _slow_down(request: web.Request) -> None:
-    receiver = request.app[RECEIVER]
-    client = client_of(request, receiver.trusted_proxies)
+async def _slow_down(limits: Limiter, client: str, wait: float) -> None:
+    """Return when the client has its place."""
     slowed = 0.0
-    while wait := receiver.webhook_limits.wait_seconds(client):
+    while wait:
         if slowed + wait > _SLOWED_SECONDS:
             raise Problem(
                 503, "too-many-webhooks", "Send this again a little later.", Retry_After=str(RETRY_AFTER_SECONDS)
             )
         await asyncio.sleep(wait)
         slowed += wait
+        wait = limits.wait_seconds(client)

@@ -71,3 +71,14 @@ async def test_metrics_count_what_was_accepted(receiver: RunningService) -> None
     _, text = await receiver.call("GET", "/metrics", headers=bearer())
     assert "notices_accepted_total 1.0" in text
     assert "promise_open_notices 1.0" in text
+
+
+async def test_metrics_count_each_answer_once(receiver: RunningService) -> None:
+    """Answers by status are counted from the first on, however often the page is read."""
+    for _ in range(2):
+        await receiver.call("POST", "/webhooks/portone/v1", json={"imp_uid": "imp_1"})
+    await receiver.call("POST", "/webhooks/portone/v1", json={})
+    for before in range(2):
+        _, text = await receiver.call("GET", "/metrics", headers=bearer())
+        assert f'requests_total{{status="200"}} {2 + before}.0' in text  # the page itself is an answer
+        assert 'requests_total{status="400"} 1.0' in text

@@ -1,6 +1,7 @@
 """Whatever comes in: 4xx with a problem document, nothing stored, no neighbour harmed (issue: main job, Bad input)."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import orjson
@@ -133,6 +134,18 @@ async def test_a_body_over_the_limit(receiver: RunningService, pool: Pool, path:
     await nothing_stored(pool)
     fits = orjson.dumps({"imp_uid": "imp_1", "x": "x" * 65_000})
     status, _ = await receiver.call("POST", path, data=fits, headers=headers | {"Prefer": "wait=0"})
+    assert status == {WEBHOOK: 200, COMPLETION: 202, ORDERS: 400}[path]
+
+
+@pytest.mark.parametrize("path", [WEBHOOK, COMPLETION, ORDERS])
+async def test_a_compressed_body(receiver: RunningService, pool: Pool, path: str) -> None:
+    """What counts is its size when unpacked: 16 MiB in 16 KiB are refused, and a notice that was packed is read."""
+    headers = JSON | bearer() | {"Content-Encoding": "gzip", "Prefer": "wait=0"}
+    await refused(receiver, "POST", path, 413, data=gzip.compress(b" " * 2**24), headers=headers)
+    await refused(receiver, "POST", path, 413, data=gzip.compress(b" " * (2**16 + 1)), headers=headers)
+    await nothing_stored(pool)
+    fits = gzip.compress(orjson.dumps({"imp_uid": "imp_1"}))
+    status, _ = await receiver.call("POST", path, data=fits, headers=headers)
     assert status == {WEBHOOK: 200, COMPLETION: 202, ORDERS: 400}[path]
 
 
