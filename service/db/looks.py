@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from service.db import orders, payments
 from service.db.notices import Open
 from service.db.orders import Settled
@@ -67,7 +69,7 @@ async def write(db: Connection, merchant_uids: Sequence[str], meaning: Meaning) 
 
     Raises asyncpg.SerializationError when an order has another version than its change was made from.
     """
-    await _write(db, merchant_uids, None, meaning)
+    await _write(db, True, [{"merchant_uid": merchant_uid} for merchant_uid in merchant_uids], meaning)
 
 
 async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: Meaning) -> None:
@@ -75,30 +77,31 @@ async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: M
 
     Raises asyncpg.SerializationError, and writes nothing, when they are not.
     """
-    await _write(db, [order.terms.merchant_uid for order in read], [order.version for order in read], meaning)
+    of_orders = [{"merchant_uid": order.terms.merchant_uid, "version": order.version} for order in read]
+    await _write(db, False, of_orders, meaning)
 
 
-async def _write(db: Connection, merchant_uids: Sequence[str], versions: Sequence[int] | None, said: Meaning) -> None:
+async def _write(db: Connection, locked: bool, of_orders: Sequence[Mapping[str, Any]], said: Meaning) -> None:
+    """As texts, for asyncpg asks of each element of an array whether it is a sequence."""
     await db.execute(
-        """
-        SELECT write_looks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                           $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
-        """,
-        merchant_uids,
-        versions,
-        *_columns(payments.COLUMNS, [payments.columns(look) for look in payments.in_turn(said.news)]),
-        *_columns(
-            orders.CHANGE_COLUMNS,
+        "SELECT write_looks($1, $2::text::json, $3::text::json, $4::text::json, $5::text::json)",
+        locked,
+        _json(of_orders),
+        _json([payments.columns(look) for look in payments.in_turn(said.news)]),
+        _json(
             [
-                (order.terms.merchant_uid, order.version, *orders.settlement_columns(settlement))
+                {"merchant_uid": order.terms.merchant_uid, "version": order.version, **orders.columns(settlement)}
                 for order, settlement in said.changes
-            ],
+            ]
         ),
-        [notice.id for notice, _ in said.handled],
-        [notice.arrivals for notice, _ in said.handled],
-        [outcome for _, outcome in said.handled],
+        _json(
+            [
+                {"id": str(notice.id), "arrivals": notice.arrivals, "outcome": outcome}
+                for notice, outcome in said.handled
+            ]
+        ),
     )
 
 
-def _columns(count: int, rows: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * count
+def _json(rows: Sequence[Any]) -> str:
+    return orjson.dumps(rows).decode()

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-import orjson
 
 from service.db.pool import Connection
 from service.domain.order import Closed, Order, Problem, ProblemKind, Settlement, State
@@ -93,7 +92,7 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
                             state, paid_amount, cancelled_amount, imp_uid, problems, test_channel, next_check_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'),
-                $9, $10, $11, $12, $13::text::jsonb, $14, now() + $15)
+                $9, $10, $11, $12, $13, $14, now() + $15)
         RETURNING *
         """,
         terms.merchant_uid,
@@ -104,7 +103,7 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
         order.name,
         order.metadata,
         order.expires_at,
-        *settlement_columns(settlement),
+        *columns(settlement).values(),
         first_check,
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
@@ -163,22 +162,16 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
     return [(row["imp_uid"], row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows]
 
 
-# A change is an order's name, the version it was made from, and what `settlement_columns` gives.
-CHANGE_COLUMNS = 8
-
-
-def settlement_columns(settlement: Settlement) -> tuple[Any, ...]:
-    """state, paid_amount, cancelled_amount, imp_uid, problems and test_channel, as the tables hold them."""
-    problems = [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settlement.problems]
-    return (
-        settlement.state.value,
-        settlement.paid_amount,
-        settlement.cancelled_amount,
-        settlement.imp_uid,
-        # A text, for asyncpg takes a list in a jsonb[] for one more dimension of the array.
-        orjson.dumps(problems).decode(),
-        settlement.test_channel,
-    )
+def columns(settlement: Settlement) -> dict[str, Any]:
+    """The settlement as the tables hold it, by column."""
+    return {
+        "state": settlement.state.value,
+        "paid_amount": settlement.paid_amount,
+        "cancelled_amount": settlement.cancelled_amount,
+        "imp_uid": settlement.imp_uid,
+        "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settlement.problems],
+        "test_channel": settlement.test_channel,
+    }
 
 
 def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:

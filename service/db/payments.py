@@ -89,40 +89,38 @@ async def one(db: Connection, imp_uid: str) -> Payment | None:
     return _stored(row).payment if row else None
 
 
-_FACTS = (
-    "imp_uid", "merchant_uid", "account", "tier", "status", "amount", "currency", "cancelled_amount",
-    "cancellations", "live", "started_at", "paid_at", "details",
-)  # fmt: skip
-
-
-def _facts(payment: Payment) -> tuple[Any, ...]:
-    """The values of _FACTS."""
-    return (
-        payment.imp_uid, payment.merchant_uid, payment.store.account, payment.store.tier, payment.status.value,
-        payment.amount, payment.currency, payment.cancelled_amount, payment.cancellations, payment.live,
-        payment.started_at, payment.paid_at, dict(payment.details),
-    )  # fmt: skip
-
-
-# How many there are of `columns`.
-COLUMNS = len(_FACTS) + 4
-
-
 def in_turn(looks: Iterable[StoredLook]) -> list[StoredLook]:
     """Sorted, as rows are locked and written everywhere."""
     return sorted(looks, key=lambda look: look.payment.imp_uid)
 
 
-def columns(look: StoredLook) -> tuple[Any, ...]:
-    """The payment as its row holds it; a ticket of THIS_WRITE is drawn as it is written."""
-    lesser = look.lesser
-    return (
-        *_facts(look.payment),
-        look.written_ticket,
-        dict(zip(_FACTS, _facts(lesser.payment), strict=True)) if lesser else None,
-        lesser.first_seen_at if lesser else None,
-        lesser.written_ticket if lesser else None,
-    )
+def columns(look: StoredLook) -> dict[str, Any]:
+    """What is stored of the payment, by column; a ticket of THIS_WRITE is drawn as it is written."""
+    found = _facts(look.payment)
+    found["written_ticket"] = look.written_ticket
+    if look.lesser:
+        found["lesser"] = _facts(look.lesser.payment)
+        found["lesser_seen_at"] = look.lesser.first_seen_at
+        found["lesser_ticket"] = look.lesser.written_ticket
+    return found
+
+
+def _facts(payment: Payment) -> dict[str, Any]:
+    return {
+        "imp_uid": payment.imp_uid,
+        "merchant_uid": payment.merchant_uid,
+        "account": payment.store.account,
+        "tier": payment.store.tier,
+        "status": payment.status.value,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "cancelled_amount": payment.cancelled_amount,
+        "cancellations": payment.cancellations,
+        "live": payment.live,
+        "started_at": payment.started_at,
+        "paid_at": payment.paid_at,
+        "details": dict(payment.details),
+    }
 
 
 def _stored(row: asyncpg.Record) -> StoredLook:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from service.db.orders import StoredOrder, settlement_columns
+from service.db.orders import StoredOrder, columns
 from service.db.pool import Connection
 
 
@@ -18,7 +18,7 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
         WITH changed AS (
             UPDATE orders SET amount = $3, currency = $4, name = $5, metadata = $6, expires_at = $7, closed = $8,
                    state = $9, paid_amount = $10, cancelled_amount = $11, imp_uid = $12,
-                   problems = $13::text::jsonb, test_channel = $14,
+                   problems = $13, test_channel = $14,
                    next_check_at = coalesce(next_check_at, now()), version = version + 1, updated_at = now()
             WHERE merchant_uid = $1 AND version = $2
             RETURNING *
@@ -37,7 +37,7 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
         after.metadata,
         after.expires_at,
         after.closed,
-        *settlement_columns(after.settlement),
+        *columns(after.settlement).values(),
     )
     if done != "INSERT 0 1":
         raise asyncpg.SerializationError("an order changed under its lock")

@@ -42,50 +42,50 @@ BEGIN
 END $$;
 
 -- Write what a batch of looks means: payments, orders with their events, notices that end. Everything or nothing.
--- `read_before`: the orders' versions as they were read without their locks, when nothing was stored of any payment of
--- theirs. Where that is no longer so, or an order has moved from the version that its change was made from, a
--- serialization failure says it. NULL: the caller holds the locks. A `written_ticket` or `lesser_ticket` of 0 is this
--- write's, which is drawn under the locks (DESIGN.md §2.4).
-CREATE FUNCTION write_looks(
-    of_orders text[], read_before integer[],
-    p_imp_uid text[], p_merchant_uid text[], p_account text[], p_tier text[], p_status text[], p_amount bigint[],
-    p_currency text[], p_cancelled_amount bigint[], p_cancellations integer[], p_live boolean[],
-    p_started_at timestamptz[], p_paid_at timestamptz[], p_details jsonb[], p_written_ticket bigint[],
-    p_lesser jsonb[], p_lesser_seen_at timestamptz[], p_lesser_ticket bigint[],
-    c_merchant_uid text[], c_version integer[], c_state text[], c_paid_amount bigint[], c_cancelled_amount bigint[],
-    c_imp_uid text[], c_problems text[], c_test_channel boolean[],
-    n_id uuid[], n_arrivals integer[], n_outcome text[]
-) RETURNS void
-LANGUAGE plpgsql AS $$
+-- `locked`: the caller holds the locks of these orders. If not, their versions are as they were read without their
+-- locks, when nothing was stored of any payment of theirs; where that is no longer so, or an order has moved from the
+-- version that its change was made from, a serialization failure says it. A `written_ticket` or `lesser_ticket` of 0 is
+-- this write's, which is drawn under the locks (DESIGN.md §2.4).
+CREATE FUNCTION write_looks(locked boolean, of_orders json, news json, changes json, ended json) RETURNS void
+LANGUAGE plpgsql
+-- The service's sessions go without it, for a plan that was made while a table was small would read all of it. Here
+-- both sides are the batch's, and a batch of a hundred would be compared ten thousand times.
+SET enable_hashjoin = on
+AS $$
 DECLARE
-    drawn   bigint;
-    changed bigint;
+    names    text[] := ARRAY(SELECT g->>'merchant_uid' FROM json_array_elements(of_orders) AS g);
+    ids      uuid[];
+    seen     integer[];
+    outcomes text[];
+    drawn    bigint;
+    changed  bigint;
 BEGIN
-    IF read_before IS NOT NULL THEN
+    IF NOT locked THEN
         -- Sorted, as everywhere; 2 is the namespace of orders' locks (service/db/orders.py).
         PERFORM pg_advisory_xact_lock(2, k) FROM (
-            SELECT DISTINCT hashtext(m) AS k FROM unnest(of_orders) AS m ORDER BY k) AS sorted;
+            SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
         -- In statements of their own, after the locks: they read what is newest.
-        IF EXISTS (SELECT FROM payments WHERE merchant_uid = ANY(of_orders))
-           OR EXISTS (SELECT FROM payments WHERE imp_uid = ANY(p_imp_uid))
-           OR EXISTS (SELECT FROM unnest(of_orders, read_before) AS g (m, v)
-                      WHERE (SELECT version FROM orders WHERE merchant_uid = g.m) IS DISTINCT FROM g.v) THEN
+        IF EXISTS (SELECT FROM payments WHERE merchant_uid = ANY(names))
+           OR EXISTS (SELECT FROM payments
+                      WHERE imp_uid = ANY(ARRAY(SELECT g->>'imp_uid' FROM json_array_elements(news) AS g)))
+           OR EXISTS (SELECT FROM json_to_recordset(of_orders) AS g (merchant_uid text, version integer)
+                      WHERE (SELECT o.version FROM orders o WHERE o.merchant_uid = g.merchant_uid)
+                            IS DISTINCT FROM g.version) THEN
             RAISE serialization_failure USING MESSAGE = 'what was read before the lock has changed';
         END IF;
     END IF;
 
-    IF cardinality(p_imp_uid) > 0 THEN
+    IF json_array_length(news) > 0 THEN
         drawn := nextval('look_tickets');
         INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
             cancellations, live, started_at, paid_at, details, written_ticket, lesser, lesser_seen_at, lesser_ticket)
-        SELECT g.imp_uid, g.merchant_uid, g.account, g.tier, g.status, g.amount, g.currency, g.cancelled_amount,
-            g.cancellations, g.live, g.started_at, g.paid_at, g.details,
-            CASE WHEN g.written_ticket = 0 THEN drawn ELSE g.written_ticket END, g.lesser, g.lesser_seen_at,
-            CASE WHEN g.lesser_ticket = 0 THEN drawn ELSE g.lesser_ticket END
-        FROM unnest(p_imp_uid, p_merchant_uid, p_account, p_tier, p_status, p_amount, p_currency, p_cancelled_amount,
-            p_cancellations, p_live, p_started_at, p_paid_at, p_details, p_written_ticket, p_lesser, p_lesser_seen_at,
-            p_lesser_ticket) AS g (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
-            cancellations, live, started_at, paid_at, details, written_ticket, lesser, lesser_seen_at, lesser_ticket)
+        SELECT imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount, cancellations, live,
+            started_at, paid_at, details, CASE WHEN written_ticket = 0 THEN drawn ELSE written_ticket END,
+            lesser, lesser_seen_at, CASE WHEN lesser_ticket = 0 THEN drawn ELSE lesser_ticket END
+        FROM json_to_recordset(news) AS g (imp_uid text, merchant_uid text, account text, tier text, status text,
+            amount bigint, currency text, cancelled_amount bigint, cancellations integer, live boolean,
+            started_at timestamptz, paid_at timestamptz, details jsonb, written_ticket bigint,
+            lesser jsonb, lesser_seen_at timestamptz, lesser_ticket bigint)
         ON CONFLICT (imp_uid) DO UPDATE SET
             account = excluded.account, tier = excluded.tier, status = excluded.status, amount = excluded.amount,
             currency = excluded.currency, cancelled_amount = excluded.cancelled_amount,
@@ -95,15 +95,14 @@ BEGIN
             lesser_ticket = excluded.lesser_ticket, seen_at = now();
     END IF;
 
-    IF cardinality(c_merchant_uid) > 0 THEN
+    IF json_array_length(changes) > 0 THEN
         WITH moved AS (
             UPDATE orders o SET state = g.state, paid_amount = g.paid_amount,
-                   cancelled_amount = g.cancelled_amount, imp_uid = g.imp_uid, problems = g.problems::jsonb,
+                   cancelled_amount = g.cancelled_amount, imp_uid = g.imp_uid, problems = g.problems,
                    test_channel = g.test_channel, version = o.version + 1, updated_at = now()
-            FROM unnest(c_merchant_uid, c_version, c_state, c_paid_amount, c_cancelled_amount, c_imp_uid, c_problems,
-                        c_test_channel)
-                 AS g (merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel)
-            WHERE o.merchant_uid = ANY(c_merchant_uid) AND o.merchant_uid = g.merchant_uid AND o.version = g.version
+            FROM json_to_recordset(changes) AS g (merchant_uid text, version integer, state text, paid_amount bigint,
+                     cancelled_amount bigint, imp_uid text, problems jsonb, test_channel boolean)
+            WHERE o.merchant_uid = ANY(names) AND o.merchant_uid = g.merchant_uid AND o.version = g.version
             RETURNING o.*
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
@@ -112,14 +111,15 @@ BEGIN
                closed, test_channel
         FROM moved;
         GET DIAGNOSTICS changed = ROW_COUNT;
-        IF changed <> cardinality(c_merchant_uid) THEN
+        IF changed <> json_array_length(changes) THEN
             RAISE serialization_failure USING MESSAGE = 'an order has moved from the version that was settled';
         END IF;
     END IF;
 
+    SELECT array_agg(id), array_agg(arrivals), array_agg(outcome) INTO ids, seen, outcomes
+    FROM json_to_recordset(ended) AS g (id uuid, arrivals integer, outcome text);
     -- One that was spoken for again meanwhile stays due.
     UPDATE notices SET due_at = NULL, held_until = NULL, handled_at = now(),
-           last_outcome = n_outcome[array_position(n_id, id)]
-    WHERE id = ANY(n_id) AND arrivals = n_arrivals[array_position(n_id, id)]
-          AND handled_at IS NULL AND parked_at IS NULL;
+           last_outcome = outcomes[array_position(ids, id)]
+    WHERE id = ANY(ids) AND arrivals = seen[array_position(ids, id)] AND handled_at IS NULL AND parked_at IS NULL;
 END $$;

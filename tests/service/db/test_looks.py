@@ -17,6 +17,7 @@ from service.domain.notice import Notice, Outcome, Source
 from service.domain.order import Order, Settlement, State
 from service.domain.payment import Payment, Status, Store
 from service.notice_ids import new_notice_id
+from tests.running import until
 from tests.service import stored
 
 LEASE = timedelta(seconds=8)
@@ -136,7 +137,7 @@ async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
     async with pool.acquire() as holder, holder.transaction():
         first = await looks.claim_fresh(holder, said[:1], LEASE, allow_test_channel=False)
         claiming = asyncio.create_task(_claim(pool, said[1]))
-        await stored.until(lambda: _waits(pool))
+        await until(lambda: _waits(pool))
     assert ([notice.id for notice in first.notices], await claiming) == (said[:1], Fresh())
 
 
@@ -188,7 +189,7 @@ async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
     async with pool.acquire() as holder, holder.transaction():
         await orders.lock(holder, ["order-1"])
         writing = asyncio.create_task(_write(pool, claimed))
-        await stored.until(lambda: _waits(pool))
+        await until(lambda: _waits(pool))
         other = StoredLook(replace(PAYMENT, imp_uid="imp_2", status=Status.READY, paid_at=None), THIS_WRITE)
         await looks.write(holder, ["order-1"], Meaning([other]))
     with pytest.raises(asyncpg.SerializationError):
