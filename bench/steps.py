@@ -69,7 +69,7 @@ STEPS = (
     Step(
         "a claim and a write are a trip to Postgres each, where nothing was stored before",
         "service/db/looks.py",
-        'rows = await db.fetch("SELECT * FROM claim_fresh($1, $2)", ids, lease)',
+        'rows = await db.fetch("SELECT * FROM claim_fresh($1::text::uuid[], $2)", wanted, lease)',
         "rows: list[Any] = []",
     ),
     Step(

@@ -141,8 +141,8 @@ GUARDS = (
     Guard(
         "one event for each version",
         "service/db/migrations/0009_one_trip.sql",
-        "        FROM moved;\n        GET DIAGNOSTICS changed = ROW_COUNT;\n",
-        "        FROM moved WHERE state <> 'paid';\n        changed := cardinality(c_merchant_uid);\n",
+        "        FROM moved;\n        GET DIAGNOSTICS written = ROW_COUNT;\n",
+        "        FROM moved WHERE state <> 'paid';\n        written := json_array_length(changes);\n",
     ),
     Guard(
         "settled on registration",

@@ -45,7 +45,8 @@ async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, 
     The commit does not wait for the disk: write what the look says on this same connection
     (docs/decisions/0013-a-look-ends-with-its-connection.md).
     """
-    rows = await db.fetch("SELECT * FROM claim_fresh($1, $2)", ids, lease)
+    wanted = f"{{{','.join(map(str, ids))}}}"
+    rows = await db.fetch("SELECT * FROM claim_fresh($1::text::uuid[], $2)", wanted, lease)
     if not rows:
         return Fresh()
     claimed, found = [], {}
@@ -77,7 +78,13 @@ async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: M
 
     Raises asyncpg.SerializationError, and writes nothing, when they are not.
     """
-    of_orders = [{"merchant_uid": order.terms.merchant_uid, "version": order.version} for order in read]
+    changing = {order.terms.merchant_uid for order, _ in meaning.changes}  # each change has its order's version
+    of_orders = [
+        {"merchant_uid": name}
+        if (name := order.terms.merchant_uid) in changing
+        else {"merchant_uid": name, "version": order.version}
+        for order in read
+    ]
     await _write(db, False, of_orders, meaning)
 
 

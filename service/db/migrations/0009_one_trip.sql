@@ -42,10 +42,10 @@ BEGIN
 END $$;
 
 -- Write what a batch of looks means: payments, orders with their events, notices that end. Everything or nothing.
--- `locked`: the caller holds the locks of these orders. If not, their versions are as they were read without their
--- locks, when nothing was stored of any payment of theirs; where that is no longer so, or an order has moved from the
--- version that its change was made from, a serialization failure says it. A `written_ticket` or `lesser_ticket` of 0 is
--- this write's, which is drawn under the locks (DESIGN.md §2.4).
+-- `locked`: the caller holds the locks of these orders. If not, they were read without, when nothing was stored of any
+-- payment of theirs; where something is by now, or an order has moved from the version that was read (it stands in its
+-- change, or, where it does not change, in `of_orders`), a serialization failure says it. A `written_ticket` or
+-- `lesser_ticket` of 0 is this write's, which is drawn under the locks (DESIGN.md §2.4).
 CREATE FUNCTION write_looks(locked boolean, of_orders json, news json, changes json, ended json) RETURNS void
 LANGUAGE plpgsql
 -- The service's sessions go without it, for a plan that was made while a table was small would read all of it. Here
@@ -53,12 +53,12 @@ LANGUAGE plpgsql
 SET enable_hashjoin = on
 AS $$
 DECLARE
-    names    text[] := ARRAY(SELECT g->>'merchant_uid' FROM json_array_elements(of_orders) AS g);
+    names    text[] := ARRAY(SELECT merchant_uid FROM json_to_recordset(of_orders) AS g (merchant_uid text));
     ids      uuid[];
     seen     integer[];
     outcomes text[];
     drawn    bigint;
-    changed  bigint;
+    written  bigint;
 BEGIN
     IF NOT locked THEN
         -- Sorted, as everywhere; 2 is the namespace of orders' locks (service/db/orders.py).
@@ -66,11 +66,9 @@ BEGIN
             SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
         -- In statements of their own, after the locks: they read what is newest.
         IF EXISTS (SELECT FROM payments WHERE merchant_uid = ANY(names))
-           OR EXISTS (SELECT FROM payments
-                      WHERE imp_uid = ANY(ARRAY(SELECT g->>'imp_uid' FROM json_array_elements(news) AS g)))
            OR EXISTS (SELECT FROM json_to_recordset(of_orders) AS g (merchant_uid text, version integer)
-                      WHERE (SELECT o.version FROM orders o WHERE o.merchant_uid = g.merchant_uid)
-                            IS DISTINCT FROM g.version) THEN
+                      WHERE g.version IS NOT NULL AND g.version IS DISTINCT FROM
+                            (SELECT o.version FROM orders o WHERE o.merchant_uid = g.merchant_uid)) THEN
             RAISE serialization_failure USING MESSAGE = 'what was read before the lock has changed';
         END IF;
     END IF;
@@ -92,7 +90,12 @@ BEGIN
             cancellations = excluded.cancellations, live = excluded.live, started_at = excluded.started_at,
             paid_at = excluded.paid_at, details = excluded.details, written_ticket = excluded.written_ticket,
             lesser = excluded.lesser, lesser_seen_at = excluded.lesser_seen_at,
-            lesser_ticket = excluded.lesser_ticket, seen_at = now();
+            lesser_ticket = excluded.lesser_ticket, seen_at = now()
+            WHERE locked;
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written <> json_array_length(news) THEN
+            RAISE serialization_failure USING MESSAGE = 'a payment was stored meanwhile';
+        END IF;
     END IF;
 
     IF json_array_length(changes) > 0 THEN
@@ -110,8 +113,8 @@ BEGIN
         SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
                closed, test_channel
         FROM moved;
-        GET DIAGNOSTICS changed = ROW_COUNT;
-        IF changed <> json_array_length(changes) THEN
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written <> json_array_length(changes) THEN
             RAISE serialization_failure USING MESSAGE = 'an order has moved from the version that was settled';
         END IF;
     END IF;
