@@ -39,6 +39,9 @@ class Meaning:
     handled: Sequence[tuple[Open, Outcome]] = ()
 
 
+_UNSETTLED = Settlement()
+
+
 async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, allow_test_channel: bool) -> Fresh:
     """Claim those of the notices whose order is as it was registered, and whose payment nobody has seen.
 
@@ -61,7 +64,7 @@ async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, 
             )
         )  # fmt: skip
         terms = Order(merchant_uid, amount, currency, Store(account, tier), allow_test_channel)
-        found[merchant_uid] = Settled(terms, Settlement(), version)
+        found[merchant_uid] = Settled(terms, _UNSETTLED, version)
     return Fresh(claimed, found, rows[0]["ticket"])
 
 

@@ -1,6 +1,7 @@
 """The rule that decides: an order's terms and its payments, as last seen, → its state."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from service.domain.order import Order, Problem, ProblemKind, Settlement, State
 from service.domain.payment import Payment, Status
@@ -9,41 +10,41 @@ from service.domain.payment import Payment, Status
 def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
     """Say what PortOne's payments, as last seen, mean for the order. Pure and total."""
     in_turn = sorted(payments, key=_turn)
-    agreeing = [payment for payment in in_turn if not disagreements(order, payment)]
+    compared = [(payment, disagreements(order, payment)) for payment in in_turn]
+    agreeing = [payment for payment, wrong in compared if not wrong]
     holding = [payment for payment in agreeing if payment.held]
     if holding:
         first = holding[0]
         state = State.PARTIALLY_CANCELLED if first.cancelled_amount else State.PAID
         payment: Payment | None = first
-    elif astray := [p for p in in_turn if p not in agreeing and p.live and p.held]:
+    elif astray := [payment for payment, wrong in compared if wrong and payment.live and payment.held]:
         state, payment = State.MISMATCHED, astray[0]
     else:
         state, payment = _without_money(agreeing)
-    problems = tuple(sorted(_problems(order, in_turn, holding)))
+    problems = tuple(sorted(_problems(compared, holding)))
     return _settlement(state, payment, problems)
 
 
 def disagreements(order: Order, payment: Payment) -> tuple[ProblemKind, ...]:
     """What keeps this payment from paying this order, the gravest first; empty when they agree."""
-    return tuple(
-        kind
-        for kind, wrong in (
-            (ProblemKind.WRONG_STORE, payment.store != order.store),
-            (ProblemKind.TEST_CHANNEL, not payment.live and not order.allow_test_channel),
-            (ProblemKind.WRONG_CURRENCY, payment.currency != order.currency),
-            (ProblemKind.WRONG_AMOUNT, payment.amount != order.amount),
-        )
-        if wrong
-    )
+    found = []
+    if payment.store != order.store:
+        found.append(ProblemKind.WRONG_STORE)
+    if not payment.live and not order.allow_test_channel:
+        found.append(ProblemKind.TEST_CHANNEL)
+    if payment.currency != order.currency:
+        found.append(ProblemKind.WRONG_CURRENCY)
+    if payment.amount != order.amount:
+        found.append(ProblemKind.WRONG_AMOUNT)
+    return tuple(found)
 
 
-def _turn(payment: Payment) -> tuple[float, float, str]:
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _turn(payment: Payment) -> tuple[datetime, datetime, str]:
     """Who came first: by the time of payment, then of the window, then by name."""
-    return (
-        payment.paid_at.timestamp() if payment.paid_at else float("inf"),
-        payment.started_at.timestamp() if payment.started_at else float("inf"),
-        payment.imp_uid,
-    )
+    return payment.paid_at or _NEVER, payment.started_at or _NEVER, payment.imp_uid
 
 
 def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
@@ -63,11 +64,13 @@ def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
     return State.PENDING, None
 
 
-def _problems(order: Order, payments: Sequence[Payment], holding: Sequence[Payment]) -> Iterator[Problem]:
+def _problems(
+    compared: Sequence[tuple[Payment, Sequence[ProblemKind]]], holding: Sequence[Payment]
+) -> Iterator[Problem]:
     """A disagreement matters once money is held or about to be sent; a duplicate once both hold money."""
-    for payment in payments:
+    for payment, wrong in compared:
         if payment.held or payment.status is Status.ISSUED:
-            for kind in disagreements(order, payment):
+            for kind in wrong:
                 yield Problem(kind, payment.imp_uid)
         if payment.regressed:
             yield Problem(ProblemKind.REGRESSED_PAYMENT, payment.imp_uid)

@@ -1,17 +1,18 @@
 """Read V1's payment object. Pure: the object in, a Payment or UnreadableAnswer out (PORTONE.md §1)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
-from service.domain.money import InexactAmount, exact, is_code, to_minor
+from service.domain.money import InexactAmount, exact, is_code, to_minor, whole_to_minor
 from service.domain.payment import Payment, Status, Store
 from service.errors import UnreadableAnswer
 
 # What is kept beside the facts, for people. No buyer, card, account holder or custom_data, ever (DESIGN.md §2.11).
-_KEPT_TEXTS = ("pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url")
-_KEPT_TIMES = ("failed_at", "cancelled_at", "vbank_date")
+_KEPT_TEXTS = frozenset({"pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url"})
+_KEPT_TIMES = frozenset({"failed_at", "cancelled_at", "vbank_date"})
+_KEPT = tuple((key, key in _KEPT_TIMES) for key in sorted(_KEPT_TEXTS | _KEPT_TIMES))
 _KEPT_TEXT_MAX = 300
 # Seconds since 1970 up to the year 9999, as far as Postgres and Python both go.
 _LAST_SECOND = 253402300799
@@ -77,10 +78,12 @@ def _status(found: Mapping[str, Any]) -> Status:
 
 def _amount(found: Mapping[str, Any], key: str, currency: str) -> int:
     value = found.get(key)
-    amount = None if isinstance(value, str) else exact(value)
-    if amount is None:
-        raise UnreadableAnswer(f"{key} is not a number")
     try:
+        if type(value) is int:  # and no bool
+            return whole_to_minor(value, currency)
+        amount = None if isinstance(value, str) else exact(value)
+        if amount is None:
+            raise UnreadableAnswer(f"{key} is not a number")
         return to_minor(amount, currency)
     except InexactAmount as error:
         raise UnreadableAnswer(f"{key}: {error}") from None
@@ -95,21 +98,24 @@ def _cancellations(found: Mapping[str, Any]) -> int:
     return len(history)
 
 
-def _time(found: Mapping[str, Any], key: str) -> datetime | None:
+def _seconds(found: Mapping[str, Any], key: str) -> int:
     """0 is V1's "not applicable"."""
     value = found.get(key) or 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_SECOND:
         raise UnreadableAnswer(f"{key} is not a time")
-    return datetime.fromtimestamp(value, UTC) if value else None
+    return value
 
 
-def _details(found: Mapping[str, Any]) -> list[tuple[str, str | int]]:
-    texts: list[tuple[str, str | int]] = [
-        (key, value[:_KEPT_TEXT_MAX])
-        for key in _KEPT_TEXTS
-        if isinstance(value := found.get(key), str) and value and is_plain(value)
-    ]
-    times: list[tuple[str, str | int]] = [
-        (key, int(at.timestamp())) for key in _KEPT_TIMES if (at := _time(found, key))
-    ]
-    return sorted(texts + times)
+def _time(found: Mapping[str, Any], key: str) -> datetime | None:
+    seconds = _seconds(found, key)
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _details(found: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
+    """Sorted, so that the same facts are equal."""
+    for key, is_time in _KEPT:
+        if is_time:
+            if seconds := _seconds(found, key):
+                yield key, seconds
+        elif isinstance(value := found.get(key), str) and value and is_plain(value):
+            yield key, value[:_KEPT_TEXT_MAX]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.money import DECIMALS, MAX_AMOUNT, InexactAmount, is_known, to_minor
+from service.domain.money import DECIMALS, MAX_AMOUNT, InexactAmount, is_known, to_minor, whole_to_minor
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,15 @@ def test_known_currencies() -> None:
     assert all(len(code) == 3 and code.isupper() and code.isascii() for code in DECIMALS)
     assert all(is_known(code) for code in ("KRW", "USD", "JPY", "EUR", "CNY"))
     assert not any(is_known(code) for code in ("XXX", "XTS", "krw", "", "WON"))
+
+
+@given(st.integers() | st.integers(0, MAX_AMOUNT), st.sampled_from(sorted(DECIMALS)))
+def test_a_whole_number_needs_no_decimals(amount: int, currency: str) -> None:
+    """The short way for whole numbers comes to what the long one does, or refuses the same."""
+    try:
+        minor = to_minor(Decimal(amount), currency)
+    except InexactAmount:
+        with pytest.raises(InexactAmount):
+            whole_to_minor(amount, currency)
+    else:
+        assert whole_to_minor(amount, currency) == minor
