@@ -55,7 +55,7 @@ bench-small: $(VENV)/.installed ## The same in miniature: is the benchmark still
 	@$(BIN)/python -m bench --small
 
 soak: $(VENV)/.installed ## 10⁶ notices, bounds on memory and dead rows, and the oracle over every row: 10 minutes
-	@$(BIN)/python -m bench.soak
+	@$(BIN)/python -m bench.soak --publish
 
 steps: $(VENV)/.installed ## What each step towards speed gains, by taking it out: 4 minutes
 	@$(BIN)/python -m bench.steps --publish

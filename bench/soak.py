@@ -1,10 +1,11 @@
-"""`python -m bench.soak [NOTICES]`: does memory stay flat, do tables and indexes grow by what they must, is all there?
+"""`python -m bench.soak [NOTICES] [--publish]`: does memory stay flat, do tables grow by what they must, is all there?
 
 A notice for each order, ten rounds of a tenth; after each round, once all is settled, memory and dead rows are read.
 In the end the faults' oracle, which shares no code with the service, compares every row with what PortOne's stand-in
 says. Fails when a bound is passed or anything is lost. By default 10⁶ notices: ten minutes or so.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ import uvloop
 from bench import load, orders
 from bench.__main__ import RESULTS
 from bench.measure import FULL, Bench, BenchFailed
+from bench.report import DOCS
 from bench.stores import Stores, running_stores
 from bench.systems import SYSTEMS, Launcher, Running
 from cli.errors import CommandFailed
@@ -144,13 +146,62 @@ async def _truth(standin_port: int, numbers: range) -> list[dict[str, Any]]:
     return truth
 
 
+_PAGE = """# A soak
+
+<!-- Written by `make soak`; change bench/soak.py, not this file. -->
+
+{sent:,} notices, one for each order, {connections} connections, one receiver and one worker ({when}). After each tenth,
+once all is settled, memory and tables are read. In the end the faults' oracle compared every order, event, notice and
+payment with what PortOne's stand-in says: nothing was lost, nothing was wrong.
+
+| notices | settled/s | MB: receiver | worker | dead rows: notices | orders | bytes a notice: notices | its indexes |
+|---|---|---|---|---|---|---|---|
+{rows}
+
+The bounds, which end the run when they are passed: from the third tenth on, the memory of a process, and the bytes a
+notice of each table and of its indexes, grow by no more than a quarter; `orders`, which was there before, by no more
+than {orders_growth} times; dead rows are no more than two a notice for two minutes of this load (autovacuum looks once
+a minute) and {share:.0%} of the table.
+"""
+
+
+def page(samples: list[Sample]) -> str:
+    """What the soak came to, as a page."""
+    return _PAGE.format(
+        sent=samples[-1].sent,
+        connections=_CONNECTIONS,
+        when=time.strftime("%Y-%m-%d"),
+        rows="\n".join(map(_row, samples[1:])),
+        orders_growth=_ORDERS_GROWTH_MAX,
+        share=_DEAD_SHARE,
+    )
+
+
+def _row(sample: Sample) -> str:
+    notices, of_orders = sample.tables["notices"], sample.tables["orders"]
+    figures = (
+        f"{sample.sent:,}",
+        f"{sample.per_second:,.0f}",
+        *(f"{sample.memory[name] / 1e6:.0f}" for name in ("receiver", "worker")),
+        *(f"{table['dead']:,}" for table in (notices, of_orders)),
+        *(f"{notices[part] / sample.sent:.0f}" for part in ("table_bytes", "index_bytes")),
+    )
+    return f"| {' | '.join(figures)} |"
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.soak", description=__doc__)
+    parser.add_argument("notices", nargs="?", type=int, default=1_000_000)
+    parser.add_argument("--publish", action="store_true", help="write docs/soak.md")
+    options = parser.parse_args()
     try:
-        samples = uvloop.run(soak(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000))
+        samples = uvloop.run(soak(options.notices))
     except (BenchFailed, CommandFailed) as error:
         sys.exit(f"Broken: {error}")
     found = json.dumps([asdict(sample) for sample in samples], indent=1)
     (RESULTS / f"soak-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(found, "utf-8")
+    if options.publish:
+        (DOCS / "soak.md").write_text(page(samples), "utf-8")
 
 
 if __name__ == "__main__":
