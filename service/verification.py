@@ -162,8 +162,7 @@ class Verifier:
             stored = await payments.lock(db, merchant_uids, [payment.imp_uid for payment in answered.found])
             of_orders = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
         judged = answered.judge(stored, of_orders)
-        if merchant_uids:
-            await looks.write(db, merchant_uids, judged.meaning)
+        await looks.write(db, merchant_uids, judged.meaning)
         await notices.end(db, judged.parked, parked=True)
         await self._postpone(db, judged.later)
         return judged
