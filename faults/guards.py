@@ -103,6 +103,7 @@ GUARDS = (
         "service/domain/looks.py",
         "    if stored.lesser is None:\n        return Verdict.KEEP_OUT\n",
         "    if stored.lesser is None:\n        return Verdict.STORE\n",
+        _test("tests/service/test_regressed.py"),
     ),
     Guard(
         "lock before read",
