@@ -120,6 +120,13 @@ GUARDS = (
         _test("tests/service/db/test_looks.py"),
     ),
     Guard(
+        "a look serves exactly what was claimed for it",
+        "service/db/migrations/0009_one_trip.sql",
+        "AND arrivals = seen[array_position(ids, id)] AND handled_at",
+        "AND handled_at",
+        _test("tests/service/db/test_looks.py"),
+    ),
+    Guard(
         "lock before read, on registering",
         "service/registration.py",
         "    await orders.lock(db, [terms.merchant_uid])\n",

@@ -163,7 +163,7 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
 
 
 def columns(settlement: Settlement) -> dict[str, Any]:
-    """The settlement as the tables hold it, by column."""
+    """The settlement as the tables hold it, by column; statements with numbered parameters rely on this order."""
     return {
         "state": settlement.state.value,
         "paid_amount": settlement.paid_amount,

@@ -182,6 +182,21 @@ async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, hap
     assert notice["handled_at"] is None
 
 
+@pytest.mark.parametrize(
+    "happened",
+    ["arrivals = arrivals + 1", "parked_at = now(), due_at = NULL, held_until = NULL, last_outcome = 'regressed'"],
+)
+async def test_a_write_ends_only_what_it_claimed(pool: Pool, happened: str) -> None:
+    """A row that was spoken for again since stays due, and one that has ended keeps its end; the look still counts."""
+    await stored.register_order(pool, "order-1")
+    claimed = await _claim(pool, await _said(pool))
+    await pool.execute(f"UPDATE notices SET {happened}")  # noqa: S608 - the test's own
+    before = await stored.notices(pool, "imp_1")
+    await _write(pool, claimed)
+    assert await stored.notices(pool, "imp_1") == before
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
+
+
 async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
     """What that one commits is seen, though it was not there when the write began."""
     await stored.register_order(pool, "order-1")
