@@ -182,6 +182,18 @@ async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, hap
     assert notice["handled_at"] is None
 
 
+async def test_so_is_an_order_that_was_not_to_change(pool: Pool) -> None:
+    """A window that was only opened changes nothing of the terms that were read; of other terms it may."""
+    await stored.register_order(pool, "order-1")
+    claimed = await _claim(pool, await _said(pool))
+    await pool.execute("UPDATE orders SET version = 2, amount = 100")
+    window = StoredLook(replace(PAYMENT, status=Status.READY, paid_at=None), THIS_WRITE)
+    async with pool.acquire() as db:
+        with pytest.raises(asyncpg.SerializationError):
+            await looks.write_if_unchanged(db, list(claimed.orders.values()), Meaning([window]))
+    assert await stored.count(pool, "payments") == 0
+
+
 @pytest.mark.parametrize(
     "happened",
     ["arrivals = arrivals + 1", "parked_at = now(), due_at = NULL, held_until = NULL, last_outcome = 'regressed'"],
