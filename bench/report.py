@@ -133,6 +133,8 @@ def _ratio_row(ratio: Ratio) -> str:
 
 
 def _bound(ratio: Ratio) -> str:
+    if ratio.floor is None:
+        return "no floor"
     sign = "≤" if ratio.at_most else "≥"
     target = f", target {sign} {ratio.target:g}" if ratio.target is not None else ""
     holds = {None: "", True: ", holds", False: ", not reached"}[ratio.holds]
@@ -230,7 +232,8 @@ load generator. Systems take turns within a round, and the turn moves from round
 - **The alternatives** ([bench/alternatives](../bench/alternatives)) make the order change in one statement that
   compares and writes, over kept-alive connections, with one cached token (but for "token per request") and uvloop
   (but for "as documented"). They record nothing before their 200 but the job in Redis; Express answers after the
-  commit.
+  commit. Its handler asks PortOne through axios, as the guide's does; the leaner one does without
+  ([why both](decisions/0017-the-guides-handler.md)).
 - **settled/s**: notices are sent as fast as they are accepted; payments divided by the time from the first request to
   the last commit. The provider is asked on the way.
 - **accepted/s**: closed loop, no worker running.

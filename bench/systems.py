@@ -90,6 +90,7 @@ SYSTEMS = {
         _queue("taskiq_tuned", "taskiq tuned", TOOLS / "python", _TASKIQ, 1200),
         _express("express", "Express, token per request"),
         _express("express_cached", "Express, cached token", "cached"),
+        _express("express_lean", "Express, leaner than the guide", "lean"),
     )
 }
 BARE = _queue("bare", "bare aiohttp", _HERE, (), 0)

@@ -19,6 +19,7 @@ from service.domain.notice import Outcome, claims_more_than
 from service.domain.order import Settlement
 from service.domain.payment import Payment
 from service.domain.settle import settle
+from service.domain.value import value
 from service.errors import NotAsked, UnreadableAnswer
 from service.portone.looks import Answer
 from service.timetable import Timetable
@@ -36,7 +37,7 @@ class Then(Enum):
     PARKED = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fate:
     """What becomes of a notice: how its row names it, and its end or the wait until its next look."""
 
@@ -44,7 +45,7 @@ class Fate:
     then: Then | timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Later:
     """A notice that must wait, and what kept it (None: nothing new)."""
 

@@ -5,6 +5,8 @@ import time
 from datetime import timedelta
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 _RANDOM_BITS = 80
 
 
@@ -12,6 +14,11 @@ def new_notice_id() -> UUID:
     """An id of this millisecond, made before anything is written."""
     # They must be unique, not secret, so the kernel need not be asked for each; `random` is sown anew after a fork.
     return _id(time.time_ns() // 1_000_000, random.getrandbits(_RANDOM_BITS))
+
+
+def read_notice_id(text: str) -> UUID:
+    """The id that a job names. Raises ValueError or TypeError for what is none."""
+    return pgproto.UUID(text)  # asyncpg's own UUID, read and written at a ninth of the cost of Python's
 
 
 def first_id_since(ago: timedelta) -> UUID:

@@ -46,9 +46,9 @@ class Recorder:
                 return [UnusableNotice("Postgres refused its text")]
             return [result for notice in batch for result in await self.record([notice])]
         await self._enqueue(batch, rows)
-        return [rows[notice.id] for notice in batch]
+        return [*rows]
 
-    async def _insert(self, batch: Sequence[Notice]) -> dict[UUID, UUID]:
+    async def _insert(self, batch: Sequence[Notice]) -> list[UUID]:
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 return await in_statement(self.pool, lambda db: notices.record(db, batch, self.times.queued))
@@ -59,10 +59,10 @@ class Recorder:
         except asyncpg.PostgresError as error:
             raise StoreUnavailable(type(error).__name__) from error
 
-    async def _enqueue(self, batch: Sequence[Notice], rows: dict[UUID, UUID]) -> None:
+    async def _enqueue(self, batch: Sequence[Notice], rows: Sequence[UUID]) -> None:
         waited_for = any(notice.is_waited_for for notice in batch)
         try:
-            await self.queue.put(list(dict.fromkeys(rows.values())), first=waited_for)
+            await self.queue.put(list(dict.fromkeys(rows)), first=waited_for)
         except QueueUnavailable as error:
             # The rows are due in 3 s: the sweep queues them once Redis is back.
-            log.warning("notices.not_queued", count=len(rows), reason=str(error))
+            log.warning("notices.not_queued", count=len(batch), reason=str(error))

@@ -9,6 +9,7 @@ import structlog
 from service.db import notices
 from service.db.pool import in_transaction
 from service.errors import NotAsked, QueueUnavailable, StoreUnavailable
+from service.notice_ids import read_notice_id
 from service.queue import BATCH_MAX
 from workers.parts import PARTS, Parts, Turn
 
@@ -24,8 +25,8 @@ async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
     """Have these notices verified, with whatever others arrive while a batch is under way."""
     parts: Parts = ctx[PARTS]
     try:
-        await parts.batcher.join([UUID(i) for i in ids])
-    except (StoreUnavailable, ValueError) as error:
+        await parts.batcher.join([read_notice_id(i) for i in ids])
+    except (StoreUnavailable, ValueError, TypeError) as error:
         log.warning("notices.not_verified", count=len(ids), reason=str(error))
     except Exception:
         log.exception("notices.not_verified", count=len(ids))

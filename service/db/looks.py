@@ -40,6 +40,7 @@ class Meaning:
 
 
 _UNSETTLED = Settlement()
+_SOURCES = {source.value: source for source in Source}  # a third of what `Source(…)` costs
 
 
 async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, allow_test_channel: bool) -> Fresh:
@@ -59,7 +60,7 @@ async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, 
     ) in rows:  # fmt: skip
         claimed.append(
             Open(
-                notice_id, Source(source), True, imp_uid, account, tier, claimed_status, None, arrivals, tries, age,
+                notice_id, _SOURCES[source], True, imp_uid, account, tier, claimed_status, None, arrivals, tries, age,
                 None, None,
             )
         )  # fmt: skip

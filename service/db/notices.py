@@ -1,7 +1,6 @@
 """The table `notices`: what was said, when it is due again, and how it ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,13 +10,14 @@ import orjson
 from service.db.pool import Connection
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Status
+from service.domain.value import value
 from service.notice_ids import first_id_since
 
 # Advisory locks live in one namespace a database: this keeps payments' apart from orders' (db.orders).
 _PAYMENTS = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Open:
     """A notice that waits for a look and is locked by us: what it claims, and where to look for its payment.
 
@@ -41,8 +41,8 @@ class Open:
     looked_ago: timedelta | None
 
 
-async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelta) -> dict[UUID, UUID]:
-    """Insert a batch in one statement; returns each notice's id → the id of the row that stands for it.
+async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelta) -> list[UUID]:
+    """Insert a batch in one statement; returns the id of the row that stands for each notice, in their order.
 
     A notice naming no registered order joins its payment's one row, which becomes due again. Recording the
     same notice twice keeps one row.
@@ -84,7 +84,8 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
         queued_for,
     )
     # Only rows that are shared come back: every other notice has the row that it brought.
-    return {notice.id: notice.id for notice in notices} | {row["given"]: row["stored"] for row in rows}
+    shared = {row["given"]: row["stored"] for row in rows}
+    return [shared.get(notice.id, notice.id) if shared else notice.id for notice in notices]
 
 
 def _told(notices: Sequence[Notice]) -> str:

@@ -10,6 +10,7 @@ import asyncpg
 from service.db.pool import Connection
 from service.domain.order import Closed, Order, Problem, ProblemKind, Settlement, State
 from service.domain.payment import Store
+from service.domain.value import value
 
 # Advisory locks live in one namespace a database: this keeps orders' apart from payments' (db.notices).
 _ORDERS = 2
@@ -25,7 +26,7 @@ class NewOrder:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settled:
     """An order's terms, its settlement, and the version that a write must still find."""
 
@@ -34,7 +35,7 @@ class Settled:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredOrder(Settled):
     """All that is stored of an order."""
 

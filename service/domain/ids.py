@@ -35,4 +35,5 @@ def is_merchant_uid(text: str) -> bool:
 
 def is_plain(text: str) -> bool:
     """Whether Postgres and a log line can hold the text: no NUL, control characters or lone surrogates."""
-    return _NOT_PLAIN.search(text) is None
+    # What is ASCII and printable is plain, and nearly every text is: half the cost of asking the pattern.
+    return (text.isascii() and text.isprintable()) or _NOT_PLAIN.search(text) is None

@@ -4,17 +4,18 @@ A look draws a ticket from one Postgres sequence before its request, and another
 order's lock. So "the look began after that write" is a comparison of two numbers, whatever the clocks say.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from service.domain.payment import Payment
+from service.domain.value import value
 
 # The same lesser answer, this much later, is no replica's lag any more: it is PortOne's truth.
 REGRESSION_CONFIRMED_AFTER = timedelta(seconds=60)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lesser:
     """A lesser answer that was kept out: when it was first given, and the ticket of its latest write."""
 
@@ -23,7 +24,7 @@ class Lesser:
     written_ticket: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredLook:
     """The payment as stored, the ticket of the write that stored it, and a lesser answer since, if any."""
 
@@ -32,7 +33,7 @@ class StoredLook:
     lesser: Lesser | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Look:
     """PortOne's answer for one payment, and the ticket drawn before it was asked."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.domain.payment import Store
+from service.domain.value import value
 
 
 class State(StrEnum):
@@ -45,7 +46,7 @@ class Problem:
     imp_uid: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Order:
     """An order's terms. `amount` is in the currency's smallest unit, and positive."""
 
@@ -56,7 +57,7 @@ class Order:
     allow_test_channel: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settlement:
     """What the payments mean for the order; `paid_amount` counts only money that agrees with the order.
 

@@ -114,8 +114,9 @@ def _time(found: Mapping[str, Any], key: str) -> datetime | None:
 def _details(found: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
     """Sorted, so that the same facts are equal."""
     for key, is_time in _KEPT:
+        if not (value := found.get(key)):
+            continue
         if is_time:
-            if seconds := _seconds(found, key):
-                yield key, seconds
-        elif isinstance(value := found.get(key), str) and value and is_plain(value):
+            yield key, _seconds(found, key)
+        elif isinstance(value, str) and is_plain(value):
             yield key, value[:_KEPT_TEXT_MAX]

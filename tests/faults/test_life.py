@@ -137,7 +137,7 @@ class Life(RuleBasedStateMachine):
 
     async def _look(self, notice: Notice) -> None:
         rows = await in_transaction(self.pool, lambda db: notices.record(db, [notice], timedelta()))
-        await self.verifier.verify(list(rows.values()))
+        await self.verifier.verify(rows)
 
     async def _rows(self) -> oracle.Rows:
         async with self.pool.acquire() as db:

@@ -63,7 +63,7 @@ class Shop:
             for imp_uid in imp_uids
         ]
         rows = await in_transaction(self.pool, lambda db: notices.record(db, said, timedelta()))
-        await self.verifier.verify(list(rows.values()))
+        await self.verifier.verify(rows)
 
     async def paid_twice(self, merchant_uid: str, amount: int = 64900, **terms: Any) -> tuple[str, str]:
         """Two windows, both paid: the payment that pays the order, and the one that is a duplicate."""

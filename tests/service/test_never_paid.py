@@ -27,8 +27,7 @@ def settings(settings: Settings) -> Settings:
 
 async def _record(pool: Pool, imp_uids: Sequence[str], tier: str | None = None) -> list[UUID]:
     said = [Notice(new_notice_id(), Source.WEBHOOK, uid, tier=tier, claimed_status="paid") for uid in imp_uids]
-    rows = await in_transaction(pool, lambda db: notices.record(db, said, Timetable().queued))
-    return list(rows.values())
+    return await in_transaction(pool, lambda db: notices.record(db, said, Timetable().queued))
 
 
 async def _paid(portone: RunningSandbox, merchant_uid: str, /, *, amount: float = 64900, **terms: object) -> str:

@@ -54,11 +54,11 @@ async def _record(pool: Pool, prefix: str, imp_uids: Sequence[str]) -> list[UUID
         Notice(new_notice_id(), Source.WEBHOOK, imp_uid, f"{prefix}-{number}", claimed_status="paid")
         for number, imp_uid in enumerate(imp_uids)
     ]
-    rows: dict[UUID, UUID] = {}
+    rows: list[UUID] = []
     for start in range(0, len(said), 100):
         batch = said[start : start + 100]
-        rows |= await in_transaction(pool, lambda db, batch=batch: notices.record(db, batch, Timetable().queued))
-    return [rows[notice.id] for notice in said]
+        rows += await in_transaction(pool, lambda db, batch=batch: notices.record(db, batch, Timetable().queued))
+    return rows
 
 
 async def _paid_in_bulk(sandbox: RunningSandbox, prefix: str, count: int) -> list[str]:

@@ -40,7 +40,7 @@ async def _record(pool: Pool, imp_uids: Sequence[str]) -> list[UUID]:
         Notice(new_notice_id(), Source.WEBHOOK, imp_uid, f"order-{number}", claimed_status="paid")
         for number, imp_uid in enumerate(imp_uids)
     ]
-    return list((await in_statement(pool, lambda db: notices.record(db, said, Timetable().queued))).values())
+    return await in_statement(pool, lambda db: notices.record(db, said, Timetable().queued))
 
 
 @pytest.mark.parametrize("count", [1, 50])

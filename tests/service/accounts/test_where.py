@@ -27,7 +27,7 @@ async def _where(pool: Pool, *said: Notice) -> set[Store]:
     rows = []
     for notice in said:
         recorded = await in_transaction(pool, lambda db, one=notice: notices.record(db, [one], timedelta()))
-        rows += recorded.values()
+        rows += recorded
     found = await in_transaction(pool, lambda db: notices.open_for_claim(db, rows))
     return {Store(notice.account, notice.tier) for notice in found}
 

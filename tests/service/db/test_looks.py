@@ -33,8 +33,8 @@ async def _said(
 ) -> UUID:
     account, tier = store
     notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier, "paid", account=account)
-    rows = await in_statement(pool, lambda db: notices.record(db, [notice], LEASE))
-    return rows[notice.id]
+    [row] = await in_statement(pool, lambda db: notices.record(db, [notice], LEASE))
+    return row
 
 
 async def _claim(pool: Pool, *ids: UUID) -> Fresh:
