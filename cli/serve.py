@@ -37,13 +37,12 @@ def become_sandbox(arguments: list[str]) -> None:
 async def _serve(settings: Settings) -> None:
     from aiohttp import web
 
-    from service.http.app import create_app
+    from service.http.app import set_up
 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=_DRAIN_SECONDS)
-    await runner.setup()
+    runner = await set_up(settings, _DRAIN_SECONDS)
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()
         await stopped.wait()

@@ -20,9 +20,6 @@ from service.recording import Recorder
 
 log = structlog.get_logger()
 
-# A second write begins beside the first only for a whole batch, when the first waits for a disk: two half batches cost
-# a tenth more of both cores than one whole.
-WRITERS = 2
 # Memory is bounded: with this many notices waiting for their write, more must wait, PortOne's for 20 of its 30 s.
 _WAITING_MAX = 5_000
 _SLOWED_SECONDS = 20.0
@@ -45,7 +42,8 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[Notice, asyncio.Future[Receipt]]] = deque()
         self._place = asyncio.Event()
-        self._writers: set[asyncio.Task[None]] = set()
+        # One: two, with half of the batch each, settled a tenth less.
+        self._writer: asyncio.Task[None] | None = None
 
     async def accept(self, notice: Notice) -> Receipt:
         """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be."""
@@ -53,10 +51,8 @@ class Intake:
             await self._find_place(notice)
         accepted: asyncio.Future[Receipt] = self._loop.create_future()
         self._waiting.append((notice, accepted))
-        if not self._writers or (len(self._waiting) >= BATCH_MAX and len(self._writers) < WRITERS):
-            writer = asyncio.create_task(self._write())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
         return await accepted
 
     async def _find_place(self, notice: Notice) -> None:
@@ -73,10 +69,17 @@ class Intake:
 
     async def close(self) -> None:
         """Wait for what is being written."""
-        while self._writers:
-            await asyncio.wait(self._writers)
+        while self._writer:
+            await asyncio.wait([self._writer])
 
     async def _write(self) -> None:
+        """Write until nobody waits. It leaves in the same step: whoever comes in the next must find no writer."""
+        try:
+            await self._write_waiting()
+        finally:
+            self._writer = None
+
+    async def _write_waiting(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
             self._place.set()

@@ -129,4 +129,5 @@ def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Sett
         portone_imp_key=sandbox.imp_key,
         portone_imp_secret=sandbox.imp_secret,
         service_keys=(SERVICE_KEY,),
+        completions_per_client=1000.0,  # a test is one client, and quicker than any browser
     )

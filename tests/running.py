@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import ClientResponse, ClientSession, web
 
-from service.http.app import create_app
+from service.http.app import set_up
 from service.settings import Settings
 from workers.main import run_worker
 
@@ -83,8 +83,7 @@ async def _body(answer: ClientResponse) -> Any:
 
 @contextlib.asynccontextmanager
 async def running_receiver(settings: Settings) -> AsyncIterator[RunningService]:
-    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=1)
-    await runner.setup()
+    runner = await set_up(settings, shutdown_seconds=1)
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]

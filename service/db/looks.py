@@ -1,5 +1,6 @@
-"""A look's two ends in Postgres, a trip each: its claim, and what is written of it (migration 0009)."""
+"""A look's two ends in Postgres, a trip each: its claim, and what is written of it (migrations 0009 and 0010)."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -74,7 +75,7 @@ async def write(db: Connection, merchant_uids: Sequence[str], meaning: Meaning) 
 
     Raises asyncpg.SerializationError when an order has another version than its change was made from.
     """
-    await _write(db, True, [{"merchant_uid": merchant_uid} for merchant_uid in merchant_uids], meaning)
+    await _write(db, True, [(merchant_uid,) for merchant_uid in merchant_uids], meaning)
 
 
 async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: Meaning) -> None:
@@ -83,35 +84,32 @@ async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: M
     Raises asyncpg.SerializationError, and writes nothing, when they are not.
     """
     changing = {order.terms.merchant_uid for order, _ in meaning.changes}  # each change has its order's version
-    of_orders = [
-        {"merchant_uid": name}
-        if (name := order.terms.merchant_uid) in changing
-        else {"merchant_uid": name, "version": order.version}
-        for order in read
-    ]
+    of_orders = [(name,) if (name := order.terms.merchant_uid) in changing else (name, order.version) for order in read]
     await _write(db, False, of_orders, meaning)
 
 
-async def _write(db: Connection, locked: bool, of_orders: Sequence[Mapping[str, Any]], said: Meaning) -> None:
-    """As texts, for asyncpg asks of each element of an array whether it is a sequence."""
+async def _write(db: Connection, locked: bool, of_orders: Sequence[tuple[Any, ...]], said: Meaning) -> None:
+    """Rows as JSON arrays in the function's order, for asyncpg asks of each element of an array if it is a sequence."""
     await db.execute(
-        "SELECT write_looks($1, $2::text::json, $3::text::json, $4::text::json, $5::text::json)",
+        "SELECT write_looks($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)",
         locked,
         _json(of_orders),
         _json([payments.columns(look) for look in payments.in_turn(said.news)]),
         _json(
             [
-                {"merchant_uid": order.terms.merchant_uid, "version": order.version, **orders.columns(settlement)}
+                (order.terms.merchant_uid, order.version, *orders.columns(settlement))
                 for order, settlement in said.changes
             ]
         ),
-        _json(
-            [
-                {"id": str(notice.id), "arrivals": notice.arrivals, "outcome": outcome}
-                for notice, outcome in said.handled
-            ]
-        ),
+        _json([(*alike, ids) for alike, ids in _alike(said.handled).items()]),
     )
+
+
+def _alike(handled: Sequence[tuple[Open, Outcome]]) -> Mapping[tuple[Outcome, int], Sequence[str]]:
+    alike = defaultdict(list)
+    for notice, outcome in handled:
+        alike[outcome, notice.arrivals].append(str(notice.id))
+    return alike
 
 
 def _json(rows: Sequence[Any]) -> str:

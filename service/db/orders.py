@@ -104,7 +104,7 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
         order.name,
         order.metadata,
         order.expires_at,
-        *columns(settlement).values(),
+        *columns(settlement),
         first_check,
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
@@ -163,16 +163,16 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
     return [(row["imp_uid"], row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows]
 
 
-def columns(settlement: Settlement) -> dict[str, Any]:
-    """The settlement as the tables hold it, by column; statements with numbered parameters rely on this order."""
-    return {
-        "state": settlement.state.value,
-        "paid_amount": settlement.paid_amount,
-        "cancelled_amount": settlement.cancelled_amount,
-        "imp_uid": settlement.imp_uid,
-        "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settlement.problems],
-        "test_channel": settlement.test_channel,
-    }
+def columns(settlement: Settlement) -> tuple[Any, ...]:
+    """The settlement as the tables hold it: state, paid and cancelled amount, imp_uid, problems, test_channel."""
+    return (
+        settlement.state,
+        settlement.paid_amount,
+        settlement.cancelled_amount,
+        settlement.imp_uid,
+        [{"kind": problem.kind, "imp_uid": problem.imp_uid} for problem in settlement.problems],
+        settlement.test_channel,
+    )
 
 
 def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:

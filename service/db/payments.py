@@ -94,15 +94,31 @@ def in_turn(looks: Iterable[StoredLook]) -> list[StoredLook]:
     return sorted(looks, key=lambda look: look.payment.imp_uid)
 
 
-def columns(look: StoredLook) -> dict[str, Any]:
-    """What is stored of the payment, by column; a ticket of THIS_WRITE is drawn as it is written."""
-    found = _facts(look.payment)
-    found["written_ticket"] = look.written_ticket
-    if look.lesser:
-        found["lesser"] = _facts(look.lesser.payment)
-        found["lesser_seen_at"] = look.lesser.first_seen_at
-        found["lesser_ticket"] = look.lesser.written_ticket
-    return found
+def columns(look: StoredLook) -> tuple[Any, ...]:
+    """What is stored of the payment, as `write_looks` takes it; a ticket of THIS_WRITE is drawn as it is written."""
+    payment, lesser = look.payment, look.lesser
+    return (
+        payment.imp_uid,
+        payment.merchant_uid,
+        payment.store.account,
+        payment.store.tier,
+        payment.status,
+        payment.amount,
+        payment.currency,
+        payment.cancelled_amount,
+        payment.cancellations,
+        payment.live,
+        _seconds(payment.started_at),
+        _seconds(payment.paid_at),
+        dict(payment.details),
+        look.written_ticket,
+        *((_facts(lesser.payment), lesser.first_seen_at, lesser.written_ticket) if lesser else ()),
+    )
+
+
+def _seconds(at: datetime | None) -> float | None:
+    """Since 1970; exact to the microsecond, and read by Postgres at half the cost of a date."""
+    return at.timestamp() if at else None
 
 
 def _facts(payment: Payment) -> dict[str, Any]:

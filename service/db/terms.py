@@ -37,7 +37,7 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
         after.metadata,
         after.expires_at,
         after.closed,
-        *columns(after.settlement).values(),
+        *columns(after.settlement),
     )
     if done != "INSERT 0 1":
         raise asyncpg.SerializationError("an order changed under its lock")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from ipaddress import ip_network
 
 from aiohttp import web
@@ -14,8 +15,9 @@ from service.http.bodies import BODY_MAX_BYTES
 from service.http.limits import Limiter
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
+from service.http.short_way import shortened
 from service.http.stock import StockHook
-from service.intake import WRITERS, Intake
+from service.intake import Intake
 from service.logs import Lines
 from service.metrics import Metrics
 from service.queue import Queue, connect, say_weaknesses
@@ -33,10 +35,10 @@ def create_app(settings: Settings) -> web.Application:
     # `[^/]+`, for aiohttp's own default would refuse braces, which a merchant_uid may have.
     app.add_routes(
         [
-            web.post("/webhooks/portone/v1", webhooks.receive_webhook),
-            web.post("/webhooks/portone/v1/{tier}", webhooks.receive_webhook),
-            web.post("/webhooks/portone/v1/accounts/{account}", webhooks.receive_webhook),
-            web.post("/webhooks/portone/v1/accounts/{account}/{tier}", webhooks.receive_webhook),
+            web.post(webhooks.ADDRESS, webhooks.receive_webhook),
+            web.post(f"{webhooks.ADDRESS}/{{tier}}", webhooks.receive_webhook),
+            web.post(f"{webhooks.ADDRESS}/accounts/{{account}}", webhooks.receive_webhook),
+            web.post(f"{webhooks.ADDRESS}/accounts/{{account}}/{{tier}}", webhooks.receive_webhook),
             web.post("/payment/complete", completions.complete),
             web.options("/payment/complete", completions.answer_preflight),
             web.get("/payment-redirect", completions.redirect),
@@ -55,6 +57,18 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
+async def set_up(settings: Settings, shutdown_seconds: float) -> web.AppRunner:
+    """The receiver, ready to listen: `web.TCPSite(runner, …).start()`. Webhooks go the short way."""
+    app = create_app(settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+    await runner.setup()
+    if (server := runner.server) is not None:
+        server.request_handler = shortened(
+            webhooks.ADDRESS, partial(webhooks.receive, app[RECEIVER]), app[RECEIVER], server.request_handler
+        )
+    return runner
+
+
 async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None]:
     pool = await open_pool(settings.database_url.get_secret_value())
     redis = connect(settings.redis_url.get_secret_value())
@@ -62,8 +76,8 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     waiters = Waiters(redis)
     times = Timetable().scaled(settings.time_scale)
     metrics = Metrics()
-    # Intake has connections of its own: no crowd of readers keeps a notice from being recorded.
-    intake_pool = await open_pool(settings.database_url.get_secret_value(), size=WRITERS)
+    # Intake, which writes one batch at a time, has a connection of its own: no crowd of readers keeps it waiting.
+    intake_pool = await open_pool(settings.database_url.get_secret_value(), size=1)
     intake = Intake(Recorder(intake_pool, queue, times), metrics)
     stock = StockHook(settings.stock_hook_url, settings.stock_hook_per_second) if settings.stock_hook_url else None
     app[RECEIVER] = Receiver(

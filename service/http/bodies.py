@@ -13,7 +13,7 @@ BODY_MAX_BYTES = 64 * 1024
 _READ_SECONDS = 5.0
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.BaseRequest) -> bytes:
     """The whole body; 413 above 64 KiB, 408 when it is not finished within 5 s."""
     try:
         if request.content.is_eof():  # it came with its head: nothing is left to wait for
@@ -26,7 +26,7 @@ async def read_body(request: web.Request) -> bytes:
         raise Problem(408, "body-not-finished", "Send the whole body within 5 seconds.", Connection="close") from None
 
 
-def _whole(request: web.Request) -> bytes:
+def _whole(request: web.BaseRequest) -> bytes:
     """What `request.read()` gives of a body that is all there, without its coroutines and copies."""
     body = request.content.read_nowait()
     if len(body) > BODY_MAX_BYTES:
@@ -34,6 +34,6 @@ def _whole(request: web.Request) -> bytes:
     return body
 
 
-async def read_fields(request: web.Request) -> Mapping[str, Any]:
+async def read_fields(request: web.BaseRequest) -> Mapping[str, Any]:
     """A notice's fields, JSON or form; raises UnusableNotice."""
     return parse_body(await read_body(request))

@@ -59,7 +59,7 @@ class Limiter:
         return max(bucket.wait_seconds, self._all.wait_seconds)
 
 
-def client_of(request: web.Request, trusted: Sequence[Network]) -> str:
+def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
     """The caller's address: the peer's, or behind our own proxies the rightmost one that is not ours.
 
     The leftmost address of X-Forwarded-For is the caller's own word and is never believed (PORTONE.md §4.13).

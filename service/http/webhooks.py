@@ -12,21 +12,29 @@ from service.domain.notice import Notice, Source
 from service.http.bodies import read_fields
 from service.http.limits import Limiter, client_of
 from service.http.problems import RETRY_AFTER_SECONDS, Problem
-from service.http.receiver import RECEIVER
+from service.http.receiver import RECEIVER, Receiver
+from service.http.short_way import Received
 from service.http.stores import require_store
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
 
+ADDRESS = "/webhooks/portone/v1"
 # PortOne gives up after 30 s: a sender that is too fast is slowed for so long before it is refused.
 _SLOWED_SECONDS = 20.0
 
 
-async def receive_webhook(request: web.Request) -> web.Response:
-    """Answer 200 once the notice is durable, and not before."""
-    receiver = request.app[RECEIVER]
-    account, tier = request.match_info.get("account"), request.match_info.get("tier")
+async def receive_webhook(request: web.Request) -> web.StreamResponse:
+    """Answer as `receive` does, at any of the addresses."""
+    receiver, account, tier = request.app[RECEIVER], request.match_info.get("account"), request.match_info.get("tier")
     if account is not None or tier is not None:
         require_store(receiver.settings, account, tier, status=404)
+    return await receive(receiver, request, account, tier)
+
+
+async def receive(
+    receiver: Receiver, request: web.BaseRequest, account: str | None = None, tier: str | None = None
+) -> web.StreamResponse:
+    """Answer 200 once the notice is durable, and not before."""
     client = client_of(request, receiver.trusted_proxies)
     if wait := receiver.webhook_limits.wait_seconds(client):
         await _slow_down(receiver.webhook_limits, client, wait)
@@ -43,7 +51,7 @@ async def receive_webhook(request: web.Request) -> web.Response:
             cancellation_id=found.get("cancellation_id"),
         )
     )
-    return web.Response(body=b"OK", content_type="text/plain")
+    return Received()
 
 
 async def _slow_down(limits: Limiter, client: str, wait: float) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from service import batching
 from service.batching import Batcher
 from service.queue import BATCH_MAX
 
@@ -72,6 +73,21 @@ async def test_a_slow_run_holds_nobody_up() -> None:
     assert not slow.done()
     runs.go_on.set()
     await asyncio.gather(slow, beside)
+
+
+async def test_a_whole_batch_waits_for_one_run_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is as large as it can be, so it begins at once beside a run, but the next one waits its turn."""
+    monkeypatch.setattr(batching, "_SLOW_SECONDS", 60.0)
+    runs = Runs()
+    batcher = Batcher(runs)
+    sizes = (1, BATCH_MAX - 1, BATCH_MAX, BATCH_MAX)
+    joined = [asyncio.create_task(batcher.join([uuid4() for _ in range(size)])) for size in sizes]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert [len(ids) for ids in runs.given] == [1, BATCH_MAX - 1]
+    runs.go_on.set()
+    await asyncio.gather(*joined)
+    assert [len(ids) for ids in runs.given] == list(sizes)
 
 
 async def test_an_error_is_every_joiners() -> None:

@@ -16,7 +16,7 @@ PAID = (200, {"merchant_uid": "order-1", "state": "paid"})
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"return_url": "https://shop.example.test/done", "completions_per_client": 100.0})
+    return settings.model_copy(update={"return_url": "https://shop.example.test/done"})
 
 
 async def _looks(sandbox: RunningSandbox, imp_uid: str) -> int:

@@ -57,7 +57,6 @@ def settings(settings: Settings) -> Settings:
         update={
             "return_url": "https://shop.example.test/done",
             "cors_origins": ("https://shop.example.test",),
-            "completions_per_client": 1000.0,
         }
     )
 
