@@ -86,6 +86,30 @@ STEPS = (
         "",
     ),
     Step(
+        "worker: a whole batch begins beside the run before it",
+        "service/batching.py",
+        "_WHOLE_BESIDE = 1\n",
+        "_WHOLE_BESIDE = 0\n",
+    ),
+    Step(
+        "a webhook goes the short way through aiohttp",
+        "service/http/short_way.py",
+        'if request.method == "POST" and request.rel_url.raw_path == address and request.content.is_eof():',
+        "if False:",
+    ),
+    Step(
+        "its answer is made once a second",
+        "service/http/short_way.py",
+        "    if request.version == HttpVersion11 and request.keep_alive:\n        return _RECEIVED\n",
+        "",
+    ),
+    Step(
+        "values are read-only to the type checker alone",
+        "service/domain/value.py",
+        "dataclass(slots=True, unsafe_hash=True)",
+        "dataclass(slots=True, frozen=True)",
+    ),
+    Step(
         "log lines of one turn of the loop are one write",
         "service/logs.py",
         "        self._lines.append(orjson.dumps(told, option=_LINE))\n",

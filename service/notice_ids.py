@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from uuid import UUID
 
-from asyncpg.pgproto import pgproto
+from asyncpg.pgproto import pgproto  # whose UUID is one of Python's, at a ninth of the cost
 
 _RANDOM_BITS = 80
 
@@ -18,7 +18,7 @@ def new_notice_id() -> UUID:
 
 def read_notice_id(text: str) -> UUID:
     """The id that a job names. Raises ValueError or TypeError for what is none."""
-    return pgproto.UUID(text)  # asyncpg's own UUID, read and written at a ninth of the cost of Python's
+    return pgproto.UUID(text)
 
 
 def first_id_since(ago: timedelta) -> UUID:
@@ -30,4 +30,4 @@ def _id(milliseconds: int, random: int) -> UUID:
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << _RANDOM_BITS | random
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    return UUID(int=value)
+    return pgproto.UUID(value.to_bytes(16, "big"))

@@ -92,7 +92,7 @@ def _told(notices: Sequence[Notice]) -> str:
     """The batch as one text, a tenth of the receiver's CPU less than an array a column: asyncpg asks of each element
     of an array whether it is a sequence. Raises DataError, as asyncpg does, for a text that has no UTF-8."""
     rows = [
-        (n.id, n.source, n.imp_uid, n.merchant_uid, n.tier, n.claimed_status, n.cancellation_id, n.account)
+        (str(n.id), n.source, n.imp_uid, n.merchant_uid, n.tier, n.claimed_status, n.cancellation_id, n.account)
         for n in notices
     ]
     try:

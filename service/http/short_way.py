@@ -31,27 +31,30 @@ def shortened(address: str, receive: Way, receiver: Receiver, whole_way: Way) ->
     return handle
 
 
-class Received(web.Response):
-    """`200 OK`. Its bytes are always the same but for the date, so they are made once a second."""
+def received(request: web.BaseRequest) -> web.StreamResponse:
+    """`200 OK`, once a notice is durable."""
+    if request.version == HttpVersion11 and request.keep_alive:
+        return _RECEIVED
+    return web.Response(body=_BODY, content_type="text/plain")
 
+
+class _Received(web.StreamResponse):
+    """The answer on a connection that stays, the same for all: its bytes are made once a second, and hold its date."""
+
+    _keep_alive = _eof_sent = True  # nothing is left to send but what `prepare` writes
     _made = 0
     _bytes = b""
 
-    def __init__(self) -> None:
-        super().__init__(body=_BODY, content_type="text/plain")
-
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport = request.transport
-        if transport is None or self.prepared or not request.keep_alive or request.version != HttpVersion11:
-            return await super().prepare(request)
-        self._keep_alive = self._eof_sent = True
-        transport.write(self._now())
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("whoever sent this is gone")
+        if (now := int(time.time())) != self._made:
+            self._bytes = _HEAD.format(len(_BODY), formatdate(now, usegmt=True)).encode() + _BODY
+            self._made = now
+        transport.write(self._bytes)
         await request.writer.drain()
         return None
 
-    @classmethod
-    def _now(cls) -> bytes:
-        if (now := int(time.time())) != cls._made:
-            Received._bytes = _HEAD.format(len(_BODY), formatdate(now, usegmt=True)).encode() + _BODY
-            Received._made = now
-        return cls._bytes
+
+_RECEIVED = _Received()

@@ -13,7 +13,7 @@ from service.http.bodies import read_fields
 from service.http.limits import Limiter, client_of
 from service.http.problems import RETRY_AFTER_SECONDS, Problem
 from service.http.receiver import RECEIVER, Receiver
-from service.http.short_way import Received
+from service.http.short_way import received
 from service.http.stores import require_store
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
@@ -51,7 +51,7 @@ async def receive(
             cancellation_id=found.get("cancellation_id"),
         )
     )
-    return Received()
+    return received(request)
 
 
 async def _slow_down(limits: Limiter, client: str, wait: float) -> None:

@@ -130,6 +130,21 @@ async def test_nor_is_what_something_is_stored_of(pool: Pool, imp_uid: str, merc
     assert await _claim(pool, said) == Fresh()
 
 
+async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
+    """Not even once; what is open again is asked about again."""
+    await stored.register_order(pool, "order-1")
+    await _write(pool, await _claim(pool, await _said(pool)))
+    assert await pool.fetchval("SELECT next_check_at FROM orders") is None
+
+    async def reopen(db: Connection) -> None:
+        await orders.lock(db, ["order-1"])
+        [order] = await orders.settled(db, ["order-1"], allow_test_channel=False)
+        await looks.write(db, ["order-1"], Meaning(changes=[(order, Settlement())]))
+
+    await in_transaction(pool, reopen)
+    assert await pool.fetchval("SELECT next_check_at > now() FROM orders")
+
+
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
     """Whoever claims another notice of the payment waits for the first to commit, and then sees it."""
     await stored.register_order(pool, "order-1")
