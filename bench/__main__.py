@@ -20,7 +20,7 @@ LIMITS = ("bare", "pgbench_transaction", "pgbench_statement", "redis_enqueue", "
 _SMALL_RUN = ("ours", "arq_tuned", "bare", "pgbench_transaction", "pgbench_statement", "standin")
 _BACKLOG = 100_000
 _SIZES = (10**3, 10**4, 10**5, 10**6)
-_GROWTH_TURNS = 3
+_GROWTH_TURNS = 5
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ _STUCK_SECONDS = 25.0
 # A pair of webhook and completion call, so far apart, in either order (issue 5, 4).
 _GAPS_SECONDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
 _QUIET_PER_SECOND = 20.0
+# So long the system still writes what a copy of a million orders left behind.
+_COPIED_SECONDS = 2.0
 
 Figures = dict[str, Any]
 
@@ -138,6 +140,7 @@ class Bench:
         numbers = range(orders.FIRST, orders.FIRST + table, step)[: min(wanted, table)]
         async with self.launcher.running(system, workers=1) as running:
             await self.settled(running, numbers[:_WARM_UP], 8)
+            await asyncio.sleep(_COPIED_SECONDS)
             return {"orders": table} | await self.settled(running, numbers[_WARM_UP:], 256)
 
     async def connected(self, system: System, connections: int) -> Figures:

@@ -215,7 +215,7 @@ The load generator asks for those single looks too, so it can send at least as m
 
 ## As work grows
 
-portone-orders alone, one receiver, one worker where nothing else is said; by orders in the table, the median of three.
+portone-orders alone, one receiver, one worker where nothing else is said; by orders in the table, the median of five.
 
 {growth}
 

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 # Memory is bounded: with this many notices waiting for their write, more must wait, PortOne's for 20 of its 30 s.
 _WAITING_MAX = 5_000
 _SLOWED_SECONDS = 20.0
+# A Postgres that was waited for in vain is left alone for so long: its silence would be the next batch's as well.
+_SILENT_SECONDS = 3.0
 
 
 @value
@@ -44,6 +46,7 @@ class Intake:
         self._place = asyncio.Event()
         # One: two, with half of the batch each, settled a tenth less.
         self._writer: asyncio.Task[None] | None = None
+        self._silent_until = 0.0
 
     async def accept(self, notice: Notice) -> Receipt:
         """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be."""
@@ -102,10 +105,16 @@ class Intake:
         )
 
     async def _accept_batch(self, batch: Sequence[Notice]) -> Sequence[Receipt | Exception]:
+        if self._loop.time() < self._silent_until:
+            results = await self._spill(batch, StoreUnavailable("it was silent a moment ago"))
+            if isinstance(results[0], Receipt):
+                return results
         try:
             recorded = await self._recorder.record(batch)
             return [Receipt(row) if isinstance(row, UUID) else row for row in recorded]
         except StoreUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._silent_until = self._loop.time() + _SILENT_SECONDS
             return await self._spill(batch, error)
         except Exception as error:
             log.exception("notices.not_recorded", count=len(batch))

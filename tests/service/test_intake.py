@@ -12,7 +12,7 @@ from service import intake as intake_module
 from service.db.pool import Pool, open_pool
 from service.domain.notice import Notice, Source
 from service.errors import NothingRecorded, UnusableNotice
-from service.intake import Intake
+from service.intake import Intake, Receipt
 from service.metrics import Metrics
 from service.notice_ids import new_notice_id
 from service.queue import QUEUE_NAME, SPILL_STREAM, Queue, connect
@@ -174,6 +174,15 @@ async def test_the_same_notice_twice(intake: Intake, pool: Pool) -> None:
     first, second = await intake.accept(notice), await intake.accept(notice)
     assert first == second
     assert await stored.count(pool, "notices") == 1
+
+
+async def test_a_silent_postgres_holds_up_one_batch(intake: Intake, pool: Pool) -> None:
+    """Whoever waits for it in vain is not followed by the next: they are kept in Redis at once."""
+    async with pool.acquire() as holder, holder.transaction():
+        await holder.execute("LOCK TABLE notices IN ACCESS EXCLUSIVE MODE")
+        assert await intake.accept(_notice()) == Receipt(None)
+        async with asyncio.timeout(2):
+            assert await intake.accept(_notice()) == Receipt(None)
 
 
 async def test_ids_are_uuids_of_version_seven() -> None:
