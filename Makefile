@@ -57,7 +57,7 @@ bench-small: $(VENV)/.installed ## The same in miniature: is the benchmark still
 soak: $(VENV)/.installed ## 10⁶ notices, bounds on memory and dead rows, and the oracle over every row: 10 minutes
 	@$(BIN)/python -m bench.soak --publish
 
-steps: $(VENV)/.installed ## What each step towards speed gains, by taking it out: 4 minutes
+steps: $(VENV)/.installed ## What each step towards speed gains, by taking it out: 6 minutes
 	@$(BIN)/python -m bench.steps --publish
 
 bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/package-lock.json $(VENV)/.installed

@@ -1,6 +1,6 @@
 """`python -m bench.steps [--publish]`: what each step towards speed gains, by taking it out, in a copy, in one run.
 
-The service as it is takes its turn before and after each, so that a busier moment of the machine shows. A few minutes.
+With and without take turns, so that a busier moment of the machine meets both. Some minutes.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from bench.systems import SYSTEMS, Launcher, System
 from cli.errors import CommandFailed
 from faults.guards import copy_to
 
+_PAIRS = 3
 _NOTICES = 10_000
 _WARM_UP = 500
 _CONNECTIONS = 256
@@ -126,15 +127,15 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Gain:
-    """Payments a second with the step and without, and CPU µs a payment of receiver, worker and Postgres."""
+    """Payments a second with the step to without, and what a payment costs more without, in CPU µs of receiver, worker
+    and Postgres: the medians of pairs."""
 
     step: Step
-    per_second: tuple[float, float]
-    cpu_us: tuple[float, float]
+    rates: float
+    saved_us: float
 
     def __str__(self) -> str:
-        (fast, slow), (cheap, dear) = self.per_second, self.cpu_us
-        return f"| {self.step.name} | {fast / slow:.2f}× | {dear - cheap:+.0f} µs |"
+        return f"| {self.step.name} | {self.rates:.2f}× | {self.saved_us:+.0f} µs |"
 
 
 async def measure(tree: Path) -> list[Gain]:
@@ -145,14 +146,16 @@ async def measure(tree: Path) -> list[Gain]:
         bench, gains = Bench(stores, launcher, FULL), []
         try:
             await launcher.start_standin()
-            before = await _settled(bench, SYSTEMS["ours"])
             for step in STEPS:
-                without = await _without(bench, step)
-                after = await _settled(bench, SYSTEMS["ours"])
-                per_second, cpu_us = (statistics.mean(pair) for pair in zip(before, after, strict=True))
-                gains.append(Gain(step, (per_second, without[0]), (cpu_us, without[1])))
+                turns = [(await _settled(bench, SYSTEMS["ours"]), await _without(bench, step)) for _ in range(_PAIRS)]
+                gains.append(
+                    Gain(
+                        step,
+                        statistics.median(has[0] / lacks[0] for has, lacks in turns),
+                        statistics.median(lacks[1] - has[1] for has, lacks in turns),
+                    )
+                )
                 print(gains[-1], flush=True)
-                before = after
         finally:
             await launcher.standin.stop()
     return gains
@@ -196,10 +199,10 @@ _PAGE = """# What each step gains
 
 <!-- Written by `python -m bench.steps --publish`; change bench/steps.py, not this file. -->
 
-Each step is taken out of a copy of the code, and payments are settled with {connections} connections before, without
-and after it, in one run ({when}). The gain is the ratio of the rates; beside it, the CPU of receiver, worker and
-Postgres that a payment costs more without the step. Runs differ by a tenth or so: a step of 0.95 to 1.05 is kept for
-what it saves, or for the latency of a lone notice, not for its rate.
+Each step is taken out of a copy of the code, and payments are settled with {connections} connections with and without
+it in turn, {pairs} times, in one run ({when}). The gain is the median ratio of the rates; beside it, the CPU of
+receiver, worker and Postgres that a payment costs more without the step. Runs differ by a tenth or so: what is within
+that is kept for what it saves, or for the latency of a lone notice, not for its rate.
 
 | step | rate, with to without | without it a payment costs |
 |---|---|---|
@@ -223,7 +226,9 @@ def main() -> None:
         except (BenchFailed, CommandFailed) as error:
             sys.exit(f"Broken: {error}")
     if options.publish:
-        page = _PAGE.format(connections=_CONNECTIONS, when=time.strftime("%Y-%m-%d"), gains="\n".join(map(str, gains)))
+        page = _PAGE.format(
+            connections=_CONNECTIONS, pairs=_PAIRS, when=time.strftime("%Y-%m-%d"), gains="\n".join(map(str, gains))
+        )
         (DOCS / "steps.md").write_text(page, "utf-8")
 
 
