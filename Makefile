@@ -48,13 +48,13 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives: 25 minutes, and node
+bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives: 15 minutes, and node
 	@$(BIN)/python -m bench --publish
 
 bench-small: $(VENV)/.installed ## The same in miniature: is the benchmark still working?
 	@$(BIN)/python -m bench --small
 
-soak: $(VENV)/.installed ## 10⁶ notices, bounds on memory and dead rows, and the oracle over every row: 10 minutes
+soak: $(VENV)/.installed ## 10⁶ notices, bounds on memory and dead rows, and the oracle over every row: 5 minutes
 	@$(BIN)/python -m bench.soak --publish
 
 steps: $(VENV)/.installed ## What each step towards speed gains, by taking it out: 6 minutes
