@@ -11,7 +11,8 @@ from service.queue import BATCH_MAX
 # A run that takes longer than this waits for PortOne or for a disk: the next begins beside it. Were it longer, a sixth
 # of two cores stood idle under load; were it shorter, batches would be too small to pay.
 _SLOW_SECONDS = 0.008
-# A whole batch does not wait so long: it begins at once beside one run, which leaves a twentieth fewer idle.
+# A whole batch does not wait so long: it begins at once beside so many runs. One is worth a twentieth more payments a
+# second; beside two, more of them share the cores and fewer are settled.
 _WHOLE_BESIDE = 1
 # So many slow runs may be under way at once.
 _RUNS_MAX = 8

@@ -85,7 +85,7 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
     )
     # Only rows that are shared come back: every other notice has the row that it brought.
     shared = {row["given"]: row["stored"] for row in rows}
-    return [shared.get(notice.id, notice.id) if shared else notice.id for notice in notices]
+    return [shared.get(notice.id, notice.id) for notice in notices]
 
 
 def _told(notices: Sequence[Notice]) -> str:

@@ -61,10 +61,10 @@ BEGIN
         WITH moved AS (
             UPDATE orders o SET state = g->>2, paid_amount = (g->>3)::bigint, cancelled_amount = (g->>4)::bigint,
                    imp_uid = g->>5, problems = g->6, test_channel = (g->>7)::boolean,
-                   -- What is settled is asked about no more (service/db/orders.py, take_silent): not a minute later,
-                   -- in an update of its own. What is open again is asked about again.
+                   -- What is settled is asked about no more (service/db/orders.py, take_silent), without an update of
+                   -- its own a minute later. What is open again is asked about soon, as after an amendment.
                    next_check_at = CASE WHEN g->>2 IN ('pending', 'awaiting_deposit', 'failed', 'mismatched')
-                                   THEN coalesce(o.next_check_at, now() + interval '1 minute') END,
+                                   THEN coalesce(o.next_check_at, now()) END,
                    version = o.version + 1, updated_at = now()
             FROM jsonb_array_elements(changes) AS g
             WHERE o.merchant_uid = ANY(names) AND o.merchant_uid = g->>0 AND o.version = (g->>1)::integer

@@ -131,7 +131,7 @@ async def test_nor_is_what_something_is_stored_of(pool: Pool, imp_uid: str, merc
 
 
 async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
-    """Not even once; what is open again is asked about again."""
+    """Not even once; what is open again is asked about at the next turn."""
     await stored.register_order(pool, "order-1")
     await _write(pool, await _claim(pool, await _said(pool)))
     assert await pool.fetchval("SELECT next_check_at FROM orders") is None
@@ -142,7 +142,7 @@ async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
         await looks.write(db, ["order-1"], Meaning(changes=[(order, Settlement())]))
 
     await in_transaction(pool, reopen)
-    assert await pool.fetchval("SELECT next_check_at > now() FROM orders")
+    assert await pool.fetchval("SELECT next_check_at <= now() FROM orders")
 
 
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
