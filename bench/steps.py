@@ -46,14 +46,14 @@ _ARQ = str(Path(sys.executable).with_name("arq"))
 STEPS = (
     Step(
         "intake: notices that arrive during a write share the next INSERT and job",
-        "service/intake.py",
-        "for _ in range(min(BATCH_MAX, len(self._waiting)))]",
+        "service/usecases/intake.py",
+        "for _ in range(min(NOTICES_PER_JOB, len(self._waiting)))]",
         "for _ in range(1)]",
     ),
     Step(
         "worker: batches that arrive during a run share the next",
-        "service/batching.py",
-        "        while self._waiting and size + len(self._waiting[0][0]) <= BATCH_MAX:\n",
+        "service/usecases/batching.py",
+        "        while self._waiting and size + len(self._waiting[0][0]) <= NOTICES_PER_JOB:\n",
         "        while False:\n",
     ),
     Step(
@@ -76,8 +76,8 @@ STEPS = (
     Step(
         "a claim touches no indexed column",
         _FUNCTIONS,
-        "UPDATE notices n SET held_until = clock_timestamp() + lease,",
-        "UPDATE notices n SET due_at = clock_timestamp() + lease, held_until = clock_timestamp() + lease,",
+        "UPDATE notices n SET claimed_until = clock_timestamp() + lease,",
+        "UPDATE notices n SET due_at = clock_timestamp() + lease, claimed_until = clock_timestamp() + lease,",
     ),
     Step("notices' pages are left half empty", sql="ALTER TABLE notices SET (fillfactor = 100)"),
     Step(
@@ -88,7 +88,7 @@ STEPS = (
     ),
     Step(
         "worker: a whole batch begins beside the run before it",
-        "service/batching.py",
+        "service/usecases/batching.py",
         "_WHOLE_BESIDE = 1\n",
         "_WHOLE_BESIDE = 0\n",
     ),
@@ -103,12 +103,6 @@ STEPS = (
         "service/http/short_way.py",
         "    if request.version == HttpVersion11 and request.keep_alive:\n        return _RECEIVED\n",
         "",
-    ),
-    Step(
-        "values are read-only to the type checker alone",
-        "service/domain/value.py",
-        "dataclass(slots=True, unsafe_hash=True)",
-        "dataclass(slots=True, frozen=True)",
     ),
     Step(
         "log lines of one turn of the loop are one write",

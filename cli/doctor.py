@@ -51,13 +51,13 @@ async def check_postgres(settings: Settings) -> list[str]:
 
 async def check_redis(settings: Settings) -> list[str]:
     """Only a Redis that keeps all it accepts may take a notice while Postgres is away (DESIGN.md §2.1)."""
-    from service.errors import QueueUnavailable
-    from service.queue import connect, weaknesses
+    from service.errors import RedisUnavailable
+    from service.redis.queue import connect, weaknesses
 
     redis = connect(settings.require("redis_url").redis_url.get_secret_value())
     try:
         return [f"{advice}." for advice in await weaknesses(redis)]
-    except QueueUnavailable as error:
+    except RedisUnavailable as error:
         raise CommandFailed(f"It cannot be reached or refuses us ({error}): check REDIS_URL.") from error
     finally:
         await redis.aclose(close_connection_pool=True)

@@ -11,8 +11,8 @@ class CommandFailed(Exception):
 
 # Libraries that a command may not have loaded: what was never imported has raised nothing.
 _OTHERS = {
-    ("service.errors", "StoreUnavailable"): "{}: check DATABASE_URL.",
-    ("service.errors", "QueueUnavailable"): "{}: check REDIS_URL.",
+    ("service.errors", "PostgresUnavailable"): "{}: check DATABASE_URL.",
+    ("service.errors", "RedisUnavailable"): "{}: check REDIS_URL.",
     ("asyncpg", "PostgresError"): "Postgres refused: {}. Check DATABASE_URL.",
     ("asyncpg", "InterfaceError"): "Postgres cannot be used: {}. Check DATABASE_URL.",
     ("redis.exceptions", "AuthenticationError"): "Redis refused the password: {}. Check REDIS_URL.",

@@ -14,7 +14,7 @@ from cli.operator import Who, Why, desk, me
 from service.db import notice_list, operator_actions
 from service.db.notice_list import Shown
 from service.db.pool import Connection, in_transaction
-from service.errors import QueueUnavailable
+from service.errors import RedisUnavailable
 
 app = typer.Typer(help="The notices: those that wait for a person, those still open, and replaying them.")
 
@@ -74,7 +74,7 @@ async def _replay(ids: list[UUID], who: str, why: str) -> int:
         try:
             for start in range(0, len(replayed), 100):
                 await at.queue.put(replayed[start : start + 100])
-        except QueueUnavailable:
+        except RedisUnavailable:
             typer.echo("Redis is away: the notices are looked at once it is back.")
         return len(replayed)
 

@@ -10,7 +10,7 @@ import typer
 
 from cli.whose import load_settings
 from service.db.pool import Pool, open_pool
-from service.queue import Queue, connect
+from service.redis.queue import Queue, connect
 from service.settings import Settings
 
 Who = Annotated[str, typer.Option(help="Who does this; it is written down.")]

@@ -46,8 +46,8 @@ def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
 
     It goes the machine's way: at the earliest 10 minutes after the finding, on a fresh look, and once.
     """
-    from service.refund_intents import Intents
-    from service.timetable import Timetable
+    from service.domain.timetable import Timetable
+    from service.usecases.refund_intents import Intents
 
     settings, (who, why) = load_settings(), _told(who, why)
     times = Timetable().scaled(settings.time_scale)

@@ -11,15 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.errors import CommandFailed
 from cli.operator import Desk, Who, Why, desk, me
-from service.budget import Budget, Lane
 from service.db import operator_actions
 from service.db.pool import in_transaction
 from service.domain.payment import Store
+from service.domain.timetable import Timetable
 from service.errors import NotAsked
 from service.portone.accounts import open_accounts
-from service.queue import connect
-from service.reconciliation import Reconciler, differences
-from service.timetable import Timetable
+from service.redis.budget import Budget, Lane
+from service.redis.queue import connect
+from service.usecases.reconciliation import Reconciler, differences
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=90)

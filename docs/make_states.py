@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from service.domain.completion import Refusal, Unsettled
+from service.domain.completion import CompletionRefusal, Unsettled
 from service.domain.notice import Outcome, Source
 from service.domain.order import Closed, Order, ProblemKind, State
 from service.domain.payment import Payment, Status, Store
@@ -84,13 +84,13 @@ OUTCOMES = {
 }
 
 REFUSALS = {
-    Refusal.WRONG_AMOUNT: "The amount is not the order's.",
-    Refusal.WRONG_CURRENCY: "The currency is not the order's.",
-    Refusal.WRONG_STORE: "The account or tier is not the order's.",
-    Refusal.TEST_CHANNEL: "A test channel: no money moved.",
-    Refusal.OTHER_ORDER: "PortOne names another order than the caller does.",
-    Refusal.PAYMENT_FAILED: "The payment failed.",
-    Refusal.PAYMENT_UNKNOWN: "PortOne, asked until the wait was over, knows no such payment.",
+    CompletionRefusal.WRONG_AMOUNT: "The amount is not the order's.",
+    CompletionRefusal.WRONG_CURRENCY: "The currency is not the order's.",
+    CompletionRefusal.WRONG_STORE: "The account or tier is not the order's.",
+    CompletionRefusal.TEST_CHANNEL: "A test channel: no money moved.",
+    CompletionRefusal.OTHER_ORDER: "PortOne names another order than the caller does.",
+    CompletionRefusal.PAYMENT_FAILED: "The payment failed.",
+    CompletionRefusal.PAYMENT_UNKNOWN: "PortOne, asked until the wait was over, knows no such payment.",
 }
 
 UNSETTLED = {
@@ -288,7 +288,7 @@ and what its last look came to, in `last_outcome`. Every row is open (`due_at`),
 
 400, with one of these at the end of the problem's `type`:
 
-{meanings(Refusal, REFUSALS)}
+{meanings(CompletionRefusal, REFUSALS)}
 """
 
 

@@ -45,7 +45,7 @@ class Guard:
 GUARDS = (
     Guard(
         "row before acknowledgement",
-        "service/intake.py",
+        "service/usecases/intake.py",
         "            recorded = await self._recorder.record(batch)\n",
         "            self._later = asyncio.create_task(self._recorder.record(batch))\n"
         "            recorded = [notice.id for notice in batch]\n",
@@ -59,7 +59,7 @@ GUARDS = (
     Guard(
         "claim: one look at a notice at a time",
         "service/db/notices.py",
-        "              AND (n.held_until IS NULL OR n.held_until <= now())\n        ORDER BY n.id",
+        "              AND (n.claimed_until IS NULL OR n.claimed_until <= now())\n        ORDER BY n.id",
         "        ORDER BY n.id",
         _test("tests/service/db/test_notices.py"),
     ),
@@ -78,21 +78,21 @@ GUARDS = (
     ),
     Guard(
         "tickets: a late answer is dropped",
-        "service/domain/looks.py",
+        "service/domain/staleness.py",
         "    if look.began_ticket < stored.written_ticket:\n        return Verdict.LATE\n",
         "",
-        _test("tests/service/domain/test_looks.py"),
+        _test("tests/service/domain/test_staleness.py"),
     ),
     Guard(
         "tickets: drawn before the request",
-        "service/judgement.py",
-        "judge(before, seen, stored.now, self.times.regression)",
-        "judge(before, Look(payment, 2**62), stored.now, self.times.regression)",
+        "service/usecases/judgement.py",
+        "assess(before, seen, stored.now, self.times.regression)",
+        "assess(before, Look(payment, 2**62), stored.now, self.times.regression)",
         _test("tests/service/test_mistakes.py", "-k", "slow_reader"),
     ),
     Guard(
         "a look ends with its connection",
-        "service/verification.py",
+        "service/usecases/verification.py",
         "            written = await self._write(connection, plan, answers) if plan.to_look else Judgement()\n",
         "            async with one_connection(self.pool) as connection:\n"
         "                written = await self._write(connection, plan, answers) if plan.to_look else Judgement()\n",
@@ -100,14 +100,14 @@ GUARDS = (
     ),
     Guard(
         "less progress is kept out",
-        "service/domain/looks.py",
+        "service/domain/staleness.py",
         "    if stored.lesser is None:\n        return Verdict.KEEP_OUT\n",
         "    if stored.lesser is None:\n        return Verdict.STORE\n",
         _test("tests/service/test_regressed.py"),
     ),
     Guard(
         "lock before read",
-        "service/verification.py",
+        "service/usecases/verification.py",
         "            await orders.lock(db, merchant_uids)\n",
         "",
         _test("tests/service/test_races.py", "-k", "two_payments"),
@@ -128,7 +128,7 @@ GUARDS = (
     ),
     Guard(
         "lock before read, on registering",
-        "service/registration.py",
+        "service/usecases/registration.py",
         "    await orders.lock(db, [terms.merchant_uid])\n",
         "",
         _test("tests/service/test_races.py", "-k", "registered_while"),
@@ -154,7 +154,7 @@ GUARDS = (
     ),
     Guard(
         "settled on registration",
-        "service/registration.py",
+        "service/usecases/registration.py",
         "settle(terms, await payments.of_orders(db, [terms.merchant_uid]))",
         "settle(terms, [])",
         _test("tests/service/http/test_guide.py", "-k", "settled_on_registration"),
@@ -168,7 +168,7 @@ GUARDS = (
     Guard(
         "spill: swept into Postgres",
         "workers/tasks.py",
-        "    while entries := await parts.queue.spilled(BATCH_MAX):\n",
+        "    while entries := await parts.queue.spilled(NOTICES_PER_JOB):\n",
         "    while entries := []:\n",
     ),
     Guard(
@@ -181,20 +181,20 @@ GUARDS = (
     ),
     Guard(
         "spill: only into a Redis that keeps it",
-        "service/queue.py",
+        "service/redis/queue.py",
         "        return not await weaknesses(self._redis)\n",
         "        return True\n",
-        _test("tests/service/test_intake.py"),
+        _test("tests/service/usecases/test_intake.py"),
     ),
     Guard(
         "ledger scan",
-        "service/reconciliation.py",
+        "service/usecases/reconciliation.py",
         "            found += await self._walk(turn)\n",
         "            found += 0\n",
     ),
     Guard(
         "ledger scan: an agreeing page hides nothing older",
-        "service/reconciliation.py",
+        "service/usecases/reconciliation.py",
         " and self._reaches(listed.payments, turn)):",
         "):",
         _test("tests/faults/test_ledger.py"),
@@ -202,8 +202,8 @@ GUARDS = (
     Guard(
         "ledger scan: an open notice that sees less hides no difference",
         "service/db/notices.py",
-        "                (n.due_at IS NOT NULL AND n.held_until IS NULL\n                 AND coalesce",
-        "                (n.due_at IS NOT NULL OR n.held_until IS NULL\n                 AND coalesce",
+        "                (n.due_at IS NOT NULL AND n.claimed_until IS NULL\n                 AND coalesce",
+        "                (n.due_at IS NOT NULL OR n.claimed_until IS NULL\n                 AND coalesce",
         _test("tests/faults/test_ledger.py"),
     ),
     Guard(
@@ -214,7 +214,7 @@ GUARDS = (
     ),
     Guard(
         "a failure to ask is asked again",
-        "service/judgement.py",
+        "service/usecases/judgement.py",
         "                return Fate(answer.outcome, self._backoff(notice.tries))\n            case None:",
         "                return Fate(answer.outcome, Then.HANDLED)\n            case None:",
     ),
@@ -233,7 +233,7 @@ GUARDS = (
         "order: the one that PortOne names",
         "service/domain/completion.py",
         "    if claimed_merchant_uid is not None and claimed_merchant_uid != payment.merchant_uid:\n"
-        "        return Refusal.OTHER_ORDER\n",
+        "        return CompletionRefusal.OTHER_ORDER\n",
         "",
         _test("tests/service/test_mistakes.py", "-k", "replayed or checked"),
     ),
@@ -246,7 +246,7 @@ GUARDS = (
     ),
     Guard(
         "twice a second at most",
-        "service/verification.py",
+        "service/usecases/verification.py",
         "            elif notice.looked_ago is not None and notice.looked_ago < self.times.spacing:\n",
         "            elif False:\n",
     ),

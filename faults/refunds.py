@@ -28,10 +28,10 @@ from sandbox.refunds import Refund
 from sandbox.world import WORLD
 from service.domain.payment import ACCOUNT
 from service.domain.refund import Action
+from service.domain.timetable import Timetable
 from service.logs import configure_logs
 from service.portone.client import PortOne
 from service.settings import Settings
-from service.timetable import Timetable
 from tests.conftest import Stores
 from tests.sandbox_client import RunningSandbox, running_sandbox
 from tests.service.refunding import CANCEL, Shop

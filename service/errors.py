@@ -44,13 +44,13 @@ class UnreadableAnswer(NotAsked):
     outcome = Outcome.ANSWER_UNREADABLE
 
 
-class StoreUnavailable(ServiceError):
+class PostgresUnavailable(ServiceError):
     """Postgres cannot be reached now."""
 
     transient = True
 
 
-class QueueUnavailable(ServiceError):
+class RedisUnavailable(ServiceError):
     """Redis cannot be reached now."""
 
     transient = True
@@ -88,3 +88,9 @@ class MoneyCame(ServiceError):
 
 class NotRefundable(ServiceError):
     """This payment's money is not given back from here."""
+
+
+class Unsure(ServiceError):
+    """Whether a payment may go on could not be learnt in time."""
+
+    transient = True

@@ -12,9 +12,9 @@ import structlog
 from arq.cron import cron
 from arq.worker import func
 
-from service.queue import (
-    AWAY,
+from service.redis.queue import (
     QUEUE_NAME,
+    REDIS_AWAY,
     VERIFY,
     WAKE_CHANNEL,
     connect,
@@ -105,7 +105,7 @@ async def _work(worker: WokenWorker) -> None:
         ours = asyncio.current_task()
         if ours and ours.cancelling():
             raise  # not arq's loop, which a signal ended, but we are to end at once
-    except AWAY as error:
+    except REDIS_AWAY as error:
         log.warning("worker.without_redis", reason=type(error).__name__)
     finally:
         listening.cancel()

@@ -9,21 +9,21 @@ from uuid import UUID
 
 import structlog
 
-from service.batching import Batcher
-from service.budget import Budget
 from service.db.pool import Pool, in_transaction, open_pool
-from service.errors import QueueUnavailable
+from service.domain.timetable import Timetable
+from service.errors import RedisUnavailable
 from service.portone.accounts import open_accounts
 from service.portone.client import PortOne
-from service.preparation import Preparing, prepare_due
-from service.queue import Queue, connect
-from service.reconciliation import Reconciler
-from service.recording import Recorder
-from service.refunds import Refunder
+from service.redis.budget import Budget
+from service.redis.queue import Queue, connect
 from service.settings import Settings
-from service.terms import expire_due
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.batching import Batcher
+from service.usecases.preparation import Preparing, prepare_due
+from service.usecases.reconciliation import Reconciler
+from service.usecases.recording import Recorder
+from service.usecases.refunds import Refunder
+from service.usecases.terms import expire_due
+from service.usecases.verification import Verifier
 from workers.refunds import make_refunder
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ class Parts:
         return Batcher(self._verify)
 
     async def _verify(self, ids: Sequence[UUID]) -> None:
-        """Look once for the whole batch, write what it means, and tell whoever waits. Raises StoreUnavailable."""
+        """Look once for the whole batch, write what it means, and tell whoever waits. Raises PostgresUnavailable."""
         done = await self.verifier.verify(ids)
         log.info(
             "notices.verified",
@@ -73,7 +73,7 @@ class Parts:
                 await self.queue.tell(done.told)
             if done.again:
                 await self.queue.put(done.again, done.again_in)
-        except QueueUnavailable as error:
+        except RedisUnavailable as error:
             log.warning("notices.not_told", count=len(done.told), reason=str(error))
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import structlog
 
 from service.domain.refund import Policy
-from service.errors import StoreUnavailable
-from service.refund_intents import Intents
-from service.refunds import Cancels, Refunder
+from service.errors import PostgresUnavailable
 from service.settings import Settings
-from service.verification import Verifier
+from service.usecases.refund_intents import Intents
+from service.usecases.refunds import Cancels, Refunder
+from service.usecases.verification import Verifier
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ async def close_refunds(ctx: Mapping[str, Any]) -> None:
 async def _turn(done: str, turn: Callable[[], Awaitable[int]]) -> None:
     try:
         count = await turn()
-    except StoreUnavailable as error:
+    except PostgresUnavailable as error:
         log.warning("refunds.turn_failed", turn=done, reason=str(error))
     except Exception:
         log.exception("refunds.turn_failed", turn=done)

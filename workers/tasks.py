@@ -8,9 +8,9 @@ import structlog
 
 from service.db import notices
 from service.db.pool import in_transaction
-from service.errors import NotAsked, QueueUnavailable, StoreUnavailable
+from service.errors import NotAsked, PostgresUnavailable, RedisUnavailable
 from service.notice_ids import read_notice_id
-from service.queue import BATCH_MAX
+from service.redis.queue import NOTICES_PER_JOB
 from workers.parts import PARTS, Parts, Turn
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
     parts: Parts = ctx[PARTS]
     try:
         await parts.batcher.join([read_notice_id(i) for i in ids])
-    except (StoreUnavailable, ValueError, TypeError) as error:
+    except (PostgresUnavailable, ValueError, TypeError) as error:
         log.warning("notices.not_verified", count=len(ids), reason=str(error))
     except Exception:
         log.exception("notices.not_verified", count=len(ids))
@@ -38,7 +38,7 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
     try:
         spilled = await _sweep_spill(parts)
         queued = await _sweep_due(parts)
-    except (StoreUnavailable, QueueUnavailable) as error:
+    except (PostgresUnavailable, RedisUnavailable) as error:
         log.warning("sweep.failed", reason=str(error))
         return
     if spilled or queued:
@@ -47,7 +47,7 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
 
 async def _sweep_spill(parts: Parts) -> int:
     moved = 0
-    while entries := await parts.queue.spilled(BATCH_MAX):
+    while entries := await parts.queue.spilled(NOTICES_PER_JOB):
         readable = [(entry, notice) for entry, notice in entries if notice is not None]
         results = await parts.recorder.record([notice for _, notice in readable]) if readable else []
         recorded = [entry for (entry, _), row in zip(readable, results, strict=True) if isinstance(row, UUID)]
@@ -64,8 +64,8 @@ async def _sweep_due(parts: Parts) -> int:
     if await parts.queue.length() > _QUEUED_JOBS_MAX:
         return 0
     due = await in_transaction(parts.pool, lambda db: notices.take_due(db, _SWEPT_MAX, parts.times.queued))
-    for start in range(0, len(due), BATCH_MAX):
-        await parts.queue.put(due[start : start + BATCH_MAX])
+    for start in range(0, len(due), NOTICES_PER_JOB):
+        await parts.queue.put(due[start : start + NOTICES_PER_JOB])
     return len(due)
 
 
@@ -82,7 +82,7 @@ async def _take(turn: Turn) -> None:
     name = getattr(turn, "__name__", "?")
     try:
         await turn()
-    except (StoreUnavailable, QueueUnavailable, NotAsked) as error:
+    except (PostgresUnavailable, RedisUnavailable, NotAsked) as error:
         log.warning("turn.failed", turn=name, reason=str(error))
     except Exception:
         log.exception("turn.failed", turn=name)
@@ -98,7 +98,7 @@ async def prune(ctx: Mapping[str, Any]) -> None:
             lambda db: notices.prune(db, parts.keep_handled, parts.keep_unregistered, _PRUNED_AT_ONCE),
         ):
             pruned += done
-    except StoreUnavailable as error:
+    except PostgresUnavailable as error:
         log.warning("notices.not_pruned", reason=str(error))
     if pruned:
         log.info("notices.pruned", count=pruned)

@@ -16,7 +16,7 @@ import structlog
 from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker
 
-from service.queue import AWAY, QUEUE_NAME, VERIFY, deserialize, heed_cancellation
+from service.redis.queue import QUEUE_NAME, REDIS_AWAY, VERIFY, deserialize, heed_cancellation
 
 log = structlog.get_logger()
 
@@ -104,7 +104,7 @@ class WokenWorker(Worker):
                     pipe.zrem(QUEUE_NAME, *done)
                     pipe.delete(*keys)
                     await pipe.execute()
-            except AWAY as error:
+            except REDIS_AWAY as error:
                 log.warning("jobs.not_finished", count=len(done), reason=type(error).__name__)
 
 

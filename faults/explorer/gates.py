@@ -13,11 +13,11 @@ import asyncpg
 
 from faults.explorer.scheduler import IN_TRANSACTION, NOBODY, PROCESS, Scheduler
 from faults.explorer.truth import Truth
-from service.budget import Budget, Lane
 from service.domain.payment import ACCOUNT
-from service.errors import PortOneRefused, PortOneUnavailable, QueueUnavailable, UnreadableAnswer
+from service.errors import PortOneRefused, PortOneUnavailable, RedisUnavailable, UnreadableAnswer
 from service.portone.client import LedgerPage
-from service.queue import Queue
+from service.redis.budget import Budget, Lane
+from service.redis.queue import Queue
 
 # What may befall a call, by its kind.
 FAULTS = {
@@ -195,10 +195,10 @@ class GatedQueue(Queue):
     async def _step(self, name: str, do: Any, *arguments: Any, **named: Any) -> Any:
         async with self._scheduler.call("redis", f"redis {name}") as fault:
             if fault == "away":
-                raise QueueUnavailable("injected")
+                raise RedisUnavailable("injected")
             result = await do(*arguments, **named)
             if fault == "answer_lost":
-                raise QueueUnavailable("injected: the answer was lost")
+                raise RedisUnavailable("injected: the answer was lost")
             return result
 
 

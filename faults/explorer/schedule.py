@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-import service.reconciliation
+import service.usecases.reconciliation
 from faults.explorer.gates import FAULTS, GatedPool, GatedPortOne, GatedQueue, NoBudget
 from faults.explorer.scheduler import ACTOR, PROCESS, Call, Process, Scheduler
 from faults.explorer.truth import Attempt, Truth
@@ -20,14 +20,14 @@ from service.db.orders import NewOrder
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
+from service.domain.timetable import Timetable
 from service.errors import ServiceError
-from service.intake import Intake, Receipt
 from service.metrics import Metrics
-from service.reconciliation import Reconciler
-from service.recording import Recorder
-from service.registration import register
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.intake import Intake, Receipt
+from service.usecases.reconciliation import Reconciler
+from service.usecases.recording import Recorder
+from service.usecases.registration import register
+from service.usecases.verification import Verifier
 from workers.parts import PARTS, Parts
 from workers.tasks import reconcile, sweep, verify_notices
 
@@ -125,7 +125,7 @@ class Schedule:
         """Make the scenario, run it to its end, let all heal and come to rest, and judge."""
         random.seed(self.seed)
         ERRORS.clear()
-        service.reconciliation.new_notice_id = self.new_id  # type: ignore[assignment]
+        service.usecases.reconciliation.new_notice_id = self.new_id  # type: ignore[assignment]
         await self.world.clear()
         await self._tick(0)
         self.scheduler.choose_fault = self._choose_fault

@@ -21,7 +21,7 @@ from cli.processes import Process
 from faults import oracle
 from service.db.migrate import migrate
 from service.db.pool import open_pool
-from service.queue import QUEUE_NAME, SPILL_STREAM, connect
+from service.redis.queue import QUEUE_NAME, SPILL_STREAM, connect
 
 if TYPE_CHECKING:
     from faults.explorer.schedule import Schedule

@@ -9,7 +9,7 @@ from service.domain.payment import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Scan:
     """A walk that is ours to do: from which page, and whether to the end of the list.
 
     `known_until`: what changed before has been compared, by the last walk that came to its end; None: nothing.
@@ -30,7 +30,7 @@ async def ensure(db: Connection, stores: Sequence[Store]) -> None:
     )
 
 
-async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_every: timedelta) -> Turn | None:
+async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_every: timedelta) -> Scan | None:
     """Take a walk that is due of one of these stores, if any; nobody else takes it before its next time."""
     row = await db.fetchrow(
         """
@@ -50,10 +50,10 @@ async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_
     )
     if row is None:
         return None
-    return Turn(Store(row["account"], row["tier"]), row["next_page"], row["whole"], row["known_until"])
+    return Scan(Store(row["account"], row["tier"]), row["next_page"], row["whole"], row["known_until"])
 
 
-async def keep(db: Connection, turn: Turn, page: int) -> None:
+async def keep(db: Connection, turn: Scan, page: int) -> None:
     """The walk has come to this page: whoever takes it up after us goes on from there."""
     await db.execute(
         "UPDATE ledger_scans SET next_page = $3 WHERE account = $1 AND tier = $2",
@@ -63,7 +63,7 @@ async def keep(db: Connection, turn: Turn, page: int) -> None:
     )
 
 
-async def go_on(db: Connection, turn: Turn, page: int) -> None:
+async def go_on(db: Connection, turn: Scan, page: int) -> None:
     """The walk is not at its end: the next turn goes on from this page, at once."""
     await db.execute(
         "UPDATE ledger_scans SET next_page = $3, next_at = now() WHERE account = $1 AND tier = $2",
@@ -73,7 +73,7 @@ async def go_on(db: Connection, turn: Turn, page: int) -> None:
     )
 
 
-async def complete(db: Connection, turn: Turn) -> None:
+async def complete(db: Connection, turn: Scan) -> None:
     await db.execute(
         """
         UPDATE ledger_scans SET next_page = 1, whole = false, last_completed_at = now(), known_until = began_at,

@@ -10,13 +10,13 @@ from uuid import UUID
 import orjson
 
 from service.db import orders, payments
-from service.db.notices import Open
-from service.db.orders import Settled
+from service.db.notices import OpenNotice
+from service.db.orders import VersionedOrder
 from service.db.pool import Connection
-from service.domain.looks import StoredLook
 from service.domain.notice import Outcome, Source
 from service.domain.order import Order, Settlement
 from service.domain.payment import Store
+from service.domain.staleness import StoredLook
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Fresh:
     Of no payment of these orders was anything stored.
     """
 
-    notices: Sequence[Open] = ()
-    orders: Mapping[str, Settled] = field(default_factory=dict)
+    notices: Sequence[OpenNotice] = ()
+    orders: Mapping[str, VersionedOrder] = field(default_factory=dict)
     ticket: int = 0
 
 
@@ -36,8 +36,8 @@ class Meaning:
     """What a batch of looks means: payments that are news, orders that change, notices that are handled."""
 
     news: Sequence[StoredLook] = ()
-    changes: Sequence[tuple[Settled, Settlement]] = ()
-    handled: Sequence[tuple[Open, Outcome]] = ()
+    changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
+    handled: Sequence[tuple[OpenNotice, Outcome]] = ()
 
 
 _UNSETTLED = Settlement()
@@ -60,13 +60,13 @@ async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, 
         merchant_uid, amount, currency, account, tier, version, _,
     ) in rows:  # fmt: skip
         claimed.append(
-            Open(
+            OpenNotice(
                 notice_id, _SOURCES[source], True, imp_uid, account, tier, claimed_status, None, arrivals, tries, age,
                 None, None,
             )
         )  # fmt: skip
         terms = Order(merchant_uid, amount, currency, Store(account, tier), allow_test_channel)
-        found[merchant_uid] = Settled(terms, _UNSETTLED, version)
+        found[merchant_uid] = VersionedOrder(terms, _UNSETTLED, version)
     return Fresh(claimed, found, rows[0]["ticket"])
 
 
@@ -78,7 +78,7 @@ async def write(db: Connection, merchant_uids: Sequence[str], meaning: Meaning) 
     await _write(db, True, [(merchant_uid,) for merchant_uid in merchant_uids], meaning)
 
 
-async def write_if_unchanged(db: Connection, read: Sequence[Settled], meaning: Meaning) -> None:
+async def write_if_unchanged(db: Connection, read: Sequence[VersionedOrder], meaning: Meaning) -> None:
     """Take these orders' locks and write it, if they are as they were read, and none of their payments is stored.
 
     Raises asyncpg.SerializationError, and writes nothing, when they are not.
@@ -105,7 +105,7 @@ async def _write(db: Connection, locked: bool, of_orders: Sequence[tuple[Any, ..
     )
 
 
-def _alike(handled: Sequence[tuple[Open, Outcome]]) -> Mapping[tuple[Outcome, int], Sequence[str]]:
+def _alike(handled: Sequence[tuple[OpenNotice, Outcome]]) -> Mapping[tuple[Outcome, int], Sequence[str]]:
     alike = defaultdict(list)
     for notice, outcome in handled:
         alike[outcome, notice.arrivals].append(str(notice.id))

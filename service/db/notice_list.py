@@ -63,7 +63,7 @@ async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
     """Make these notices due now, as if they had just come; returns those that exist."""
     rows = await db.fetch(
         """
-        UPDATE notices SET due_at = now(), held_until = NULL, tries = 0, received_at = now(), last_outcome = NULL,
+        UPDATE notices SET due_at = now(), claimed_until = NULL, tries = 0, received_at = now(), last_outcome = NULL,
                claimed_status = NULL, handled_at = NULL, parked_at = NULL
         WHERE id = ANY($1::uuid[]) RETURNING id
         """,

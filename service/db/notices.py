@@ -1,6 +1,7 @@
 """The table `notices`: what was said, when it is due again, and how it ended."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,15 +11,14 @@ import orjson
 from service.db.pool import Connection
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Status
-from service.domain.value import value
 from service.notice_ids import first_id_since
 
 # Advisory locks live in one namespace a database: this keeps payments' apart from orders' (db.orders).
 _PAYMENTS = 1
 
 
-@value
-class Open:
+@dataclass(frozen=True, slots=True)
+class OpenNotice:
     """A notice that waits for a look and is locked by us: what it claims, and where to look for its payment.
 
     `registered`: its order is, by now. `arrivals` counts how often a row shared by unregistered notices was
@@ -67,7 +67,7 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
                    cancellation_id, account, false, now() + $2
             FROM given WHERE NOT registered ORDER BY imp_uid, id
             ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
-               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $2, held_until = NULL,
+               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $2, claimed_until = NULL,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,
                    source = excluded.source, merchant_uid = excluded.merchant_uid,
                    -- Account and tier are one word: the newest that was said, and never one of each.
@@ -113,7 +113,7 @@ async def lock_payments(db: Connection, ids: Sequence[UUID]) -> None:
     )
 
 
-async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
+async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[OpenNotice]:
     """Lock and read those of the notices that are open and held by nobody; call `lock_payments` before.
 
     A payment that is stored is looked for where it was found; else where the notice says; else where its
@@ -136,13 +136,13 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
              LEFT JOIN LATERAL (SELECT merchant_uid, account, tier FROM orders
                                 WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid) OFFSET 0) o ON true
         WHERE n.id = ANY($1::uuid[]) AND n.handled_at IS NULL AND n.parked_at IS NULL
-              AND (n.held_until IS NULL OR n.held_until <= now())
+              AND (n.claimed_until IS NULL OR n.claimed_until <= now())
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
         """,
         ids,
     )
     return [
-        Open(
+        OpenNotice(
             row["id"],
             Source(row["source"]),
             row["registered"],
@@ -161,7 +161,7 @@ async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[Open]:
     ]
 
 
-async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> int:
+async def claim(db: Connection, claimed: Sequence[OpenNotice], lease: timedelta) -> int:
     """Hold these notices for as long as a look may take; returns the look's ticket.
 
     What is held is due no sooner than that. `due_at` itself stays: it is indexed, and a row whose indexed columns
@@ -172,7 +172,7 @@ async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> in
     ticket: int = await db.fetchval(
         """
         WITH held AS (
-            UPDATE notices SET held_until = clock_timestamp() + $2::interval, looked_at = clock_timestamp(),
+            UPDATE notices SET claimed_until = clock_timestamp() + $2::interval, looked_at = clock_timestamp(),
                    tries = tries + 1
             WHERE id = ANY($1::uuid[])
         )
@@ -184,13 +184,13 @@ async def claim(db: Connection, claimed: Sequence[Open], lease: timedelta) -> in
     return ticket
 
 
-async def end(db: Connection, ended: Sequence[tuple[Open, Outcome]], *, parked: bool = False) -> None:
+async def end(db: Connection, ended: Sequence[tuple[OpenNotice, Outcome]], *, parked: bool = False) -> None:
     """Mark notices handled, or parked with their reason; one that was spoken for again meanwhile stays due."""
     if not ended:
         return
     await db.execute(
         """
-        UPDATE notices SET due_at = NULL, held_until = NULL,
+        UPDATE notices SET due_at = NULL, claimed_until = NULL,
                last_outcome = ($3::text[])[array_position($1, id)],
                handled_at = CASE WHEN $4 THEN NULL ELSE now() END, parked_at = CASE WHEN $4 THEN now() END
         WHERE id = ANY($1::uuid[]) AND arrivals = ($2::int[])[array_position($1, id)]
@@ -203,13 +203,13 @@ async def end(db: Connection, ended: Sequence[tuple[Open, Outcome]], *, parked: 
     )
 
 
-async def postpone(db: Connection, later: Sequence[tuple[Open, Outcome | None, timedelta]]) -> None:
+async def postpone(db: Connection, later: Sequence[tuple[OpenNotice, Outcome | None, timedelta]]) -> None:
     """Give notices back, to be due again after their wait, with what kept them (None: nothing new)."""
     if not later:
         return
     await db.execute(
         """
-        UPDATE notices SET due_at = now() + ($4::interval[])[array_position($1, id)], held_until = NULL,
+        UPDATE notices SET due_at = now() + ($4::interval[])[array_position($1, id)], claimed_until = NULL,
                last_outcome = coalesce(($3::text[])[array_position($1, id)], last_outcome)
         WHERE id = ANY($1::uuid[]) AND arrivals = ($2::int[])[array_position($1, id)]
               AND handled_at IS NULL AND parked_at IS NULL
@@ -225,8 +225,8 @@ async def take_due(db: Connection, limit: int, queued_for: timedelta) -> list[UU
     """Move a bounded number of due notices on, so that each has one waker, and return them to be queued."""
     rows = await db.fetch(
         """
-        UPDATE notices SET due_at = now() + $2, held_until = NULL
-        WHERE id IN (SELECT id FROM notices WHERE due_at <= now() AND (held_until IS NULL OR held_until <= now())
+        UPDATE notices SET due_at = now() + $2, claimed_until = NULL
+        WHERE id IN (SELECT id FROM notices WHERE due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
                      ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,
@@ -260,7 +260,7 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
                  LEFT JOIN payments p ON p.imp_uid = n.imp_uid
                  LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
             WHERE n.imp_uid = g.imp_uid AND (
-                (n.due_at IS NOT NULL AND n.held_until IS NULL
+                (n.due_at IS NOT NULL AND n.claimed_until IS NULL
                  AND coalesce(p.account, n.account, CASE WHEN n.tier IS NULL THEN o.account END, 'default') = g.account
                  AND coalesce(p.tier, n.tier, CASE WHEN n.account IS NULL OR n.account = o.account THEN o.tier END, '')
                      = g.tier)
@@ -297,7 +297,7 @@ async def replay_late(db: Connection, limit: int) -> list[UUID]:
 
 
 async def prune(db: Connection, handled: timedelta, unregistered: timedelta, limit: int) -> int:
-    """Delete a small batch of what ended so long ago; returns how many. Open notices are never deleted.
+    """Delete a small batch of what ended so long ago; returns how many. OpenNotice notices are never deleted.
 
     A notice's id is the time that it came (UUIDv7): what is old stands first in the primary key.
     """

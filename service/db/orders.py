@@ -10,7 +10,6 @@ import asyncpg
 from service.db.pool import Connection
 from service.domain.order import Closed, Order, Problem, ProblemKind, Settlement, State
 from service.domain.payment import Store
-from service.domain.value import value
 
 # Advisory locks live in one namespace a database: this keeps orders' apart from payments' (db.notices).
 _ORDERS = 2
@@ -26,8 +25,8 @@ class NewOrder:
     expires_at: datetime | None = None
 
 
-@value
-class Settled:
+@dataclass(frozen=True, slots=True)
+class VersionedOrder:
     """An order's terms, its settlement, and the version that a write must still find."""
 
     terms: Order
@@ -35,8 +34,8 @@ class Settled:
     version: int
 
 
-@value
-class StoredOrder(Settled):
+@dataclass(frozen=True, slots=True)
+class StoredOrder(VersionedOrder):
     """All that is stored of an order."""
 
     name: str | None
@@ -69,7 +68,7 @@ async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_chann
     return [_order(row, allow_test_channel) for row in rows]
 
 
-async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[Settled]:
+async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[VersionedOrder]:
     """What a settlement needs to know of those that are registered, in no order; hold their locks."""
     rows = await db.fetch(
         """
@@ -79,7 +78,7 @@ async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_ch
         """,
         merchant_uids,
     )
-    return [Settled(_terms(row, allow_test_channel), _settlement(row), row["version"]) for row in rows]
+    return [VersionedOrder(_terms(row, allow_test_channel), _settlement(row), row["version"]) for row in rows]
 
 
 async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_check: timedelta) -> StoredOrder:

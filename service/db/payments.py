@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 
 from service.db.pool import Connection
-from service.domain.looks import Lesser, StoredLook
 from service.domain.payment import Payment, Status, Store
+from service.domain.staleness import Lesser, StoredLook
 
 
 @dataclass(frozen=True, slots=True)

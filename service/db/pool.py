@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 import orjson
 
-from service.errors import StoreUnavailable
+from service.errors import PostgresUnavailable
 
 if TYPE_CHECKING:  # asyncpg's classes take no parameters when they run
     from asyncpg.pool import PoolConnectionProxy
@@ -25,7 +25,7 @@ _RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 10
 
 # Postgres is away, or going away, or has no connection left for us.
-AWAY = (
+POSTGRES_AWAY = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -71,20 +71,20 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
 async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
     """A connection for work that may not outlive it: when Postgres dies, so does what is still to be written.
 
-    Raises StoreUnavailable.
+    Raises PostgresUnavailable.
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
             connection = await stack.enter_async_context(pool.acquire(timeout=_CONNECT_SECONDS))
-        except AWAY as error:
-            raise StoreUnavailable(type(error).__name__) from error
+        except POSTGRES_AWAY as error:
+            raise PostgresUnavailable(type(error).__name__) from error
         yield connection
 
 
 async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
     """Run the work in a transaction, again after a deadlock or a serialization error.
 
-    Raises StoreUnavailable when Postgres is away: then nothing was kept, or, if only the commit's answer was
+    Raises PostgresUnavailable when Postgres is away: then nothing was kept, or, if only the commit's answer was
     lost, all of it; whatever runs here must bear being run again.
     """
     return await in_statement(pool, _in_its_transaction(work))
@@ -106,13 +106,13 @@ async def in_statement_on(connection: Connection, work: Callable[[Connection], A
 
 
 async def try_statement_on(connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> bool:
-    """The same, once: False, and nothing was kept, where it would have to run again. Raises StoreUnavailable."""
+    """The same, once: False, and nothing was kept, where it would have to run again. Raises PostgresUnavailable."""
     try:
         await work(connection)
     except _RETRIABLE:
         return False
-    except AWAY as error:
-        raise StoreUnavailable(type(error).__name__) from error
+    except POSTGRES_AWAY as error:
+        raise PostgresUnavailable(type(error).__name__) from error
     return True
 
 
@@ -134,8 +134,8 @@ async def _until_done(
         except _RETRIABLE:
             if not left:
                 raise
-        except AWAY as error:
-            raise StoreUnavailable(type(error).__name__) from error
+        except POSTGRES_AWAY as error:
+            raise PostgresUnavailable(type(error).__name__) from error
     raise AssertionError("unreachable")
 
 

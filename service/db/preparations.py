@@ -9,7 +9,7 @@ from service.db.pool import Connection
 from service.domain.payment import Store
 
 
-class Outcome(StrEnum):
+class PreparationState(StrEnum):
     """How far it has come."""
 
     PENDING = "pending"
@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 class Preparation:
     """What becomes of an order's amount at PortOne, and why it was refused."""
 
-    outcome: Outcome
+    outcome: PreparationState
     reason: str | None = None
 
 
@@ -57,7 +57,7 @@ async def want(db: Connection, merchant_uid: str) -> None:
 
 async def of_order(db: Connection, merchant_uid: str) -> Preparation | None:
     row = await db.fetchrow("SELECT outcome, reason FROM preparations WHERE merchant_uid = $1", merchant_uid)
-    return Preparation(Outcome(row["outcome"]), row["reason"]) if row else None
+    return Preparation(PreparationState(row["outcome"]), row["reason"]) if row else None
 
 
 async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:

@@ -10,7 +10,7 @@ import asyncpg
 from service.db.pool import Connection
 from service.domain.order import ProblemKind
 from service.domain.payment import Payment
-from service.domain.refund import Answered, Asked, RefundState
+from service.domain.refund import Asked, CancelResult, RefundState
 
 # Advisory locks live in one namespace a database: 1 is payments', 2 orders'.
 _HOURLY_CAP = 3
@@ -42,7 +42,7 @@ class Refund:
     said: Said
     amount: int | None
     cancellations_before: int | None
-    answer: Answered | None
+    answer: CancelResult | None
     age: timedelta | None
 
     @property
@@ -50,7 +50,7 @@ class Refund:
         """What was asked for; only of a refund that was."""
         if self.amount is None or self.cancellations_before is None or self.age is None:
             raise ValueError(f"{self.imp_uid} was not asked for")
-        refused = self.answer is Answered.REFUSED
+        refused = self.answer is CancelResult.REFUSED
         return Asked(self.imp_uid, self.amount, self.cancellations_before, refused, self.age)
 
 
@@ -212,7 +212,7 @@ async def ask(db: Connection, refund: Refund, payment: Payment, *, wait: timedel
     return done == "INSERT 0 1"
 
 
-async def answered(db: Connection, refund: Refund, answer: Answered, text: str) -> None:
+async def answered(db: Connection, refund: Refund, answer: CancelResult, text: str) -> None:
     """Record what PortOne answered to the call."""
     await db.execute(
         "UPDATE refunds SET answer = $3, answer_text = $4 WHERE imp_uid = $1 AND round = $2 AND answer IS NULL",
@@ -270,6 +270,6 @@ def _refund(row: asyncpg.Record) -> Refund:
         said=Said(row["who"], row["why"], row["by_person"]),
         amount=row["amount"],
         cancellations_before=row["cancellations_before"],
-        answer=Answered(row["answer"]) if row["answer"] else None,
+        answer=CancelResult(row["answer"]) if row["answer"] else None,
         age=row["age"],
     )

@@ -9,7 +9,7 @@ from service.domain.payment import Payment, Status
 from service.domain.settle import disagreements, settle
 
 
-class Refusal(StrEnum):
+class CompletionRefusal(StrEnum):
     """Why a completion is answered 400; the values are the problem documents' stable types."""
 
     WRONG_AMOUNT = "wrong-amount"
@@ -31,19 +31,19 @@ class Unsettled(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Verified:
     """The payment is real and agrees with its order: a completion is answered 200."""
 
     state: State
 
 
-Answer = Settled | Refusal | Unsettled
+CompletionAnswer = Verified | CompletionRefusal | Unsettled
 
 _REFUSALS = {
-    ProblemKind.WRONG_STORE: Refusal.WRONG_STORE,
-    ProblemKind.TEST_CHANNEL: Refusal.TEST_CHANNEL,
-    ProblemKind.WRONG_CURRENCY: Refusal.WRONG_CURRENCY,
-    ProblemKind.WRONG_AMOUNT: Refusal.WRONG_AMOUNT,
+    ProblemKind.WRONG_STORE: CompletionRefusal.WRONG_STORE,
+    ProblemKind.TEST_CHANNEL: CompletionRefusal.TEST_CHANNEL,
+    ProblemKind.WRONG_CURRENCY: CompletionRefusal.WRONG_CURRENCY,
+    ProblemKind.WRONG_AMOUNT: CompletionRefusal.WRONG_AMOUNT,
 }
 
 
@@ -55,7 +55,7 @@ _BEYOND_DOUBT = frozenset({State.PAID, State.PARTIALLY_CANCELLED, State.CANCELLE
 class Reply:
     """An answer, and whether it is worth waiting for a better one."""
 
-    answer: Answer
+    answer: CompletionAnswer
     final: bool
 
 
@@ -67,30 +67,30 @@ def reply(
     `outcome` None: PortOne has not been asked on its behalf yet, so nothing stored may refuse it.
     """
     found = answer(claimed_merchant_uid, payment, order) if payment else None
-    if isinstance(found, Settled) and found.state in _BEYOND_DOUBT:
+    if isinstance(found, Verified) and found.state in _BEYOND_DOUBT:
         return Reply(found, final=True)
     if outcome is None:
         return Reply(Unsettled.NOT_LOOKED_YET, final=False)
     if outcome in NOT_ASKED:
         return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
     if found is None:
-        return Reply(Refusal.PAYMENT_UNKNOWN, final=False)
+        return Reply(CompletionRefusal.PAYMENT_UNKNOWN, final=False)
     return Reply(found, final=not isinstance(found, Unsettled) and outcome is not Outcome.CLAIMS_MORE)
 
 
-def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | None) -> Answer:
+def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | None) -> CompletionAnswer:
     """Say what the named payment means for its own order, which is the one that PortOne names.
 
     The claimed number only ever refuses: a real payment is never told of another order than its own.
     """
     if claimed_merchant_uid is not None and claimed_merchant_uid != payment.merchant_uid:
-        return Refusal.OTHER_ORDER
+        return CompletionRefusal.OTHER_ORDER
     if order is None:
         return Unsettled.ORDER_NOT_REGISTERED
     if payment.status is Status.FAILED:
-        return Refusal.PAYMENT_FAILED
+        return CompletionRefusal.PAYMENT_FAILED
     if payment.status is Status.READY:
         return Unsettled.WINDOW_OPEN
     if against := disagreements(order, payment):
         return _REFUSALS[against[0]]
-    return Settled(settle(order, [payment]).state)
+    return Verified(settle(order, [payment]).state)

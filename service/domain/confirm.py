@@ -12,7 +12,7 @@ from service.domain.money import InexactAmount, to_minor
 from service.domain.order import Closed, Order, State
 
 
-class Refusal(StrEnum):
+class ConfirmationRefusal(StrEnum):
     """Why a payment may not go on; the values are the problem documents' stable types."""
 
     NOT_REGISTERED = "order-not-registered"
@@ -22,6 +22,23 @@ class Refusal(StrEnum):
     WRONG_AMOUNT = "wrong-amount"
     OUT_OF_STOCK = "out-of-stock"
     UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What PortOne says that it is about to approve; `amount` is V1's decimal."""
+
+    imp_uid: str
+    merchant_uid: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the payment may not go on; `said` is the shop's own sentence, where it has one."""
+
+    why: ConfirmationRefusal
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +55,22 @@ class Payable:
 _HOLDS_MONEY = frozenset({State.PAID, State.PARTIALLY_CANCELLED, State.MISMATCHED})
 
 
-def refusal(order: Payable | None, amount: Decimal, now: datetime) -> Refusal | None:
+def refusal(order: Payable | None, amount: Decimal, now: datetime) -> ConfirmationRefusal | None:
     """Why the order may not be paid with V1's decimal amount, in its own currency; None: it may."""
     if order is None:
-        return Refusal.NOT_REGISTERED
+        return ConfirmationRefusal.NOT_REGISTERED
     if order.state in _HOLDS_MONEY:
-        return Refusal.MONEY_HELD
+        return ConfirmationRefusal.MONEY_HELD
     match order.closed:
         case Closed.WITHDRAWN:
-            return Refusal.WITHDRAWN
+            return ConfirmationRefusal.WITHDRAWN
         case Closed.EXPIRED:
-            return Refusal.EXPIRED
+            return ConfirmationRefusal.EXPIRED
         case None:
             pass
     if order.expires_at <= now:
-        return Refusal.EXPIRED
-    return None if _agrees(order.terms, amount) else Refusal.WRONG_AMOUNT
+        return ConfirmationRefusal.EXPIRED
+    return None if _agrees(order.terms, amount) else ConfirmationRefusal.WRONG_AMOUNT
 
 
 def _agrees(terms: Order, amount: Decimal) -> bool:

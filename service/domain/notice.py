@@ -1,10 +1,10 @@
 """A notice: somebody's word that a payment moved. A reason to look, never evidence."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
 from service.domain.payment import RANK, Status
-from service.domain.value import value
 
 
 class Source(StrEnum):
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 NOT_ASKED = frozenset({Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED, Outcome.ANSWER_UNREADABLE})
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Notice:
     """The known keys of somebody's word, each bounded; the rest of the body is never kept.
 

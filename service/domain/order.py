@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.domain.payment import Store
-from service.domain.value import value
 
 
 class State(StrEnum):
@@ -46,7 +45,7 @@ class Problem:
     imp_uid: str
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Order:
     """An order's terms. `amount` is in the currency's smallest unit, and positive."""
 
@@ -57,7 +56,7 @@ class Order:
     allow_test_channel: bool = False
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What the payments mean for the order; `paid_amount` counts only money that agrees with the order.
 

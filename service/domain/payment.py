@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from service.domain.value import value
-
 
 class Status(StrEnum):
     """How far a payment has come. V1's `ready` is two things: a window left open, or an account issued."""
@@ -40,7 +38,7 @@ class Progress:
 ACCOUNT = "default"
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Store:
     """Whose payment it is: a PortOne account and, under it, a sub-store's tier ('' = none)."""
 
@@ -48,7 +46,7 @@ class Store:
     tier: str = ""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Payment:
     """What PortOne said of one payment. Amounts are in the currency's smallest unit.
 

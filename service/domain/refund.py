@@ -45,7 +45,7 @@ class Hold(StrEnum):
     HOURLY_CAP = "REFUND_MAX_PER_HOUR is reached"
 
 
-class Answered(StrEnum):
+class CancelResult(StrEnum):
     """What PortOne's answer to a cancel came to."""
 
     DONE = "done"  # the money is back
@@ -95,7 +95,7 @@ class Asked:
     age: timedelta
 
 
-def judge(order: Order, payments: Sequence[Payment], imp_uid: str, policy: Policy) -> Refundable | Hold:
+def rule_on_refund(order: Order, payments: Sequence[Payment], imp_uid: str, policy: Policy) -> Refundable | Hold:
     """Say whether this payment's money may go back, from what `settle` says of all the order's payments."""
     problems = {problem.kind for problem in settle(order, payments).problems if problem.imp_uid == imp_uid}
     kinds = problems & BY_PERSON.kinds

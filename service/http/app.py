@@ -7,24 +7,24 @@ from ipaddress import ip_network
 
 from aiohttp import web
 
-from service.completion import Completion
-from service.confirmation import Confirmation
 from service.db.pool import open_pool
+from service.domain.timetable import Timetable
 from service.http import completions, confirmations, health, openapi, orders, webhooks
 from service.http.bodies import BODY_MAX_BYTES
-from service.http.limits import Limiter
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import shortened
-from service.http.stock import StockHook
-from service.intake import Intake
 from service.logs import Lines
 from service.metrics import Metrics
-from service.queue import Queue, connect, say_weaknesses
-from service.recording import Recorder
+from service.rate_limits import Limiter
+from service.redis.queue import Queue, connect, say_weaknesses
+from service.redis.waiters import Waiters
 from service.settings import Settings
-from service.timetable import Timetable
-from service.waiters import Waiters
+from service.shop.stock import StockHook
+from service.usecases.completion import Completion
+from service.usecases.confirmation import Confirmation
+from service.usecases.intake import Intake
+from service.usecases.recording import Recorder
 
 
 def create_app(settings: Settings) -> web.Application:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from service.http.problems import Problem
+from service.http.problems import HttpProblem
 from service.portone.notice import parse_body
 
 BODY_MAX_BYTES = 64 * 1024
@@ -21,9 +21,11 @@ async def read_body(request: web.BaseRequest) -> bytes:
         async with asyncio.timeout(_READ_SECONDS):
             return await request.read()
     except (web.RequestPayloadError, ConnectionError):  # a sender that goes away reads no answer
-        raise Problem(400, "unreadable-body", "The body is not encoded as its headers say.") from None
+        raise HttpProblem(400, "unreadable-body", "The body is not encoded as its headers say.") from None
     except TimeoutError:
-        raise Problem(408, "body-not-finished", "Send the whole body within 5 seconds.", Connection="close") from None
+        raise HttpProblem(
+            408, "body-not-finished", "Send the whole body within 5 seconds.", Connection="close"
+        ) from None
 
 
 def _whole(request: web.BaseRequest) -> bytes:

@@ -8,27 +8,27 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
-from service.completion import Completed
-from service.domain.completion import Refusal, Settled, Unsettled
+from service.domain.completion import CompletionRefusal, Unsettled, Verified
 from service.domain.notice import Notice, Source
 from service.http.bodies import read_fields
-from service.http.limits import client_of
-from service.http.problems import RETRY_AFTER_SECONDS, Problem, json_response
+from service.http.client_address import client_address
+from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
+from service.usecases.completion import Completed
 
 _WAIT_MAX_SECONDS = 20.0
 _PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
 
 _SENTENCES = {
-    Refusal.WRONG_AMOUNT: "The amount that was paid is not the order's.",
-    Refusal.WRONG_CURRENCY: "The currency that was paid is not the order's.",
-    Refusal.WRONG_STORE: "The payment was made in another store than the order's.",
-    Refusal.TEST_CHANNEL: "The payment was made on a test channel, so no money moved.",
-    Refusal.OTHER_ORDER: "The payment is not for this order.",
-    Refusal.PAYMENT_FAILED: "The payment failed; start another one.",
-    Refusal.PAYMENT_UNKNOWN: "PortOne knows no such payment.",
+    CompletionRefusal.WRONG_AMOUNT: "The amount that was paid is not the order's.",
+    CompletionRefusal.WRONG_CURRENCY: "The currency that was paid is not the order's.",
+    CompletionRefusal.WRONG_STORE: "The payment was made in another store than the order's.",
+    CompletionRefusal.TEST_CHANNEL: "The payment was made on a test channel, so no money moved.",
+    CompletionRefusal.OTHER_ORDER: "The payment is not for this order.",
+    CompletionRefusal.PAYMENT_FAILED: "The payment failed; start another one.",
+    CompletionRefusal.PAYMENT_UNKNOWN: "PortOne knows no such payment.",
 }
 
 
@@ -38,10 +38,10 @@ async def complete(request: web.Request) -> web.Response:
     notice = _notice(await read_fields(request), Source.COMPLETION)
     completed = await _complete(request, notice)
     match completed.answer:
-        case Settled(state):
+        case Verified(state):
             return json_response({"merchant_uid": completed.merchant_uid, "state": state.value})
-        case Refusal() as refusal:
-            raise Problem(400, refusal.value, _SENTENCES[refusal])
+        case CompletionRefusal() as refusal:
+            raise HttpProblem(400, refusal.value, _SENTENCES[refusal])
         case Unsettled() as reason:
             return _not_yet(completed.merchant_uid, reason)
 
@@ -50,7 +50,7 @@ async def redirect(request: web.Request) -> web.Response:
     """Where a mobile browser lands after paying: the same, then on to the shop's page with the state."""
     receiver = request.app[RECEIVER]
     if not receiver.settings.return_url:
-        raise Problem(404, "no-return-page", "Set RETURN_URL to the shop's page where a redirected payment ends.")
+        raise HttpProblem(404, "no-return-page", "Set RETURN_URL to the shop's page where a redirected payment ends.")
     _limit(request)
     completed = await _complete(request, _notice(request.query, Source.REDIRECT))
     return web.Response(status=303, headers={"Location": _return_url(receiver.settings.return_url, completed)})
@@ -63,15 +63,15 @@ async def answer_preflight(request: web.Request) -> web.Response:
 
 def _limit(request: web.Request) -> None:
     receiver = request.app[RECEIVER]
-    if wait := receiver.completion_limits.wait_seconds(client_of(request, receiver.trusted_proxies)):
-        raise Problem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
+    if wait := receiver.completion_limits.wait_seconds(client_address(request, receiver.trusted_proxies)):
+        raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
 
 
 def _notice(fields: Mapping[str, Any], source: Source) -> Notice:
     """A browser claims `paid` unless it says that something failed; neither is believed (PORTONE.md §2)."""
     found = known_keys(fields)
     if fields.get("merchant_uid") and "merchant_uid" not in found:
-        raise Problem(400, "unusable-merchant-uid", "merchant_uid must be 1 to 40 characters without control ones.")
+        raise HttpProblem(400, "unusable-merchant-uid", "merchant_uid must be 1 to 40 characters without control ones.")
     failed = fields.get("error_code") or str(fields.get("imp_success", "")).lower() == "false"
     return Notice(
         id=new_notice_id(),
@@ -101,9 +101,9 @@ def _not_yet(merchant_uid: str | None, reason: Unsettled) -> web.Response:
 def _return_url(page: str, completed: Completed) -> str:
     query = {"merchant_uid": completed.merchant_uid or ""}
     match completed.answer:
-        case Settled(state):
+        case Verified(state):
             query["state"] = state.value
-        case Refusal() as refusal:
+        case CompletionRefusal() as refusal:
             query |= {"state": "failed", "reason": refusal.value}
         case Unsettled() as reason:
             query |= {"state": "pending", "reason": reason.value}

@@ -5,12 +5,11 @@ import asyncio
 import orjson
 from aiohttp import web
 
-from service.confirmation import Refused
-from service.domain.confirm import Refusal
+from service.domain.confirm import ConfirmationRefusal, Refused
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
-from service.http.limits import client_of
-from service.http.problems import TYPE, Problem
+from service.http.client_address import client_address
+from service.http.problems import TYPE, HttpProblem
 from service.http.receiver import RECEIVER
 from service.portone.confirm import read_question
 
@@ -18,34 +17,34 @@ _READ_SECONDS = 0.3
 
 # PortOne asks for 4xx or anything that is not 200; 424: what the answer depends on failed.
 _STATUS = {
-    Refusal.NOT_REGISTERED: 404,
-    Refusal.WITHDRAWN: 409,
-    Refusal.EXPIRED: 409,
-    Refusal.MONEY_HELD: 409,
-    Refusal.WRONG_AMOUNT: 409,
-    Refusal.OUT_OF_STOCK: 409,
-    Refusal.UNSURE: 424,
+    ConfirmationRefusal.NOT_REGISTERED: 404,
+    ConfirmationRefusal.WITHDRAWN: 409,
+    ConfirmationRefusal.EXPIRED: 409,
+    ConfirmationRefusal.MONEY_HELD: 409,
+    ConfirmationRefusal.WRONG_AMOUNT: 409,
+    ConfirmationRefusal.OUT_OF_STOCK: 409,
+    ConfirmationRefusal.UNSURE: 424,
 }
 
 # Read by the buyer, so each is a sentence of the shop's.
 _REASONS = {
     "ko": {
-        Refusal.NOT_REGISTERED: "등록되지 않은 주문입니다.",
-        Refusal.WITHDRAWN: "취소된 주문입니다.",
-        Refusal.EXPIRED: "결제 기한이 지난 주문입니다.",
-        Refusal.MONEY_HELD: "이미 결제된 주문입니다.",
-        Refusal.WRONG_AMOUNT: "결제 금액이 주문 금액과 다릅니다.",
-        Refusal.OUT_OF_STOCK: "재고가 부족합니다.",
-        Refusal.UNSURE: "주문을 확인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+        ConfirmationRefusal.NOT_REGISTERED: "등록되지 않은 주문입니다.",
+        ConfirmationRefusal.WITHDRAWN: "취소된 주문입니다.",
+        ConfirmationRefusal.EXPIRED: "결제 기한이 지난 주문입니다.",
+        ConfirmationRefusal.MONEY_HELD: "이미 결제된 주문입니다.",
+        ConfirmationRefusal.WRONG_AMOUNT: "결제 금액이 주문 금액과 다릅니다.",
+        ConfirmationRefusal.OUT_OF_STOCK: "재고가 부족합니다.",
+        ConfirmationRefusal.UNSURE: "주문을 확인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
     },
     "en": {
-        Refusal.NOT_REGISTERED: "This order is not registered.",
-        Refusal.WITHDRAWN: "This order was cancelled.",
-        Refusal.EXPIRED: "The time to pay this order is over.",
-        Refusal.MONEY_HELD: "This order has been paid already.",
-        Refusal.WRONG_AMOUNT: "The amount is not the order's.",
-        Refusal.OUT_OF_STOCK: "The goods are out of stock.",
-        Refusal.UNSURE: "The order cannot be checked now. Please try again shortly.",
+        ConfirmationRefusal.NOT_REGISTERED: "This order is not registered.",
+        ConfirmationRefusal.WITHDRAWN: "This order was cancelled.",
+        ConfirmationRefusal.EXPIRED: "The time to pay this order is over.",
+        ConfirmationRefusal.MONEY_HELD: "This order has been paid already.",
+        ConfirmationRefusal.WRONG_AMOUNT: "The amount is not the order's.",
+        ConfirmationRefusal.OUT_OF_STOCK: "The goods are out of stock.",
+        ConfirmationRefusal.UNSURE: "The order cannot be checked now. Please try again shortly.",
     },
 }
 _UNREADABLE = {"ko": "요청을 읽을 수 없습니다.", "en": "The request cannot be read."}
@@ -59,12 +58,12 @@ async def confirm(request: web.Request) -> web.Response:
     """Answer within 2 s, whoever is away: PortOne waits for as little as 5."""
     receiver = request.app[RECEIVER]
     language = receiver.settings.confirm_language
-    if receiver.confirmation_limits.wait_seconds(client_of(request, receiver.trusted_proxies)):
+    if receiver.confirmation_limits.wait_seconds(client_address(request, receiver.trusted_proxies)):
         return _refuse(429, "too-many-calls", _TOO_MANY[language])
     try:
         async with asyncio.timeout(_READ_SECONDS):
             question = read_question(await read_fields(request))
-    except (UnusableNotice, Problem, TimeoutError, web.HTTPRequestEntityTooLarge):
+    except (UnusableNotice, HttpProblem, TimeoutError, web.HTTPRequestEntityTooLarge):
         return _refuse(400, "unreadable", _UNREADABLE[language])
     refused = await receiver.confirmation.confirm(question)
     if refused is None:

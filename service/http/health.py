@@ -9,13 +9,13 @@ import asyncpg
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.db.pool import AWAY, in_transaction
+from service.db.pool import POSTGRES_AWAY, in_transaction
 from service.db.promise import measure
-from service.errors import QueueUnavailable, StoreUnavailable
+from service.errors import PostgresUnavailable, RedisUnavailable
 from service.http.keys import require_key
 from service.http.problems import json_response
 from service.http.receiver import RECEIVER, Receiver
-from service.promise import broken_promises
+from service.usecases.promise import broken_promises
 
 _PROBE_SECONDS = 2.0
 
@@ -40,14 +40,14 @@ async def _postgres_answers(receiver: Receiver) -> bool:
         async with asyncio.timeout(_PROBE_SECONDS):
             sql = "SELECT EXISTS (SELECT FROM schema_migrations)"
             return bool(await in_transaction(receiver.pool, lambda db: db.fetchval(sql)))
-    except (StoreUnavailable, asyncpg.PostgresError, *AWAY):
+    except (PostgresUnavailable, asyncpg.PostgresError, *POSTGRES_AWAY):
         return False
 
 
 async def _redis_keeps(receiver: Receiver) -> bool:
     try:
         return await receiver.queue.is_durable()
-    except QueueUnavailable:
+    except RedisUnavailable:
         return False
 
 
@@ -65,6 +65,6 @@ async def metrics(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     try:
         measured = await in_transaction(receiver.pool, lambda db: measure(db, receiver.settings.stores))
-    except StoreUnavailable:
+    except PostgresUnavailable:
         measured = None
     return web.Response(body=receiver.metrics.text(measured), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -4,7 +4,7 @@ import hmac
 
 from aiohttp import web
 
-from service.http.problems import Problem
+from service.http.problems import HttpProblem
 from service.http.receiver import RECEIVER
 
 
@@ -13,6 +13,6 @@ def require_key(request: web.Request) -> None:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
     keys = [key.get_secret_value().encode() for key in request.app[RECEIVER].settings.service_keys]
     if not sum(hmac.compare_digest(given, key) for key in keys):  # `any` would stop at the first
-        raise Problem(
+        raise HttpProblem(
             401, "service-key", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'.", WWW_Authenticate="Bearer"
         )

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from service.domain.ids import is_merchant_uid, is_plain
 from service.domain.money import MAX_AMOUNT, is_known
 from service.http.bodies import read_body
-from service.http.problems import Problem
+from service.http.problems import HttpProblem
 
 _METADATA_MAX_BYTES = 4096
 _EXPIRES_WITHIN = timedelta(days=366)
@@ -98,18 +98,18 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_order_body(request: web.Request, model: type[Body]) -> Body:
-    """The body as the model says. Raises Problem."""
+    """The body as the model says. Raises HttpProblem."""
     if request.content_type != "application/json":
-        raise Problem(415, "not-json", "Send the order as application/json.")
+        raise HttpProblem(415, "not-json", "Send the order as application/json.")
     try:
         found = orjson.loads(await read_body(request))
     except ValueError:
-        raise Problem(400, "malformed-json", "The body is not JSON in UTF-8.") from None
+        raise HttpProblem(400, "malformed-json", "The body is not JSON in UTF-8.") from None
     try:
         return model.model_validate(found)
     except ValidationError as error:
         wrong = "; ".join(_sentence(detail) for detail in error.errors(include_input=False, include_url=False))
-        raise Problem(400, "invalid-order", f"Correct these fields: {wrong}.") from None
+        raise HttpProblem(400, "invalid-order", f"Correct these fields: {wrong}.") from None
 
 
 def _sentence(detail: Any) -> str:

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from service import terms
 from service.db.orders import NewOrder, StoredOrder
 from service.db.preparations import Preparation
 from service.domain.ids import is_merchant_uid
@@ -13,10 +12,11 @@ from service.domain.order import Order
 from service.domain.payment import Payment
 from service.http.keys import require_key
 from service.http.order_bodies import AmendBody, OrderBody, read_order_body
-from service.http.problems import Problem, json_response
+from service.http.problems import HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.http.stores import require_store
-from service.registration import Found, find, register
+from service.usecases import terms
+from service.usecases.registration import Found, find, register
 
 # RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
 _TAGS = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
@@ -89,16 +89,16 @@ def _versions(request: web.Request, *, required: bool) -> frozenset[int] | None:
     """The versions that If-Match lets pass; None: any."""
     given = ",".join(request.headers.getall("If-Match", [])).strip()
     if not given and required:
-        raise Problem(428, "if-match-required", "Send the ETag that the order was read with as If-Match.")
+        raise HttpProblem(428, "if-match-required", "Send the ETag that the order was read with as If-Match.")
     if given in ("", "*"):
         return None
     if not _TAGS.fullmatch(given):
-        raise Problem(400, "malformed-if-match", "Send If-Match as the order's ETag, quotes included.")
+        raise HttpProblem(400, "malformed-if-match", "Send If-Match as the order's ETag, quotes included.")
     return frozenset(int(version) for version in _VERSION.findall(given))
 
 
-def _not_registered() -> Problem:
-    return Problem(404, "order-not-registered", "No order is registered under this merchant_uid.")
+def _not_registered() -> HttpProblem:
+    return HttpProblem(404, "order-not-registered", "No order is registered under this merchant_uid.")
 
 
 def _answer(shown: dict[str, Any], status: int = 200) -> web.Response:

@@ -14,8 +14,8 @@ from service.errors import (
     OrderClosed,
     OrderNotRegistered,
     OtherTerms,
+    PostgresUnavailable,
     ServiceError,
-    StoreUnavailable,
     UnusableNotice,
     VersionMoved,
 )
@@ -43,7 +43,7 @@ _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
 }
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """An answer that is a refusal: the sentence says what to do."""
 
     def __init__(self, status: int, kind: str, detail: str, **headers: str) -> None:
@@ -58,7 +58,7 @@ def json_response(found: object, status: int = 200, headers: dict[str, str] | No
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
-def problem_response(problem: Problem) -> web.Response:
+def problem_response(problem: HttpProblem) -> web.Response:
     return web.Response(
         body=orjson.dumps(
             {
@@ -104,27 +104,27 @@ async def answered(
     return response
 
 
-def _problem(error: Exception, request: web.BaseRequest) -> Problem:
+def _problem(error: Exception, request: web.BaseRequest) -> HttpProblem:
     match error:
-        case Problem():
+        case HttpProblem():
             return error
         case ServiceError() if type(error) in _REFUSALS:
-            return Problem(*_REFUSALS[type(error)], str(error))
-        case NothingRecorded() | StoreUnavailable():
+            return HttpProblem(*_REFUSALS[type(error)], str(error))
+        case NothingRecorded() | PostgresUnavailable():
             return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "store-away", error)
         case web.HTTPRequestEntityTooLarge():
-            return Problem(413, "body-too-large", "Send a body of at most 64 KiB.")
+            return HttpProblem(413, "body-too-large", "Send a body of at most 64 KiB.")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            return Problem(405, "method-not-allowed", f"Use {allowed} here.", Allow=allowed)
+            return HttpProblem(405, "method-not-allowed", f"Use {allowed} here.", Allow=allowed)
         case web.HTTPNotFound():
-            return Problem(404, "not-found", "There is nothing at this address.")
+            return HttpProblem(404, "not-found", "There is nothing at this address.")
         case web.HTTPException():
-            return Problem(error.status, "bad-request", error.reason)
+            return HttpProblem(error.status, "bad-request", error.reason)
         case _:
             log.error("request.failed", exc_info=error, method=request.method)
-            return Problem(500, "internal-error", "Something went wrong here; try again.")
+            return HttpProblem(500, "internal-error", "Something went wrong here; try again.")
 
 
-def _unavailable(kind: str, error: ServiceError) -> Problem:
-    return Problem(503, kind, str(error), Retry_After=str(RETRY_AFTER_SECONDS))
+def _unavailable(kind: str, error: ServiceError) -> HttpProblem:
+    return HttpProblem(503, kind, str(error), Retry_After=str(RETRY_AFTER_SECONDS))

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from service.completion import Completion
-from service.confirmation import Confirmation
 from service.db.pool import Pool
-from service.http.limits import Limiter, Network
-from service.intake import Intake
+from service.domain.timetable import Timetable
+from service.http.client_address import Network
 from service.logs import Lines
 from service.metrics import Metrics
-from service.queue import Queue
+from service.rate_limits import Limiter
+from service.redis.queue import Queue
 from service.settings import Settings
-from service.timetable import Timetable
+from service.usecases.completion import Completion
+from service.usecases.confirmation import Confirmation
+from service.usecases.intake import Intake
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from aiohttp import web
 
 from service.domain.notice import Notice, Source
 from service.http.bodies import read_fields
-from service.http.limits import Limiter, client_of
-from service.http.problems import RETRY_AFTER_SECONDS, Problem
+from service.http.client_address import client_address
+from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem
 from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import received
 from service.http.stores import require_store
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
+from service.rate_limits import Limiter
 
 ADDRESS = "/webhooks/portone/v1"
 # PortOne gives up after 30 s: a sender that is too fast is slowed for so long before it is refused.
@@ -35,7 +36,7 @@ async def receive(
     receiver: Receiver, request: web.BaseRequest, account: str | None = None, tier: str | None = None
 ) -> web.StreamResponse:
     """Answer 200 once the notice is durable, and not before."""
-    client = client_of(request, receiver.trusted_proxies)
+    client = client_address(request, receiver.trusted_proxies)
     if wait := receiver.webhook_limits.wait_seconds(client):
         await _slow_down(receiver.webhook_limits, client, wait)
     found = known_keys(await read_fields(request))
@@ -59,7 +60,7 @@ async def _slow_down(limits: Limiter, client: str, wait: float) -> None:
     slowed = 0.0
     while wait:
         if slowed + wait > _SLOWED_SECONDS:
-            raise Problem(
+            raise HttpProblem(
                 503, "too-many-webhooks", "Send this again a little later.", Retry_After=str(RETRY_AFTER_SECONDS)
             )
         await asyncio.sleep(wait)

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from service.account_settings import PortOneAccount
+from service.domain.timetable import Timetable
 from service.errors import AccountNotConfigured
 from service.portone.client import PortOne
-from service.timetable import Timetable
 
 Client = TypeVar("Client")
 
@@ -28,7 +28,7 @@ async def open_accounts(accounts: Mapping[str, PortOneAccount], times: Timetable
         yield clients
 
 
-def client_of(accounts: Mapping[str, Client], account: str) -> Client:
+def account_client(accounts: Mapping[str, Client], account: str) -> Client:
     """The account's client. Raises AccountNotConfigured: of one that once was, orders may still be stored."""
     try:
         return accounts[account]

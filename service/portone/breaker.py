@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from service.domain.timetable import Timetable
 from service.errors import PortOneUnavailable
-from service.timetable import Timetable
 
 # One slow answer is no outage.
 _FAILURES = 5

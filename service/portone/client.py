@@ -14,13 +14,13 @@ import aiohttp
 import orjson
 
 from service.domain.ids import is_plain
+from service.domain.timetable import Timetable
 from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
 from service.portone.breaker import Breaker
-from service.timetable import Timetable
 
 # One look, token and 401 retry included (DESIGN.md §3, Timetable).
 LOOK_SECONDS = 6.0
-BATCH_MAX = 100
+PAYMENTS_PER_CALL = 100
 # A refund waits for the bank behind PortOne; a question does not.
 CANCEL_SECONDS = 20.0
 LEDGER_PAGE = 1000

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.confirmation import Question
+from service.domain.confirm import Question
 from service.domain.ids import is_imp_uid, is_merchant_uid
 from service.domain.money import exact
 from service.errors import UnusableNotice

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from service.domain.payment import Payment, Store
 from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer
-from service.portone.client import BATCH_MAX, LOOK_SECONDS
+from service.portone.client import LOOK_SECONDS, PAYMENTS_PER_CALL
 from service.portone.payment import read_payment, says_channel
 
 # A payment, None where PortOne knows none of that name, or why it could not be asked.
-Answer = Payment | None | NotAsked
+LookResult = Payment | None | NotAsked
 
 
 class Asks(Protocol):
@@ -25,15 +25,15 @@ class Asks(Protocol):
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]: ...
 
 
-async def look(portone: Asks, imp_uids: Sequence[str], store: Store) -> dict[str, Answer]:
+async def look(portone: Asks, imp_uids: Sequence[str], store: Store) -> dict[str, LookResult]:
     """Ask for up to 100 payments of one account and tier; every one of them gets its answer.
 
     Never raises for PortOne's sake, and takes no longer than LOOK_SECONDS: a failure to ask is an answer of
     its own kind, which changes nothing.
     """
-    if len(imp_uids) > BATCH_MAX:
-        raise ValueError(f"a look asks for at most {BATCH_MAX} payments, not {len(imp_uids)}")
-    answers: dict[str, Answer] = {}
+    if len(imp_uids) > PAYMENTS_PER_CALL:
+        raise ValueError(f"a look asks for at most {PAYMENTS_PER_CALL} payments, not {len(imp_uids)}")
+    answers: dict[str, LookResult] = {}
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             if len(imp_uids) == 1:
@@ -48,7 +48,7 @@ async def look(portone: Asks, imp_uids: Sequence[str], store: Store) -> dict[str
 _TIMED_OUT = PortOneUnavailable("it took too long")
 
 
-async def _single(portone: Asks, imp_uid: str, store: Store) -> Answer:
+async def _single(portone: Asks, imp_uid: str, store: Store) -> LookResult:
     try:
         found = await portone.payment(imp_uid, store.tier)
         return None if found is None else await _read(portone, imp_uid, found, store)
@@ -67,7 +67,7 @@ async def _read(portone: Asks, imp_uid: str, found: object, store: Store) -> Pay
     return payment
 
 
-async def _batch(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, Answer]) -> None:
+async def _batch(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]) -> None:
     """Fill in the answers. A batch that fails twice is asked in halves, so that one cannot fail them all."""
     for _ in range(2):
         error = await _whole(portone, imp_uids, store, answers)
@@ -76,7 +76,7 @@ async def _batch(portone: Asks, imp_uids: Sequence[str], store: Store, answers: 
     await _halves(portone, imp_uids, store, answers)
 
 
-async def _halves(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, Answer]) -> None:
+async def _halves(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]) -> None:
     """Narrow down on the payment that fails its neighbours; stop where PortOne answers neither half."""
     if len(imp_uids) == 1:
         return
@@ -90,7 +90,9 @@ async def _halves(portone: Asks, imp_uids: Sequence[str], store: Store, answers:
         await _halves(portone, failed[0], store, answers)
 
 
-async def _whole(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, Answer]) -> NotAsked | None:
+async def _whole(
+    portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]
+) -> NotAsked | None:
     try:
         found = await portone.payments(imp_uids, store.tier)
     except NotAsked as error:
@@ -102,7 +104,7 @@ async def _whole(portone: Asks, imp_uids: Sequence[str], store: Store, answers: 
     return None
 
 
-async def _item(portone: Asks, imp_uid: str, found: object, store: Store) -> Answer:
+async def _item(portone: Asks, imp_uid: str, found: object, store: Store) -> LookResult:
     """One of a batch: what is wrong with it is its own, and harms no neighbour."""
     if found is None:
         return None

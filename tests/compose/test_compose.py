@@ -20,7 +20,7 @@ from sandbox.__main__ import _read_options
 from sandbox.app import create_app as create_sandbox
 from sandbox.config import SandboxConfig
 from service.http.app import create_app
-from service.queue import AWAY, connect, weaknesses
+from service.redis.queue import REDIS_AWAY, connect, weaknesses
 from service.settings import Settings
 from tests.compose.compose_file import EXAMPLE, GIVEN, REQUIRED, VARIABLES, Missing, environment, read
 from tests.ports import own_port
@@ -167,7 +167,7 @@ async def test_the_redis_keeps_what_it_accepts(tmp_path: Path) -> None:
 async def _answers(redis: ArqRedis) -> bool:
     try:
         return bool(await redis.ping())
-    except AWAY:
+    except REDIS_AWAY:
         return False
 
 

@@ -15,9 +15,9 @@ from service.domain.notice import Outcome
 from service.domain.order import ProblemKind
 from service.domain.refund import Hold
 from service.metrics import Metrics
-from service.promise import broken_promises
-from service.queue import SPILL_STREAM, UNREADABLE_STREAM
+from service.redis.queue import SPILL_STREAM, UNREADABLE_STREAM
 from service.settings import Settings
+from service.usecases.promise import broken_promises
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "runbook.md").read_text("utf-8")

@@ -15,14 +15,14 @@ from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
+from service.domain.timetable import Timetable
 from service.errors import PortOneUnavailable
 from service.notice_ids import new_notice_id
 from service.portone.client import LedgerPage
-from service.queue import Queue, connect
-from service.reconciliation import Reconciler
-from service.registration import register
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.redis.queue import Queue, connect
+from service.usecases.reconciliation import Reconciler
+from service.usecases.registration import register
+from service.usecases.verification import Verifier
 
 TIMES = Timetable()
 
@@ -149,7 +149,7 @@ async def test_a_notice_whose_look_shows_less_hides_no_difference(shop: Shop, wh
     await shop.give(notice)
     if why == "held":
         await shop.pool.execute(
-            "UPDATE notices SET held_until = now() + interval '8 s', due_at = now() + interval '8 s'"
+            "UPDATE notices SET claimed_until = now() + interval '8 s', due_at = now() + interval '8 s'"
         )
     await shop.walks()
     sources = await shop.pool.fetch("SELECT source FROM notices ORDER BY source")

@@ -29,11 +29,11 @@ from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
+from service.domain.timetable import Timetable
 from service.errors import PortOneUnavailable
 from service.notice_ids import new_notice_id
-from service.registration import register
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.registration import register
+from service.usecases.verification import Verifier
 
 _TABLES = "order_events, notices, payments, orders"
 # A look at once after another, and no answer that must wait for its confirmation.

@@ -5,10 +5,10 @@ from typing import Any
 
 from service.db.pool import Pool, open_pool
 from service.domain.notice import Notice, Source
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
-from service.queue import BATCH_MAX, Queue, connect
-from service.recording import Recorder
-from service.timetable import Timetable
+from service.redis.queue import NOTICES_PER_JOB, Queue, connect
+from service.usecases.recording import Recorder
 from tests.ports import own_port
 from workers.parts import PARTS
 from workers.tasks import sweep
@@ -23,9 +23,9 @@ async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url:
     await queue.spill([notice])
     away = await open_pool(f"postgresql://nobody@127.0.0.1:{own_port()}/nothing")
     await sweep(_context(away, queue))
-    assert [spilled for _, spilled in await queue.spilled(BATCH_MAX)] == [notice]
+    assert [spilled for _, spilled in await queue.spilled(NOTICES_PER_JOB)] == [notice]
     await sweep(_context(pool, queue))
-    assert await queue.spilled(BATCH_MAX) == []
+    assert await queue.spilled(NOTICES_PER_JOB) == []
     assert await pool.fetchval("SELECT id FROM notices") == notice.id
     await away.close()
     await queue.close()

@@ -9,9 +9,9 @@ import hypothesis
 import pytest
 
 from service.db.pool import Pool
-from service.http.limits import Limiter
+from service.rate_limits import Limiter
 from service.settings import Settings
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.running import RunningService, running_receiver, running_worker
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import TIMES, Shop
@@ -29,8 +29,8 @@ hypothesis.settings.load_profile("portone-orders")
 def still_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limiters' clock stands still: however slow a test's calls are, no place comes back between them."""
     still = partial(Limiter, clock=lambda: 100.0)
-    for module in ("app", "stock"):
-        monkeypatch.setattr(f"service.http.{module}.Limiter", still)
+    for module in ("http.app", "shop.stock"):
+        monkeypatch.setattr(f"service.{module}.Limiter", still)
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action, Policy
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.portone.client import PortOne
-from service.refund_intents import Intents
-from service.refunds import Refunder
-from service.registration import register
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.refund_intents import Intents
+from service.usecases.refunds import Refunder
+from service.usecases.registration import register
+from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 
 REFUND_ALL = Policy(Action.REFUND, Action.REFUND)

@@ -8,8 +8,8 @@ from service.db.orders import NewOrder
 from service.db.pool import Pool
 from service.domain.order import Order
 from service.domain.payment import Store
-from service.registration import register
-from service.timetable import Timetable
+from service.domain.timetable import Timetable
+from service.usecases.registration import register
 
 DEFAULT = Store("default")
 

@@ -10,11 +10,11 @@ from service.db import notices
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
 from service.domain.payment import ACCOUNT
-from service.errors import StoreUnavailable
+from service.domain.timetable import Timetable
+from service.errors import PostgresUnavailable
 from service.notice_ids import new_notice_id
 from service.portone.looks import Asks
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -56,9 +56,9 @@ async def test_a_look_does_not_outlive_its_connection(
     notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-1", claimed_status="paid")
     await in_transaction(pool, lambda db: notices.record(db, [notice], Timetable().queued))
     crashing = replace(verifier, accounts={ACCOUNT: _Crash(verifier.accounts[ACCOUNT], database_url)})
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(PostgresUnavailable):
         await crashing.verify([notice.id])
     assert await stored.payment(pool, imp_uid) is None
-    await pool.execute("UPDATE notices SET held_until = now(), looked_at = NULL")
+    await pool.execute("UPDATE notices SET claimed_until = now(), looked_at = NULL")
     await crashing.verify([notice.id])
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]

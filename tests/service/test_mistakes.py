@@ -17,11 +17,11 @@ from service.db import notices
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.notice import Notice, Source
 from service.domain.payment import ACCOUNT
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.portone.client import PortOne
 from service.settings import Settings
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.running import RunningService, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored

@@ -8,10 +8,10 @@ import pytest
 from service.db import notices
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.settings import Settings
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.running import RunningService, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored

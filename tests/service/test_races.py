@@ -12,10 +12,10 @@ import pytest
 from service.db import notices
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.notice import NOT_ASKED, Notice, Source
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.settings import Settings
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 

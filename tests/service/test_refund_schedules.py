@@ -19,10 +19,10 @@ from sandbox.refunds import Refund, refundable
 from sandbox.world import WORLD
 from service.db.pool import Pool, open_pool
 from service.domain.payment import ACCOUNT
+from service.domain.timetable import Timetable
 from service.portone.client import PortOne
 from service.settings import Settings
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import Shop, make_refunder
 from tests.service.turns import SteppedPool, SteppedPortOne, Turns

@@ -10,9 +10,9 @@ from asyncpg.connection import LoggedQuery
 from service.db import notices
 from service.db.pool import Pool, in_statement
 from service.domain.notice import Notice, Source
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 

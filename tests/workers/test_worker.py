@@ -15,7 +15,7 @@ from redis.asyncio import Redis as RedisClient
 
 from cli.embedded.redis import Redis
 from service.db.pool import Pool
-from service.queue import QUEUE_NAME
+from service.redis.queue import QUEUE_NAME
 from service.settings import Settings
 from tests.running import RunningService, running_receiver, running_worker, until
 from tests.sandbox_client import RunningSandbox

@@ -63,7 +63,7 @@ CREATE TABLE notices (
     arrivals        integer NOT NULL DEFAULT 1,
     tries           integer NOT NULL DEFAULT 0,
     due_at          timestamptz,
-    held_until      timestamptz,
+    claimed_until      timestamptz,
     looked_at       timestamptz,
     last_outcome    text,
     handled_at      timestamptz,
@@ -71,7 +71,7 @@ CREATE TABLE notices (
     -- Every notice is open, handled or parked: exactly one.
     CHECK (num_nonnulls(due_at, handled_at, parked_at) = 1),
     CHECK (parked_at IS NULL OR last_outcome IS NOT NULL),
-    CHECK (held_until IS NULL OR due_at IS NOT NULL)
+    CHECK (claimed_until IS NULL OR due_at IS NOT NULL)
 );
 CREATE INDEX notices_due ON notices (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX notices_imp_uid ON notices (imp_uid);

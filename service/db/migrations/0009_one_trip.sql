@@ -35,7 +35,7 @@ BEGIN
               IS NULL
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
     ), held AS (
-        UPDATE notices n SET held_until = clock_timestamp() + lease, looked_at = clock_timestamp(), tries = n.tries + 1
+        UPDATE notices n SET claimed_until = clock_timestamp() + lease, looked_at = clock_timestamp(), tries = n.tries + 1
         WHERE n.id = ANY(ARRAY(SELECT fresh.id FROM fresh))
     )
     SELECT fresh.*, drawn FROM fresh;
@@ -122,7 +122,7 @@ BEGIN
     SELECT array_agg(id), array_agg(arrivals), array_agg(outcome) INTO ids, seen, outcomes
     FROM json_to_recordset(ended) AS g (id uuid, arrivals integer, outcome text);
     -- One that was spoken for again meanwhile stays due.
-    UPDATE notices SET due_at = NULL, held_until = NULL, handled_at = now(),
+    UPDATE notices SET due_at = NULL, claimed_until = NULL, handled_at = now(),
            last_outcome = outcomes[array_position(ids, id)]
     WHERE id = ANY(ids) AND arrivals = seen[array_position(ids, id)] AND handled_at IS NULL AND parked_at IS NULL;
 END $$;

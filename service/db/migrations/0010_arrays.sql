@@ -84,7 +84,7 @@ BEGIN
     -- Those that end alike are one statement; nearly always it is the only one.
     FOR alike IN SELECT * FROM jsonb_array_elements(ended) LOOP
         -- One that was spoken for again meanwhile stays due.
-        UPDATE notices SET due_at = NULL, held_until = NULL, handled_at = now(), last_outcome = alike->>0
+        UPDATE notices SET due_at = NULL, claimed_until = NULL, handled_at = now(), last_outcome = alike->>0
         WHERE id = ANY(ARRAY(SELECT i::uuid FROM jsonb_array_elements_text(alike->2) AS i))
           AND arrivals = (alike->>1)::integer AND handled_at IS NULL AND parked_at IS NULL;
     END LOOP;

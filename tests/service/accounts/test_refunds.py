@@ -6,8 +6,8 @@ import pytest
 
 from service.domain.refund import Hold
 from service.errors import NotRefundable
-from service.refund_intents import Intents
-from service.refunds import Refunder
+from service.usecases.refund_intents import Intents
+from service.usecases.refunds import Refunder
 from tests.service.refunding import REFUND_ALL, TIMES, Shop
 from workers.tasks import Parts
 

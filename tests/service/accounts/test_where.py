@@ -5,17 +5,17 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis as RedisClient
 
-from service.budget import Budget, Lane
 from service.db import notices
 from service.db.orders import NewOrder
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import Store
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
-from service.queue import SPILL_STREAM, Queue, connect
-from service.registration import register
-from service.timetable import Timetable
+from service.redis.budget import Budget, Lane
+from service.redis.queue import SPILL_STREAM, Queue, connect
+from service.usecases.registration import register
 
 
 def _said(account: str | None, tier: str | None) -> Notice:

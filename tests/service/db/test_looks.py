@@ -12,10 +12,10 @@ from service.db import looks, notices, orders
 from service.db.looks import Fresh, Meaning
 from service.db.payments import THIS_WRITE
 from service.db.pool import Connection, Pool, in_statement, in_transaction
-from service.domain.looks import Lesser, StoredLook
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.order import Order, Settlement, State
 from service.domain.payment import Payment, Status, Store
+from service.domain.staleness import Lesser, StoredLook
 from service.notice_ids import new_notice_id
 from tests.running import until
 from tests.service import stored
@@ -75,7 +75,7 @@ async def test_a_claim_says_where_to_look_and_what_the_order_was(pool: Pool) -> 
     assert (name, order.terms, order.version) == ("order-1", Order("order-1", 600, "USD", store), 1)
     assert claimed.ticket > 0
     rows = await stored.notices(pool, "imp_1")
-    assert [(row["tries"], row["held_until"] > row["looked_at"]) for row in rows] == [(1, True)] * 2
+    assert [(row["tries"], row["claimed_until"] > row["looked_at"]) for row in rows] == [(1, True)] * 2
     assert await _claim(pool, *said) == Fresh()
 
 
@@ -167,7 +167,7 @@ async def test_a_write_is_everything_at_once(pool: Pool) -> None:
     assert (row["status"], row["amount"], row["lesser_ticket"]) == ("paid", 64900, None)
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
     [notice] = await stored.notices(pool, "imp_1")
-    assert (notice["last_outcome"], notice["due_at"], notice["held_until"]) == ("looked", None, None)
+    assert (notice["last_outcome"], notice["due_at"], notice["claimed_until"]) == ("looked", None, None)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ async def test_so_is_an_order_that_was_not_to_change(pool: Pool) -> None:
 
 @pytest.mark.parametrize(
     "happened",
-    ["arrivals = arrivals + 1", "parked_at = now(), due_at = NULL, held_until = NULL, last_outcome = 'regressed'"],
+    ["arrivals = arrivals + 1", "parked_at = now(), due_at = NULL, claimed_until = NULL, last_outcome = 'regressed'"],
 )
 async def test_a_write_ends_only_what_it_claimed(pool: Pool, happened: str) -> None:
     """A row that was spoken for again since stays due, and one that has ended keeps its end; the look still counts."""

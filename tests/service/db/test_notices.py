@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.db import notices
-from service.db.notices import Open
+from service.db.notices import OpenNotice
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Outcome, Source
 from service.notice_ids import new_notice_id
@@ -27,12 +27,12 @@ async def _record(pool: Pool, *said: Notice) -> list[UUID]:
     return await in_transaction(pool, lambda db: notices.record(db, said, QUEUED))
 
 
-async def _open(pool: Pool, ids: Sequence[UUID]) -> list[Open]:
+async def _open(pool: Pool, ids: Sequence[UUID]) -> list[OpenNotice]:
     return await in_transaction(pool, lambda db: notices.open_for_claim(db, ids))
 
 
-async def _claim(pool: Pool, ids: Sequence[UUID]) -> list[Open]:
-    async def claim(db: asyncpg.Connection) -> list[Open]:
+async def _claim(pool: Pool, ids: Sequence[UUID]) -> list[OpenNotice]:
+    async def claim(db: asyncpg.Connection) -> list[OpenNotice]:
         found = await notices.open_for_claim(db, ids)
         await notices.claim(db, found, LEASE)
         return found
@@ -64,7 +64,7 @@ async def test_unregistered_notices_share_a_row(pool: Pool) -> None:
     rows = await _record(pool, second, third)
     assert set(rows) == {first.id}
     [row] = await stored.notices(pool, "imp_1")
-    assert (row["tries"], row["held_until"], row["registered"]) == (0, None, False)
+    assert (row["tries"], row["claimed_until"], row["registered"]) == (0, None, False)
 
 
 async def test_one_claim_at_a_time(pool: Pool) -> None:
@@ -74,7 +74,7 @@ async def test_one_claim_at_a_time(pool: Pool) -> None:
     await _record(pool, notice)
     assert [found.id for found in await _claim(pool, [notice.id])] == [notice.id]
     assert await _open(pool, [notice.id]) == []
-    await pool.execute("UPDATE notices SET held_until = now()")
+    await pool.execute("UPDATE notices SET claimed_until = now()")
     [again] = await _open(pool, [notice.id])
     assert again.tries == 1
 
@@ -97,7 +97,7 @@ async def test_an_end_is_an_end(pool: Pool, parked: bool) -> None:
     found = await _claim(pool, [notice.id])
     await in_transaction(pool, lambda db: notices.end(db, [(found[0], Outcome.LOOKED)], parked=parked))
     [row] = await stored.notices(pool, "imp_1")
-    assert (row["due_at"], row["held_until"], row["last_outcome"]) == (None, None, "looked")
+    assert (row["due_at"], row["claimed_until"], row["last_outcome"]) == (None, None, "looked")
     assert (row["parked_at"] is not None, row["handled_at"] is not None) == (parked, not parked)
     assert await _open(pool, [notice.id]) == []
 
@@ -133,7 +133,7 @@ async def test_due_notices_are_taken_once(pool: Pool) -> None:
         "source = 'rumour'",
         "imp_uid = ''",
         "imp_uid = repeat('i', 33)",
-        "due_at = NULL, handled_at = now(), held_until = now()",
+        "due_at = NULL, handled_at = now(), claimed_until = now()",
     ],
 )
 async def test_what_the_table_refuses(pool: Pool, change: str) -> None:

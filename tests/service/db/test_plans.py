@@ -12,12 +12,12 @@ from service.db import looks, notices, orders, payments, promise
 from service.db.looks import Meaning
 from service.db.payments import THIS_WRITE
 from service.db.pool import Connection, Pool
-from service.domain.looks import StoredLook
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Payment, Status, Store
 from service.domain.settle import settle
+from service.domain.staleness import StoredLook
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
-from service.timetable import Timetable
 from tests.service import stored
 
 # What may be read whole: a table of a row for each account and tier.

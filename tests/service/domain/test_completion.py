@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.domain.completion import Refusal, Reply, Settled, Unsettled, reply
+from service.domain.completion import CompletionRefusal, Reply, Unsettled, Verified, reply
 from service.domain.notice import Outcome
 from service.domain.order import Order, State
 from service.domain.payment import Payment, Status, Store
@@ -21,17 +21,17 @@ ALL_BACK = replace(PAID, status=Status.CANCELLED, cancelled_amount=64900, cancel
 @pytest.mark.parametrize(
     ("payment", "answer", "final"),
     [
-        (PAID, Settled(State.PAID), True),
-        (HALF_BACK, Settled(State.PARTIALLY_CANCELLED), True),
-        (ALL_BACK, Settled(State.CANCELLED), True),
-        (replace(READY, status=Status.ISSUED), Settled(State.AWAITING_DEPOSIT), True),
+        (PAID, Verified(State.PAID), True),
+        (HALF_BACK, Verified(State.PARTIALLY_CANCELLED), True),
+        (ALL_BACK, Verified(State.CANCELLED), True),
+        (replace(READY, status=Status.ISSUED), Verified(State.AWAITING_DEPOSIT), True),
         (READY, Unsettled.WINDOW_OPEN, False),
-        (replace(READY, status=Status.FAILED), Refusal.PAYMENT_FAILED, True),
-        (replace(PAID, amount=100), Refusal.WRONG_AMOUNT, True),
-        (replace(PAID, currency="USD"), Refusal.WRONG_CURRENCY, True),
-        (replace(PAID, live=False), Refusal.TEST_CHANNEL, True),
-        (replace(PAID, store=Store("default", "abc")), Refusal.WRONG_STORE, True),
-        (replace(PAID, merchant_uid="order-2"), Refusal.OTHER_ORDER, True),
+        (replace(READY, status=Status.FAILED), CompletionRefusal.PAYMENT_FAILED, True),
+        (replace(PAID, amount=100), CompletionRefusal.WRONG_AMOUNT, True),
+        (replace(PAID, currency="USD"), CompletionRefusal.WRONG_CURRENCY, True),
+        (replace(PAID, live=False), CompletionRefusal.TEST_CHANNEL, True),
+        (replace(PAID, store=Store("default", "abc")), CompletionRefusal.WRONG_STORE, True),
+        (replace(PAID, merchant_uid="order-2"), CompletionRefusal.OTHER_ORDER, True),
     ],
 )
 def test_after_a_look(payment: Payment, answer: object, final: bool) -> None:
@@ -42,7 +42,7 @@ def test_after_a_look(payment: Payment, answer: object, final: bool) -> None:
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_money_that_arrived_needs_no_look(outcome: Outcome | None) -> None:
     """The webhook came first: whatever this call's own look came to, the answer is `paid`."""
-    assert reply("order-1", PAID, ORDER, outcome) == Reply(Settled(State.PAID), final=True)
+    assert reply("order-1", PAID, ORDER, outcome) == Reply(Verified(State.PAID), final=True)
 
 
 @pytest.mark.parametrize("payment", [None, READY, replace(PAID, amount=1), replace(READY, status=Status.FAILED)])
@@ -60,7 +60,9 @@ def test_a_failure_to_ask_refuses_nobody(payment: Payment | None, outcome: Outco
 
 def test_a_payment_that_portone_does_not_know() -> None:
     """It is refused in the end, but worth waiting for: PortOne's own copies lag."""
-    assert reply("order-1", None, None, Outcome.PAYMENT_UNKNOWN) == Reply(Refusal.PAYMENT_UNKNOWN, final=False)
+    assert reply("order-1", None, None, Outcome.PAYMENT_UNKNOWN) == Reply(
+        CompletionRefusal.PAYMENT_UNKNOWN, final=False
+    )
 
 
 def test_an_order_that_is_not_registered() -> None:
@@ -71,10 +73,10 @@ def test_an_order_that_is_not_registered() -> None:
 
 def test_who_names_no_order_is_told_of_the_payments_own() -> None:
     """Without a claimed number there is nothing to compare it with."""
-    assert reply(None, PAID, ORDER, Outcome.LOOKED) == Reply(Settled(State.PAID), final=True)
+    assert reply(None, PAID, ORDER, Outcome.LOOKED) == Reply(Verified(State.PAID), final=True)
 
 
 def test_a_claim_beyond_the_answer_is_worth_waiting_for() -> None:
     """The browser says paid, PortOne says failed: the last word may come within the wait."""
     failed = replace(READY, status=Status.FAILED)
-    assert reply("order-1", failed, ORDER, Outcome.CLAIMS_MORE) == Reply(Refusal.PAYMENT_FAILED, final=False)
+    assert reply("order-1", failed, ORDER, Outcome.CLAIMS_MORE) == Reply(CompletionRefusal.PAYMENT_FAILED, final=False)

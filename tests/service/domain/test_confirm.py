@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.confirm import Payable, Refusal, refusal
+from service.domain.confirm import ConfirmationRefusal, Payable, refusal
 from service.domain.order import Closed, Order, State
 from service.domain.payment import Payment, Status, Store
 from service.domain.terms import money_came
@@ -24,12 +24,12 @@ OPEN = Payable(ORDER, State.PENDING, None, NOW + timedelta(days=1))
         (State.AWAITING_DEPOSIT, None),
         (State.FAILED, None),
         (State.CANCELLED, None),
-        (State.PAID, Refusal.MONEY_HELD),
-        (State.PARTIALLY_CANCELLED, Refusal.MONEY_HELD),
-        (State.MISMATCHED, Refusal.MONEY_HELD),
+        (State.PAID, ConfirmationRefusal.MONEY_HELD),
+        (State.PARTIALLY_CANCELLED, ConfirmationRefusal.MONEY_HELD),
+        (State.MISMATCHED, ConfirmationRefusal.MONEY_HELD),
     ],
 )
-def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expected: Refusal | None) -> None:
+def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expected: ConfirmationRefusal | None) -> None:
     """Every state has its answer."""
     assert refusal(replace(OPEN, state=state), Decimal(64900), NOW) is expected
 
@@ -37,10 +37,10 @@ def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expecte
 def test_what_is_closed_or_unknown_is_not_payable() -> None:
     """Withdrawn, expired, past its time though nobody closed it yet, or never registered."""
     amount = Decimal(64900)
-    assert refusal(None, amount, NOW) is Refusal.NOT_REGISTERED
-    assert refusal(replace(OPEN, closed=Closed.WITHDRAWN), amount, NOW) is Refusal.WITHDRAWN
-    assert refusal(replace(OPEN, closed=Closed.EXPIRED), amount, NOW) is Refusal.EXPIRED
-    assert refusal(OPEN, amount, OPEN.expires_at) is Refusal.EXPIRED
+    assert refusal(None, amount, NOW) is ConfirmationRefusal.NOT_REGISTERED
+    assert refusal(replace(OPEN, closed=Closed.WITHDRAWN), amount, NOW) is ConfirmationRefusal.WITHDRAWN
+    assert refusal(replace(OPEN, closed=Closed.EXPIRED), amount, NOW) is ConfirmationRefusal.EXPIRED
+    assert refusal(OPEN, amount, OPEN.expires_at) is ConfirmationRefusal.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_amount_is_compared_exactly_in_the_orders_currency(
 ) -> None:
     """V1's decimal, in the currency's own unit; what is no amount of it never agrees."""
     order = replace(OPEN, terms=replace(ORDER, amount=minor, currency=currency))
-    assert refusal(order, Decimal(told), NOW) is (None if agrees else Refusal.WRONG_AMOUNT)
+    assert refusal(order, Decimal(told), NOW) is (None if agrees else ConfirmationRefusal.WRONG_AMOUNT)
 
 
 PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=NOW)

@@ -1,7 +1,7 @@
 """A payment's whole life, looked at by several workers at once: over 100,000 generated histories, all seeded.
 
 A life is what PortOne would answer at each moment; a look begins (draws a ticket), is answered, and is written
-(draws another). `_Memory` does with the rules what `service.verification` does with them and Postgres.
+(draws another). `_Memory` does with the rules what `service.usecases.verification` does with them and Postgres.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ from random import Random
 
 import pytest
 
-from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
 from service.domain.order import Order, ProblemKind, Settlement, State
 from service.domain.payment import Payment, Progress, Status, Store
 from service.domain.settle import disagreements, settle
+from service.domain.staleness import Look, StoredLook, Verdict, assess, lesser_after
 
 STORE = Store("default")
 ORDER = Order("order-1", 1000, "KRW", STORE)
@@ -59,7 +59,7 @@ class _Memory:
     def write(self, look: Look) -> Verdict:
         self.ticket += 1
         before = self.stored
-        verdict = judge(before, look, self.now, CONFIRMED)
+        verdict = assess(before, look, self.now, CONFIRMED)
         lesser = lesser_after(verdict, before, look, self.now, self.ticket)
         if before is None or verdict is Verdict.STORE:
             self.stored, self.stored_at = StoredLook(look.payment, self.ticket, lesser), self.now

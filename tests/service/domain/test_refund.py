@@ -21,7 +21,7 @@ from service.domain.refund import (
     RefundState,
     after_look,
     is_refunded,
-    judge,
+    rule_on_refund,
 )
 from service.domain.settle import settle
 from tests.service.domain.any_payment import ORDER, STORE, any_payments
@@ -38,9 +38,11 @@ AN_HOUR = timedelta(hours=1)
 
 def test_the_second_payment_may_go_back() -> None:
     """A duplicate is refundable, the payment that pays the order is not."""
-    assert judge(ORDER, [PAID, SECOND], "imp_2", BY_PERSON) == Refundable((ProblemKind.DUPLICATE_PAYMENT,), SECOND)
-    assert judge(ORDER, [PAID, SECOND], "imp_1", BY_PERSON) is Hold.NO_FINDING
-    assert judge(ORDER, [PAID], "imp_2", BY_PERSON) is Hold.NO_FINDING
+    assert rule_on_refund(ORDER, [PAID, SECOND], "imp_2", BY_PERSON) == Refundable(
+        (ProblemKind.DUPLICATE_PAYMENT,), SECOND
+    )
+    assert rule_on_refund(ORDER, [PAID, SECOND], "imp_1", BY_PERSON) is Hold.NO_FINDING
+    assert rule_on_refund(ORDER, [PAID], "imp_2", BY_PERSON) is Hold.NO_FINDING
 
 
 @pytest.mark.parametrize(
@@ -54,8 +56,8 @@ def test_the_second_payment_may_go_back() -> None:
 def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind) -> None:
     """Amount, currency and store fall under ON_MISMATCH, whatever ON_DUPLICATE says."""
     astray = replace(PAID, **change)
-    assert judge(ORDER, [astray], "imp_1", Policy(on_mismatch=Action.REFUND)) == Refundable((kind,), astray)
-    assert judge(ORDER, [astray], "imp_1", Policy(on_duplicate=Action.REFUND)) is Hold.POLICY
+    assert rule_on_refund(ORDER, [astray], "imp_1", Policy(on_mismatch=Action.REFUND)) == Refundable((kind,), astray)
+    assert rule_on_refund(ORDER, [astray], "imp_1", Policy(on_duplicate=Action.REFUND)) is Hold.POLICY
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind)
 def test_what_nobody_gets_refunded_here(change: dict[str, object], why: Hold) -> None:
     """Neither the policy nor a person goes beyond the rules."""
     astray = replace(PAID, **{"amount": 100} | change)
-    assert judge(ORDER, [astray], "imp_1", BY_PERSON) is why
+    assert rule_on_refund(ORDER, [astray], "imp_1", BY_PERSON) is why
 
 
 def test_a_test_payment_that_is_let_in_is_not_refunded_either() -> None:
@@ -82,7 +84,7 @@ def test_a_test_payment_that_is_let_in_is_not_refunded_either() -> None:
     order = replace(ORDER, allow_test_channel=True)
     found = [replace(PAID, live=False), replace(SECOND, live=False)]
     assert settle(order, found).problems
-    assert judge(order, found, "imp_2", BY_PERSON) is Hold.TEST_CHANNEL
+    assert rule_on_refund(order, found, "imp_2", BY_PERSON) is Hold.TEST_CHANNEL
 
 
 @given(any_payments)
@@ -90,7 +92,7 @@ def test_the_payment_that_pays_an_order_never_goes_back(found: list[Payment]) ->
     """What may be refunded holds live money, is a finding, and is not what the order is paid by."""
     settlement = settle(ORDER, found)
     for payment in found:
-        ruling = judge(ORDER, found, payment.imp_uid, BY_PERSON)
+        ruling = rule_on_refund(ORDER, found, payment.imp_uid, BY_PERSON)
         if isinstance(ruling, Refundable):
             assert ruling.payment == payment
             assert payment.live

@@ -8,7 +8,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from service.db.pool import Pool
-from service.http.limits import Limiter, client_of
+from service.http.client_address import client_address
+from service.rate_limits import Limiter
 from service.settings import Settings
 from tests.running import RunningService, running_receiver, until
 from tests.sandbox_client import RunningSandbox
@@ -83,7 +84,7 @@ def test_whose_address_counts(peer: str, forwarded: str | None, client: str) -> 
     """Only our own proxies are believed, and of what they say only the rightmost address that is not theirs."""
     headers = {"X-Forwarded-For": forwarded} if forwarded is not None else {}
     request = make_mocked_request("POST", "/", headers=headers).clone(remote=peer)
-    assert client_of(request, [ip_network("10.0.0.0/8")]) == client
+    assert client_address(request, [ip_network("10.0.0.0/8")]) == client
 
 
 async def test_cors_for_the_configured_origins_only(settings: Settings) -> None:

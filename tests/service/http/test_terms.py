@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.db.pool import Pool, in_transaction
-from service.terms import expire_due
+from service.usecases.terms import expire_due
 from tests.running import RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored

@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.payment import Payment, Status, Store
 from service.errors import NotAsked, PortOneRefused, PortOneUnavailable, UnreadableAnswer
-from service.portone.client import BATCH_MAX, PortOne
+from service.portone.client import PAYMENTS_PER_CALL, PortOne
 from service.portone.looks import look
 from tests.sandbox_client import RunningSandbox
 
@@ -58,7 +58,7 @@ async def test_a_hundred_cost_one_call(sandbox: RunningSandbox, portone: PortOne
 async def test_more_than_a_hundred_is_a_mistake(portone: PortOne) -> None:
     """PortOne takes no more, so neither does a look."""
     with pytest.raises(ValueError, match="at most"):
-        await look(portone, [f"imp_{number}" for number in range(BATCH_MAX + 1)], STORE)
+        await look(portone, [f"imp_{number}" for number in range(PAYMENTS_PER_CALL + 1)], STORE)
 
 
 @pytest.mark.parametrize("known", [0, 1, 3])

@@ -9,9 +9,9 @@ from sandbox.ledger import Ledger
 from sandbox.world import WORLD
 from service.db.pool import open_pool
 from service.portone.client import PortOne
-from service.refunds import Refunder
 from service.settings import Settings
-from service.verification import Verifier
+from service.usecases.refunds import Refunder
+from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import make_refunder
 

@@ -12,8 +12,8 @@ from sandbox.ledger import Ledger
 from sandbox.payment import Payment
 from sandbox.refunds import Refund
 from service.portone.client import PortOne
-from service.refunds import Refunder
-from service.verification import Verifier
+from service.usecases.refunds import Refunder
+from service.usecases.verification import Verifier
 from tests.conftest import Stores
 from tests.running import until
 from tests.service.refunding import Shop, due, given_back, make_refunder

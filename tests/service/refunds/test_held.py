@@ -11,8 +11,8 @@ from service.db.refunds import Said
 from service.domain.order import ProblemKind
 from service.domain.refund import Action, Hold, Policy
 from service.portone.client import PortOne
-from service.refunds import Refunder
-from service.verification import Verifier
+from service.usecases.refunds import Refunder
+from service.usecases.verification import Verifier
 from tests.running import until
 from tests.service.refunding import TIMES, Shop, due, given_back, make_refunder
 

@@ -1,6 +1,6 @@
 """Money that should not be there goes back once: on real stores and the sandbox."""
 
-from service.refunds import Refunder
+from service.usecases.refunds import Refunder
 from tests.service.refunding import Shop, given_back
 from workers.refunds import REFUNDER, close_refunds, intend_refunds, send_refunds
 

@@ -1,8 +1,8 @@
 """Reconciliation: order state converges although no notice ever arrives (DESIGN.md §3).
 
 It writes no payment. Where PortOne's list differs from what is stored it records a notice, and the ordinary
-path looks. Every function does one bounded turn, is safe in several workers, and raises StoreUnavailable,
-QueueUnavailable or NotAsked, after which the next turn takes up the work.
+path looks. Every function does one bounded turn, is safe in several workers, and raises PostgresUnavailable,
+RedisUnavailable or NotAsked, after which the next turn takes up the work.
 """
 
 from collections import defaultdict
@@ -15,21 +15,21 @@ from uuid import UUID
 
 import structlog
 
-from service.budget import Budget, Lane
 from service.db import ledger_scans, notices, orders, payments
-from service.db.ledger_scans import Turn
+from service.db.ledger_scans import Scan
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.ids import is_imp_uid, is_merchant_uid
-from service.domain.looks import StoredLook, same_facts
 from service.domain.notice import Notice, Source
 from service.domain.payment import Store
+from service.domain.staleness import StoredLook, same_facts
+from service.domain.timetable import Timetable
 from service.errors import NotAsked, UnreadableAnswer
 from service.notice_ids import new_notice_id
-from service.portone.accounts import client_of
-from service.portone.client import BATCH_MAX, LedgerPage
+from service.portone.accounts import account_client
+from service.portone.client import PAYMENTS_PER_CALL, LedgerPage
 from service.portone.payment import read_payment
-from service.queue import Queue
-from service.timetable import Timetable
+from service.redis.budget import Budget, Lane
+from service.redis.queue import Queue
 
 log = structlog.get_logger()
 
@@ -61,7 +61,9 @@ class Reconciler:
 
     async def ask_about_silent_orders(self) -> int:
         """Ask about up to 100 orders of which nobody has spoken for long; returns how many."""
-        silent = await in_transaction(self.pool, lambda db: orders.take_silent(db, BATCH_MAX, self.times.silence))
+        silent = await in_transaction(
+            self.pool, lambda db: orders.take_silent(db, PAYMENTS_PER_CALL, self.times.silence)
+        )
         by_store: dict[Store, list[str]] = defaultdict(list)
         for merchant_uid, store in silent:
             by_store[store].append(merchant_uid)
@@ -74,7 +76,7 @@ class Reconciler:
 
     async def _ask_about(self, merchant_uids: Sequence[str], store: Store) -> None:
         if await self.budget.take(Lane.BACKGROUND, 1.0, store.account):
-            portone = client_of(self.accounts, store.account)
+            portone = account_client(self.accounts, store.account)
             await self.compare(await portone.payments_of(merchant_uids, store.tier), store)
         await self._notice_unsettled(merchant_uids)
 
@@ -97,13 +99,13 @@ class Reconciler:
         failures.raise_first()
         return found
 
-    async def _walk(self, turn: Turn) -> int:
+    async def _walk(self, turn: Scan) -> int:
         found = 0
         for page in range(turn.page, turn.page + _PAGES_A_TURN):
             if not await self.budget.take(Lane.BACKGROUND, 1.0, turn.store.account):
                 await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=page))
                 return found
-            listed = await client_of(self.accounts, turn.store.account).ledger(turn.store.tier, page)
+            listed = await account_client(self.accounts, turn.store.account).ledger(turn.store.tier, page)
             differing = await self.compare(listed.payments, turn.store)
             found += differing
             if not listed.more or (not differing and not turn.whole and self._reaches(listed.payments, turn)):
@@ -116,8 +118,8 @@ class Reconciler:
     async def compare(self, listed: Sequence[object], store: Store) -> int:
         """Record a notice for each listed payment that differs from what is stored; returns how many differ."""
         differing = await in_transaction(self.pool, lambda db: differences(db, listed, store))
-        for start in range(0, len(differing), BATCH_MAX):
-            batch = differing[start : start + BATCH_MAX]
+        for start in range(0, len(differing), PAYMENTS_PER_CALL):
+            batch = differing[start : start + PAYMENTS_PER_CALL]
             await self._queue(partial(notices.record_differences, differences=batch))
         return len(differing)
 
@@ -137,11 +139,11 @@ class Reconciler:
     async def _queue(self, record: Callable[[Connection], Awaitable[list[UUID]]]) -> int:
         """Queue what was recorded. Should that fail, the sweep does it: the rows are due at once."""
         rows = await in_transaction(self.pool, record)
-        for start in range(0, len(rows), BATCH_MAX):
-            await self.queue.put(rows[start : start + BATCH_MAX])
+        for start in range(0, len(rows), PAYMENTS_PER_CALL):
+            await self.queue.put(rows[start : start + PAYMENTS_PER_CALL])
         return len(rows)
 
-    def _reaches(self, listed: Sequence[object], turn: Turn) -> bool:
+    def _reaches(self, listed: Sequence[object], turn: Scan) -> bool:
         """Whether the page's last change is older than the walk before; an interval's margin is for unequal clocks."""
         last = listed[-1] if listed else None
         if turn.known_until is None or not isinstance(last, Mapping):
@@ -149,7 +151,7 @@ class Reconciler:
         changed_at = max((at for name in _TIMES if isinstance(at := last.get(name), int)), default=0)
         return changed_at < (turn.known_until - self.times.ledger).timestamp()
 
-    async def _completed(self, turn: Turn, pages: int, found: int) -> None:
+    async def _completed(self, turn: Scan, pages: int, found: int) -> None:
         await in_transaction(self.pool, lambda db: ledger_scans.complete(db, turn))
         if found or turn.whole:
             log.info(

@@ -9,11 +9,11 @@ import asyncio
 import aiohttp
 import orjson
 
-from service.confirmation import Question, Refused, Unsure
-from service.domain.confirm import Refusal
+from service.domain.confirm import ConfirmationRefusal, Question, Refused
 from service.domain.ids import is_plain
 from service.domain.order import Order
-from service.http.limits import Limiter
+from service.errors import Unsure
+from service.rate_limits import Limiter
 
 _HOOK_SECONDS = 1.0
 _ANSWER_MAX_BYTES = 4096
@@ -47,7 +47,7 @@ class StockHook:
         if 200 <= status < 300:
             return None
         if 400 <= status < 500 and status != 429:
-            return Refused(Refusal.OUT_OF_STOCK, _reason(body))
+            return Refused(ConfirmationRefusal.OUT_OF_STOCK, _reason(body))
         raise Unsure(f"the stock hook answers HTTP {status}")
 
     async def _ask(self, question: Question, order: Order) -> tuple[int, bytes]:

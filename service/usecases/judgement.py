@@ -11,18 +11,17 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from service.db.looks import Meaning
-from service.db.notices import Open
-from service.db.orders import Settled
+from service.db.notices import OpenNotice
+from service.db.orders import VersionedOrder
 from service.db.payments import THIS_WRITE, Stored, for_settling
-from service.domain.looks import Look, StoredLook, Verdict, judge, lesser_after
 from service.domain.notice import Outcome, claims_more_than
 from service.domain.order import Settlement
 from service.domain.payment import Payment
 from service.domain.settle import settle
-from service.domain.value import value
+from service.domain.staleness import Look, StoredLook, Verdict, assess, lesser_after
+from service.domain.timetable import Timetable
 from service.errors import NotAsked, UnreadableAnswer
-from service.portone.looks import Answer
-from service.timetable import Timetable
+from service.portone.looks import LookResult
 
 # An answer that we cannot read may be PortOne's bad hour; after so many tries a person must see it.
 _UNREADABLE_TRIES = 8
@@ -37,7 +36,7 @@ class Then(Enum):
     PARKED = auto()
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Fate:
     """What becomes of a notice: how its row names it, and its end or the wait until its next look."""
 
@@ -45,11 +44,11 @@ class Fate:
     then: Then | timedelta
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Later:
     """A notice that must wait, and what kept it (None: nothing new)."""
 
-    notice: Open
+    notice: OpenNotice
     outcome: Outcome | None
     wait: timedelta
 
@@ -59,7 +58,7 @@ class Judgement:
     """What is written of a batch: what its looks mean, and the notices that do not end with them."""
 
     meaning: Meaning = field(default_factory=Meaning)
-    parked: Sequence[tuple[Open, Outcome]] = ()
+    parked: Sequence[tuple[OpenNotice, Outcome]] = ()
     later: Sequence[Later] = ()
 
 
@@ -67,8 +66,8 @@ class Judgement:
 class Answered:
     """Claimed notices, PortOne's answers by imp_uid, and the ticket that was drawn before they were asked for."""
 
-    claimed: Sequence[Open]
-    answers: Mapping[str, Answer]
+    claimed: Sequence[OpenNotice]
+    answers: Mapping[str, LookResult]
     ticket: int
     times: Timetable
 
@@ -76,7 +75,7 @@ class Answered:
     def found(self) -> list[Payment]:
         return [answer for answer in self.answers.values() if isinstance(answer, Payment)]
 
-    def judge(self, stored: Stored, of_orders: Sequence[Settled]) -> Judgement:
+    def judge(self, stored: Stored, of_orders: Sequence[VersionedOrder]) -> Judgement:
         """Say what the answers mean, given what is stored of the payments and orders that they name."""
         verdicts, news = self._verdicts(stored)
         changes = _settle(of_orders, stored, news)
@@ -100,7 +99,7 @@ class Answered:
             if not isinstance(payment, Payment):
                 continue
             before, seen = stored.looks.get(payment.imp_uid), Look(payment, self.ticket)
-            verdict = verdicts[payment.imp_uid] = judge(before, seen, stored.now, self.times.regression)
+            verdict = verdicts[payment.imp_uid] = assess(before, seen, stored.now, self.times.regression)
             if verdict in (Verdict.SAME, Verdict.LATE):
                 continue
             lesser = lesser_after(verdict, before, seen, stored.now, THIS_WRITE)
@@ -110,7 +109,9 @@ class Answered:
                 news[payment.imp_uid] = StoredLook(before.payment, before.written_ticket, lesser)
         return verdicts, news
 
-    def _fate(self, notice: Open, answer: Answer, verdicts: Mapping[str, Verdict], registered: Set[str]) -> Fate:
+    def _fate(
+        self, notice: OpenNotice, answer: LookResult, verdicts: Mapping[str, Verdict], registered: Set[str]
+    ) -> Fate:
         """What becomes of a notice after its look."""
         aged = notice.age > self.times.grace
         match answer:
@@ -123,7 +124,9 @@ class Answered:
             case Payment():
                 return self._fate_of_found(notice, answer, verdicts[answer.imp_uid], registered, aged)
 
-    def _fate_of_found(self, notice: Open, answer: Payment, verdict: Verdict, registered: Set[str], aged: bool) -> Fate:
+    def _fate_of_found(
+        self, notice: OpenNotice, answer: Payment, verdict: Verdict, registered: Set[str], aged: bool
+    ) -> Fate:
         if verdict is Verdict.KEEP_OUT:
             return Fate(Outcome.REGRESSED, self.times.regression)
         if answer.merchant_uid not in registered:
@@ -139,8 +142,8 @@ class Answered:
 
 
 def _settle(
-    of_orders: Sequence[Settled], stored: Stored, news: Mapping[str, StoredLook]
-) -> list[tuple[Settled, Settlement]]:
+    of_orders: Sequence[VersionedOrder], stored: Stored, news: Mapping[str, StoredLook]
+) -> list[tuple[VersionedOrder, Settlement]]:
     """Settle these orders from what will be stored; those that change, and what to."""
     payments_of: dict[str, list[Payment]] = defaultdict(list)
     for imp_uid, known in {**stored.looks, **news}.items():

@@ -4,18 +4,17 @@ A look draws a ticket from one Postgres sequence before its request, and another
 order's lock. So "the look began after that write" is a comparison of two numbers, whatever the clocks say.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from service.domain.payment import Payment
-from service.domain.value import value
 
 # The same lesser answer, this much later, is no replica's lag any more: it is PortOne's truth.
 REGRESSION_CONFIRMED_AFTER = timedelta(seconds=60)
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Lesser:
     """A lesser answer that was kept out: when it was first given, and the ticket of its latest write."""
 
@@ -24,7 +23,7 @@ class Lesser:
     written_ticket: int
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class StoredLook:
     """The payment as stored, the ticket of the write that stored it, and a lesser answer since, if any."""
 
@@ -33,7 +32,7 @@ class StoredLook:
     lesser: Lesser | None = None
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Look:
     """PortOne's answer for one payment, and the ticket drawn before it was asked."""
 
@@ -51,7 +50,7 @@ class Verdict(Enum):
     RECOVERED = auto()  # the stored facts again, after a lesser answer: a false alarm ends
 
 
-def judge(
+def assess(
     stored: StoredLook | None,
     look: Look,
     now: datetime,

@@ -1,4 +1,4 @@
-"""arq's quirks on the queue's side, each answered in `service/queue.py` (DESIGN.md §5)."""
+"""arq's quirks on the queue's side, each answered in `service/redis/queue.py` (DESIGN.md §5)."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ from arq.jobs import Job, JobStatus, deserialize_job_raw
 from redis.asyncio import Redis as RedisClient
 
 from service.domain.notice import Notice, Source
-from service.errors import QueueUnavailable
+from service.errors import RedisUnavailable
 from service.notice_ids import new_notice_id
-from service.queue import (
+from service.redis.queue import (
     LOOKED_CHANNEL,
     QUEUE_NAME,
     SPILL_STREAM,
@@ -141,7 +141,7 @@ async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
     """A Redis that never answers costs a second, not for ever; a listener is not deafened by it."""
     queue = Queue(connect(half_open))
     began = time.monotonic()
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(RedisUnavailable):
         await queue.put([uuid4()])
     assert time.monotonic() - began < 2.5
     await queue.close()

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from service.budget import Budget, Lane
-from service.queue import connect
+from service.redis.budget import Budget, Lane
+from service.redis.queue import connect
 
 
 async def test_callers_who_come_at_once_waste_no_place(redis_url: str) -> None:

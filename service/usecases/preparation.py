@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import structlog
 
-from service.budget import Budget, Lane
 from service.db import preparations
 from service.db.pool import Pool, in_transaction
-from service.db.preparations import Claimed, Outcome, Preparation
+from service.db.preparations import Claimed, Preparation, PreparationState
+from service.domain.timetable import Timetable
 from service.errors import NotAsked
-from service.portone.accounts import client_of
+from service.portone.accounts import account_client
 from service.portone.prepare import Prepares, prepare
-from service.timetable import Timetable
+from service.redis.budget import Budget, Lane
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class Preparing:
 async def prepare_due(parts: Preparing, limit: int) -> int:
     """Ask PortOne for up to `limit` preparations that are due, once each; returns how many were asked for.
 
-    Raises StoreUnavailable. Safe in several workers; what a dead one held is due again after its lease.
+    Raises PostgresUnavailable. Safe in several workers; what a dead one held is due again after its lease.
     """
     claimed = await in_transaction(parts.pool, lambda db: preparations.claim(db, limit, parts.times.lease))
     if not claimed:
@@ -50,10 +50,10 @@ async def prepare_due(parts: Preparing, limit: int) -> int:
 
 async def _ask(parts: Preparing, claimed: Claimed) -> Preparation:
     if not await parts.budget.take(Lane.BACKGROUND, account=claimed.store.account):
-        return Preparation(Outcome.PENDING)
+        return Preparation(PreparationState.PENDING)
     try:
         refusal = await prepare(
-            client_of(parts.accounts, claimed.store.account),
+            account_client(parts.accounts, claimed.store.account),
             claimed.merchant_uid,
             claimed.amount,
             claimed.currency,
@@ -62,9 +62,9 @@ async def _ask(parts: Preparing, claimed: Claimed) -> Preparation:
         )
     except NotAsked:
         if claimed.tries < _TRIES_MAX:
-            return Preparation(Outcome.PENDING)
-        return Preparation(Outcome.REFUSED, _GIVEN_UP)
-    return Preparation(Outcome.DONE) if refusal is None else Preparation(Outcome.REFUSED, refusal)
+            return Preparation(PreparationState.PENDING)
+        return Preparation(PreparationState.REFUSED, _GIVEN_UP)
+    return Preparation(PreparationState.DONE) if refusal is None else Preparation(PreparationState.REFUSED, refusal)
 
 
 def _wait(claimed: Claimed, times: Timetable) -> timedelta:
@@ -72,5 +72,5 @@ def _wait(claimed: Claimed, times: Timetable) -> timedelta:
 
 
 def _log(became: Sequence[Preparation]) -> None:
-    counts = {outcome.value: sum(end.outcome is outcome for end in became) for outcome in Outcome}
+    counts = {outcome.value: sum(end.outcome is outcome for end in became) for outcome in PreparationState}
     log.info("amounts.prepared", **counts)

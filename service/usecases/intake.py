@@ -7,16 +7,16 @@ acknowledged. There is no timer, so a lone notice never waits.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
 from service.domain.notice import Notice
-from service.domain.value import value
-from service.errors import NothingRecorded, QueueUnavailable, StoreUnavailable
+from service.errors import NothingRecorded, PostgresUnavailable, RedisUnavailable
 from service.metrics import Metrics
-from service.queue import BATCH_MAX
-from service.recording import Recorder
+from service.redis.queue import NOTICES_PER_JOB
+from service.usecases.recording import Recorder
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ _SLOWED_SECONDS = 20.0
 _SILENT_SECONDS = 3.0
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """An accepted notice: the row that stands for it, or None where it waits in Redis for Postgres' return."""
 
@@ -84,7 +84,7 @@ class Intake:
 
     async def _write_waiting(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(NOTICES_PER_JOB, len(self._waiting)))]
             self._place.set()
             results = await self._accept_batch([notice for notice, _ in batch])
             self._count(results)
@@ -106,13 +106,13 @@ class Intake:
 
     async def _accept_batch(self, batch: Sequence[Notice]) -> Sequence[Receipt | Exception]:
         if self._loop.time() < self._silent_until:
-            results = await self._spill(batch, StoreUnavailable("it was silent a moment ago"))
+            results = await self._spill(batch, PostgresUnavailable("it was silent a moment ago"))
             if isinstance(results[0], Receipt):
                 return results
         try:
             recorded = await self._recorder.record(batch)
             return [Receipt(row) if isinstance(row, UUID) else row for row in recorded]
-        except StoreUnavailable as error:
+        except PostgresUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 self._silent_until = self._loop.time() + _SILENT_SECONDS
             return await self._spill(batch, error)
@@ -120,12 +120,12 @@ class Intake:
             log.exception("notices.not_recorded", count=len(batch))
             return [NothingRecorded(type(error).__name__)] * len(batch)
 
-    async def _spill(self, batch: Sequence[Notice], reason: StoreUnavailable) -> Sequence[Receipt | Exception]:
+    async def _spill(self, batch: Sequence[Notice], reason: PostgresUnavailable) -> Sequence[Receipt | Exception]:
         try:
             if not await self._queue.is_durable():
                 return [NothingRecorded("Postgres is away, and Redis is not set to keep what it accepts")] * len(batch)
             await self._queue.spill(batch)
-        except QueueUnavailable:
+        except RedisUnavailable:
             return [NothingRecorded("neither Postgres nor Redis can be reached")] * len(batch)
         log.warning("notices.spilled", count=len(batch), reason=str(reason))
         return [Receipt(None)] * len(batch)

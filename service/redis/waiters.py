@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from arq.connections import ArqRedis
 
-from service.queue import LOOKED_CHANNEL, messages
+from service.redis.queue import LOOKED_CHANNEL, messages
 
 _WAITERS_MAX = 2_000
 

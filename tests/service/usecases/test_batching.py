@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from service import batching
-from service.batching import Batcher
-from service.queue import BATCH_MAX
+from service.redis.queue import NOTICES_PER_JOB
+from service.usecases import batching
+from service.usecases.batching import Batcher
 
 
 class Runs:
@@ -56,7 +56,7 @@ async def test_a_run_is_bounded() -> None:
     await asyncio.sleep(0)
     runs.go_on.set()
     await asyncio.gather(first, *later)
-    assert max(len(ids) for ids in runs.given) <= BATCH_MAX
+    assert max(len(ids) for ids in runs.given) <= NOTICES_PER_JOB
     assert sum(len(ids) for ids in runs.given) == 181
 
 
@@ -80,11 +80,11 @@ async def test_a_whole_batch_waits_for_one_run_at_most(monkeypatch: pytest.Monke
     monkeypatch.setattr(batching, "_SLOW_SECONDS", 60.0)
     runs = Runs()
     batcher = Batcher(runs)
-    sizes = (1, BATCH_MAX - 1, BATCH_MAX, BATCH_MAX)
+    sizes = (1, NOTICES_PER_JOB - 1, NOTICES_PER_JOB, NOTICES_PER_JOB)
     joined = [asyncio.create_task(batcher.join([uuid4() for _ in range(size)])) for size in sizes]
     for _ in range(10):
         await asyncio.sleep(0)
-    assert [len(ids) for ids in runs.given] == [1, BATCH_MAX - 1]
+    assert [len(ids) for ids in runs.given] == [1, NOTICES_PER_JOB - 1]
     runs.go_on.set()
     await asyncio.gather(*joined)
     assert [len(ids) for ids in runs.given] == list(sizes)

@@ -11,9 +11,9 @@ import structlog
 from service.db import notices
 from service.db.pool import Pool, in_statement
 from service.domain.notice import Notice
-from service.errors import QueueUnavailable, StoreUnavailable, UnusableNotice
-from service.queue import Queue
-from service.timetable import Timetable
+from service.domain.timetable import Timetable
+from service.errors import PostgresUnavailable, RedisUnavailable, UnusableNotice
+from service.redis.queue import Queue
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class Recorder:
     times: Timetable
 
     async def record(self, batch: Sequence[Notice]) -> list[UUID | UnusableNotice]:
-        """Each notice's row, committed and, unless Redis is away, queued. Raises StoreUnavailable.
+        """Each notice's row, committed and, unless Redis is away, queued. Raises PostgresUnavailable.
 
         A notice that Postgres refuses for its data is refused alone.
         """
@@ -53,16 +53,16 @@ class Recorder:
             async with asyncio.timeout(_WRITE_SECONDS):
                 return await in_statement(self.pool, lambda db: notices.record(db, batch, self.times.queued))
         except TimeoutError as error:
-            raise StoreUnavailable("it took too long") from error
+            raise PostgresUnavailable("it took too long") from error
         except _BAD_DATA:
             raise
         except asyncpg.PostgresError as error:
-            raise StoreUnavailable(type(error).__name__) from error
+            raise PostgresUnavailable(type(error).__name__) from error
 
     async def _enqueue(self, batch: Sequence[Notice], rows: Sequence[UUID]) -> None:
         waited_for = any(notice.is_waited_for for notice in batch)
         try:
             await self.queue.put(list(dict.fromkeys(rows)), first=waited_for)
-        except QueueUnavailable as error:
+        except RedisUnavailable as error:
             # The rows are due in 3 s: the sweep queues them once Redis is back.
             log.warning("notices.not_queued", count=len(batch), reason=str(error))

@@ -13,7 +13,7 @@ from enum import Enum
 from arq.connections import ArqRedis
 
 from service.domain.payment import ACCOUNT
-from service.queue import AWAY
+from service.redis.queue import REDIS_AWAY
 
 _COMMAND_SECONDS = 0.5
 _KEY_SECONDS = 5
@@ -80,7 +80,7 @@ class Budget:
                 pipe.incrby(key, wanted)
                 pipe.expire(key, _KEY_SECONDS)
                 taken, _ = await pipe.execute()
-        except AWAY:
+        except REDIS_AWAY:
             taken = self._alone.get((second, account, lane), 0) + wanted
             self._alone = {key: count for key, count in self._alone.items() if key[0] == second}
             self._alone[second, account, lane] = taken

@@ -17,7 +17,7 @@ from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import money_came
 from service.errors import MoneyCame, OrderClosed, OrderNotRegistered, VersionMoved
-from service.registration import Found, read_whole
+from service.usecases.registration import Found, read_whole
 
 
 class Changes(TypedDict, total=False):
@@ -41,7 +41,7 @@ async def amend(
 ) -> Found:
     """Change an order's terms, if it has one of these versions (None: any).
 
-    Raises OrderNotRegistered, VersionMoved, OrderClosed, MoneyCame or StoreUnavailable.
+    Raises OrderNotRegistered, VersionMoved, OrderClosed, MoneyCame or PostgresUnavailable.
     """
 
     async def work(db: Connection) -> Found:

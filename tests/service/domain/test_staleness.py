@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from service.domain.looks import Lesser, Look, StoredLook, Verdict, judge
 from service.domain.payment import Payment, Status, Store
+from service.domain.staleness import Lesser, Look, StoredLook, Verdict, assess
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 READY = Payment("imp_1", "order-1", Store("default"), Status.READY, 64900, "KRW")
@@ -13,25 +13,25 @@ PAID = replace(READY, status=Status.PAID, paid_at=NOW)
 
 def test_more_progress_is_always_stored() -> None:
     """Even from a look that began before the stored one was written."""
-    assert judge(StoredLook(READY, 10), Look(PAID, 1), NOW) is Verdict.STORE
+    assert assess(StoredLook(READY, 10), Look(PAID, 1), NOW) is Verdict.STORE
 
 
 def test_a_late_lesser_answer_is_dropped() -> None:
     """A slow reader's older news does not overwrite newer."""
-    assert judge(StoredLook(PAID, 10), Look(READY, 9), NOW) is Verdict.LATE
+    assert assess(StoredLook(PAID, 10), Look(READY, 9), NOW) is Verdict.LATE
 
 
 def test_a_regression_is_kept_out_until_it_is_confirmed() -> None:
     """The same lesser answer counts once it is given again at least 60 s later."""
-    assert judge(StoredLook(PAID, 10), Look(READY, 11), NOW) is Verdict.KEEP_OUT
+    assert assess(StoredLook(PAID, 10), Look(READY, 11), NOW) is Verdict.KEEP_OUT
     known = StoredLook(PAID, 10, Lesser(READY, NOW, 12))
-    assert judge(known, Look(READY, 13), NOW + timedelta(seconds=59)) is Verdict.KEEP_OUT
-    assert judge(known, Look(READY, 13), NOW + timedelta(seconds=60)) is Verdict.STORE
-    assert judge(known, Look(PAID, 13), NOW) is Verdict.RECOVERED
+    assert assess(known, Look(READY, 13), NOW + timedelta(seconds=59)) is Verdict.KEEP_OUT
+    assert assess(known, Look(READY, 13), NOW + timedelta(seconds=60)) is Verdict.STORE
+    assert assess(known, Look(PAID, 13), NOW) is Verdict.RECOVERED
 
 
 def test_equal_progress_with_other_facts_is_stored_only_from_a_later_look() -> None:
     """Facts that change without progress are news only if the look began after the write."""
     other = replace(PAID, details=(("receipt_url", "https://example.test/r"),))
-    assert judge(StoredLook(PAID, 10), Look(other, 11), NOW) is Verdict.STORE
-    assert judge(StoredLook(PAID, 10), Look(other, 9), NOW) is Verdict.LATE
+    assert assess(StoredLook(PAID, 10), Look(other, 11), NOW) is Verdict.STORE
+    assert assess(StoredLook(PAID, 10), Look(other, 9), NOW) is Verdict.LATE

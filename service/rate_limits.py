@@ -1,15 +1,10 @@
-"""Who may knock how often: so that nobody can buy PortOne calls or fill the tables (issue: main job)."""
+"""Token buckets: how often a client, and all clients together, may call. Memory is bounded."""
 
-import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-
-from aiohttp import web
+from collections.abc import Callable
 
 _CLIENTS_MAX = 10_000
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Bucket:
@@ -57,25 +52,3 @@ class Limiter:
             self._all.left -= 1
             return 0.0
         return max(bucket.wait_seconds, self._all.wait_seconds)
-
-
-def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
-    """The caller's address: the peer's, or behind our own proxies the rightmost one that is not ours.
-
-    The leftmost address of X-Forwarded-For is the caller's own word and is never believed (PORTONE.md §4.13).
-    """
-    address = request.remote or ""
-    if not trusted or not _is_within(address, trusted):
-        return address
-    for hop in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
-        if hop.strip() and not _is_within(address := hop.strip(), trusted):
-            break
-    return address
-
-
-def _is_within(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(ip in network for network in networks)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from service.budget import Budget
 from service.db.pool import Pool
 from service.domain.payment import ACCOUNT
+from service.domain.timetable import Timetable
 from service.portone.client import PortOne
-from service.preparation import prepare_due
-from service.queue import connect
+from service.redis.budget import Budget
+from service.redis.queue import connect
 from service.settings import Settings
-from service.timetable import Timetable
+from service.usecases.preparation import prepare_due
 from tests.running import RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 

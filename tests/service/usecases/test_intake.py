@@ -8,16 +8,16 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis as RedisClient
 
-from service import intake as intake_module
 from service.db.pool import Pool, open_pool
 from service.domain.notice import Notice, Source
+from service.domain.timetable import Timetable
 from service.errors import NothingRecorded, UnusableNotice
-from service.intake import Intake, Receipt
 from service.metrics import Metrics
 from service.notice_ids import new_notice_id
-from service.queue import QUEUE_NAME, SPILL_STREAM, Queue, connect
-from service.recording import Recorder
-from service.timetable import Timetable
+from service.redis.queue import QUEUE_NAME, SPILL_STREAM, Queue, connect
+from service.usecases import intake as intake_module
+from service.usecases.intake import Intake, Receipt
+from service.usecases.recording import Recorder
 from tests.conftest import Stores
 from tests.service import stored
 

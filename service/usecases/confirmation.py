@@ -7,42 +7,20 @@ reservation. Whoever cannot be asked in time leaves us unsure, and then a settin
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Protocol
 
 import structlog
 
 from service.db import orders
 from service.db.pool import Connection, Pool, in_transaction
-from service.domain.confirm import Payable, Refusal, refusal
+from service.domain.confirm import ConfirmationRefusal, Payable, Question, Refused, refusal
 from service.domain.order import Order
-from service.errors import StoreUnavailable
+from service.errors import PostgresUnavailable, Unsure
 
 log = structlog.get_logger()
 
 # With the hook's second, and the reading of the request, within the 2 s that are promised.
 _POSTGRES_SECONDS = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What PortOne says that it is about to approve; `amount` is V1's decimal."""
-
-    imp_uid: str
-    merchant_uid: str
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why the payment may not go on; `said` is the shop's own sentence, where it has one."""
-
-    why: Refusal
-    said: str | None = None
-
-
-class Unsure(Exception):
-    """Somebody could not be asked in time."""
 
 
 class Stock(Protocol):
@@ -67,7 +45,7 @@ class Confirmation:
             return await self._confirm(question)
         except Unsure as reason:
             log.warning("confirmation.unsure", reason=str(reason), allowed=self.allow_when_unsure)
-            return None if self.allow_when_unsure else Refused(Refusal.UNSURE)
+            return None if self.allow_when_unsure else Refused(ConfirmationRefusal.UNSURE)
 
     async def _confirm(self, question: Question) -> Refused | None:
         order = await self._order(question.merchant_uid)
@@ -86,7 +64,7 @@ class Confirmation:
             raise Unsure("Postgres takes too long")
         try:
             return asking.result()
-        except StoreUnavailable:
+        except PostgresUnavailable:
             raise Unsure("Postgres is away") from None
 
 

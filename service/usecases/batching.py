@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from service.queue import BATCH_MAX
+from service.redis.queue import NOTICES_PER_JOB
 
 # A run that takes longer than this waits for PortOne or for a disk: the next begins beside it. Were it longer, a sixth
 # of two cores stood idle under load; were it shorter, batches would be too small to pay.
@@ -53,7 +53,7 @@ class Batcher:
         run.add_done_callback(self._ended)
 
     def _wait_seconds(self) -> float:
-        if not self._runs or (self._size >= BATCH_MAX and len(self._runs) <= _WHOLE_BESIDE):
+        if not self._runs or (self._size >= NOTICES_PER_JOB and len(self._runs) <= _WHOLE_BESIDE):
             return 0.0
         return max(self._runs.values()) + _SLOW_SECONDS - time.monotonic()
 
@@ -69,7 +69,7 @@ class Batcher:
         """As many of those who wait as fit into one batch, at least the first."""
         taken = [self._waiting.popleft()]
         size = len(taken[0][0])
-        while self._waiting and size + len(self._waiting[0][0]) <= BATCH_MAX:
+        while self._waiting and size + len(self._waiting[0][0]) <= NOTICES_PER_JOB:
             size += len(self._waiting[0][0])
             taken.append(self._waiting.popleft())
         self._size -= size

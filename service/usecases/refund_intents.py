@@ -1,6 +1,6 @@
 """Which refunds are intended: by the policy (ON_MISMATCH, ON_DUPLICATE), or because a person says so.
 
-An intent asks nothing of PortOne: it begins the wait of `refund_after`, at whose end `service.refunds` looks again.
+An intent asks nothing of PortOne: it begins the wait of `refund_after`, at whose end `usecases.refunds` looks again.
 """
 
 from collections.abc import Sequence, Set
@@ -13,9 +13,9 @@ from service.db.pool import Connection, Pool, in_transaction
 from service.db.refunds import MACHINE, Refund, Said
 from service.domain.order import ProblemKind
 from service.domain.payment import ACCOUNT
-from service.domain.refund import BY_PERSON, Hold, Policy, Refundable, judge
+from service.domain.refund import BY_PERSON, Hold, Policy, Refundable, rule_on_refund
+from service.domain.timetable import Timetable
 from service.errors import NotRefundable
-from service.timetable import Timetable
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ class Intents:
     times: Timetable = field(default_factory=Timetable)
 
     async def intend_due(self) -> int:
-        """Record an intent for each finding that the policy refunds; returns how many. Raises StoreUnavailable."""
+        """Record an intent for each finding that the policy refunds; returns how many. Raises PostgresUnavailable."""
         kinds, after, count = sorted(self.policy.kinds), ("", ""), 0
         while kinds and (found := await self._candidates(kinds, after)):
             for merchant_uid, imp_uid in found:
@@ -46,10 +46,12 @@ class Intents:
         said = Said(who, why, by_person=True)
         return await in_transaction(self.pool, lambda db: self._intend_by_person(db, imp_uid, said))
 
-    async def judge(self, db: Connection, merchant_uid: str, imp_uid: str, policy: Policy) -> Refundable | Hold:
+    async def rule_on_refund(
+        self, db: Connection, merchant_uid: str, imp_uid: str, policy: Policy
+    ) -> Refundable | Hold:
         """What the stored facts allow; hold the order's lock. An order that is not registered has no findings."""
         for order in await orders.read(db, [merchant_uid], allow_test_channel=self.allow_test_channel):
-            ruling = judge(order.terms, await payments.of_orders(db, [merchant_uid]), imp_uid, policy)
+            ruling = rule_on_refund(order.terms, await payments.of_orders(db, [merchant_uid]), imp_uid, policy)
             if isinstance(ruling, Refundable) and ruling.payment.store.account not in self.accounts:
                 return Hold.OTHER_ACCOUNT
             return ruling
@@ -66,7 +68,7 @@ class Intents:
 
     async def _intend_by_policy(self, db: Connection, merchant_uid: str, imp_uid: str) -> bool:
         await orders.lock(db, [merchant_uid])
-        ruling = await self.judge(db, merchant_uid, imp_uid, self.policy)
+        ruling = await self.rule_on_refund(db, merchant_uid, imp_uid, self.policy)
         if isinstance(ruling, Hold):
             return False
         found = await refunds.found_at(db, merchant_uid, imp_uid, ruling.kinds)
@@ -80,7 +82,7 @@ class Intents:
         if payment is None:
             raise NotRefundable("no payment of this imp_uid is stored")
         await orders.lock(db, [payment.merchant_uid])
-        ruling = await self.judge(db, payment.merchant_uid, imp_uid, BY_PERSON)
+        ruling = await self.rule_on_refund(db, payment.merchant_uid, imp_uid, BY_PERSON)
         if isinstance(ruling, Hold):
             raise NotRefundable(ruling.value)
         found = await refunds.found_at(db, payment.merchant_uid, imp_uid, ruling.kinds)

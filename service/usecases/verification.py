@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
-from service.budget import Budget, Lane
 from service.db import looks, notices, orders, payments
-from service.db.notices import Open
-from service.db.orders import Settled
+from service.db.notices import OpenNotice
+from service.db.orders import VersionedOrder
 from service.db.payments import NOTHING
 from service.db.pool import (
     Connection,
@@ -27,10 +26,11 @@ from service.db.pool import (
 )
 from service.domain.notice import Outcome, Source, is_served_by
 from service.domain.payment import Payment, Store
+from service.domain.timetable import Timetable
 from service.errors import AccountNotConfigured, NotAsked, PortOneUnavailable
-from service.judgement import Answered, Judgement, Later
-from service.portone.looks import Answer, Asks, look
-from service.timetable import Timetable
+from service.portone.looks import Asks, LookResult, look
+from service.redis.budget import Budget, Lane
+from service.usecases.judgement import Answered, Judgement, Later
 
 # Live work waits for its turn, within the lease; other work comes again later.
 _BUDGET_WAIT_SECONDS = 1.0
@@ -45,10 +45,10 @@ class Plan:
     `fresh`: orders, by merchant_uid, of whose payments nothing was stored.
     """
 
-    to_look: list[Open] = field(default_factory=list)
-    served: list[Open] = field(default_factory=list)
+    to_look: list[OpenNotice] = field(default_factory=list)
+    served: list[OpenNotice] = field(default_factory=list)
     too_soon: list[Later] = field(default_factory=list)
-    fresh: Mapping[str, Settled] = field(default_factory=dict)
+    fresh: Mapping[str, VersionedOrder] = field(default_factory=dict)
     ticket: int = 0
 
 
@@ -76,7 +76,7 @@ class Verifier:
     times: Timetable = field(default_factory=Timetable)
 
     async def verify(self, ids: Sequence[UUID]) -> Verification:
-        """Look once for the whole batch, then write what it means. Raises StoreUnavailable."""
+        """Look once for the whole batch, then write what it means. Raises PostgresUnavailable."""
         async with one_connection(self.pool) as connection:
             plan = await self._claim(connection, ids)
             answers = await self._look(plan.to_look)
@@ -121,19 +121,19 @@ class Verifier:
             return plan
         return replace(plan, ticket=await notices.claim(db, plan.to_look, self.times.lease))
 
-    async def _look(self, claimed: Sequence[Open]) -> dict[str, Answer]:
+    async def _look(self, claimed: Sequence[OpenNotice]) -> dict[str, LookResult]:
         """Ask, grouped by account and tier. A payment that was asked for under several is where it was found."""
-        by_store: dict[Store, list[Open]] = defaultdict(list)
+        by_store: dict[Store, list[OpenNotice]] = defaultdict(list)
         for notice in claimed:
             by_store[Store(notice.account, notice.tier)].append(notice)
         found = await asyncio.gather(*(self._look_in(store, group) for store, group in by_store.items()))
-        answers: dict[str, Answer] = {}
+        answers: dict[str, LookResult] = {}
         for name, answer in (item for answered in found for item in answered.items()):
             if not isinstance(answers.get(name), Payment):
                 answers[name] = answer if answer is not None else answers.get(name)
         return answers
 
-    async def _look_in(self, store: Store, group: Sequence[Open]) -> dict[str, Answer]:
+    async def _look_in(self, store: Store, group: Sequence[OpenNotice]) -> dict[str, LookResult]:
         imp_uids = sorted({notice.imp_uid for notice in group})
         if (portone := self.accounts.get(store.account)) is None:
             return dict.fromkeys(imp_uids, AccountNotConfigured(store.account))
@@ -142,7 +142,7 @@ class Verifier:
             return dict.fromkeys(imp_uids, PortOneUnavailable("the budget of calls is used up"))
         return await look(portone, imp_uids, store)
 
-    async def _write(self, connection: Connection, plan: Plan, answers: Mapping[str, Answer]) -> Judgement:
+    async def _write(self, connection: Connection, plan: Plan, answers: Mapping[str, LookResult]) -> Judgement:
         """Write what was answered: in one statement where nothing had been stored, else under the orders' locks."""
         answered = Answered(plan.to_look, answers, plan.ticket, self.times)
         merchant_uids = sorted({payment.merchant_uid for payment in answered.found})
@@ -156,7 +156,7 @@ class Verifier:
         return await in_transaction_on(connection, lambda db: self._write_under_lock(db, answered, merchant_uids))
 
     async def _write_under_lock(self, db: Connection, answered: Answered, merchant_uids: Sequence[str]) -> Judgement:
-        stored, of_orders = NOTHING, list[Settled]()
+        stored, of_orders = NOTHING, list[VersionedOrder]()
         if merchant_uids:
             await orders.lock(db, merchant_uids)
             stored = await payments.lock(db, merchant_uids, [payment.imp_uid for payment in answered.found])
@@ -182,7 +182,7 @@ class Verifier:
         )
 
 
-def _lane(notice: Open) -> Lane:
+def _lane(notice: OpenNotice) -> Lane:
     """A batch is asked for in one call, so it goes in the best lane of its notices."""
     if notice.source is Source.RECONCILE:
         return Lane.BACKGROUND

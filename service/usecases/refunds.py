@@ -18,14 +18,14 @@ from service.domain.ids import is_plain
 from service.domain.money import to_major
 from service.domain.notice import Notice, Source
 from service.domain.payment import Payment
-from service.domain.refund import Answered, Hold, Refundable, RefundState, after_look, is_refunded
+from service.domain.refund import CancelResult, Hold, Refundable, RefundState, after_look, is_refunded
+from service.domain.timetable import Timetable
 from service.errors import NotAsked
 from service.notice_ids import new_notice_id
-from service.portone.client import BATCH_MAX, CANCEL_SECONDS, Envelope
+from service.portone.client import CANCEL_SECONDS, PAYMENTS_PER_CALL, Envelope
 from service.portone.payment import read_payment
-from service.refund_intents import Intents, policy_of, still_the_same
-from service.timetable import Timetable
-from service.verification import Verifier
+from service.usecases.refund_intents import Intents, policy_of, still_the_same
+from service.usecases.verification import Verifier
 
 log = structlog.get_logger()
 
@@ -64,14 +64,14 @@ class Refunder:
     call_seconds: float = CANCEL_SECONDS
 
     async def refund_due(self) -> int:
-        """Send the refunds that are due and still right; returns how many were sent. Raises StoreUnavailable."""
+        """Send the refunds that are due and still right; returns how many were sent. Raises PostgresUnavailable."""
         sent = 0
         for refund in await self._take_due(RefundState.INTENDED, _SENT_A_TURN):
             sent += await self._refund(refund)
         return sent
 
     async def close_asked(self) -> int:
-        """Look at the refunds that were asked for; returns how many ended. Raises StoreUnavailable."""
+        """Look at the refunds that were asked for; returns how many ended. Raises PostgresUnavailable."""
         ended = 0
         for refund in await self._take_due(RefundState.ASKED, _CLOSED_A_TURN):
             ended += await self._close(refund)
@@ -100,8 +100,8 @@ class Refunder:
         return said
 
     async def _verify(self, said: Sequence[Notice]) -> None:
-        for start in range(0, len(said), BATCH_MAX):
-            await self.verifier.verify([notice.id for notice in said[start : start + BATCH_MAX]])
+        for start in range(0, len(said), PAYMENTS_PER_CALL):
+            await self.verifier.verify([notice.id for notice in said[start : start + PAYMENTS_PER_CALL]])
 
     # Sending
 
@@ -116,7 +116,7 @@ class Refunder:
         again = await in_transaction(self.pool, lambda db: self._record(db, sending.refund, answer, text))
         log.info("refund.answered", imp_uid=refund.imp_uid, answer=answer.value)
         await self._verify(again)
-        if answer is Answered.REFUSED:
+        if answer is CancelResult.REFUSED:
             await self._close(replace(sending.refund, answer=answer))
         return True
 
@@ -138,7 +138,7 @@ class Refunder:
 
     async def _judge(self, db: Connection, refund: Refund) -> Refundable | Hold:
         policy = policy_of(refund, self.intents.policy)
-        ruling = await self.intents.judge(db, refund.merchant_uid, refund.imp_uid, policy)
+        ruling = await self.intents.rule_on_refund(db, refund.merchant_uid, refund.imp_uid, policy)
         resolved = not refund.said.by_person and await refunds.resolved_since(
             db, refund.imp_uid, refund.kinds, refund.found_at
         )
@@ -164,7 +164,7 @@ class Refunder:
         await refunds.hold(db, refund, why.value, self.times.refund_held)
         log.warning("refund.held", imp_uid=refund.imp_uid, why=why.value)
 
-    async def _send(self, sending: Sending) -> tuple[Answered, str]:
+    async def _send(self, sending: Sending) -> tuple[CancelResult, str]:
         """The call itself, with no transaction open: the whole remaining balance, which is its own checksum."""
         payment, kinds = sending.payment, sending.refund.kinds
         amount = str(to_major(payment.held, payment.currency))
@@ -173,12 +173,14 @@ class Refunder:
         try:
             return _read_answer(await client.cancel(form, payment.store.tier, self.call_seconds), sending)
         except NotAsked as error:
-            return Answered.UNKNOWN, str(error)
+            return CancelResult.UNKNOWN, str(error)
 
-    async def _record(self, db: Connection, refund: Refund, answer: Answered, text: str) -> list[Notice]:
+    async def _record(self, db: Connection, refund: Refund, answer: CancelResult, text: str) -> list[Notice]:
         """Write the answer down; what is done ends, and its order is due to hear of it."""
         await refunds.answered(db, refund, answer, text)
-        if answer is Answered.DONE and await refunds.end(db, refund, RefundState.REFUNDED, "PortOne's answer shows it"):
+        if answer is CancelResult.DONE and await refunds.end(
+            db, refund, RefundState.REFUNDED, "PortOne's answer shows it"
+        ):
             return await self._give_notice(db, refund, at_order=False)
         return []
 
@@ -200,7 +202,7 @@ class Refunder:
         current = await refunds.read(db, refund.imp_uid, lock=True)
         if current is None or (current.round, current.state) != (refund.round, RefundState.ASKED):
             return None, []
-        asked = replace(current.asked, refused=refund.answer is Answered.REFUSED)
+        asked = replace(current.asked, refused=refund.answer is CancelResult.REFUSED)
         looked = bool(await notices.looked(db, [notice.id for notice in said]))
         payment = await payments.one(db, refund.imp_uid)
         state = after_look(asked, payment, looked=looked, unknown_after=self.times.refund_unknown)
@@ -227,11 +229,11 @@ class Refunder:
         return shown
 
 
-def _read_answer(envelope: Envelope, sending: Sending) -> tuple[Answered, str]:
+def _read_answer(envelope: Envelope, sending: Sending) -> tuple[CancelResult, str]:
     """HTTP 200 alone says nothing: code, facts and a new row of cancel_history do. Raises NotAsked."""
     if envelope.code != 0 and envelope.status != _REQUEST_TIMEOUT:
         text = envelope.message[:_ANSWER_TEXT_MAX]
-        return Answered.REFUSED, text if is_plain(text) else ""
+        return CancelResult.REFUSED, text if is_plain(text) else ""
     payment = read_payment(envelope.response, sending.payment.store, live=sending.payment.live)
     done = envelope.success and is_refunded(sending.refund.asked, payment)
-    return (Answered.DONE if done else Answered.ACCEPTED), ""
+    return (CancelResult.DONE if done else CancelResult.ACCEPTED), ""

@@ -1,4 +1,4 @@
-"""Redis is the queue. arq's quirks on this side live here (DESIGN.md §5; tests/service/test_queue.py).
+"""Redis is the queue. arq's quirks on this side live here (DESIGN.md §5; tests/service/redis/test_queue.py).
 
 - Jobs are in arq's format, as JSON: nothing on the queue can run code, and `arq` itself can read them.
 - A job's id is new each time, so that arq never refuses it as one that it has seen.
@@ -23,7 +23,7 @@ from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from service.domain.notice import Notice, Source
-from service.errors import QueueUnavailable
+from service.errors import RedisUnavailable
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ WAKE_CHANNEL = "portone-orders:wake"
 SPILL_STREAM = "notices:spill"
 UNREADABLE_STREAM = "notices:spill:unreadable"
 
-BATCH_MAX = 100
+NOTICES_PER_JOB = 100
 _COMMAND_SECONDS = 1.0
 _MILLISECOND = timedelta(milliseconds=1)
 _HEAD_START = timedelta(minutes=1)
@@ -45,7 +45,7 @@ _RESUBSCRIBE_SECONDS = 0.3
 # arq drops a job this old. Its notices are due again long before; their rows, not the job, are the promise.
 _JOB_EXPIRES_MS = 86_400_000
 
-AWAY = (RedisError, OSError, TimeoutError, QueueUnavailable)
+REDIS_AWAY = (RedisError, OSError, TimeoutError, RedisUnavailable)
 Result = TypeVar("Result")
 
 
@@ -74,7 +74,7 @@ class Queue:
         self._redis = redis
 
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
-        """Queue one job for these notices, to start after `wait`. Raises QueueUnavailable within a second.
+        """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within a second.
 
         `first`: somebody waits for them, so they overtake up to a minute of backlog, and no more than that.
         """
@@ -101,7 +101,7 @@ class Queue:
         return not await weaknesses(self._redis)
 
     async def spill(self, notices: Sequence[Notice]) -> None:
-        """Keep notices in the stream until a sweep moves them into Postgres. Raises QueueUnavailable."""
+        """Keep notices in the stream until a sweep moves them into Postgres. Raises RedisUnavailable."""
         async with self._redis.pipeline(transaction=True) as pipe:
             for notice in notices:
                 pipe.xadd(SPILL_STREAM, {"notice": _dump(notice)})
@@ -153,7 +153,7 @@ async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]
                 yield None
                 async for message in _heard(pubsub):
                     yield message
-        except AWAY:
+        except REDIS_AWAY:
             await asyncio.sleep(_RESUBSCRIBE_SECONDS)
 
 
@@ -172,7 +172,7 @@ async def _heard(pubsub: PubSub) -> AsyncIterator[bytes]:
 
 
 async def weaknesses(redis: ArqRedis) -> list[str]:
-    """Say, one sentence each, why this Redis alone may not accept a notice. Raises QueueUnavailable."""
+    """Say, one sentence each, why this Redis alone may not accept a notice. Raises RedisUnavailable."""
     try:
         async with asyncio.timeout(_COMMAND_SECONDS):
             config: dict[str, str] = {}
@@ -180,8 +180,8 @@ async def weaknesses(redis: ArqRedis) -> list[str]:
                 config |= await redis.config_get(key)
             role = (await redis.info("replication")).get("role")
             sentinels = dict(await redis.pubsub_numsub("__sentinel__:hello")).get(b"__sentinel__:hello", 0)
-    except AWAY as error:
-        raise QueueUnavailable(type(error).__name__) from error
+    except REDIS_AWAY as error:
+        raise RedisUnavailable(type(error).__name__) from error
     checks = (
         (config.get("appendonly") == "yes", "set appendonly to yes, so that Redis keeps what it accepts"),
         (config.get("appendfsync") == "always", "set appendfsync to always, so that a crash loses nothing"),
@@ -197,7 +197,7 @@ async def say_weaknesses(redis: ArqRedis) -> None:
     try:
         for advice in await weaknesses(redis):
             log.warning("redis.weak", advice=advice)
-    except QueueUnavailable as error:
+    except RedisUnavailable as error:
         log.warning("redis.away", reason=str(error), advice="start Redis, or correct REDIS_URL")
 
 
@@ -205,8 +205,8 @@ async def _bounded(command: Awaitable[Result]) -> Result:
     try:
         async with asyncio.timeout(_COMMAND_SECONDS):
             return await command
-    except AWAY as error:
-        raise QueueUnavailable(type(error).__name__) from error
+    except REDIS_AWAY as error:
+        raise RedisUnavailable(type(error).__name__) from error
 
 
 def _dump(notice: Notice) -> bytes:

@@ -7,18 +7,18 @@ from uuid import UUID
 
 from service.db import notices, orders, payments
 from service.db.pool import Connection, Pool, in_transaction
-from service.domain.completion import Answer, Reply, Unsettled, reply
+from service.domain.completion import CompletionAnswer, Reply, Unsettled, reply
 from service.domain.notice import Notice
-from service.errors import StoreUnavailable
-from service.intake import Intake
-from service.waiters import TooManyWaiters, Waiters
+from service.errors import PostgresUnavailable
+from service.redis.waiters import TooManyWaiters, Waiters
+from service.usecases.intake import Intake
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
     """The answer, and the order that it is about: PortOne's word where there is one, else the caller's."""
 
-    answer: Answer
+    answer: CompletionAnswer
     merchant_uid: str | None
 
 
@@ -32,7 +32,7 @@ class Completion:
     allow_test_channel: bool
 
     async def complete(self, notice: Notice, wait_seconds: float) -> Completed:
-        """Answer within the wait. Raises NothingRecorded when the notice could not be accepted at all."""
+        """CompletionAnswer within the wait. Raises NothingRecorded when the notice could not be accepted at all."""
         try:
             with self.waiters.waiting_for(notice.imp_uid) as looked:
                 receipt = await self.intake.accept(notice)
@@ -60,7 +60,7 @@ class Completion:
             return not_yet, Completed(not_yet.answer, notice.merchant_uid)
         try:
             return await in_transaction(self.pool, lambda db: self._stored(db, notice, row_id))
-        except StoreUnavailable:
+        except PostgresUnavailable:
             return not_yet, Completed(not_yet.answer, notice.merchant_uid)
 
     async def _stored(self, db: Connection, notice: Notice, row_id: UUID) -> tuple[Reply, Completed]:

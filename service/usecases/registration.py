@@ -8,8 +8,8 @@ from service.db.pool import Connection, Pool, in_transaction
 from service.db.preparations import Preparation
 from service.domain.payment import Payment
 from service.domain.settle import settle
+from service.domain.timetable import Timetable
 from service.errors import OtherTerms
-from service.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Found:
 
 
 async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bool = False) -> Registered:
-    """Store the order, or find the same one. Raises OtherTerms, or StoreUnavailable.
+    """Store the order, or find the same one. Raises OtherTerms, or PostgresUnavailable.
 
     `prepare`: have PortOne know its amount beforehand, which a worker does soon after.
     """
@@ -60,7 +60,7 @@ def _same(stored: StoredOrder, order: NewOrder) -> bool:
 
 
 async def find(pool: Pool, merchant_uid: str) -> Found | None:
-    """The order as it stands, or None. Raises StoreUnavailable."""
+    """The order as it stands, or None. Raises PostgresUnavailable."""
     return await in_transaction(pool, lambda db: read_whole(db, merchant_uid))
 
 

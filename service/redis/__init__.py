@@ -1,0 +1,1 @@
+"""Redis: arq's queue, the spill stream, wake-ups and the budget of calls."""

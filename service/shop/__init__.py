@@ -1,0 +1,1 @@
+"""Calls that this service makes to the shop."""
