@@ -63,11 +63,11 @@ def properties(schema: Any) -> set[str]:
 
 def kinds_in_code() -> set[str]:
     """Every problem kind that service/http names, and the refusals of a completion."""
-    found = {refusal.value for refusal in completion.Refusal}
+    found = {refusal.value for refusal in completion.CompletionRefusal}
     for file in HTTP.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             match node:
-                case ast.Call(func=ast.Name(id="Problem"), args=[_, kind, *_]):
+                case ast.Call(func=ast.Name(id="HttpProblem"), args=[_, kind, *_]):
                     found |= _texts(kind)
                 case ast.Call(func=ast.Name(id="_unavailable"), args=[kind, *_]):
                     found |= _texts(kind)
@@ -78,7 +78,7 @@ def kinds_in_code() -> set[str]:
 
 def confirm_kinds_in_code() -> set[str]:
     """The same for `confirm_url`, whose refusals PortOne reads."""
-    found = {refusal.value for refusal in confirm.Refusal}
+    found = {refusal.value for refusal in confirm.ConfirmationRefusal}
     for node in ast.walk(ast.parse((HTTP / "confirmations.py").read_text("utf-8"))):
         match node:
             case ast.Call(func=ast.Name(id="_refuse"), args=[_, kind, *_]):
