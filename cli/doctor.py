@@ -1,7 +1,6 @@
 """`doctor`: is everything there that the service needs, and if not, what to do."""
 
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from cli.errors import CommandFailed, in_a_sentence
@@ -36,16 +35,14 @@ async def _run(check: Check, settings: Settings) -> list[str]:
 async def check_postgres(settings: Settings) -> list[str]:
     import asyncpg
 
+    from service.db.migrate import pending
+
     url = settings.require("database_url").database_url.get_secret_value()
     connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
     try:
-        applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
-    except asyncpg.UndefinedTableError:
-        applied = set()
+        missing = await pending(connection)
     finally:
         await connection.close()
-    files = (file.name for file in (resources.files("service.db") / "migrations").iterdir())
-    missing = sorted(name for name in files if name.endswith(".sql") and name not in applied)
     return [f"Migrations are missing ({', '.join(missing)}): run `portone-orders migrate`."] if missing else []
 
 

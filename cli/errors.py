@@ -13,6 +13,7 @@ class CommandFailed(Exception):
 _OTHERS = {
     ("service.errors", "PostgresUnavailable"): "{}: check DATABASE_URL.",
     ("service.errors", "RedisUnavailable"): "{}: check REDIS_URL.",
+    ("service.errors", "MigrationRefused"): "{}.",
     ("asyncpg", "PostgresError"): "Postgres refused: {}. Check DATABASE_URL.",
     ("asyncpg", "InterfaceError"): "Postgres cannot be used: {}. Check DATABASE_URL.",
     ("redis.exceptions", "AuthenticationError"): "Redis refused the password: {}. Check REDIS_URL.",

@@ -26,7 +26,7 @@ order = typer.Typer(
 
 _SHOWN_VERSIONS = 100
 
-MerchantUid = Annotated[str, typer.Argument(help="The order's number, 1 to 40 characters.", metavar="MERCHANT_UID")]
+MerchantUid = Annotated[str, typer.Argument(help="The order's number, 1 to 255 characters.", metavar="MERCHANT_UID")]
 Amount = Annotated[int, typer.Argument(help="In the currency's smallest unit: 64900, or 600 for $6.00.", min=1)]
 
 

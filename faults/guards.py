@@ -58,20 +58,14 @@ GUARDS = (
     ),
     Guard(
         "claim: one look at a notice at a time",
-        "service/db/notices.py",
-        "              AND (n.claimed_until IS NULL OR n.claimed_until <= now())\n        ORDER BY n.id",
-        "        ORDER BY n.id",
-        _test("tests/service/db/test_notices.py"),
+        "service/db/functions/claim_notices_v1.sql",
+        "              AND (n.claimed_until IS NULL OR n.claimed_until <= now())\n",
+        "",
+        _test("tests/service/db/test_looks.py"),
     ),
     Guard(
         "claim: payments one at a time",
-        "service/db/notices.py",
-        "SELECT DISTINCT hashtext(imp_uid) AS k FROM notices WHERE id = ANY($1::uuid[]) ORDER BY k) AS sorted",
-        "SELECT DISTINCT hashtext(id::text) AS k FROM notices WHERE id = ANY($1::uuid[]) ORDER BY k) AS sorted",
-    ),
-    Guard(
-        "a fresh claim: payments one at a time",
-        "service/db/migrations/0009_one_trip.sql",
+        "service/db/functions/claim_notices_v1.sql",
         "SELECT DISTINCT hashtext(n.imp_uid) AS k FROM notices n WHERE n.id = ANY(ids) ORDER BY k) AS sorted;",
         "SELECT DISTINCT hashtext(n.id::text) AS k FROM notices n WHERE n.id = ANY(ids) ORDER BY k) AS sorted;",
         _test("tests/service/db/test_looks.py"),
@@ -85,17 +79,17 @@ GUARDS = (
     ),
     Guard(
         "tickets: drawn before the request",
-        "service/usecases/judgement.py",
-        "assess(before, seen, stored.now, self.times.regression)",
-        "assess(before, Look(payment, 2**62), stored.now, self.times.regression)",
+        "service/domain/judgement.py",
+        "look = stored.looks.get(payment.imp_uid), Look(payment, ticket)",
+        "look = stored.looks.get(payment.imp_uid), Look(payment, 2**62)",
         _test("tests/service/test_mistakes.py", "-k", "slow_reader"),
     ),
     Guard(
         "a look ends with its connection",
         "service/usecases/verification.py",
-        "            written = await self._write(connection, plan, answers) if plan.to_look else Judgement()\n",
+        "            return await self.write(connection, claim, results)\n",
         "            async with one_connection(self.pool) as connection:\n"
-        "                written = await self._write(connection, plan, answers) if plan.to_look else Judgement()\n",
+        "                return await self.write(connection, claim, results)\n",
         _test("tests/service/test_lost_connection.py"),
     ),
     Guard(
@@ -114,16 +108,16 @@ GUARDS = (
     ),
     Guard(
         "what was read without a lock is compared under it",
-        "service/db/migrations/0010_arrays.sql",
+        "service/db/functions/write_looks_v1.sql",
         "            RAISE serialization_failure USING MESSAGE = 'what was read before the lock has changed';\n",
         "            NULL;\n",
         _test("tests/service/db/test_looks.py"),
     ),
     Guard(
         "a look serves exactly what was claimed for it",
-        "service/db/migrations/0010_arrays.sql",
-        "AND arrivals = (alike->>1)::integer AND handled_at",
-        "AND handled_at",
+        "service/db/functions/write_looks_v1.sql",
+        "alike->3) AS i))\n          AND arrivals = (alike->>1)::integer AND handled_at",
+        "alike->3) AS i))\n          AND handled_at",
         _test("tests/service/db/test_looks.py"),
     ),
     Guard(
@@ -142,13 +136,13 @@ GUARDS = (
     ),
     Guard(
         "version step",
-        "service/db/migrations/0010_arrays.sql",
+        "service/db/functions/write_looks_v1.sql",
         "version = o.version + 1, updated_at = now()",
         "version = o.version + 2, updated_at = now()",
     ),
     Guard(
         "one event for each version",
-        "service/db/migrations/0010_arrays.sql",
+        "service/db/functions/write_looks_v1.sql",
         "        FROM moved;\n        GET DIAGNOSTICS written = ROW_COUNT;\n",
         "        FROM moved WHERE state <> 'paid';\n        written := jsonb_array_length(changes);\n",
     ),
@@ -162,8 +156,8 @@ GUARDS = (
     Guard(
         "sweep",
         "workers/tasks.py",
-        "    due = await in_transaction(parts.pool, lambda db: notices.take_due(",
-        "    return 0\n    due = await in_transaction(parts.pool, lambda db: notices.take_due(",
+        "    due = await in_transaction(parts.pool, notices.take_due,",
+        "    return 0\n    due = await in_transaction(parts.pool, notices.take_due,",
     ),
     Guard(
         "spill: swept into Postgres",
@@ -189,13 +183,13 @@ GUARDS = (
     Guard(
         "ledger scan",
         "service/usecases/reconciliation.py",
-        "            found += await self._walk(turn)\n",
+        "            found += await self._walk(scan)\n",
         "            found += 0\n",
     ),
     Guard(
         "ledger scan: an agreeing page hides nothing older",
         "service/usecases/reconciliation.py",
-        " and self._reaches(listed.payments, turn)):",
+        " and self._reaches(listed.payments, scan)):",
         "):",
         _test("tests/faults/test_ledger.py"),
     ),
@@ -214,9 +208,9 @@ GUARDS = (
     ),
     Guard(
         "a failure to ask is asked again",
-        "service/usecases/judgement.py",
-        "                return Fate(answer.outcome, self._backoff(notice.tries))\n            case None:",
-        "                return Fate(answer.outcome, Then.HANDLED)\n            case None:",
+        "service/domain/judgement.py",
+        "            return Postponed(outcome, _backoff(notice, times))\n",
+        "            return Handled(outcome)\n",
     ),
     Guard(
         "a failure to ask is no answer",
@@ -246,9 +240,9 @@ GUARDS = (
     ),
     Guard(
         "twice a second at most",
-        "service/usecases/verification.py",
-        "            elif notice.looked_ago is not None and notice.looked_ago < self.times.spacing:\n",
-        "            elif False:\n",
+        "service/db/functions/claim_notices_v1.sql",
+        "                   WHEN l.looked_at > clock_timestamp() - spacing THEN 'too_soon'\n",
+        "",
     ),
 )
 

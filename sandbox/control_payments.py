@@ -16,8 +16,8 @@ from sandbox.payment import Payment
 from sandbox.refunds import Refund
 from sandbox.world import WORLD, World
 
-LONGEST_MERCHANT_UID = 40
-LONGEST_IMP_UID = 32
+LONGEST_MERCHANT_UID = 255
+LONGEST_IMP_UID = 64
 MOST_BULK = 100_000
 MOST_AT_ONCE = 1000
 

@@ -110,7 +110,7 @@ def _refund_asked_for(body: dict[str, Any]) -> Refund:
 async def _amount_to_prepare(request: web.Request) -> tuple[str, Decimal]:
     body = await read_v1_body(request)
     merchant_uid, amount = body.get("merchant_uid"), _number(body, "amount")
-    if not isinstance(merchant_uid, str) or not 1 <= len(merchant_uid) <= 40:
+    if not isinstance(merchant_uid, str) or not 1 <= len(merchant_uid) <= 255:
         raise V1Refused(400, BAD_PARAMETER.format("merchant_uid"))
     if amount is None or amount < 0 or not fits(amount, "USD"):
         raise V1Refused(400, BAD_PARAMETER.format("amount"))

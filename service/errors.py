@@ -94,3 +94,7 @@ class Unsure(ServiceError):
     """Whether a payment may go on could not be learnt in time."""
 
     transient = True
+
+
+class MigrationRefused(ServiceError):
+    """The database's schema is not one that this version can go on with."""

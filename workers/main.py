@@ -25,9 +25,10 @@ from service.redis.queue import (
     serialize,
 )
 from service.settings import Settings, SettingsError
-from workers.parts import PARTS, make_parts
+from workers.parts import make_parts
 from workers.refunds import REFUNDER, close_refunds, intend_refunds, send_refunds
-from workers.tasks import prune, reconcile, sweep, verify_notices
+from workers.tasks import prune, reconcile, sweep
+from workers.verify import PARTS, verify_notices
 from workers.woken import WokenWorker
 
 log = structlog.get_logger()

@@ -1,17 +1,14 @@
 """What the tasks work with, made once a worker."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
-from uuid import UUID
-
-import structlog
+from functools import cached_property, partial, wraps
 
 from service.db.pool import Pool, in_transaction, open_pool
 from service.domain.timetable import Timetable
-from service.errors import RedisUnavailable
 from service.portone.accounts import open_accounts
 from service.portone.client import PortOne
 from service.redis.budget import Budget
@@ -25,8 +22,7 @@ from service.usecases.refunds import Refunder
 from service.usecases.terms import expire_due
 from service.usecases.verification import Verifier
 from workers.refunds import make_refunder
-
-log = structlog.get_logger()
+from workers.verify import verify
 
 # A turn is bounded: each order is a lock until the commit, each preparation a call.
 _EXPIRED_A_TURN = 200
@@ -48,36 +44,14 @@ class Parts:
     times: Timetable
     keep_handled: timedelta = timedelta(days=30)
     keep_unregistered: timedelta = timedelta(days=3)
-    # Background work beside reconciliation: expiry and prepared amounts.
+    # Background work after reconciliation's two: late orders, expiry and prepared amounts.
     turns: Sequence[Turn] = ()
     refunder: Refunder | None = None
 
     @cached_property
     def batcher(self) -> Batcher:
-        """Joins the batches that arrive while one is verified."""
-        return Batcher(self._verify)
-
-    async def _verify(self, ids: Sequence[UUID]) -> None:
-        """Look once for the whole batch, write what it means, and tell whoever waits. Raises PostgresUnavailable."""
-        done = await self.verifier.verify(ids)
-        log.info(
-            "notices.verified",
-            notices=len(ids),
-            looked=done.looked,
-            stored=done.stored,
-            changed=done.changed,
-            failed=done.failed,
-        )
-        try:
-            if done.told:
-                await self.queue.tell(done.told)
-            if done.again:
-                await self.queue.put(done.again, done.again_in)
-        except RedisUnavailable as error:
-            log.warning("notices.not_told", count=len(done.told), reason=str(error))
-
-
-PARTS = "parts"  # where arq's context holds them
+        """Puts notices that arrive while a batch is verified into the next."""
+        return Batcher(partial(verify, self.verifier, self.queue))
 
 
 @contextlib.asynccontextmanager
@@ -98,26 +72,42 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]) -> Parts:
     times = Timetable().scaled(settings.time_scale)
+    reconciler = Reconciler(pool, queue, accounts, budget, times, settings.stores)
     verifier = Verifier(pool, accounts, budget, allow_test_channel=settings.allow_test_channel, times=times)
     return Parts(
         pool=pool,
         queue=queue,
         recorder=Recorder(pool, queue, times),
         verifier=verifier,
-        reconciler=Reconciler(pool, queue, accounts, budget, times, settings.stores),
+        reconciler=reconciler,
         times=times,
         keep_handled=timedelta(days=settings.keep_handled_days),
         keep_unregistered=timedelta(days=settings.keep_unregistered_days),
-        turns=_order_turns(Preparing(pool, accounts, budget, times)),
+        turns=_turns(reconciler, Preparing(pool, accounts, budget, times)),
         refunder=make_refunder(settings, verifier, accounts),
     )
 
 
-def _order_turns(preparing: Preparing) -> tuple[Turn, ...]:
+def _turns(reconciler: Reconciler, preparing: Preparing) -> tuple[Turn, ...]:
     async def expire_orders() -> int:
-        return await in_transaction(preparing.pool, lambda db: expire_due(db, _EXPIRED_A_TURN))
+        return await in_transaction(preparing.pool, expire_due, _EXPIRED_A_TURN)
 
     async def prepare_amounts() -> int:
         return await prepare_due(preparing, _PREPARED_A_TURN)
 
-    return expire_orders, prepare_amounts
+    return _paced(reconciler.replay_late, preparing.times.late_orders), expire_orders, prepare_amounts
+
+
+def _paced(turn: Turn, every: timedelta) -> Turn:
+    """Return the turn such that it runs at most once in `every`, however often it is called."""
+    next_at = time.monotonic()
+
+    @wraps(turn)
+    async def paced() -> int:
+        nonlocal next_at
+        if time.monotonic() < next_at:
+            return 0
+        next_at = time.monotonic() + every.total_seconds()
+        return await turn()
+
+    return paced

@@ -1,6 +1,6 @@
-"""arq's tasks: verify a batch, and sweep what is due. They never raise: a notice's row is its timetable."""
+"""arq's cron tasks: sweep what is due, reconcile, prune. They never raise, because each turn is made up by the next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +9,9 @@ import structlog
 from service.db import notices
 from service.db.pool import in_transaction
 from service.errors import NotAsked, PostgresUnavailable, RedisUnavailable
-from service.notice_ids import read_notice_id
 from service.redis.queue import NOTICES_PER_JOB
-from workers.parts import PARTS, Parts, Turn
+from workers.parts import Parts, Turn
+from workers.verify import PARTS
 
 log = structlog.get_logger()
 
@@ -19,17 +19,6 @@ log = structlog.get_logger()
 _SWEPT_MAX = 1_000
 _QUEUED_JOBS_MAX = 200
 _PRUNED_AT_ONCE = 1_000
-
-
-async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
-    """Have these notices verified, with whatever others arrive while a batch is under way."""
-    parts: Parts = ctx[PARTS]
-    try:
-        await parts.batcher.join([read_notice_id(i) for i in ids])
-    except (PostgresUnavailable, ValueError, TypeError) as error:
-        log.warning("notices.not_verified", count=len(ids), reason=str(error))
-    except Exception:
-        log.exception("notices.not_verified", count=len(ids))
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:
@@ -63,7 +52,7 @@ async def _sweep_spill(parts: Parts) -> int:
 async def _sweep_due(parts: Parts) -> int:
     if await parts.queue.length() > _QUEUED_JOBS_MAX:
         return 0
-    due = await in_transaction(parts.pool, lambda db: notices.take_due(db, _SWEPT_MAX, parts.times.queued))
+    due = await in_transaction(parts.pool, notices.take_due, _SWEPT_MAX, parts.times.queued)
     for start in range(0, len(due), NOTICES_PER_JOB):
         await parts.queue.put(due[start : start + NOTICES_PER_JOB])
     return len(due)
@@ -73,7 +62,7 @@ async def reconcile(ctx: Mapping[str, Any]) -> None:
     """One turn of everything that finds what no notice told (DESIGN.md §3, b to d), and of what follows from it."""
     parts: Parts = ctx[PARTS]
     reconciler = parts.reconciler
-    for turn in (reconciler.ask_about_silent_orders, reconciler.walk_ledger, reconciler.replay_late, *parts.turns):
+    for turn in (reconciler.ask_about_silent_orders, reconciler.walk_ledger, *parts.turns):
         await _take(turn)
 
 
@@ -95,7 +84,10 @@ async def prune(ctx: Mapping[str, Any]) -> None:
     try:
         while done := await in_transaction(
             parts.pool,
-            lambda db: notices.prune(db, parts.keep_handled, parts.keep_unregistered, _PRUNED_AT_ONCE),
+            notices.prune,
+            parts.keep_handled,
+            parts.keep_unregistered,
+            _PRUNED_AT_ONCE,
         ):
             pruned += done
     except PostgresUnavailable as error:

@@ -28,8 +28,9 @@ from service.usecases.reconciliation import Reconciler
 from service.usecases.recording import Recorder
 from service.usecases.registration import register
 from service.usecases.verification import Verifier
-from workers.parts import PARTS, Parts
-from workers.tasks import reconcile, sweep, verify_notices
+from workers.parts import Parts
+from workers.tasks import reconcile, sweep
+from workers.verify import PARTS, verify_notices
 
 TIMES = Timetable()
 TIERS = ("", "ABC")
@@ -412,13 +413,15 @@ class Schedule:
 
     def _context(self) -> dict[str, Any]:
         pool: Any = self.pool
+        reconciler = Reconciler(pool, self.queue, {ACCOUNT: self.portone}, NoBudget(), TIMES, self._stores())
         return {
             PARTS: Parts(
                 pool=pool,
                 queue=self.queue,
                 recorder=Recorder(pool, self.queue, TIMES),
                 verifier=Verifier(pool, {ACCOUNT: self.portone}, NoBudget(), times=TIMES),
-                reconciler=Reconciler(pool, self.queue, {ACCOUNT: self.portone}, NoBudget(), TIMES, self._stores()),
+                reconciler=reconciler,
+                turns=(reconciler.replay_late,),
                 times=TIMES,
             )
         }

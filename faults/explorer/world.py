@@ -74,14 +74,14 @@ _HISTORY = """
     CREATE FUNCTION fake.keep_look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO fake.looks VALUES (NEW.imp_uid, NEW.looked_at);
         RETURN NULL; END $$;
-    CREATE TRIGGER keep AFTER UPDATE ON public.notices FOR EACH ROW
-        WHEN (NEW.looked_at IS DISTINCT FROM OLD.looked_at) EXECUTE FUNCTION fake.keep_look();
+    CREATE TRIGGER keep AFTER INSERT OR UPDATE ON public.last_looks FOR EACH ROW EXECUTE FUNCTION fake.keep_look();
 """
 _CLEAR = "; ".join(
     f"DELETE FROM {table}"  # noqa: S608
     for table in (
         "order_events",
         "notices",
+        "last_looks",
         "payments",
         "orders",
         "ledger_scans",

@@ -53,33 +53,33 @@ async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_
     return Scan(Store(row["account"], row["tier"]), row["next_page"], row["whole"], row["known_until"])
 
 
-async def keep(db: Connection, turn: Scan, page: int) -> None:
+async def keep(db: Connection, scan: Scan, page: int) -> None:
     """The walk has come to this page: whoever takes it up after us goes on from there."""
     await db.execute(
         "UPDATE ledger_scans SET next_page = $3 WHERE account = $1 AND tier = $2",
-        turn.store.account,
-        turn.store.tier,
+        scan.store.account,
+        scan.store.tier,
         page,
     )
 
 
-async def go_on(db: Connection, turn: Scan, page: int) -> None:
+async def go_on(db: Connection, scan: Scan, page: int) -> None:
     """The walk is not at its end: the next turn goes on from this page, at once."""
     await db.execute(
         "UPDATE ledger_scans SET next_page = $3, next_at = now() WHERE account = $1 AND tier = $2",
-        turn.store.account,
-        turn.store.tier,
+        scan.store.account,
+        scan.store.tier,
         page,
     )
 
 
-async def complete(db: Connection, turn: Scan) -> None:
+async def complete(db: Connection, scan: Scan) -> None:
     await db.execute(
         """
         UPDATE ledger_scans SET next_page = 1, whole = false, last_completed_at = now(), known_until = began_at,
                last_whole_at = CASE WHEN whole THEN now() ELSE last_whole_at END
         WHERE account = $1 AND tier = $2
         """,
-        turn.store.account,
-        turn.store.tier,
+        scan.store.account,
+        scan.store.tier,
     )

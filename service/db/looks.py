@@ -1,116 +1,149 @@
-"""A look's two ends in Postgres, a trip each: its claim, and what is written of it (migrations 0009 and 0010)."""
+"""A look's two ends in Postgres: its claim, and the write of what it means. Each is one trip to the database.
+
+The statements are the functions `claim_notices_v1` and `write_looks_v1` (service/db/functions).
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 
 from service.db import orders, payments
-from service.db.notices import OpenNotice
-from service.db.orders import VersionedOrder
 from service.db.pool import Connection
-from service.domain.notice import Outcome, Source
-from service.domain.order import Order, Settlement
+from service.domain.judgement import Handled, Judgement, Parked, Postponed
+from service.domain.notice import OpenNotice, Source
+from service.domain.order import ASKED_ABOUT, Order, Settlement, VersionedOrder
 from service.domain.payment import Store
-from service.domain.staleness import StoredLook
+from service.domain.timetable import Timetable
+
+_SOURCES = {source.value: source for source in Source}  # a third of what `Source(…)` costs
+# What is queued again this soon goes to the queue at once; the sweep, every 2 s, would come late.
+QUEUED_UP_TO = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
-    """Claimed notices about which nothing was to be decided, their look's ticket, and their orders by merchant_uid.
+class Claim:
+    """Notices that were claimed for one look, the look's ticket, and the notices that need none now.
 
-    Of no payment of these orders was anything stored.
+    `fresh` holds orders, by merchant_uid, of whose payments nothing is stored. `served` names the payments of notices
+    that a stored look answers. `too_soon` holds notices, and their wait, whose payment was looked at a moment ago.
     """
 
-    notices: Sequence[OpenNotice] = ()
-    orders: Mapping[str, VersionedOrder] = field(default_factory=dict)
+    to_look: list[OpenNotice] = field(default_factory=list)
+    fresh: dict[str, VersionedOrder] = field(default_factory=dict)
+    served: list[str] = field(default_factory=list)
+    too_soon: list[tuple[UUID, timedelta]] = field(default_factory=list)
     ticket: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a batch of looks means: payments that are news, orders that change, notices that are handled."""
-
-    news: Sequence[StoredLook] = ()
-    changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
-    handled: Sequence[tuple[OpenNotice, Outcome]] = ()
-
-
-_UNSETTLED = Settlement()
-_SOURCES = {source.value: source for source in Source}  # a third of what `Source(…)` costs
-
-
-async def claim_fresh(db: Connection, ids: Sequence[UUID], lease: timedelta, *, allow_test_channel: bool) -> Fresh:
-    """Claim those of the notices whose order is as it was registered, and whose payment nobody has seen.
+async def claim(db: Connection, ids: Sequence[UUID], times: Timetable, *, allow_test_channel: bool) -> Claim:
+    """Claim those of the notices that are open, and sort out those that need no look.
 
     The commit does not wait for the disk: write what the look says on this same connection
-    (docs/decisions/0013-a-look-ends-with-its-connection.md).
+    (docs/decisions/0013-end-a-look-with-its-connection.md).
     """
     wanted = f"{{{','.join(map(str, ids))}}}"
-    rows = await db.fetch("SELECT * FROM claim_fresh($1::text::uuid[], $2)", wanted, lease)
-    if not rows:
-        return Fresh()
-    claimed, found = [], {}
-    for (
-        notice_id, source, imp_uid, claimed_status, arrivals, tries, age,
-        merchant_uid, amount, currency, account, tier, version, _,
-    ) in rows:  # fmt: skip
-        claimed.append(
-            OpenNotice(
-                notice_id, _SOURCES[source], True, imp_uid, account, tier, claimed_status, None, arrivals, tries, age,
-                None, None,
-            )
-        )  # fmt: skip
-        terms = Order(merchant_uid, amount, currency, Store(account, tier), allow_test_channel)
-        found[merchant_uid] = VersionedOrder(terms, _UNSETTLED, version)
-    return Fresh(claimed, found, rows[0]["ticket"])
+    rows = await db.fetch(
+        "SELECT * FROM claim_notices_v1($1::text::uuid[], $2, $3, $4)", wanted, times.lease, times.spacing, times.queued
+    )
+    claimed = Claim(ticket=rows[0]["ticket"] if rows else 0)
+    for row in rows:
+        match row["verdict"]:
+            case "served":
+                claimed.served.append(row["imp_uid"])
+            case "too_soon":
+                claimed.too_soon.append((row["id"], row["wait"]))
+            case _:
+                claimed.to_look.append(_open_notice(row))
+                if row["fresh"]:
+                    claimed.fresh[row["merchant_uid"]] = _fresh_order(row, allow_test_channel)
+    return claimed
 
 
-async def write(db: Connection, merchant_uids: Sequence[str], meaning: Meaning) -> None:
+def _open_notice(row: asyncpg.Record) -> OpenNotice:
+    return OpenNotice(
+        row["id"],
+        _SOURCES[row["source"]],
+        row["merchant_uid"] is not None,
+        row["imp_uid"],
+        Store(row["account"], row["tier"]),
+        row["claimed_status"],
+        row["arrivals"],
+        row["tries"],
+        row["age"],
+    )
+
+
+def _fresh_order(row: asyncpg.Record, allow_test_channel: bool) -> VersionedOrder:
+    store = Store(row["order_account"], row["order_tier"])
+    terms = Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel)
+    return VersionedOrder(terms, Settlement(), row["version"])
+
+
+async def write(db: Connection, merchant_uids: Sequence[str], judgement: Judgement, times: Timetable) -> None:
     """Write it, holding the locks of these orders.
 
     Raises asyncpg.SerializationError when an order has another version than its change was made from.
     """
-    await _write(db, True, [(merchant_uid,) for merchant_uid in merchant_uids], meaning)
+    await _write(db, True, [(merchant_uid,) for merchant_uid in merchant_uids], judgement, times)
 
 
-async def write_if_unchanged(db: Connection, read: Sequence[VersionedOrder], meaning: Meaning) -> None:
+async def write_if_unchanged(
+    db: Connection, read: Sequence[VersionedOrder], judgement: Judgement, times: Timetable
+) -> None:
     """Take these orders' locks and write it, if they are as they were read, and none of their payments is stored.
 
     Raises asyncpg.SerializationError, and writes nothing, when they are not.
     """
-    changing = {order.terms.merchant_uid for order, _ in meaning.changes}  # each change has its order's version
-    of_orders = [(name,) if (name := order.terms.merchant_uid) in changing else (name, order.version) for order in read]
-    await _write(db, False, of_orders, meaning)
+    changing = {order.terms.merchant_uid for order, _ in judgement.changes}  # each change has its order's version
+    versions = [(name,) if (name := order.terms.merchant_uid) in changing else (name, order.version) for order in read]
+    await _write(db, False, versions, judgement, times)
 
 
-async def _write(db: Connection, locked: bool, of_orders: Sequence[tuple[Any, ...]], said: Meaning) -> None:
-    """Rows as JSON arrays in the function's order, for asyncpg asks of each element of an array if it is a sequence."""
+async def _write(
+    db: Connection, locked: bool, versions: Sequence[tuple[Any, ...]], judgement: Judgement, times: Timetable
+) -> None:
+    """Rows travel as JSON because asyncpg's array encoder asks of each element whether it is a sequence."""
+    ended, postponed = _by_fate(judgement, times)
     await db.execute(
-        "SELECT write_looks($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb)",
+        "SELECT write_looks_v1($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb,"
+        " $6::text::jsonb)",
         locked,
-        _json(of_orders),
-        _json([payments.columns(look) for look in payments.in_turn(said.news)]),
+        _json(versions),
+        _json(payments.columns(look) for look in sorted(judgement.news, key=lambda look: look.payment.imp_uid)),
         _json(
-            [
-                (order.terms.merchant_uid, order.version, *orders.columns(settlement))
-                for order, settlement in said.changes
-            ]
+            (order.terms.merchant_uid, order.version, *orders.columns(settlement), settlement.state in ASKED_ABOUT)
+            for order, settlement in judgement.changes
         ),
-        _json([(*alike, ids) for alike, ids in _alike(said.handled).items()]),
+        _json((*alike, ids) for alike, ids in ended.items()),
+        _json(postponed),
     )
 
 
-def _alike(handled: Sequence[tuple[OpenNotice, Outcome]]) -> Mapping[tuple[Outcome, int], Sequence[str]]:
-    alike = defaultdict(list)
-    for notice, outcome in handled:
-        alike[outcome, notice.arrivals].append(str(notice.id))
-    return alike
+def _by_fate(
+    judgement: Judgement, times: Timetable
+) -> tuple[Mapping[tuple[str, int, bool], Sequence[str]], Sequence[tuple[str, int, float, str]]]:
+    """Group notices that end alike, and list those that wait, as `write_looks_v1` takes them.
+
+    A notice that is queued again at once is due, like any queued notice, only if no worker claims it by then.
+    """
+    ended, postponed = defaultdict(list), []
+    for notice, fate in judgement.fates:
+        match fate:
+            case Handled(outcome):
+                ended[outcome.value, notice.arrivals, False].append(str(notice.id))
+            case Parked(outcome):
+                ended[outcome.value, notice.arrivals, True].append(str(notice.id))
+            case Postponed(outcome, wait):
+                due_in = wait + times.queued if wait <= QUEUED_UP_TO else wait
+                postponed.append((outcome.value, notice.arrivals, due_in.total_seconds(), str(notice.id)))
+    return ended, postponed
 
 
-def _json(rows: Sequence[Any]) -> str:
-    return orjson.dumps(rows).decode()
+def _json(rows: Iterable[Any]) -> str:
+    return orjson.dumps(list(rows)).decode()

@@ -1,33 +1,74 @@
-"""Plain numbered SQL, applied once each, under a lock, safe from several processes at once."""
+"""Migrations and database functions: plain SQL files, applied once each, safe from several processes at once.
 
+Every file is remembered with its checksum. A file that was applied is never changed: a migration is followed by another
+one, and a function NAME_v1 by NAME_v2 beside it, because workers of two versions run side by side during an upgrade.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 import asyncpg
+
+from service.db.pool import Connection
+from service.errors import MigrationRefused
 
 # Any number will do that no other program on the same database takes for its own advisory lock.
 _LOCK = 7_262_411
 
 
 async def migrate(database_url: str) -> list[str]:
-    """Apply what is missing, each file in a transaction of its own; returns the names of those applied."""
+    """Apply what is missing, each file in a transaction of its own; return the names of those applied.
+
+    Raises MigrationRefused, before anything is applied, where a file has changed since it was applied.
+    """
     connection = await asyncpg.connect(database_url, timeout=10)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations"
-            " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            " (name text PRIMARY KEY, checksum text, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        done = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
-        missing = [file for file in _files() if file.name not in done]
-        for file in missing:
+        missing = await pending(connection)
+        for name, text in missing.items():
             async with connection.transaction():
-                await connection.execute(file.read_text("utf-8"))
-                await connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", file.name)
-        return [file.name for file in missing]
+                await connection.execute(text)
+                await connection.execute(
+                    "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum(text)
+                )
+        return list(missing)
     finally:
         await connection.close()  # which also gives the lock back
 
 
-def _files() -> list[resources.abc.Traversable]:
-    folder = resources.files("service.db") / "migrations"
-    return sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda file: file.name)
+def sql_files() -> dict[str, str]:
+    """Return each file's text by its name, in the order in which they are applied: migrations, then functions."""
+    room = resources.files("service.db")
+    return dict([*_texts(room / "migrations"), *_texts(room / "functions")])
+
+
+def checksum(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _texts(folder: Traversable) -> Iterable[tuple[str, str]]:
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [(f"{folder.name}/{file.name}", file.read_text("utf-8")) for file in files]
+
+
+async def pending(connection: Connection) -> dict[str, str]:
+    """Return the files that are still to be applied, text by name. Raises MigrationRefused where one has changed."""
+    try:
+        rows = await connection.fetch("SELECT name, checksum FROM schema_migrations")
+    except asyncpg.UndefinedTableError:
+        rows = []
+    except asyncpg.UndefinedColumnError:
+        raise MigrationRefused(
+            "this database was made before the first release; give DATABASE_URL an empty one, or run `make clean`"
+        ) from None
+    files, applied = sql_files(), {row["name"]: row["checksum"] for row in rows}
+    changed = [name for name, text in files.items() if applied.get(name, checksum(text)) != checksum(text)]
+    if changed:
+        raise MigrationRefused(f"{', '.join(changed)}: restore what was applied, and add a new file for the change")
+    return {name: text for name, text in files.items() if name not in applied}

@@ -1,7 +1,6 @@
 """The table `notices`: what was said, when it is due again, and how it ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,36 +8,8 @@ import asyncpg
 import orjson
 
 from service.db.pool import Connection
-from service.domain.notice import Notice, Outcome, Source
-from service.domain.payment import Status
+from service.domain.notice import Notice, Outcome
 from service.notice_ids import first_id_since
-
-# Advisory locks live in one namespace a database: this keeps payments' apart from orders' (db.orders).
-_PAYMENTS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class OpenNotice:
-    """A notice that waits for a look and is locked by us: what it claims, and where to look for its payment.
-
-    `registered`: its order is, by now. `arrivals` counts how often a row shared by unregistered notices was
-    spoken for. `looked_ago` is the time since the payment was last looked at for any notice; `stored_status` is what
-    that look stored, and None while a lesser answer waits to be confirmed.
-    """
-
-    id: UUID
-    source: Source
-    registered: bool
-    imp_uid: str
-    account: str
-    tier: str
-    claimed_status: str | None
-    cancellation_id: str | None
-    arrivals: int
-    tries: int
-    age: timedelta
-    stored_status: Status | None
-    looked_ago: timedelta | None
 
 
 async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelta) -> list[UUID]:
@@ -99,126 +70,6 @@ def _told(notices: Sequence[Notice]) -> str:
         return orjson.dumps(rows).decode()
     except TypeError as error:
         raise asyncpg.DataError("a text has no UTF-8") from error
-
-
-async def lock_payments(db: Connection, ids: Sequence[UUID]) -> None:
-    """Let one claim at a time decide about a payment, so that two never look at it side by side."""
-    await db.execute(
-        """
-        SELECT pg_advisory_xact_lock($2, k) FROM (
-            SELECT DISTINCT hashtext(imp_uid) AS k FROM notices WHERE id = ANY($1::uuid[]) ORDER BY k) AS sorted
-        """,
-        ids,
-        _PAYMENTS,
-    )
-
-
-async def open_for_claim(db: Connection, ids: Sequence[UUID]) -> list[OpenNotice]:
-    """Lock and read those of the notices that are open and held by nobody; call `lock_payments` before.
-
-    A payment that is stored is looked for where it was found; else where the notice says; else where its
-    order is registered. A notice that says a tier alone means the default account's; one that says an account
-    alone, that account and the tier that its order has there.
-    """
-    rows = await db.fetch(
-        """
-        SELECT n.id, n.source, o.merchant_uid IS NOT NULL AS registered, n.imp_uid,
-               coalesce(p.account, n.account, CASE WHEN n.tier IS NULL THEN o.account END, 'default') AS account,
-               coalesce(p.tier, n.tier, CASE WHEN n.account IS NULL OR n.account = o.account THEN o.tier END, '')
-                 AS tier, n.claimed_status,
-               n.cancellation_id, n.arrivals, n.tries, clock_timestamp() - n.received_at AS age,
-               -- A lesser answer that waits to be confirmed is a question that only a look can close.
-               CASE WHEN p.lesser IS NULL THEN p.status END AS stored_status,
-               (SELECT clock_timestamp() - max(other.looked_at) FROM notices other
-                 WHERE other.imp_uid = n.imp_uid) AS looked_ago
-        FROM notices n
-             LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
-             LEFT JOIN LATERAL (SELECT merchant_uid, account, tier FROM orders
-                                WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid) OFFSET 0) o ON true
-        WHERE n.id = ANY($1::uuid[]) AND n.handled_at IS NULL AND n.parked_at IS NULL
-              AND (n.claimed_until IS NULL OR n.claimed_until <= now())
-        ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
-        """,
-        ids,
-    )
-    return [
-        OpenNotice(
-            row["id"],
-            Source(row["source"]),
-            row["registered"],
-            row["imp_uid"],
-            row["account"],
-            row["tier"],
-            row["claimed_status"],
-            row["cancellation_id"],
-            row["arrivals"],
-            row["tries"],
-            row["age"],
-            Status(row["stored_status"]) if row["stored_status"] else None,
-            row["looked_ago"],
-        )
-        for row in rows
-    ]
-
-
-async def claim(db: Connection, claimed: Sequence[OpenNotice], lease: timedelta) -> int:
-    """Hold these notices for as long as a look may take; returns the look's ticket.
-
-    What is held is due no sooner than that. `due_at` itself stays: it is indexed, and a row whose indexed columns
-    stay is rewritten in its page at a third of the cost (docs/decisions/0011-what-a-notice-costs.md). The commit does
-    not wait for the disk: write what the look says on this same connection
-    (docs/decisions/0013-a-look-ends-with-its-connection.md).
-    """
-    ticket: int = await db.fetchval(
-        """
-        WITH held AS (
-            UPDATE notices SET claimed_until = clock_timestamp() + $2::interval, looked_at = clock_timestamp(),
-                   tries = tries + 1
-            WHERE id = ANY($1::uuid[])
-        )
-        SELECT nextval('look_tickets') FROM set_config('synchronous_commit', 'off', true)
-        """,
-        [notice.id for notice in claimed],
-        lease,
-    )
-    return ticket
-
-
-async def end(db: Connection, ended: Sequence[tuple[OpenNotice, Outcome]], *, parked: bool = False) -> None:
-    """Mark notices handled, or parked with their reason; one that was spoken for again meanwhile stays due."""
-    if not ended:
-        return
-    await db.execute(
-        """
-        UPDATE notices SET due_at = NULL, claimed_until = NULL,
-               last_outcome = ($3::text[])[array_position($1, id)],
-               handled_at = CASE WHEN $4 THEN NULL ELSE now() END, parked_at = CASE WHEN $4 THEN now() END
-        WHERE id = ANY($1::uuid[]) AND arrivals = ($2::int[])[array_position($1, id)]
-              AND handled_at IS NULL AND parked_at IS NULL
-        """,
-        [notice.id for notice, _ in ended],
-        [notice.arrivals for notice, _ in ended],
-        [outcome for _, outcome in ended],
-        parked,
-    )
-
-
-async def postpone(db: Connection, later: Sequence[tuple[OpenNotice, Outcome | None, timedelta]]) -> None:
-    """Give notices back, to be due again after their wait, with what kept them (None: nothing new)."""
-    if not later:
-        return
-    await db.execute(
-        """
-        UPDATE notices SET due_at = now() + ($4::interval[])[array_position($1, id)], claimed_until = NULL,
-               last_outcome = coalesce(($3::text[])[array_position($1, id)], last_outcome)
-        WHERE id = ANY($1::uuid[]) AND arrivals = ($2::int[])[array_position($1, id)]
-              AND handled_at IS NULL AND parked_at IS NULL
-        """,
-        [notice.id for notice, _, _ in later],
-        [notice.arrivals for notice, _, _ in later],
-        [outcome for _, outcome, _ in later],
-        [wait for _, _, wait in later],
-    )
 
 
 async def take_due(db: Connection, limit: int, queued_for: timedelta) -> list[UUID]:

@@ -8,7 +8,17 @@ from typing import Any
 import asyncpg
 
 from service.db.pool import Connection
-from service.domain.order import Closed, Order, Problem, ProblemKind, Settlement, State
+from service.domain.order import (
+    ASKED_ABOUT,
+    WITHOUT_MONEY,
+    Closed,
+    Order,
+    Problem,
+    ProblemKind,
+    Settlement,
+    State,
+    VersionedOrder,
+)
 from service.domain.payment import Store
 
 # Advisory locks live in one namespace a database: this keeps orders' apart from payments' (db.notices).
@@ -23,15 +33,6 @@ class NewOrder:
     name: str | None = None
     metadata: dict[str, Any] | None = None
     expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VersionedOrder:
-    """An order's terms, its settlement, and the version that a write must still find."""
-
-    terms: Order
-    settlement: Settlement
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) ->
     rows = await db.fetch(
         """
         WITH due AS (
-            SELECT o.merchant_uid, o.state IN ('pending', 'awaiting_deposit', 'failed', 'mismatched') AS silent,
+            SELECT o.merchant_uid, o.state = ANY($3::text[]) AS silent,
                    greatest(o.expires_at, to_timestamp((p.details->>'vbank_date')::bigint) + interval '1 day') AS until
             FROM orders o LEFT JOIN payments p ON p.imp_uid = o.imp_uid
             WHERE o.next_check_at <= now() ORDER BY o.next_check_at LIMIT $1 FOR UPDATE OF o SKIP LOCKED
@@ -142,6 +143,7 @@ async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) ->
         """,
         limit,
         waits,
+        sorted(ASKED_ABOUT),
     )
     return [(row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows if row["silent"]]
 
@@ -155,9 +157,10 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
         """
         SELECT p.imp_uid, p.merchant_uid, p.account, p.tier FROM orders o JOIN payments p USING (merchant_uid)
         WHERE o.merchant_uid = ANY($1::text[]) AND p.status = 'paid' AND p.live
-          AND o.state IN ('pending', 'awaiting_deposit', 'failed')
+          AND o.state = ANY($2::text[])
         """,
         merchant_uids,
+        sorted(WITHOUT_MONEY),
     )
     return [(row["imp_uid"], row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows]
 

@@ -1,37 +1,19 @@
 """The table `payments`: each payment as PortOne was last seen to tell it."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from service.db.pool import Connection
+from service.domain.judgement import StoredPayments, for_settling
 from service.domain.payment import Payment, Status, Store
 from service.domain.staleness import Lesser, StoredLook
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What is stored of some orders' payments, by imp_uid, and Postgres' clock beside it.
-
-    `refund_unknown`: those whose refund is.
-    """
-
-    now: datetime
-    looks: dict[str, StoredLook]
-    refund_unknown: frozenset[str]
-
-
-# Of payments that nobody has seen. Its clock is never read: it only times a lesser answer after a stored one.
-NOTHING = Stored(datetime.min.replace(tzinfo=UTC), {}, frozenset())
-
-# The ticket of a write is drawn when it is made, under its locks; until then this stands for it.
-THIS_WRITE = 0
-
-
-async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> Stored:
+async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> StoredPayments:
     """Lock and read all payments of these orders, and those named, sorted; hold the orders' locks."""
     rows = await db.fetch(
         """
@@ -49,7 +31,7 @@ async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[
         imp_uids,
     )
     found = [row for row in rows if row["imp_uid"] is not None]
-    return Stored(
+    return StoredPayments(
         rows[0]["now"],
         {row["imp_uid"]: _stored(row) for row in found},
         frozenset(row["imp_uid"] for row in found if row["refund_unknown"]),
@@ -76,22 +58,9 @@ async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Paymen
     return [for_settling(_stored(row), refund_unknown=row["refund_unknown"]) for row in rows]
 
 
-def for_settling(look: StoredLook, *, refund_unknown: bool) -> Payment:
-    """The payment as the rule sees it: one whose lesser answer is unconfirmed, or its refund unknown, says so."""
-    regressed = look.lesser is not None
-    if look.payment.regressed == regressed and not refund_unknown:
-        return look.payment
-    return replace(look.payment, regressed=regressed, refund_unknown=refund_unknown)
-
-
 async def one(db: Connection, imp_uid: str) -> Payment | None:
     row = await db.fetchrow("SELECT * FROM payments WHERE imp_uid = $1", imp_uid)
     return _stored(row).payment if row else None
-
-
-def in_turn(looks: Iterable[StoredLook]) -> list[StoredLook]:
-    """Sorted, as rows are locked and written everywhere."""
-    return sorted(looks, key=lambda look: look.payment.imp_uid)
 
 
 def columns(look: StoredLook) -> tuple[Any, ...]:

@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 import orjson
@@ -19,6 +20,10 @@ else:
     Connection = asyncpg.Connection
     Pool = asyncpg.Pool
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+# A function of service/db or a use case that runs on a connection: its caller owns the transaction.
+Work = Callable[Concatenate[Connection, Arguments], Awaitable[Result]]
+Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 
 # Postgres says these of transactions that would succeed if they ran again.
 _RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -81,34 +86,47 @@ async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """Run the work in a transaction, again after a deadlock or a serialization error.
+async def in_transaction(
+    pool: Pool, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Run `work(connection, …)` in a transaction, again after a deadlock or a serialization failure.
 
-    Raises PostgresUnavailable when Postgres is away: then nothing was kept, or, if only the commit's answer was
-    lost, all of it; whatever runs here must bear being run again.
+    Raises PostgresUnavailable when Postgres is away. Then nothing was kept or, if only the commit's answer was lost,
+    all of it; so whatever runs here must bear being run again.
     """
-    return await in_statement(pool, _in_its_transaction(work))
+    return await _run(_acquire(pool), _in_its_transaction, work, *args, **named)
 
 
-async def in_transaction_on(connection: Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """The same on a connection that is ours already."""
-    return await _until_done(lambda: contextlib.nullcontext(connection), _in_its_transaction(work))
+async def in_transaction_on(
+    connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Do as `in_transaction` does, on a connection that the caller has."""
+    return await _run(_given(connection), _in_its_transaction, work, *args, **named)
 
 
-async def in_statement(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """The same for work that is one statement, and so a transaction by itself: two round trips fewer."""
-    return await _until_done(lambda: pool.acquire(timeout=_CONNECT_SECONDS), work)
+async def in_statement(
+    pool: Pool, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Do as `in_transaction` does for one statement, which is a transaction by itself: two round trips fewer."""
+    return await _run(_acquire(pool), _by_itself, work, *args, **named)
 
 
-async def in_statement_on(connection: Connection, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """The same for one statement on a connection that is ours already."""
-    return await _until_done(lambda: contextlib.nullcontext(connection), work)
+async def in_statement_on(
+    connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Do as `in_statement` does, on a connection that the caller has."""
+    return await _run(_given(connection), _by_itself, work, *args, **named)
 
 
-async def try_statement_on(connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> bool:
-    """The same, once: False, and nothing was kept, where it would have to run again. Raises PostgresUnavailable."""
+async def try_statement_on(
+    connection: Connection, work: Work[Arguments, None], *args: Arguments.args, **named: Arguments.kwargs
+) -> bool:
+    """Run one statement without retrying. Return False, with nothing written, on a deadlock or serialization failure.
+
+    Raises PostgresUnavailable.
+    """
     try:
-        await work(connection)
+        await work(connection, *args, **named)
     except _RETRIABLE:
         return False
     except POSTGRES_AWAY as error:
@@ -116,21 +134,35 @@ async def try_statement_on(connection: Connection, work: Callable[[Connection], 
     return True
 
 
-def _in_its_transaction(work: Callable[[Connection], Awaitable[Result]]) -> Callable[[Connection], Awaitable[Result]]:
-    async def run(connection: Connection) -> Result:
-        async with connection.transaction():
-            return await work(connection)
-
-    return run
+def _acquire(pool: Pool) -> Connect:
+    return partial(pool.acquire, timeout=_CONNECT_SECONDS)
 
 
-async def _until_done(
-    connect: Callable[[], AbstractAsyncContextManager[Connection]], work: Callable[[Connection], Awaitable[Result]]
+def _given(connection: Connection) -> Connect:
+    return lambda: contextlib.nullcontext(connection)
+
+
+async def _in_its_transaction(
+    connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
+    async with connection.transaction():
+        return await work(connection, *args, **named)
+
+
+async def _by_itself(
+    connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    return await work(connection, *args, **named)
+
+
+async def _run(
+    connect: Connect, run: Callable[..., Awaitable[Result]], work: Work[Arguments, Result],
+    *args: Arguments.args, **named: Arguments.kwargs,
+) -> Result:  # fmt: skip
     for left in reversed(range(_TRIES)):
         try:
             async with connect() as connection:
-                return await work(connection)
+                return await run(connection, work, *args, **named)
         except _RETRIABLE:
             if not left:
                 raise

@@ -39,7 +39,7 @@ async def open_problems(db: Connection, limit: int, imp_uid: str | None = None) 
         )
         SELECT open.*, p.currency, CASE WHEN p.status = 'paid' OR p.status = 'cancelled' AND p.cancelled_amount > 0
                                         THEN p.amount - p.cancelled_amount ELSE 0 END AS held,
-               r.state AS refund_state, coalesce(r.held, r.answer_text, r.why) AS refund_note,
+               r.state AS refund_state, coalesce(r.hold_reason, r.answer_text, r.why) AS refund_note,
                s.at AS resolved_at, s.who AS resolved_who, s.why AS resolved_why
         FROM open LEFT JOIN payments p USING (imp_uid) LEFT JOIN refunds r USING (imp_uid)
              LEFT JOIN LATERAL (SELECT at, who, why FROM resolutions x

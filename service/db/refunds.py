@@ -117,7 +117,7 @@ async def intend(
             ON CONFLICT (imp_uid) DO UPDATE SET
                 state = 'intended', round = r.round + 1, kinds = excluded.kinds, found_at = excluded.found_at,
                 who = excluded.who, why = excluded.why, by_person = excluded.by_person, due_at = excluded.due_at,
-                intended_at = now(), held = NULL, asked_at = NULL, ticket = NULL, amount = NULL, currency = NULL,
+                intended_at = now(), hold_reason = NULL, asked_at = NULL, ticket = NULL, amount = NULL, currency = NULL,
                 cancellations_before = NULL, answer = NULL, answer_text = NULL, ended_at = NULL
             WHERE r.state = 'withdrawn' OR ($7 AND r.state IN ('refused', 'intended'))
             RETURNING r.imp_uid, r.round, r.state
@@ -163,7 +163,10 @@ async def read(db: Connection, imp_uid: str, *, lock: bool = False) -> Refund | 
 async def hold(db: Connection, refund: Refund, why: str | None, wait: timedelta) -> None:
     """Take it up again after the wait, if it is still as it was read; `why` says what keeps it from being sent."""
     await db.execute(
-        "UPDATE refunds SET due_at = now() + $5::interval, held = $4 WHERE imp_uid = $1 AND round = $2 AND state = $3",
+        """
+        UPDATE refunds SET due_at = now() + $5::interval, hold_reason = $4
+        WHERE imp_uid = $1 AND round = $2 AND state = $3
+        """,
         refund.imp_uid,
         refund.round,
         refund.state.value,
@@ -193,8 +196,8 @@ async def ask(db: Connection, refund: Refund, payment: Payment, *, wait: timedel
     done = await db.execute(
         """
         WITH moved AS (
-            UPDATE refunds SET state = 'asked', held = NULL, asked_at = clock_timestamp(), amount = $3, currency = $4,
-                   cancellations_before = $5, ticket = nextval('look_tickets'),
+            UPDATE refunds SET state = 'asked', hold_reason = NULL, asked_at = clock_timestamp(), amount = $3,
+                   currency = $4, cancellations_before = $5, ticket = nextval('look_tickets'),
                    due_at = clock_timestamp() + $7::interval
             WHERE imp_uid = $1 AND round = $2 AND state = 'intended' AND found_at + $6::interval <= now()
             RETURNING imp_uid, round, state, who, why
@@ -228,7 +231,7 @@ async def end(db: Connection, refund: Refund, state: RefundState, why: str, who:
     done = await db.execute(
         """
         WITH moved AS (
-            UPDATE refunds SET state = $4, ended_at = now(), due_at = NULL, held = NULL
+            UPDATE refunds SET state = $4, ended_at = now(), due_at = NULL, hold_reason = NULL
             WHERE imp_uid = $1 AND round = $2 AND state = $3
             RETURNING imp_uid, round, state
         )

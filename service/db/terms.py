@@ -6,6 +6,7 @@ import asyncpg
 
 from service.db.orders import StoredOrder, columns
 from service.db.pool import Connection
+from service.domain.order import EXPIRES
 
 
 async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> None:
@@ -63,7 +64,7 @@ async def expire(db: Connection, merchant_uids: Sequence[str]) -> list[str]:
         WITH changed AS (
             UPDATE orders SET closed = 'expired', version = version + 1, updated_at = now()
             WHERE merchant_uid = ANY($1::text[])
-              AND closed IS NULL AND state IN ('pending', 'failed') AND expires_at <= now()
+              AND closed IS NULL AND state = ANY($2::text[]) AND expires_at <= now()
             RETURNING *
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
@@ -74,5 +75,6 @@ async def expire(db: Connection, merchant_uids: Sequence[str]) -> list[str]:
         RETURNING merchant_uid
         """,
         merchant_uids,
+        sorted(EXPIRES),
     )
     return [row["merchant_uid"] for row in rows]

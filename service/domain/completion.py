@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.domain.notice import NOT_ASKED, Outcome
-from service.domain.order import Order, ProblemKind, State
+from service.domain.order import IS_REACHED, Order, ProblemKind, State
 from service.domain.payment import Payment, Status
 from service.domain.settle import disagreements, settle
 
@@ -47,10 +47,6 @@ _REFUSALS = {
 }
 
 
-# What money has reached stays reached, or is given back: nothing that a look could add changes the answer.
-_BEYOND_DOUBT = frozenset({State.PAID, State.PARTIALLY_CANCELLED, State.CANCELLED})
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer, and whether it is worth waiting for a better one."""
@@ -67,7 +63,7 @@ def reply(
     `outcome` None: PortOne has not been asked on its behalf yet, so nothing stored may refuse it.
     """
     found = answer(claimed_merchant_uid, payment, order) if payment else None
-    if isinstance(found, Verified) and found.state in _BEYOND_DOUBT:
+    if isinstance(found, Verified) and found.state in IS_REACHED:
         return Reply(found, final=True)
     if outcome is None:
         return Reply(Unsettled.NOT_LOOKED_YET, final=False)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from service.domain.money import InexactAmount, to_minor
-from service.domain.order import Closed, Order, State
+from service.domain.order import HOLDS_MONEY, Closed, Order, State
 
 
 class ConfirmationRefusal(StrEnum):
@@ -51,15 +51,11 @@ class Payable:
     expires_at: datetime
 
 
-# A mismatched order holds somebody's money as well: a second payment would be one more to give back.
-_HOLDS_MONEY = frozenset({State.PAID, State.PARTIALLY_CANCELLED, State.MISMATCHED})
-
-
 def refusal(order: Payable | None, amount: Decimal, now: datetime) -> ConfirmationRefusal | None:
     """Why the order may not be paid with V1's decimal amount, in its own currency; None: it may."""
     if order is None:
         return ConfirmationRefusal.NOT_REGISTERED
-    if order.state in _HOLDS_MONEY:
+    if order.state in HOLDS_MONEY:
         return ConfirmationRefusal.MONEY_HELD
     match order.closed:
         case Closed.WITHDRAWN:

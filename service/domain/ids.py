@@ -2,8 +2,8 @@
 
 import re
 
-IMP_UID_MAX = 32
-MERCHANT_UID_MAX = 40
+IMP_UID_MAX = 64
+MERCHANT_UID_MAX = 255
 TIER_LENGTH = 3
 ACCOUNT_MAX = 32
 
@@ -29,7 +29,7 @@ def is_account(text: str) -> bool:
 
 
 def is_merchant_uid(text: str) -> bool:
-    """1 to 40 characters of any script; no control characters and no lone surrogates."""
+    """1 to 255 characters of any script; no control characters and no lone surrogates."""
     return 1 <= len(text) <= MERCHANT_UID_MAX and is_plain(text)
 
 

@@ -52,11 +52,6 @@ def exact(value: object) -> Decimal | None:
         return None
 
 
-def to_decimal(amount: int, currency: str) -> Decimal:
-    """The other way: USD 600 → 6.00, KRW 64900 → 64900."""
-    return Decimal(amount).scaleb(-DECIMALS.get(currency, _UNKNOWN_CURRENCY_DECIMALS))
-
-
 def to_minor(amount: Decimal, currency: str) -> int:
     """Convert V1's decimal amount to the smallest unit, exactly: 6.00 USD → 600, 64900 KRW → 64900.
 

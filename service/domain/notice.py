@@ -1,10 +1,11 @@
 """A notice: somebody's word that a payment moved. A reason to look, never evidence."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from service.domain.payment import RANK, Status
+from service.domain.payment import RANK, Status, Store
 
 
 class Source(StrEnum):
@@ -59,6 +60,25 @@ class Notice:
         return self.source in (Source.COMPLETION, Source.REDIRECT)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenNotice:
+    """A notice that this worker has claimed for a look: what it claims, and the store to ask for its payment.
+
+    `registered`: its order is registered by now. `arrivals` counts the notices that share this row. `age` is the
+    time since it was received.
+    """
+
+    id: UUID
+    source: Source
+    registered: bool
+    imp_uid: str
+    store: Store
+    claimed_status: str | None
+    arrivals: int
+    tries: int
+    age: timedelta
+
+
 # What a claim says at least; "ready" may be no more than a window left open.
 _CLAIMED_RANK = {
     "ready": RANK[Status.READY],
@@ -76,8 +96,3 @@ def claims_more_than(source: Source, claimed_status: str | None, stored: Status)
     if source in (Source.COMPLETION, Source.REDIRECT) and stored in (Status.ISSUED, Status.FAILED):
         return False
     return _CLAIMED_RANK.get(claimed_status or "", 0) > RANK[stored]
-
-
-def is_served_by(claimed_status: str | None, cancellation_id: str | None, stored: Status | None) -> bool:
-    """Whether what is stored already answers the notice, so that it costs no look (DESIGN.md §2.9)."""
-    return claimed_status == "paid" and cancellation_id is None and stored is Status.PAID

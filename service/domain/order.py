@@ -18,6 +18,38 @@ class State(StrEnum):
     MISMATCHED = "mismatched"
 
 
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What follows from a state, wherever the service must decide by it."""
+
+    # Reconciliation goes on asking PortOne about the order: money may still come.
+    asked_about: bool
+    # The order expires when its time is over.
+    expires: bool
+    # A payment holds money of the order or for it: it may not be paid again.
+    holds_money: bool
+    # What money has reached stays reached, or is given back: no look makes a completion's answer better.
+    is_reached: bool
+
+
+# Every state stands here: a new one fails at import until each question has been answered for it.
+_TRAITS = {
+    State.PENDING: _Traits(asked_about=True, expires=True, holds_money=False, is_reached=False),
+    State.AWAITING_DEPOSIT: _Traits(asked_about=True, expires=False, holds_money=False, is_reached=False),
+    State.PAID: _Traits(asked_about=False, expires=False, holds_money=True, is_reached=True),
+    State.PARTIALLY_CANCELLED: _Traits(asked_about=False, expires=False, holds_money=True, is_reached=True),
+    State.CANCELLED: _Traits(asked_about=False, expires=False, holds_money=False, is_reached=True),
+    State.FAILED: _Traits(asked_about=True, expires=True, holds_money=False, is_reached=False),
+    State.MISMATCHED: _Traits(asked_about=True, expires=False, holds_money=True, is_reached=False),
+}
+ASKED_ABOUT = frozenset(state for state in State if _TRAITS[state].asked_about)
+EXPIRES = frozenset(state for state in State if _TRAITS[state].expires)
+HOLDS_MONEY = frozenset(state for state in State if _TRAITS[state].holds_money)
+IS_REACHED = frozenset(state for state in State if _TRAITS[state].is_reached)
+# States in which no money of the order is told of, so that a payment of it that holds some was left behind.
+WITHOUT_MONEY = frozenset(State) - HOLDS_MONEY - {State.CANCELLED}
+
+
 class Closed(StrEnum):
     """Why an order takes no payment any more: a field beside the state, for money may come all the same."""
 
@@ -69,3 +101,12 @@ class Settlement:
     imp_uid: str | None = None
     problems: tuple[Problem, ...] = ()
     test_channel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedOrder:
+    """An order's terms, its settlement, and the version that a write must still find."""
+
+    terms: Order
+    settlement: Settlement
+    version: int

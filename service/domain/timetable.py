@@ -38,7 +38,6 @@ class Timetable:
     probe_last: timedelta = timedelta(seconds=30)
     # Orders that appeared after their payment or their notices; a safety net, so it may be slow.
     late_orders: timedelta = timedelta(minutes=1)
-    prune: timedelta = timedelta(hours=1)
     # Money goes back only if the finding has stood for so long: a late webhook or an amended order ends it.
     refund_after: timedelta = timedelta(minutes=10)
     # A worker that takes one up has a look (6 s) to make; what a dead one took is taken up again after this.

@@ -71,7 +71,9 @@ def _notice(fields: Mapping[str, Any], source: Source) -> Notice:
     """A browser claims `paid` unless it says that something failed; neither is believed (PORTONE.md §2)."""
     found = known_keys(fields)
     if fields.get("merchant_uid") and "merchant_uid" not in found:
-        raise HttpProblem(400, "unusable-merchant-uid", "merchant_uid must be 1 to 40 characters without control ones.")
+        raise HttpProblem(
+            400, "unusable-merchant-uid", "merchant_uid must be 1 to 255 characters without control ones."
+        )
     failed = fields.get("error_code") or str(fields.get("imp_success", "")).lower() == "false"
     return Notice(
         id=new_notice_id(),

@@ -55,7 +55,7 @@ async def promise(request: web.Request) -> web.Response:
     """503, with the reasons, beyond the configured limits."""
     require_key(request)
     receiver = request.app[RECEIVER]
-    measured = await in_transaction(receiver.pool, lambda db: measure(db, receiver.settings.stores))
+    measured = await in_transaction(receiver.pool, measure, receiver.settings.stores)
     broken = broken_promises(measured, receiver.settings)
     return json_response({"broken": broken, **asdict(measured)}, status=503 if broken else 200)
 
@@ -64,7 +64,7 @@ async def metrics(request: web.Request) -> web.Response:
     require_key(request)
     receiver = request.app[RECEIVER]
     try:
-        measured = await in_transaction(receiver.pool, lambda db: measure(db, receiver.settings.stores))
+        measured = await in_transaction(receiver.pool, measure, receiver.settings.stores)
     except PostgresUnavailable:
         measured = None
     return web.Response(body=receiver.metrics.text(measured), headers={"Content-Type": CONTENT_TYPE_LATEST})

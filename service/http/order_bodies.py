@@ -18,7 +18,7 @@ _EXPIRES_WITHIN = timedelta(days=366)
 
 def _merchant_uid(text: str) -> str:
     if not is_merchant_uid(text):
-        raise ValueError("must be 1 to 40 characters without control characters")
+        raise ValueError("must be 1 to 255 characters without control characters")
     return text
 
 

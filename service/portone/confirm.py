@@ -13,9 +13,9 @@ def read_question(found: Mapping[str, Any]) -> Question:
     """Raises UnusableNotice where it names no payment, order or amount."""
     imp_uid, merchant_uid, amount = found.get("imp_uid"), found.get("merchant_uid"), exact(found.get("amount"))
     if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
-        raise UnusableNotice("imp_uid must be 1 to 32 letters, digits, '_' or '-'")
+        raise UnusableNotice("imp_uid must be 1 to 64 letters, digits, '_' or '-'")
     if not isinstance(merchant_uid, str) or not is_merchant_uid(merchant_uid):
-        raise UnusableNotice("merchant_uid must be 1 to 40 characters without control characters")
+        raise UnusableNotice("merchant_uid must be 1 to 255 characters without control characters")
     if amount is None:
         raise UnusableNotice("amount must be a number")
     return Question(imp_uid, merchant_uid, amount)

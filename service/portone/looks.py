@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from service.domain.judgement import LookResult, Unanswered
+from service.domain.notice import Outcome
 from service.domain.payment import Payment, Store
-from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer
+from service.errors import NotAsked, UnreadableAnswer
 from service.portone.client import LOOK_SECONDS, PAYMENTS_PER_CALL
 from service.portone.payment import read_payment, says_channel
-
-# A payment, None where PortOne knows none of that name, or why it could not be asked.
-LookResult = Payment | None | NotAsked
 
 
 class Asks(Protocol):
@@ -45,7 +44,7 @@ async def look(portone: Asks, imp_uids: Sequence[str], store: Store) -> dict[str
     return {imp_uid: answers.get(imp_uid, _TIMED_OUT) for imp_uid in imp_uids}
 
 
-_TIMED_OUT = PortOneUnavailable("it took too long")
+_TIMED_OUT = Unanswered(Outcome.PORTONE_UNAVAILABLE, "it took too long")
 
 
 async def _single(portone: Asks, imp_uid: str, store: Store) -> LookResult:
@@ -53,7 +52,7 @@ async def _single(portone: Asks, imp_uid: str, store: Store) -> LookResult:
         found = await portone.payment(imp_uid, store.tier)
         return None if found is None else await _read(portone, imp_uid, found, store)
     except NotAsked as error:
-        return error
+        return unanswered(error)
 
 
 async def _read(portone: Asks, imp_uid: str, found: object, store: Store) -> Payment:
@@ -92,12 +91,13 @@ async def _halves(portone: Asks, imp_uids: Sequence[str], store: Store, answers:
 
 async def _whole(
     portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]
-) -> NotAsked | None:
+) -> Unanswered | None:
     try:
         found = await portone.payments(imp_uids, store.tier)
     except NotAsked as error:
-        answers.update(dict.fromkeys(imp_uids, error))
-        return error
+        failure = unanswered(error)
+        answers.update(dict.fromkeys(imp_uids, failure))
+        return failure
     named = {name: item for item in found if isinstance(item, dict) and isinstance(name := item.get("imp_uid"), str)}
     for imp_uid in imp_uids:
         answers[imp_uid] = await _item(portone, imp_uid, named.get(imp_uid), store)
@@ -111,4 +111,9 @@ async def _item(portone: Asks, imp_uid: str, found: object, store: Store) -> Loo
     try:
         return await _read(portone, imp_uid, found, store)
     except NotAsked as error:
-        return error
+        return unanswered(error)
+
+
+def unanswered(error: NotAsked) -> Unanswered:
+    """Turn a failure to ask into the value that the rules take."""
+    return Unanswered(error.outcome, str(error))

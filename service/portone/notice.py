@@ -31,7 +31,7 @@ def known_keys(found: Mapping[str, Any]) -> dict[str, str]:
     """Keep what we know, of the shape that we know. Raises UnusableNotice when there is no usable imp_uid."""
     imp_uid = found.get("imp_uid")
     if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
-        raise UnusableNotice("imp_uid must be 1 to 32 letters, digits, '_' or '-'")
+        raise UnusableNotice("imp_uid must be 1 to 64 letters, digits, '_' or '-'")
     kept = {"imp_uid": imp_uid}
     merchant_uid = found.get("merchant_uid")
     if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from service.domain.ids import is_plain
-from service.domain.money import InexactAmount, exact, to_decimal, to_minor
+from service.domain.money import InexactAmount, exact, to_major, to_minor
 from service.errors import PortOneUnavailable, UnreadableAnswer
 from service.portone.client import LOOK_SECONDS, Envelope
 
@@ -33,7 +33,7 @@ async def prepare(
 
     `known`: PortOne has an amount of this order. Doing it again does no harm. Raises NotAsked.
     """
-    form = {"merchant_uid": merchant_uid, "amount": f"{to_decimal(amount, currency):f}", "currency": currency}
+    form = {"merchant_uid": merchant_uid, "amount": f"{to_major(amount, currency):f}", "currency": currency}
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             if known:

@@ -210,12 +210,10 @@ async def _bounded(command: Awaitable[Result]) -> Result:
 
 
 def _dump(notice: Notice) -> bytes:
-    """Without its account where it says none: versions that know nothing of accounts can read that."""
-    account = [notice.account] if notice.account else []
     return orjson.dumps(
         [
             str(notice.id), notice.source.value, notice.imp_uid, notice.merchant_uid, notice.tier,
-            notice.claimed_status, notice.cancellation_id, *account,
+            notice.claimed_status, notice.cancellation_id, notice.account,
         ]
     )  # fmt: skip
 

@@ -59,7 +59,7 @@ class Completion:
         if row_id is None:
             return not_yet, Completed(not_yet.answer, notice.merchant_uid)
         try:
-            return await in_transaction(self.pool, lambda db: self._stored(db, notice, row_id))
+            return await in_transaction(self.pool, self._stored, notice, row_id)
         except PostgresUnavailable:
             return not_yet, Completed(not_yet.answer, notice.merchant_uid)
 

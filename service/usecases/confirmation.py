@@ -55,7 +55,7 @@ class Confirmation:
         return await self.stock.refuses(question, order.terms) if self.stock and order else None
 
     async def _order(self, merchant_uid: str) -> Payable | None:
-        asking = asyncio.create_task(in_transaction(self.pool, lambda db: _payable(db, merchant_uid)))
+        asking = asyncio.create_task(in_transaction(self.pool, _payable, merchant_uid))
         # Not `timeout`: a Postgres that fell silent also keeps whoever takes his question back waiting.
         done, _ = await asyncio.wait({asking}, timeout=_POSTGRES_SECONDS)
         if not done:

@@ -38,12 +38,12 @@ async def prepare_due(parts: Preparing, limit: int) -> int:
 
     Raises PostgresUnavailable. Safe in several workers; what a dead one held is due again after its lease.
     """
-    claimed = await in_transaction(parts.pool, lambda db: preparations.claim(db, limit, parts.times.lease))
+    claimed = await in_transaction(parts.pool, preparations.claim, limit, parts.times.lease)
     if not claimed:
         return 0
     became = await asyncio.gather(*(_ask(parts, each) for each in claimed))
     ended = [(each, end, _wait(each, parts.times)) for each, end in zip(claimed, became, strict=True)]
-    await in_transaction(parts.pool, lambda db: preparations.end(db, ended))
+    await in_transaction(parts.pool, preparations.end, ended)
     _log(became)
     return len(claimed)
 

@@ -6,10 +6,9 @@ RedisUnavailable or NotAsked, after which the next turn takes up the work.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -29,7 +28,7 @@ from service.portone.accounts import account_client
 from service.portone.client import PAYMENTS_PER_CALL, LedgerPage
 from service.portone.payment import read_payment
 from service.redis.budget import Budget, Lane
-from service.redis.queue import Queue
+from service.redis.queue import NOTICES_PER_JOB, Queue
 
 log = structlog.get_logger()
 
@@ -61,9 +60,7 @@ class Reconciler:
 
     async def ask_about_silent_orders(self) -> int:
         """Ask about up to 100 orders of which nobody has spoken for long; returns how many."""
-        silent = await in_transaction(
-            self.pool, lambda db: orders.take_silent(db, PAYMENTS_PER_CALL, self.times.silence)
-        )
+        silent = await in_transaction(self.pool, orders.take_silent, PAYMENTS_PER_CALL, self.times.silence)
         by_store: dict[Store, list[str]] = defaultdict(list)
         for merchant_uid, store in silent:
             by_store[store].append(merchant_uid)
@@ -86,81 +83,74 @@ class Reconciler:
         A walk goes on until a page agrees and reaches what the last walk knew: a page that agrees says nothing of
         older changes that were missed. What was walked is kept, so that a failure loses a page and no more.
         """
-        await in_transaction(self.pool, lambda db: ledger_scans.ensure(db, self.stores))
+        await in_transaction(self.pool, ledger_scans.ensure, self.stores)
         found, failures = 0, _Failures()
         for _ in self.stores:
-            turn = await in_transaction(
-                self.pool, lambda db: ledger_scans.take(db, self.stores, self.times.ledger, self.times.ledger_whole)
+            scan = await in_transaction(
+                self.pool, ledger_scans.take, self.stores, self.times.ledger, self.times.ledger_whole
             )
-            if turn is None:
+            if scan is None:
                 break
-            with failures.of(turn.store):
-                found += await self._walk(turn)
+            with failures.of(scan.store):
+                found += await self._walk(scan)
         failures.raise_first()
         return found
 
-    async def _walk(self, turn: Scan) -> int:
+    async def _walk(self, scan: Scan) -> int:
         found = 0
-        for page in range(turn.page, turn.page + _PAGES_A_TURN):
-            if not await self.budget.take(Lane.BACKGROUND, 1.0, turn.store.account):
-                await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=page))
+        for page in range(scan.page, scan.page + _PAGES_A_TURN):
+            if not await self.budget.take(Lane.BACKGROUND, 1.0, scan.store.account):
+                await in_transaction(self.pool, ledger_scans.go_on, scan, page)
                 return found
-            listed = await account_client(self.accounts, turn.store.account).ledger(turn.store.tier, page)
-            differing = await self.compare(listed.payments, turn.store)
+            listed = await account_client(self.accounts, scan.store.account).ledger(scan.store.tier, page)
+            differing = await self.compare(listed.payments, scan.store)
             found += differing
-            if not listed.more or (not differing and not turn.whole and self._reaches(listed.payments, turn)):
-                await self._completed(turn, page, found)
+            if not listed.more or (not differing and not scan.whole and self._reaches(listed.payments, scan)):
+                await self._completed(scan, page, found)
                 return found
-            await in_transaction(self.pool, partial(ledger_scans.keep, turn=turn, page=page + 1))
-        await in_transaction(self.pool, partial(ledger_scans.go_on, turn=turn, page=turn.page + _PAGES_A_TURN))
+            await in_transaction(self.pool, ledger_scans.keep, scan, page + 1)
+        await in_transaction(self.pool, ledger_scans.go_on, scan, scan.page + _PAGES_A_TURN)
         return found
 
     async def compare(self, listed: Sequence[object], store: Store) -> int:
         """Record a notice for each listed payment that differs from what is stored; returns how many differ."""
-        differing = await in_transaction(self.pool, lambda db: differences(db, listed, store))
+        differing = await in_transaction(self.pool, differences, listed, store)
         for start in range(0, len(differing), PAYMENTS_PER_CALL):
             batch = differing[start : start + PAYMENTS_PER_CALL]
-            await self._queue(partial(notices.record_differences, differences=batch))
+            await self._queue(await in_transaction(self.pool, notices.record_differences, batch))
         return len(differing)
 
     async def replay_late(self) -> int:
         """Make notices due again whose order was registered after they were parked."""
-        return await self._queue(lambda db: notices.replay_late(db, _REPLAYED_MAX))
+        return await self._queue(await in_transaction(self.pool, notices.replay_late, _REPLAYED_MAX))
 
     async def _notice_unsettled(self, merchant_uids: Sequence[str]) -> None:
-        async def record(db: Connection) -> list[UUID]:
-            found = await orders.unsettled_with_money(db, merchant_uids)
-            for imp_uid, merchant_uid, _ in found:
-                log.error("order.left_behind", merchant_uid=merchant_uid, imp_uid=imp_uid)
-            return await notices.record_differences(db, [_notice(i, m, store) for i, m, store in found])
+        await self._queue(await in_transaction(self.pool, _record_left_behind, merchant_uids))
 
-        await self._queue(record)
-
-    async def _queue(self, record: Callable[[Connection], Awaitable[list[UUID]]]) -> int:
-        """Queue what was recorded. Should that fail, the sweep does it: the rows are due at once."""
-        rows = await in_transaction(self.pool, record)
-        for start in range(0, len(rows), PAYMENTS_PER_CALL):
-            await self.queue.put(rows[start : start + PAYMENTS_PER_CALL])
+    async def _queue(self, rows: Sequence[UUID]) -> int:
+        """Queue notices that were recorded. Should that fail, the sweep does it: the rows are due at once."""
+        for start in range(0, len(rows), NOTICES_PER_JOB):
+            await self.queue.put(rows[start : start + NOTICES_PER_JOB])
         return len(rows)
 
-    def _reaches(self, listed: Sequence[object], turn: Scan) -> bool:
+    def _reaches(self, listed: Sequence[object], scan: Scan) -> bool:
         """Whether the page's last change is older than the walk before; an interval's margin is for unequal clocks."""
         last = listed[-1] if listed else None
-        if turn.known_until is None or not isinstance(last, Mapping):
+        if scan.known_until is None or not isinstance(last, Mapping):
             return False
         changed_at = max((at for name in _TIMES if isinstance(at := last.get(name), int)), default=0)
-        return changed_at < (turn.known_until - self.times.ledger).timestamp()
+        return changed_at < (scan.known_until - self.times.ledger).timestamp()
 
-    async def _completed(self, turn: Scan, pages: int, found: int) -> None:
-        await in_transaction(self.pool, lambda db: ledger_scans.complete(db, turn))
-        if found or turn.whole:
+    async def _completed(self, scan: Scan, pages: int, found: int) -> None:
+        await in_transaction(self.pool, ledger_scans.complete, scan)
+        if found or scan.whole:
             log.info(
                 "ledger.walked",
-                account=turn.store.account,
-                tier=turn.store.tier,
+                account=scan.store.account,
+                tier=scan.store.tier,
                 pages=pages,
                 differing=found,
-                whole=turn.whole,
+                whole=scan.whole,
             )
 
 
@@ -196,6 +186,14 @@ async def differences(db: Connection, listed: Sequence[object], store: Store) ->
         for imp_uid, item in named.items()
         if not _agrees(item, stored.get(imp_uid), store)
     ]
+
+
+async def _record_left_behind(db: Connection, merchant_uids: Sequence[str]) -> list[UUID]:
+    """Record a notice for each payment that holds money which its order does not show."""
+    left_behind = await orders.unsettled_with_money(db, merchant_uids)
+    for imp_uid, merchant_uid, _ in left_behind:
+        log.error("order.left_behind", merchant_uid=merchant_uid, imp_uid=imp_uid)
+    return await notices.record_differences(db, [_notice(*each) for each in left_behind])
 
 
 def _agrees(item: Mapping[str, object], stored: StoredLook | None, store: Store) -> bool:

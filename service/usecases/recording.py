@@ -51,7 +51,7 @@ class Recorder:
     async def _insert(self, batch: Sequence[Notice]) -> list[UUID]:
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
-                return await in_statement(self.pool, lambda db: notices.record(db, batch, self.times.queued))
+                return await in_statement(self.pool, notices.record, batch, self.times.queued)
         except TimeoutError as error:
             raise PostgresUnavailable("it took too long") from error
         except _BAD_DATA:

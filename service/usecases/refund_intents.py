@@ -44,7 +44,7 @@ class Intents:
     async def intend_by_person(self, imp_uid: str, who: str, why: str) -> Refund:
         """Record that a person wants it, whatever the policy. Raises NotRefundable with the reason."""
         said = Said(who, why, by_person=True)
-        return await in_transaction(self.pool, lambda db: self._intend_by_person(db, imp_uid, said))
+        return await in_transaction(self.pool, self._intend_by_person, imp_uid, said)
 
     async def rule_on_refund(
         self, db: Connection, merchant_uid: str, imp_uid: str, policy: Policy
@@ -58,10 +58,10 @@ class Intents:
         return Hold.NO_FINDING
 
     async def _candidates(self, kinds: Sequence[ProblemKind], after: tuple[str, str]) -> list[tuple[str, str]]:
-        return await in_transaction(self.pool, lambda db: refunds.candidates(db, kinds, after, _FOUND_AT_ONCE))
+        return await in_transaction(self.pool, refunds.candidates, kinds, after, _FOUND_AT_ONCE)
 
     async def _intend(self, merchant_uid: str, imp_uid: str) -> bool:
-        recorded = await in_transaction(self.pool, lambda db: self._intend_by_policy(db, merchant_uid, imp_uid))
+        recorded = await in_transaction(self.pool, self._intend_by_policy, merchant_uid, imp_uid)
         if recorded:
             log.info("refund.intended", imp_uid=imp_uid, merchant_uid=merchant_uid)
         return recorded

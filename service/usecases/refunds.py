@@ -79,7 +79,7 @@ class Refunder:
 
     async def _take_due(self, state: RefundState, limit: int) -> list[Refund]:
         lease = self.times.refund_lease
-        return await in_transaction(self.pool, lambda db: refunds.take_due(db, state, limit, lease))
+        return await in_transaction(self.pool, refunds.take_due, state, limit, lease)
 
     # Looking
 
@@ -88,7 +88,7 @@ class Refunder:
 
         A look that handles one of these notices began after now: it serves only what it claimed before.
         """
-        said = await in_transaction(self.pool, lambda db: self._give_notice(db, refund, at_order=at_order))
+        said = await in_transaction(self.pool, self._give_notice, refund, at_order=at_order)
         await self._verify(said)
         return said
 
@@ -108,12 +108,12 @@ class Refunder:
     async def _refund(self, refund: Refund) -> bool:
         """Look afresh, move to `asked`, commit, and only then send. Whether it was sent."""
         said = await self._look(refund, at_order=True)
-        sending = await in_transaction(self.pool, lambda db: self._ask(db, refund, said))
+        sending = await in_transaction(self.pool, self._ask, refund, said)
         if sending is None:
             return False
         log.info("refund.asked", imp_uid=refund.imp_uid, who=refund.said.who)
         answer, text = await self._send(sending)
-        again = await in_transaction(self.pool, lambda db: self._record(db, sending.refund, answer, text))
+        again = await in_transaction(self.pool, self._record, sending.refund, answer, text)
         log.info("refund.answered", imp_uid=refund.imp_uid, answer=answer.value)
         await self._verify(again)
         if answer is CancelResult.REFUSED:
@@ -189,7 +189,7 @@ class Refunder:
     async def _close(self, refund: Refund) -> bool:
         """Look at a refund that was asked for, and end it if that shows how it ended."""
         said = await self._look(refund, at_order=False)
-        state, again = await in_transaction(self.pool, lambda db: self._close_after(db, refund, said))
+        state, again = await in_transaction(self.pool, self._close_after, refund, said)
         await self._verify(again)
         if state:
             log.info("refund.ended", imp_uid=refund.imp_uid, state=state.value)

@@ -35,7 +35,7 @@ async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bo
 
     `prepare`: have PortOne know its amount beforehand, which a worker does soon after.
     """
-    return await in_transaction(pool, lambda db: _register(db, order, times, prepare=prepare))
+    return await in_transaction(pool, _register, order, times, prepare=prepare)
 
 
 async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
@@ -61,7 +61,7 @@ def _same(stored: StoredOrder, order: NewOrder) -> bool:
 
 async def find(pool: Pool, merchant_uid: str) -> Found | None:
     """The order as it stands, or None. Raises PostgresUnavailable."""
-    return await in_transaction(pool, lambda db: read_whole(db, merchant_uid))
+    return await in_transaction(pool, read_whole, merchant_uid)
 
 
 async def read_whole(db: Connection, merchant_uid: str) -> Found | None:

@@ -136,7 +136,7 @@ class Life(RuleBasedStateMachine):
         assert [line for line in broken if current or not line.startswith(("order order-1 is Exp", "payment"))] == []
 
     async def _look(self, notice: Notice) -> None:
-        rows = await in_transaction(self.pool, lambda db: notices.record(db, [notice], timedelta()))
+        rows = await in_transaction(self.pool, notices.record, [notice], timedelta())
         await self.verifier.verify(rows)
 
     async def _rows(self) -> oracle.Rows:

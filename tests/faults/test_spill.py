@@ -10,8 +10,8 @@ from service.notice_ids import new_notice_id
 from service.redis.queue import NOTICES_PER_JOB, Queue, connect
 from service.usecases.recording import Recorder
 from tests.ports import own_port
-from workers.parts import PARTS
 from workers.tasks import sweep
+from workers.verify import PARTS
 
 TIMES = Timetable()
 

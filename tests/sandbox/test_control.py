@@ -11,7 +11,7 @@ BAD = [
     ("POST", "pay", {}),
     ("POST", "pay", {"merchant_uid": "a"}),
     ("POST", "pay", {"merchant_uid": "", "amount": 1}),
-    ("POST", "pay", {"merchant_uid": "a" * 41, "amount": 1}),
+    ("POST", "pay", {"merchant_uid": "a" * 256, "amount": 1}),
     ("POST", "pay", {"merchant_uid": 1, "amount": 1}),
     ("POST", "pay", {"merchant_uid": "a", "amount": 0}),
     ("POST", "pay", {"merchant_uid": "a", "amount": -1}),

@@ -62,7 +62,7 @@ class Shop:
             Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier, account=account)
             for imp_uid in imp_uids
         ]
-        rows = await in_transaction(self.pool, lambda db: notices.record(db, said, timedelta()))
+        rows = await in_transaction(self.pool, notices.record, said, timedelta())
         await self.verifier.verify(rows)
 
     async def paid_twice(self, merchant_uid: str, amount: int = 64900, **terms: Any) -> tuple[str, str]:

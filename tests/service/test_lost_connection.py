@@ -54,11 +54,12 @@ async def test_a_look_does_not_outlive_its_connection(
     await stored.register_order(pool, "order-1")
     imp_uid = str((await sandbox.pay("order-1", 64900, webhook=False))["imp_uid"])
     notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-1", claimed_status="paid")
-    await in_transaction(pool, lambda db: notices.record(db, [notice], Timetable().queued))
+    await in_transaction(pool, notices.record, [notice], Timetable().queued)
     crashing = replace(verifier, accounts={ACCOUNT: _Crash(verifier.accounts[ACCOUNT], database_url)})
     with pytest.raises(PostgresUnavailable):
         await crashing.verify([notice.id])
     assert await stored.payment(pool, imp_uid) is None
-    await pool.execute("UPDATE notices SET claimed_until = now(), looked_at = NULL")
+    await pool.execute("UPDATE notices SET claimed_until = now()")
+    await pool.execute("TRUNCATE last_looks")
     await crashing.verify([notice.id])
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]

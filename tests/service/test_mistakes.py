@@ -44,7 +44,7 @@ async def _paid(sandbox: RunningSandbox, merchant_uid: str = "order-1", **terms:
 
 async def _said(pool: Pool, imp_uid: str, status: str) -> Notice:
     notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-1", claimed_status=status)
-    await in_transaction(pool, lambda db: notices.record(db, [notice], Timetable().queued))
+    await in_transaction(pool, notices.record, [notice], Timetable().queued)
     return notice
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from service.db import notices
 from service.db.pool import Pool, in_transaction
+from service.domain.judgement import Postponed
 from service.domain.notice import Notice, Source
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
@@ -27,7 +28,7 @@ def settings(settings: Settings) -> Settings:
 
 async def _record(pool: Pool, imp_uids: Sequence[str], tier: str | None = None) -> list[UUID]:
     said = [Notice(new_notice_id(), Source.WEBHOOK, uid, tier=tier, claimed_status="paid") for uid in imp_uids]
-    return await in_transaction(pool, lambda db: notices.record(db, said, Timetable().queued))
+    return await in_transaction(pool, notices.record, said, Timetable().queued)
 
 
 async def _paid(portone: RunningSandbox, merchant_uid: str, /, *, amount: float = 64900, **terms: object) -> str:
@@ -169,13 +170,14 @@ async def test_a_failure_to_ask_for_a_batch(
         made.append(await _paid(sandbox, f"order-{number}", webhook=False))
     ids = await _record(pool, made)
     await sandbox.faults(api_answer=fault, api_path="/payments")
-    result = await verifier.verify(ids)
-    assert (result.failed, result.stored, result.changed) == (3, 0, 0)
+    judgement = await verifier.verify(ids)
+    assert [type(fate) for _, fate in judgement.fates] == [Postponed] * 3
+    assert (judgement.news, judgement.changes) == ([], [])
     assert await stored.never_paid(pool)
     assert await stored.count(pool, "payments") == 0
     await sandbox.faults()
-    await pool.execute("UPDATE notices SET looked_at = looked_at - interval '1 second'")
-    assert (await verifier.verify(ids)).changed == 3
+    await pool.execute("TRUNCATE last_looks")
+    assert len((await verifier.verify(ids)).changes) == 3
     assert await pool.fetchval("SELECT count(*) FROM order_events WHERE state = 'paid'") == 3
 
 

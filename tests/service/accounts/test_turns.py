@@ -24,7 +24,7 @@ async def refused(sandbox: RunningSandbox) -> None:
 @pytest.mark.usefixtures("refused")
 async def test_a_walk_goes_on_past_an_account_that_is_refused(parts: Parts, pool: Pool) -> None:
     """The others' ledgers, due after it, are walked in the same turn, and then the failure is told."""
-    await in_transaction(pool, lambda db: ledger_scans.ensure(db, parts.reconciler.stores))
+    await in_transaction(pool, ledger_scans.ensure, parts.reconciler.stores)
     await pool.execute("UPDATE ledger_scans SET next_at = now() - interval '1 hour' WHERE account = 'default'")
     with pytest.raises(PortOneRefused):
         await parts.reconciler.walk_ledger()

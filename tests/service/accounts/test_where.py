@@ -3,9 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from redis.asyncio import Redis as RedisClient
 
-from service.db import notices
+from service.db import looks, notices
 from service.db.orders import NewOrder
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
@@ -14,7 +13,7 @@ from service.domain.payment import Store
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.redis.budget import Budget, Lane
-from service.redis.queue import SPILL_STREAM, Queue, connect
+from service.redis.queue import Queue, connect
 from service.usecases.registration import register
 
 
@@ -28,8 +27,8 @@ async def _where(pool: Pool, *said: Notice) -> set[Store]:
     for notice in said:
         recorded = await in_transaction(pool, lambda db, one=notice: notices.record(db, [one], timedelta()))
         rows += recorded
-    found = await in_transaction(pool, lambda db: notices.open_for_claim(db, rows))
-    return {Store(notice.account, notice.tier) for notice in found}
+    claim = await in_transaction(pool, looks.claim, rows, Timetable(), allow_test_channel=False)
+    return {notice.store for notice in claim.to_look}
 
 
 @pytest.mark.parametrize(
@@ -72,25 +71,11 @@ async def test_notices_that_share_a_row(
     assert await _where(pool, _said(*first), _said(*second)) == {where}
 
 
-async def test_a_row_of_a_version_without_accounts(pool: Pool) -> None:
-    """It goes on inserting beside this one, and means the default account."""
-    await pool.execute(
-        "INSERT INTO notices (id, source, imp_uid, tier, registered, due_at)"
-        " VALUES ($1, 'webhook', 'imp_1', 'abc', true, now())",
-        (old := new_notice_id()),
-    )
-    [found] = await in_transaction(pool, lambda db: notices.open_for_claim(db, [old]))
-    assert (found.account, found.tier) == ("default", "abc")
-
-
 async def test_a_spilled_notice_keeps_its_account(redis_url: str) -> None:
-    """And one that says none is spilled as it was before there were accounts, for workers that know none."""
+    """What is read back from the stream is what was put there."""
     queue, said = Queue(connect(redis_url)), [_said("shop-b", "abc"), _said(None, "abc")]
     await queue.spill(said)
     assert [notice for _, notice in await queue.spilled(10)] == said
-    async with RedisClient.from_url(redis_url) as client:
-        entries = [fields[b"notice"] for _, fields in await client.xrange(SPILL_STREAM)]
-    assert [entry.count(b",") for entry in entries] == [7, 6]
     await queue.close()
 
 

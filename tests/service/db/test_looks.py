@@ -1,4 +1,4 @@
-"""A claim and a write, a trip each, where nothing is to be decided on the way (docs/decisions/0015-one-trip.md)."""
+"""A look's two ends: its claim and its write, each one trip to the database (docs/design.md §3, Worker)."""
 
 import asyncio
 from dataclasses import replace
@@ -9,137 +9,236 @@ import asyncpg
 import pytest
 
 from service.db import looks, notices, orders
-from service.db.looks import Fresh, Meaning
-from service.db.payments import THIS_WRITE
+from service.db.looks import Claim
 from service.db.pool import Connection, Pool, in_statement, in_transaction
+from service.domain.judgement import THIS_WRITE, Fate, Handled, Judgement, Parked, Postponed
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.order import Order, Settlement, State
 from service.domain.payment import Payment, Status, Store
 from service.domain.staleness import Lesser, StoredLook
+from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from tests.running import until
 from tests.service import stored
 
-LEASE = timedelta(seconds=8)
+TIMES = Timetable()
 PAYMENT = Payment("imp_1", "order-1", stored.DEFAULT, Status.PAID, 64900, "KRW", paid_at=datetime.now(UTC))
 PAID = Settlement(State.PAID, 64900, 0, "imp_1")
+LOOKED = Handled(Outcome.LOOKED)
+WINDOW = replace(PAYMENT, status=Status.READY, paid_at=None)
 
 
-async def _said(
+async def _record(
     pool: Pool,
     imp_uid: str = "imp_1",
-    merchant_uid: str = "order-1",
-    store: tuple[str | None, str | None] = (None, None),
+    merchant_uid: str | None = "order-1",
+    *,
+    claimed_status: str | None = "paid",
+    cancellation_id: str | None = None,
 ) -> UUID:
-    account, tier = store
-    notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier, "paid", account=account)
-    [row] = await in_statement(pool, lambda db: notices.record(db, [notice], LEASE))
+    notice = Notice(
+        new_notice_id(),
+        Source.WEBHOOK,
+        imp_uid,
+        merchant_uid,
+        claimed_status=claimed_status,
+        cancellation_id=cancellation_id,
+    )
+    [row] = await in_statement(pool, notices.record, [notice], TIMES.queued)
     return row
 
 
-async def _claim(pool: Pool, *ids: UUID) -> Fresh:
-    return await in_statement(pool, lambda db: looks.claim_fresh(db, ids, LEASE, allow_test_channel=False))
+async def _claim(pool: Pool, *ids: UUID) -> Claim:
+    return await in_statement(pool, looks.claim, ids, TIMES, allow_test_channel=False)
+
+
+async def _ids(pool: Pool, *ids: UUID) -> list[UUID]:
+    return [notice.id for notice in (await _claim(pool, *ids)).to_look]
 
 
 async def _store(pool: Pool, *news: StoredLook) -> None:
     """Store payments as a worker does that decides under the locks."""
 
     async def work(db: Connection) -> None:
-        names = [look.payment.merchant_uid for look in news]
-        await orders.lock(db, names)
-        await looks.write(db, names, Meaning(news))
+        merchant_uids = [look.payment.merchant_uid for look in news]
+        await orders.lock(db, merchant_uids)
+        await looks.write(db, merchant_uids, Judgement(news), TIMES)
 
     await in_transaction(pool, work)
 
 
-async def _write(pool: Pool, claimed: Fresh) -> None:
-    meaning = Meaning(
+async def _write(pool: Pool, claim: Claim, fate: Fate = LOOKED) -> None:
+    judgement = Judgement(
         [StoredLook(PAYMENT, THIS_WRITE)],
-        [(order, PAID) for order in claimed.orders.values()],
-        [(notice, Outcome.LOOKED) for notice in claimed.notices],
+        [(order, PAID) for order in claim.fresh.values()],
+        [(notice, fate) for notice in claim.to_look],
     )
     async with pool.acquire() as db:
-        await looks.write_if_unchanged(db, list(claimed.orders.values()), meaning)
+        await looks.write_if_unchanged(db, list(claim.fresh.values()), judgement, TIMES)
+
+
+async def _forget_looks(pool: Pool) -> None:
+    await pool.execute("TRUNCATE last_looks")
 
 
 async def test_a_claim_says_where_to_look_and_what_the_order_was(pool: Pool) -> None:
     """Both notices of a payment are claimed for one look, once, with the order's terms and version."""
     store = Store("shop-b", "abc")
     await stored.register_order(pool, "order-1", 600, "USD", store=store)
-    said = [await _said(pool), await _said(pool)]
-    claimed = await _claim(pool, *said, new_notice_id())
-    assert [(n.id, n.account, n.tier, n.tries, n.registered) for n in claimed.notices] == [
-        (notice_id, "shop-b", "abc", 0, True) for notice_id in said
-    ]
-    [(name, order)] = claimed.orders.items()
+    ids = [await _record(pool), await _record(pool)]
+    claim = await _claim(pool, *ids, new_notice_id())
+    assert [(n.id, n.store, n.tries, n.registered) for n in claim.to_look] == [(i, store, 0, True) for i in ids]
+    [(name, order)] = claim.fresh.items()
     assert (name, order.terms, order.version) == ("order-1", Order("order-1", 600, "USD", store), 1)
-    assert claimed.ticket > 0
+    assert claim.ticket > 0
     rows = await stored.notices(pool, "imp_1")
-    assert [(row["tries"], row["claimed_until"] > row["looked_at"]) for row in rows] == [(1, True)] * 2
-    assert await _claim(pool, *said) == Fresh()
-
-
-@pytest.mark.parametrize(
-    ("named", "fresh"),
-    [
-        ((None, None), True),
-        (("default", "abc"), True),
-        ((None, "abc"), True),
-        (("default", None), True),
-        ((None, "xyz"), False),
-        (("shop-b", None), False),
-        (("shop-b", "abc"), False),
-    ],
-)
-async def test_a_notice_that_names_another_store_is_for_a_decision(
-    pool: Pool, named: tuple[str | None, str | None], fresh: bool
-) -> None:
-    """Where it is to be looked at is not where its order is registered."""
-    await stored.register_order(pool, "order-1", store=Store("default", "abc"))
-    claimed = await _claim(pool, await _said(pool, store=named))
-    assert [(n.account, n.tier) for n in claimed.notices] == [("default", "abc")] * fresh
+    assert [(row["tries"], row["claimed_until"] > row["received_at"] + TIMES.queued) for row in rows] == [(1, True)] * 2
+    assert await pool.fetchval("SELECT imp_uid FROM last_looks") == "imp_1"
+    assert (await _claim(pool, *ids)).to_look == []
 
 
 @pytest.mark.parametrize(
     "happened",
     [
-        "UPDATE notices SET looked_at = now()",
         "UPDATE notices SET handled_at = now(), due_at = NULL",
         "UPDATE notices SET parked_at = now(), due_at = NULL, last_outcome = 'looked'",
+        "UPDATE notices SET claimed_until = now() + interval '1 second'",
+        "DELETE FROM notices",
+    ],
+)
+async def test_a_notice_that_ended_or_is_claimed_is_left_alone(pool: Pool, happened: str) -> None:
+    """Nobody looks for what is over, or looks a second time beside a look that is under way."""
+    await stored.register_order(pool, "order-1")
+    notice_id = await _record(pool)
+    await pool.execute(happened)
+    before = await stored.notices(pool, "imp_1")
+    assert await _claim(pool, notice_id) == Claim()
+    assert await stored.notices(pool, "imp_1") == before
+
+
+async def test_a_claim_ends_with_its_lease(pool: Pool) -> None:
+    """What a dead worker claimed is another's to claim, as a second try."""
+    notice_id = await _record(pool)
+    await _claim(pool, notice_id)
+    await pool.execute("UPDATE notices SET claimed_until = now()")
+    await _forget_looks(pool)
+    [again] = (await _claim(pool, notice_id)).to_look
+    assert again.tries == 1
+
+
+async def test_rows_that_somebody_locks_are_passed_over(pool: Pool) -> None:
+    """A claim waits for nobody's row lock: what is locked is skipped, its neighbours are taken."""
+    ids = [await _record(pool, f"imp_{number}", None) for number in range(2)]
+    async with pool.acquire() as holder, holder.transaction():
+        await holder.execute("SELECT FROM notices WHERE id = $1 FOR UPDATE", ids[0])
+        async with asyncio.timeout(10):
+            assert await _ids(pool, *ids) == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
         "UPDATE orders SET state = 'failed'",
         "UPDATE orders SET imp_uid = 'imp_2'",
         "DELETE FROM orders",
     ],
 )
-async def test_what_is_not_fresh_is_left_alone(pool: Pool, happened: str) -> None:
-    """A notice that ended, a payment that was looked at, an order that has moved or is not there."""
+async def test_an_order_that_has_moved_is_not_fresh(pool: Pool, happened: str) -> None:
+    """Nor is one that nobody registered: its notice is claimed, and what its look means is decided under the locks."""
     await stored.register_order(pool, "order-1")
-    said = await _said(pool)
+    notice_id = await _record(pool)
     await pool.execute(happened)
-    before = await stored.notices(pool, "imp_1")
-    assert await _claim(pool, said) == Fresh()
-    assert await stored.notices(pool, "imp_1") == before
+    claim = await _claim(pool, notice_id)
+    assert ([notice.id for notice in claim.to_look], claim.fresh) == ([notice_id], {})
 
 
 @pytest.mark.parametrize(("imp_uid", "merchant_uid"), [("imp_1", "order-2"), ("imp_2", "order-1")])
-async def test_nor_is_what_something_is_stored_of(pool: Pool, imp_uid: str, merchant_uid: str) -> None:
+async def test_nor_is_an_order_of_which_a_payment_is_stored(pool: Pool, imp_uid: str, merchant_uid: str) -> None:
     """The payment itself, or another of its order: then there is something to compare with."""
     await stored.register_order(pool, "order-1")
-    said = await _said(pool)
+    notice_id = await _record(pool, claimed_status="cancelled")
     await _store(pool, StoredLook(replace(PAYMENT, imp_uid=imp_uid, merchant_uid=merchant_uid), THIS_WRITE))
-    assert await _claim(pool, said) == Fresh()
+    assert (await _claim(pool, notice_id)).fresh == {}
+
+
+@pytest.mark.parametrize(
+    ("payment", "notice", "registered", "served"),
+    [
+        (PAYMENT, {}, True, True),
+        (PAYMENT, {}, False, False),
+        (PAYMENT, {"claimed_status": "cancelled"}, True, False),
+        (PAYMENT, {"claimed_status": None}, True, False),
+        (PAYMENT, {"cancellation_id": "c-1"}, True, False),
+        (WINDOW, {}, True, False),
+        (replace(PAYMENT, status=Status.CANCELLED), {}, True, False),
+    ],
+)
+async def test_a_notice_that_claims_nothing_new_is_served_by_what_is_stored(
+    pool: Pool, payment: Payment, notice: dict[str, str | None], registered: bool, served: bool
+) -> None:
+    """It costs no look: `paid` of a payment that is stored as paid, of a registered order, and nothing else."""
+    if registered:
+        await stored.register_order(pool, "order-1")
+    await _store(pool, StoredLook(payment, THIS_WRITE))
+    notice_id = await _record(pool, **notice)  # type: ignore[arg-type]
+    claim = await _claim(pool, notice_id)
+    assert (claim.served, len(claim.to_look)) == ((["imp_1"], 0) if served else ([], 1))
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["handled_at"] is not None, row["last_outcome"] == "served_by_stored_look") == (served, served)
+
+
+async def test_a_lesser_answer_that_waits_serves_nobody(pool: Pool) -> None:
+    """Only a look can say whether PortOne really took the payment back."""
+    await stored.register_order(pool, "order-1")
+    await _store(pool, StoredLook(PAYMENT, 7, Lesser(WINDOW, datetime.now(UTC), THIS_WRITE)))
+    notice_id = await _record(pool)
+    assert await _ids(pool, notice_id) == [notice_id]
+
+
+async def test_a_payment_is_looked_at_twice_a_second_at_most(pool: Pool) -> None:
+    """A notice that comes sooner is due when the time is over, keeps its tries, and is told how long to wait."""
+    first, second = await _record(pool, "imp_1", None), await _record(pool, "imp_2", None)
+    await _claim(pool, first)
+    await pool.execute("UPDATE notices SET claimed_until = NULL")
+    claim = await _claim(pool, first, second)
+    assert [notice.id for notice in claim.to_look] == [second]
+    [(notice_id, wait)] = claim.too_soon
+    assert notice_id == first
+    assert timedelta() < wait <= TIMES.spacing
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["tries"], row["claimed_until"]) == (1, None)
+    assert row["due_at"] > row["received_at"] + TIMES.queued
+
+
+async def test_payments_that_share_a_slot_are_looked_at_all_the_same(pool: Pool) -> None:
+    """The later one takes the slot: at most an early look comes of it."""
+    ids = [await _record(pool, f"imp_{number}", None) for number in range(2)]
+    await _claim(pool, ids[0])
+    await pool.execute("UPDATE last_looks SET slot = hashtext('imp_1') & 65535")
+    assert await _ids(pool, ids[1]) == [ids[1]]
+    assert await pool.fetchval("SELECT imp_uid FROM last_looks") == "imp_1"
+
+
+async def test_a_claim_touches_no_index(pool: Pool) -> None:
+    """Its version of the row stands beside the first, in the same page, but for the last row that fitted in one."""
+    said = [Notice(new_notice_id(), Source.WEBHOOK, f"imp_{number}") for number in range(100)]
+    ids = await in_statement(pool, notices.record, said, TIMES.queued)
+    async with pool.acquire() as db, db.transaction():
+        await looks.claim(db, ids, TIMES, allow_test_channel=False)
+        in_page = await db.fetchval("SELECT pg_stat_get_xact_tuples_hot_updated('notices'::regclass)")
+    assert in_page >= 75  # with full pages, 10
 
 
 async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
     """Not even once; what is open again is asked about at the next turn."""
     await stored.register_order(pool, "order-1")
-    await _write(pool, await _claim(pool, await _said(pool)))
+    await _write(pool, await _claim(pool, await _record(pool)))
     assert await pool.fetchval("SELECT next_check_at FROM orders") is None
 
     async def reopen(db: Connection) -> None:
         await orders.lock(db, ["order-1"])
         [order] = await orders.settled(db, ["order-1"], allow_test_channel=False)
-        await looks.write(db, ["order-1"], Meaning(changes=[(order, Settlement())]))
+        await looks.write(db, ["order-1"], Judgement(changes=[(order, Settlement())]), TIMES)
 
     await in_transaction(pool, reopen)
     assert await pool.fetchval("SELECT next_check_at <= now() FROM orders")
@@ -148,18 +247,19 @@ async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
     """Whoever claims another notice of the payment waits for the first to commit, and then sees it."""
     await stored.register_order(pool, "order-1")
-    said = [await _said(pool), await _said(pool)]
+    ids = [await _record(pool), await _record(pool)]
     async with pool.acquire() as holder, holder.transaction():
-        first = await looks.claim_fresh(holder, said[:1], LEASE, allow_test_channel=False)
-        claiming = asyncio.create_task(_claim(pool, said[1]))
+        first = await looks.claim(holder, ids[:1], TIMES, allow_test_channel=False)
+        claiming = asyncio.create_task(_claim(pool, ids[1]))
         await until(lambda: _waits(pool))
-    assert ([notice.id for notice in first.notices], await claiming) == (said[:1], Fresh())
+    assert [notice.id for notice in first.to_look] == ids[:1]
+    assert [notice_id for notice_id, _ in (await claiming).too_soon] == ids[1:]
 
 
 async def test_a_write_is_everything_at_once(pool: Pool) -> None:
     """The payment with a ticket later than the look's, the order's version and event, and the notice's end."""
     await stored.register_order(pool, "order-1")
-    claimed = await _claim(pool, await _said(pool))
+    claimed = await _claim(pool, await _record(pool))
     await _write(pool, claimed)
     row = await stored.payment(pool, "imp_1")
     assert row is not None
@@ -186,7 +286,7 @@ async def test_a_write_is_everything_at_once(pool: Pool) -> None:
 async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, happened: str) -> None:
     """Where the order has moved, or a payment was stored meanwhile, nothing at all is written."""
     await stored.register_order(pool, "order-1")
-    claimed = await _claim(pool, await _said(pool))
+    claimed = await _claim(pool, await _record(pool))
     await pool.execute(happened)
     payments = await stored.count(pool, "payments")
     with pytest.raises(asyncpg.SerializationError):
@@ -200,12 +300,12 @@ async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, hap
 async def test_so_is_an_order_that_was_not_to_change(pool: Pool) -> None:
     """A window that was only opened changes nothing of the terms that were read; of other terms it may."""
     await stored.register_order(pool, "order-1")
-    claimed = await _claim(pool, await _said(pool))
+    claimed = await _claim(pool, await _record(pool))
     await pool.execute("UPDATE orders SET version = 2, amount = 100")
-    window = StoredLook(replace(PAYMENT, status=Status.READY, paid_at=None), THIS_WRITE)
+    window = StoredLook(WINDOW, THIS_WRITE)
     async with pool.acquire() as db:
         with pytest.raises(asyncpg.SerializationError):
-            await looks.write_if_unchanged(db, list(claimed.orders.values()), Meaning([window]))
+            await looks.write_if_unchanged(db, list(claimed.fresh.values()), Judgement([window]), TIMES)
     assert await stored.count(pool, "payments") == 0
 
 
@@ -216,7 +316,7 @@ async def test_so_is_an_order_that_was_not_to_change(pool: Pool) -> None:
 async def test_a_write_ends_only_what_it_claimed(pool: Pool, happened: str) -> None:
     """A row that was spoken for again since stays due, and one that has ended keeps its end; the look still counts."""
     await stored.register_order(pool, "order-1")
-    claimed = await _claim(pool, await _said(pool))
+    claimed = await _claim(pool, await _record(pool))
     await pool.execute(f"UPDATE notices SET {happened}")  # noqa: S608 - the test's own
     before = await stored.notices(pool, "imp_1")
     await _write(pool, claimed)
@@ -227,13 +327,13 @@ async def test_a_write_ends_only_what_it_claimed(pool: Pool, happened: str) -> N
 async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
     """What that one commits is seen, though it was not there when the write began."""
     await stored.register_order(pool, "order-1")
-    claimed = await _claim(pool, await _said(pool))
+    claimed = await _claim(pool, await _record(pool))
     async with pool.acquire() as holder, holder.transaction():
         await orders.lock(holder, ["order-1"])
         writing = asyncio.create_task(_write(pool, claimed))
         await until(lambda: _waits(pool))
-        other = StoredLook(replace(PAYMENT, imp_uid="imp_2", status=Status.READY, paid_at=None), THIS_WRITE)
-        await looks.write(holder, ["order-1"], Meaning([other]))
+        other = StoredLook(replace(WINDOW, imp_uid="imp_2"), THIS_WRITE)
+        await looks.write(holder, ["order-1"], Judgement([other]), TIMES)
     with pytest.raises(asyncpg.SerializationError):
         await writing
     assert await stored.payment(pool, "imp_1") is None
@@ -250,7 +350,7 @@ async def _waits(pool: Pool) -> bool:
 async def test_a_lesser_answer_keeps_the_tickets_it_had(pool: Pool) -> None:
     """Only what this write writes gets its ticket: the stored answer keeps its own beside a new lesser one."""
     now = datetime.now(UTC)
-    lesser = Lesser(replace(PAYMENT, status=Status.READY, paid_at=None), now, THIS_WRITE)
+    lesser = Lesser(WINDOW, now, THIS_WRITE)
     await _store(pool, StoredLook(PAYMENT, 7, lesser))
     row = await stored.payment(pool, "imp_1")
     assert row is not None
@@ -260,3 +360,27 @@ async def test_a_lesser_answer_keeps_the_tickets_it_had(pool: Pool) -> None:
     again = await stored.payment(pool, "imp_1")
     assert again is not None
     assert again["written_ticket"] > row["lesser_ticket"] == again["lesser_ticket"]
+
+
+@pytest.mark.parametrize("ends", [Handled(Outcome.LOOKED), Parked(Outcome.ORDER_NOT_REGISTERED)])
+async def test_an_end_is_an_end(pool: Pool, ends: Handled | Parked) -> None:
+    """Handled, or parked with its reason: never both, never due, and claimed no more."""
+    await stored.register_order(pool, "order-1")
+    notice_id = await _record(pool)
+    await _write(pool, await _claim(pool, notice_id), ends)
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["due_at"], row["claimed_until"], row["last_outcome"]) == (None, None, ends.outcome.value)
+    assert (row["parked_at"] is not None) == (row["handled_at"] is None) == isinstance(ends, Parked)
+    assert await _ids(pool, notice_id) == []
+
+
+@pytest.mark.parametrize("wait", [timedelta(seconds=1), timedelta(minutes=1)])
+async def test_a_postponed_notice_is_due_after_its_wait(pool: Pool, wait: timedelta) -> None:
+    """One that is queued again at once is due a little later, if no worker takes it up by then."""
+    await stored.register_order(pool, "order-1")
+    await _write(pool, await _claim(pool, await _record(pool)), Postponed(Outcome.PORTONE_UNAVAILABLE, wait))
+    queued = TIMES.queued if wait <= looks.QUEUED_UP_TO else timedelta()
+    due_in = await pool.fetchval("SELECT due_at - now() FROM notices")
+    assert wait + queued - timedelta(seconds=1) < due_in <= wait + queued
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["claimed_until"], row["last_outcome"]) == (None, "portone_unavailable")

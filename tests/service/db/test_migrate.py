@@ -8,7 +8,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service.db.migrate import migrate
+from service.db.migrate import migrate, sql_files
+from service.db.pool import Pool
+from service.errors import MigrationRefused
 from tests.conftest import Stores
 
 
@@ -36,8 +38,42 @@ async def _applied(url: str) -> list[str]:
 async def test_each_is_applied_once(empty_url: str) -> None:
     """The first run applies all, in their order; the second nothing."""
     first = await migrate(empty_url)
-    assert first == sorted(first) == await _applied(empty_url)
+    assert first == list(sql_files())
+    assert sorted(first) == await _applied(empty_url)
     assert await migrate(empty_url) == []
+
+
+async def test_the_database_has_the_functions_of_the_files(pool: Pool) -> None:
+    """A function's current text is the one file of its name."""
+    rows = await pool.fetch(
+        "SELECT proname, pg_get_functiondef(oid) AS text, prosrc FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace"
+    )
+    bodies = {f"functions/{row['proname']}.sql": row["prosrc"] for row in rows}
+    files = {name: text for name, text in sql_files().items() if name.startswith("functions/")}
+    assert bodies.keys() == files.keys()
+    assert [name for name, body in bodies.items() if f"$${body}$$" not in files[name]] == []
+
+
+async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_url: str) -> None:
+    """Nothing is applied, and the sentence names the file and says what to do."""
+    await migrate(empty_url)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("UPDATE schema_migrations SET checksum = 'other' WHERE name LIKE 'functions/claim%'")
+    await connection.execute("DELETE FROM schema_migrations WHERE name LIKE 'functions/write%'")
+    await connection.close()
+    with pytest.raises(MigrationRefused, match=r"functions/claim_notices_v1\.sql: restore .* add a new file"):
+        await migrate(empty_url)
+    assert "functions/write_looks_v1.sql" not in await _applied(empty_url)
+
+
+async def test_a_database_from_before_the_first_release_is_refused(empty_url: str) -> None:
+    """Its tables are others, and its list of migrations knows no checksums."""
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("CREATE TABLE schema_migrations (name text PRIMARY KEY, applied_at timestamptz)")
+    await connection.close()
+    with pytest.raises(MigrationRefused, match="before the first release"):
+        await migrate(empty_url)
 
 
 async def test_four_tasks_at_once(empty_url: str) -> None:

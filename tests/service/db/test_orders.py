@@ -7,22 +7,23 @@ import asyncpg
 import pytest
 
 from service.db import looks, orders
-from service.db.looks import Meaning
 from service.db.orders import StoredOrder
 from service.db.pool import Pool, in_transaction
+from service.domain.judgement import Judgement
 from service.domain.order import Problem, ProblemKind, Settlement, State
+from service.domain.timetable import Timetable
 from tests.service import stored
 
 PAID = Settlement(State.PAID, 64900, 0, "imp_1", (Problem(ProblemKind.DUPLICATE_PAYMENT, "imp_2"),))
 
 
 async def _read(pool: Pool, *merchant_uids: str) -> list[StoredOrder]:
-    return await in_transaction(pool, lambda db: orders.read(db, merchant_uids, allow_test_channel=False))
+    return await in_transaction(pool, orders.read, merchant_uids, allow_test_channel=False)
 
 
 async def _change(pool: Pool, *changes: tuple[StoredOrder, Settlement]) -> None:
     names = [order.terms.merchant_uid for order, _ in changes]
-    await in_transaction(pool, lambda db: looks.write(db, names, Meaning(changes=changes)))
+    await in_transaction(pool, looks.write, names, Judgement(changes=changes), Timetable())
 
 
 async def test_a_change_is_a_version_and_an_event(pool: Pool) -> None:
@@ -82,7 +83,7 @@ async def test_a_stale_change_is_refused_whole(pool: Pool) -> None:
         "amount = -1",
         "currency = 'krw'",
         "merchant_uid = ''",
-        "merchant_uid = repeat('가', 41)",
+        "merchant_uid = repeat('가', 256)",
         "version = 0",
     ],
 )

@@ -9,9 +9,8 @@ import orjson
 import pytest
 
 from service.db import looks, notices, orders, payments, promise
-from service.db.looks import Meaning
-from service.db.payments import THIS_WRITE
 from service.db.pool import Connection, Pool
+from service.domain.judgement import THIS_WRITE, Handled, Judgement
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Payment, Status, Store
 from service.domain.settle import settle
@@ -61,11 +60,7 @@ async def _record(db: Any) -> None:
 async def _claim(db: Any) -> None:
     notice = _notice()
     await notices.record(db, [notice], timedelta(seconds=3))
-    await notices.lock_payments(db, [notice.id])
-    claimed = await notices.open_for_claim(db, [notice.id])
-    await notices.claim(db, claimed, timedelta(seconds=8))
-    await notices.postpone(db, [(found, None, timedelta()) for found in claimed])
-    await notices.end(db, [(found, Outcome.LOOKED) for found in claimed])
+    await looks.claim(db, [notice.id], Timetable(), allow_test_channel=False)
 
 
 async def _write(db: Any) -> None:
@@ -136,15 +131,15 @@ _READ = """
 async def _claim_and_write(db: Connection, number: int) -> None:
     notice = replace(_notice(), imp_uid=f"imp_{number}", merchant_uid=f"order-{number}")
     await notices.record(db, [notice], timedelta(seconds=3))
-    fresh = await looks.claim_fresh(db, [notice.id], timedelta(seconds=8), allow_test_channel=False)
-    [order] = fresh.orders.values()
+    claim = await looks.claim(db, [notice.id], Timetable(), allow_test_channel=False)
+    [order] = claim.fresh.values()
     payment = Payment(notice.imp_uid, f"order-{number}", Store("default"), Status.PAID, 64900, "KRW")
-    meaning = Meaning(
+    judgement = Judgement(
         [StoredLook(payment, THIS_WRITE)],
         [(order, settle(order.terms, [payment]))],
-        [(claimed, Outcome.LOOKED) for claimed in fresh.notices],
+        [(claimed, Handled(Outcome.LOOKED)) for claimed in claim.to_look],
     )
-    await looks.write_if_unchanged(db, [order], meaning)
+    await looks.write_if_unchanged(db, [order], judgement, Timetable())
 
 
 @pytest.mark.parametrize("table", ["small", "a million orders"])

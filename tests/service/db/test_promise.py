@@ -14,7 +14,7 @@ async def test_a_ledger_that_was_never_walked_lags_since_it_was_heard_of(pool: P
 
     async def lag(*accounts: str) -> float | None:
         stores = [Store(account) for account in accounts]
-        return (await in_transaction(pool, lambda db: promise.measure(db, stores))).ledger_lag_seconds
+        return (await in_transaction(pool, promise.measure, stores)).ledger_lag_seconds
 
     assert await lag() is None
     assert 0 <= (await lag("default") or 0) < 60

@@ -134,7 +134,7 @@ async def test_terms_need_a_service_key_and_an_order(receiver: RunningService) -
     """401 without a key, 404 for an order that nobody registered, also for a name that can be none."""
     for method, path in (("PATCH", "/orders/order-1"), ("POST", "/orders/order-1/withdraw")):
         assert (await receiver.call(method, path, json={}))[0] == 401
-    for name in ("order-1", "x" * 41):
+    for name in ("order-1", "x" * 256):
         headers = bearer() | {"If-Match": '"1"'}
         assert (await receiver.call("PATCH", f"/orders/{name}", json={}, headers=headers))[0] == 404
         assert (await receiver.call("POST", f"/orders/{name}/withdraw", headers=bearer()))[0] == 404
@@ -210,9 +210,9 @@ async def test_what_is_past_its_time_expires_once(receiver: RunningService, pool
         await _is_past_its_time(pool, f"order-{number}")
     await receiver.register("open")
     closed = await asyncio.gather(
-        *(in_transaction(pool, lambda db: expire_due(db, 3)) for _ in range(4)),
+        *(in_transaction(pool, expire_due, 3) for _ in range(4)),
     )
-    closed.append(await in_transaction(pool, lambda db: expire_due(db, 3)))
+    closed.append(await in_transaction(pool, expire_due, 3))
     assert sum(closed) == 5
     rows = await pool.fetch("SELECT merchant_uid, version, closed FROM order_events WHERE version > 1 ORDER BY 1")
     assert [tuple(row) for row in rows] == [(f"order-{number}", 2, "expired") for number in range(5)]
@@ -223,10 +223,10 @@ async def test_an_expired_order_may_still_be_paid(service: RunningService, sandb
     """Expired, then paid by a window that was left open: the money is told."""
     await service.register("order-1")
     await _is_past_its_time(pool)
-    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 1
+    assert await in_transaction(pool, expire_due, 100) == 1
     await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid", closed="expired", version=3)
-    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 0
+    assert await in_transaction(pool, expire_due, 100) == 0
 
 
 async def test_only_unpaid_orders_expire(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
@@ -239,7 +239,7 @@ async def test_only_unpaid_orders_expire(service: RunningService, sandbox: Runni
     for name, state in (("issued", "awaiting_deposit"), ("paid", "paid")):
         await service.becomes(name, state=state)
         await _is_past_its_time(pool, name)
-    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 0
+    assert await in_transaction(pool, expire_due, 100) == 0
 
 
 async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool: Pool) -> None:
@@ -248,7 +248,7 @@ async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool:
     await _is_past_its_time(pool)
     later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     assert (await _amend(receiver, expires_at=later))[0] == 200
-    assert await in_transaction(pool, lambda db: expire_due(db, 100)) == 0
+    assert await in_transaction(pool, expire_due, 100) == 0
 
 
 async def test_a_payment_and_an_amendment_at_once_end_the_same_way(

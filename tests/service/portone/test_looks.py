@@ -1,11 +1,13 @@
 """One look at a batch: each payment gets its own answer, and no neighbour's trouble (DESIGN.md §3, Worker)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
+from service.domain.judgement import LookResult, Unanswered
+from service.domain.notice import Outcome
 from service.domain.payment import Payment, Status, Store
-from service.errors import NotAsked, PortOneRefused, PortOneUnavailable, UnreadableAnswer
+from service.errors import PortOneUnavailable
 from service.portone.client import PAYMENTS_PER_CALL, PortOne
 from service.portone.looks import look
 from tests.sandbox_client import RunningSandbox
@@ -42,6 +44,10 @@ async def _bulk(sandbox: RunningSandbox, count: int, **terms: object) -> list[st
     made = await sandbox.control("POST", "bulk", count=count, prefix="order", amount=64900, **terms)
     imp_uids: list[str] = made["imp_uids"]
     return imp_uids
+
+
+def _outcomes(answers: Iterable[LookResult]) -> list[Outcome | None]:
+    return [answer.outcome if isinstance(answer, Unanswered) else None for answer in answers]
 
 
 async def test_a_hundred_cost_one_call(sandbox: RunningSandbox, portone: PortOne) -> None:
@@ -102,8 +108,7 @@ async def test_one_unreadable_payment_harms_no_neighbour(sandbox: RunningSandbox
     await sandbox.move(other, "set", fields={"status": "reversed"})
     answers = await look(portone, [good, bad, other], STORE)
     assert isinstance(answers[good], Payment)
-    assert isinstance(answers[bad], UnreadableAnswer)
-    assert isinstance(answers[other], UnreadableAnswer)
+    assert _outcomes([answers[bad], answers[other]]) == [Outcome.ANSWER_UNREADABLE] * 2
 
 
 @pytest.mark.parametrize("size", [2, 3, 17, 100])
@@ -124,22 +129,27 @@ async def test_a_portone_that_is_down_is_not_hammered(sandbox: RunningSandbox, p
     imp_uids = await _bulk(sandbox, 64)
     poisoned = Poisoned(portone, set(imp_uids))
     answers = await look(poisoned, imp_uids, STORE)
-    assert all(isinstance(answer, PortOneUnavailable) for answer in answers.values())
+    assert _outcomes(answers.values()) == [Outcome.PORTONE_UNAVAILABLE] * 64
     assert len(poisoned.batches) == 4
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"), [("401", PortOneRefused), ("500", PortOneUnavailable), ("garbage", UnreadableAnswer)]
+    ("fault", "outcome"),
+    [
+        ("401", Outcome.PORTONE_REFUSED),
+        ("500", Outcome.PORTONE_UNAVAILABLE),
+        ("garbage", Outcome.ANSWER_UNREADABLE),
+    ],
 )
 @pytest.mark.parametrize("size", [1, 2])
 async def test_a_failure_to_ask_is_everybodys_answer(
-    sandbox: RunningSandbox, portone: PortOne, fault: str, error: type[NotAsked], size: int
+    sandbox: RunningSandbox, portone: PortOne, fault: str, outcome: Outcome, size: int
 ) -> None:
     """Nobody of a batch that could not be asked is taken for unknown."""
     imp_uids = await _bulk(sandbox, size)
     await sandbox.faults(api_answer=fault, api_path="/payments")
     answers = await look(portone, imp_uids, STORE)
-    assert [type(answer) for answer in answers.values()] == [error] * size
+    assert _outcomes(answers.values()) == [outcome] * size
 
 
 async def test_another_store_sees_nothing(sandbox: RunningSandbox, portone: PortOne) -> None:

@@ -79,7 +79,7 @@ STRANGE: tuple[Any, ...] = (
     float("inf"), float("-inf"), MAX_AMOUNT, MAX_AMOUNT + 1, 2**64, -(2**63), 10**400, 253402300799, 253402300800,
     Decimal("6.10"), Decimal("NaN"), Decimal("1E+400"), Decimal("1E-400"),
     "", " ", "0", "64900", "paid", "ready", "failed", "cancelled", "PAID", "in_process", "KRW", "USD", "krw", "XXX",
-    "\x00", "a\x00b", "\ud800", "\u202e", "한글", "a" * 41, "a" * 5000, "../x", "imp_1", "abc-123",
+    "\x00", "a\x00b", "\ud800", "\u202e", "한글", "a" * 256, "a" * 5000, "../x", "imp_1", "abc-123",
     [], [None], [[]], [{}], [1, 2, 3], {}, {"amount": 1}, {"a": {"b": []}}, b"bytes", (1,),
 )  # fmt: skip
 

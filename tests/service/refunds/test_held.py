@@ -98,7 +98,7 @@ async def test_without_a_fresh_look_nothing_is_sent(shop: Shop, refunder: Refund
     await shop.sandbox.faults(api_answer="500", api_path="/payments")
     assert await refunder.refund_due() == 0
     refund = await shop.refund(duplicate)
-    assert (refund["state"], refund["held"]) == ("intended", Hold.NOT_FRESH.value)
+    assert (refund["state"], refund["hold_reason"]) == ("intended", Hold.NOT_FRESH.value)
     await shop.sandbox.faults()
     assert await refunder.refund_due() == 1
 
@@ -136,7 +136,7 @@ async def test_no_more_than_so_many_an_hour_by_all_workers(
     for _ in range(3):
         await asyncio.gather(refunder.refund_due(), other.refund_due())
     assert await shop.cancel_calls() == 5
-    rows = await shop.pool.fetch("SELECT state, held FROM refunds ORDER BY state, held")
+    rows = await shop.pool.fetch("SELECT state, hold_reason FROM refunds ORDER BY state, hold_reason")
     assert [tuple(row) for row in rows] == [("intended", Hold.HOURLY_CAP.value)] * 2 + [("refunded", None)] * 5
     await shop.pool.execute("UPDATE refund_moves SET at = at - interval '1 hour'")
     await refunder.refund_due()

@@ -74,7 +74,7 @@ async def test_batches_form_while_a_write_is_under_way(intake: Intake, pool: Poo
 async def test_a_notice_that_postgres_refuses_is_refused_alone(intake: Intake, pool: Pool) -> None:
     """Its neighbours of the same batch are recorded, each once."""
     batch = [_notice("imp_first"), *(_notice(f"imp_{number}") for number in range(5))]
-    batch += [_notice("imp_nul", "\0"), _notice("i" * 33), _notice("imp_surrogate", "\ud800"), _notice("imp_last")]
+    batch += [_notice("imp_nul", "\0"), _notice("i" * 65), _notice("imp_surrogate", "\ud800"), _notice("imp_last")]
     results = await asyncio.gather(*(intake.accept(notice) for notice in batch), return_exceptions=True)
     assert [type(result).__name__ for result in results[-4:]] == ["UnusableNotice"] * 3 + ["Receipt"]
     recorded = {row["imp_uid"] for row in await pool.fetch("SELECT imp_uid FROM notices")}
@@ -84,7 +84,7 @@ async def test_a_notice_that_postgres_refuses_is_refused_alone(intake: Intake, p
 async def test_one_that_is_refused_is_refused_to_its_sender(intake: Intake) -> None:
     """Alone in its batch it is refused just the same."""
     with pytest.raises(UnusableNotice):
-        await intake.accept(_notice("i" * 33))
+        await intake.accept(_notice("i" * 65))
 
 
 async def test_recorded_without_redis(pool: Pool) -> None:

@@ -1,18 +1,23 @@
--- `write_looks` again, of arrays instead of objects: what their keys cost, looked up row by row, was a tenth of what
--- Postgres did for a payment. It stands beside the first, for workers of two versions run side by side.
+-- Write what a batch of looks means: payments, orders with their events, notices that end or wait. All or nothing.
 --
--- Write what a batch of looks means: payments, orders with their events, notices that end. Everything or nothing.
--- `locked`: the caller holds the locks of these orders. If not, they were read without, when nothing was stored of any
--- payment of theirs; where something is by now, or an order has moved from the version that was read (it stands in its
--- change, or, where it does not change, in `of_orders`), a serialization failure says it. A `written_ticket` or
--- `lesser_ticket` of 0 is this write's, which is drawn under the locks (DESIGN.md §2.4).
--- of_orders: [merchant_uid, version?]; news: the columns of `payments`, in the INSERT's order;
--- changes: [merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel];
--- ended: [outcome, arrivals, ids].
-CREATE FUNCTION write_looks(locked boolean, of_orders jsonb, news jsonb, changes jsonb, ended jsonb) RETURNS void
+-- `locked`: the caller holds the locks of these orders. Otherwise the orders were read without them, while nothing was
+-- stored of any of their payments; if something is stored by now, or an order has moved from the version that was read
+-- (it stands in its change or, where the order does not change, in `of_orders`), a serialization failure says so.
+-- A `written_ticket` or `lesser_ticket` of 0 is this write's, which is drawn under the locks (docs/design.md §2.4).
+--
+-- Rows travel as arrays, because looking up keys row by row was a tenth of what Postgres did for a payment
+-- (docs/decisions/0015-claim-and-write-in-one-trip-each.md):
+--   of_orders  [merchant_uid, version?]
+--   news       the columns of `payments`, in the INSERT's order
+--   changes    [merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel,
+--               whether reconciliation goes on asking about it]
+--   ended      [outcome, arrivals, parked, ids]
+--   postponed  [outcome or null, arrivals, seconds until due, id]
+CREATE FUNCTION write_looks_v1(
+    locked boolean, of_orders jsonb, news jsonb, changes jsonb, ended jsonb, postponed jsonb) RETURNS void
 LANGUAGE plpgsql
--- The service's sessions go without it, for a plan that was made while a table was small would read all of it. Here
--- both sides are the batch's, and a batch of a hundred would be compared ten thousand times.
+-- The service's sessions go without hash joins, because a plan that was made while a table was small would read all of
+-- it. Here both sides are the batch's, and a batch of a hundred would be compared ten thousand times.
 SET enable_hashjoin = on
 AS $$
 DECLARE
@@ -22,7 +27,7 @@ DECLARE
     written bigint;
 BEGIN
     IF NOT locked THEN
-        -- Sorted, as everywhere; 2 is the namespace of orders' locks (service/db/orders.py).
+        -- Sorted, as everywhere. 2 is the namespace of orders' locks.
         PERFORM pg_advisory_xact_lock(2, k) FROM (
             SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
         -- In statements of their own, after the locks: they read what is newest.
@@ -61,10 +66,7 @@ BEGIN
         WITH moved AS (
             UPDATE orders o SET state = g->>2, paid_amount = (g->>3)::bigint, cancelled_amount = (g->>4)::bigint,
                    imp_uid = g->>5, problems = g->6, test_channel = (g->>7)::boolean,
-                   -- What is settled is asked about no more (service/db/orders.py, take_silent), without an update of
-                   -- its own a minute later. What is open again is asked about soon, as after an amendment.
-                   next_check_at = CASE WHEN g->>2 IN ('pending', 'awaiting_deposit', 'failed', 'mismatched')
-                                   THEN coalesce(o.next_check_at, now()) END,
+                   next_check_at = CASE WHEN (g->>8)::boolean THEN coalesce(o.next_check_at, now()) END,
                    version = o.version + 1, updated_at = now()
             FROM jsonb_array_elements(changes) AS g
             WHERE o.merchant_uid = ANY(names) AND o.merchant_uid = g->>0 AND o.version = (g->>1)::integer
@@ -81,11 +83,19 @@ BEGIN
         END IF;
     END IF;
 
-    -- Those that end alike are one statement; nearly always it is the only one.
+    -- Notices that end alike are one statement; nearly always it is the only one. A notice that somebody gave again
+    -- while the look was under way (`arrivals` has grown) stays due.
     FOR alike IN SELECT * FROM jsonb_array_elements(ended) LOOP
-        -- One that was spoken for again meanwhile stays due.
-        UPDATE notices SET due_at = NULL, claimed_until = NULL, handled_at = now(), last_outcome = alike->>0
-        WHERE id = ANY(ARRAY(SELECT i::uuid FROM jsonb_array_elements_text(alike->2) AS i))
+        UPDATE notices SET due_at = NULL, claimed_until = NULL, last_outcome = alike->>0,
+               handled_at = CASE WHEN NOT (alike->>2)::boolean THEN now() END,
+               parked_at = CASE WHEN (alike->>2)::boolean THEN now() END
+        WHERE id = ANY(ARRAY(SELECT i::uuid FROM jsonb_array_elements_text(alike->3) AS i))
+          AND arrivals = (alike->>1)::integer AND handled_at IS NULL AND parked_at IS NULL;
+    END LOOP;
+    FOR alike IN SELECT * FROM jsonb_array_elements(postponed) LOOP
+        UPDATE notices SET due_at = now() + make_interval(secs => (alike->>2)::float8), claimed_until = NULL,
+               last_outcome = coalesce(alike->>0, last_outcome)
+        WHERE id = (alike->>3)::uuid
           AND arrivals = (alike->>1)::integer AND handled_at IS NULL AND parked_at IS NULL;
     END LOOP;
 END $$;

@@ -1,0 +1,236 @@
+-- The words are those of docs/glossary.md. The rules that would cost money if they were broken stand here a second
+-- time, as constraints. Database functions are files of their own, in service/db/functions.
+
+-- Tickets tell which look began before which write (docs/design.md §2.4).
+CREATE SEQUENCE look_tickets;
+
+CREATE TABLE orders (
+    merchant_uid     text PRIMARY KEY CHECK (char_length(merchant_uid) BETWEEN 1 AND 255),
+    amount           bigint NOT NULL CHECK (amount > 0),
+    currency         text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    account          text NOT NULL DEFAULT 'default',
+    tier             text NOT NULL DEFAULT '',
+    name             text,
+    metadata         jsonb,
+    expires_at       timestamptz NOT NULL,
+    state            text NOT NULL CHECK (state IN ('pending', 'awaiting_deposit', 'paid',
+                         'partially_cancelled', 'cancelled', 'failed', 'mismatched')),
+    -- Why the order takes no payment any more. Money may come all the same, so it stands beside the state.
+    closed           text CHECK (closed IN ('expired', 'withdrawn')),
+    paid_amount      bigint NOT NULL DEFAULT 0,
+    cancelled_amount bigint NOT NULL DEFAULT 0,
+    imp_uid          text,
+    problems         jsonb NOT NULL DEFAULT '[]',
+    -- The payment that decides the state was made on a test channel, which ALLOW_TEST_CHANNEL let in.
+    test_channel     boolean NOT NULL DEFAULT false,
+    version          integer NOT NULL DEFAULT 1 CHECK (version > 0),
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    -- When reconciliation asks about the order, on a widening schedule; NULL: never again.
+    next_check_at    timestamptz DEFAULT now() + interval '1 minute',
+    checks           integer NOT NULL DEFAULT 0,
+    CHECK (cancelled_amount BETWEEN 0 AND paid_amount),
+    -- The one lie that would cost goods: `paid` without the whole amount.
+    CHECK (state <> 'paid' OR (paid_amount = amount AND cancelled_amount = 0 AND imp_uid IS NOT NULL)),
+    CHECK (state <> 'mismatched' OR paid_amount = 0)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX orders_expiring ON orders (expires_at) WHERE closed IS NULL AND state IN ('pending', 'failed');
+CREATE INDEX orders_next_check_at ON orders (next_check_at) WHERE next_check_at IS NOT NULL;
+CREATE INDEX orders_with_problems ON orders (merchant_uid) WHERE problems <> '[]'::jsonb;
+
+-- One row for each version of each order. Never pruned: other services follow it.
+CREATE TABLE order_events (
+    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    xid              xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    -- No foreign key: its check locks the order's row a second time. Both are written in one statement.
+    merchant_uid     text NOT NULL,
+    version          integer NOT NULL,
+    state            text NOT NULL,
+    closed           text,
+    amount           bigint NOT NULL,
+    currency         text NOT NULL,
+    paid_amount      bigint NOT NULL,
+    cancelled_amount bigint NOT NULL,
+    imp_uid          text,
+    problems         jsonb NOT NULL,
+    test_channel     boolean NOT NULL DEFAULT false,
+    at               timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (merchant_uid, version)
+);
+
+-- Each payment as PortOne was last seen to tell it.
+CREATE TABLE payments (
+    imp_uid          text PRIMARY KEY CHECK (char_length(imp_uid) BETWEEN 1 AND 64),
+    merchant_uid     text NOT NULL,
+    account          text NOT NULL,
+    tier             text NOT NULL,
+    status           text NOT NULL CHECK (status IN ('ready', 'issued', 'failed', 'paid', 'cancelled')),
+    amount           bigint NOT NULL CHECK (amount >= 0),
+    currency         text NOT NULL,
+    cancelled_amount bigint NOT NULL CHECK (cancelled_amount >= 0),
+    cancellations    integer NOT NULL CHECK (cancellations >= 0),
+    live             boolean NOT NULL,
+    started_at       timestamptz,
+    paid_at          timestamptz,
+    details          jsonb NOT NULL,
+    written_ticket   bigint NOT NULL,
+    -- A lesser answer that was kept out and waits to be confirmed.
+    lesser           jsonb,
+    lesser_seen_at   timestamptz,
+    lesser_ticket    bigint,
+    seen_at          timestamptz NOT NULL DEFAULT now(),
+    CHECK ((lesser IS NULL) = (lesser_seen_at IS NULL) AND (lesser IS NULL) = (lesser_ticket IS NULL))
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX payments_merchant_uid ON payments (merchant_uid);
+
+CREATE TABLE notices (
+    id              uuid PRIMARY KEY,
+    source          text NOT NULL CHECK (source IN ('webhook', 'completion', 'redirect', 'reconcile', 'operator')),
+    imp_uid         text NOT NULL CHECK (char_length(imp_uid) BETWEEN 1 AND 64),
+    merchant_uid    text,
+    -- Under which account and tier to look, where the notice says so.
+    account         text,
+    tier            text,
+    claimed_status  text,
+    cancellation_id text,
+    registered      boolean NOT NULL,
+    received_at     timestamptz NOT NULL DEFAULT now(),
+    arrivals        integer NOT NULL DEFAULT 1,
+    tries           integer NOT NULL DEFAULT 0,
+    due_at          timestamptz,
+    claimed_until   timestamptz,
+    last_outcome    text,
+    handled_at      timestamptz,
+    parked_at       timestamptz,
+    -- Every notice is open, handled or parked: exactly one.
+    CHECK (num_nonnulls(due_at, handled_at, parked_at) = 1),
+    CHECK (parked_at IS NULL OR last_outcome IS NOT NULL),
+    CHECK (claimed_until IS NULL OR due_at IS NOT NULL)
+) WITH (
+    -- A row is written three times: recorded, claimed, ended. A page that is left half empty takes the claim's version
+    -- beside the first, without touching any index (docs/decisions/0014-leave-room-in-pages-for-updates.md).
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+    autovacuum_analyze_scale_factor = 0.05
+);
+CREATE INDEX notices_due ON notices (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notices_imp_uid ON notices (imp_uid);
+CREATE INDEX notices_parked ON notices (parked_at) WHERE parked_at IS NOT NULL;
+-- Notices that name no registered order share one row for each payment, so that nobody fills the table.
+CREATE UNIQUE INDEX notices_unregistered ON notices (imp_uid) WHERE NOT registered;
+
+-- When payments were last looked at, so that nobody looks at one more than twice a second. As many rows as there are
+-- slots: a payment that takes another's slot makes us forget that look, which costs at most one early look. So does a
+-- crash, after which an unlogged table is empty.
+CREATE UNLOGGED TABLE last_looks (
+    slot      integer PRIMARY KEY CHECK (slot BETWEEN 0 AND 65535),
+    imp_uid   text NOT NULL,
+    looked_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- The amount of an order that PortOne is to know beforehand (PREPARE_AMOUNT). A table and a timetable of its own: its
+-- end is no change of the order, and no worker that prepares waits for an order's lock.
+CREATE TABLE preparations (
+    merchant_uid text PRIMARY KEY REFERENCES orders,
+    -- Counts the amounts that the order has had: an answer about an older one is not the newer one's.
+    revision     integer NOT NULL DEFAULT 1,
+    -- Whether PortOne is known to hold an amount for the order, so that the next one is a change.
+    known        boolean NOT NULL DEFAULT false,
+    outcome      text NOT NULL DEFAULT 'pending' CHECK (outcome IN ('pending', 'done', 'refused')),
+    reason       text,
+    tries        integer NOT NULL DEFAULT 0,
+    due_at       timestamptz DEFAULT now(),
+    claimed_at   timestamptz,
+    CHECK ((outcome = 'pending') = (due_at IS NOT NULL)),
+    CHECK ((outcome = 'refused') = (reason IS NOT NULL))
+);
+CREATE INDEX preparations_due ON preparations (due_at) WHERE due_at IS NOT NULL;
+
+-- Reconciliation's timetable and watermarks: one row for each account and tier.
+CREATE TABLE ledger_scans (
+    account           text NOT NULL,
+    tier              text NOT NULL,
+    next_at           timestamptz NOT NULL DEFAULT now(),
+    -- Where a scan goes on that was too long for one turn.
+    next_page         integer NOT NULL DEFAULT 1 CHECK (next_page > 0),
+    whole             boolean NOT NULL DEFAULT false,
+    last_completed_at timestamptz,
+    last_whole_at     timestamptz,
+    -- How far back a scan must go: to where the last one that came to its end had begun.
+    began_at          timestamptz,
+    known_until       timestamptz,
+    -- A ledger that was never scanned to its end lags since it was first configured: a key that is wrong from the start
+    -- raises the same alarm as one that went wrong.
+    since             timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, tier)
+);
+
+CREATE TABLE operator_actions (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT now(),
+    who     text NOT NULL CHECK (who <> ''),
+    why     text NOT NULL CHECK (why <> ''),
+    action  text NOT NULL,
+    subject text NOT NULL
+);
+
+-- Giving back money that should not be there. One row for each payment: what was intended, asked for, and came of it.
+CREATE TABLE refunds (
+    imp_uid              text PRIMARY KEY,
+    merchant_uid         text NOT NULL REFERENCES orders,
+    -- Only what was never sent, or was definitely refused and is wanted by a person, begins a new round.
+    round                integer NOT NULL DEFAULT 1 CHECK (round > 0),
+    state                text NOT NULL CHECK (state IN
+                             ('intended', 'asked', 'refunded', 'refused', 'refund_unknown', 'withdrawn')),
+    -- What was found, and since when the order's events have said so without a break.
+    kinds                text[] NOT NULL CHECK (cardinality(kinds) > 0),
+    found_at             timestamptz NOT NULL,
+    who                  text NOT NULL CHECK (who <> ''),
+    why                  text NOT NULL CHECK (why <> ''),
+    by_person            boolean NOT NULL,
+    intended_at          timestamptz NOT NULL DEFAULT now(),
+    -- When a worker takes it up next, and what keeps it from being sent.
+    due_at               timestamptz,
+    hold_reason          text,
+    asked_at             timestamptz,
+    ticket               bigint,
+    amount               bigint CHECK (amount > 0),
+    currency             text,
+    cancellations_before integer CHECK (cancellations_before >= 0),
+    answer               text CHECK (answer IN ('done', 'accepted', 'refused', 'unknown')),
+    answer_text          text,
+    ended_at             timestamptz,
+    CHECK ((state IN ('intended', 'asked')) = (due_at IS NOT NULL)),
+    CHECK ((state IN ('intended', 'asked')) = (ended_at IS NULL)),
+    CHECK ((state IN ('intended', 'withdrawn')) = (asked_at IS NULL)),
+    CHECK (num_nulls(asked_at, ticket, amount, currency, cancellations_before) IN (0, 5)),
+    CHECK (answer IS NULL OR asked_at IS NOT NULL),
+    CHECK (state <> 'refused' OR answer = 'refused')
+);
+CREATE INDEX refunds_due ON refunds (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX refunds_unknown ON refunds (imp_uid) WHERE state = 'refund_unknown';
+
+-- Every move of a refund. The key repeats the rule that a round is asked for once.
+CREATE TABLE refund_moves (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    imp_uid text NOT NULL REFERENCES refunds,
+    round   integer NOT NULL,
+    state   text NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    who     text NOT NULL,
+    why     text NOT NULL,
+    UNIQUE (imp_uid, round, state)
+);
+CREATE INDEX refund_moves_asked ON refund_moves (at) WHERE state = 'asked';
+
+-- A problem that a person has seen and means to leave as it is. One that is found again later is another problem.
+CREATE TABLE resolutions (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    merchant_uid text NOT NULL,
+    imp_uid      text NOT NULL,
+    kind         text NOT NULL,
+    at           timestamptz NOT NULL DEFAULT now(),
+    who          text NOT NULL CHECK (who <> ''),
+    why          text NOT NULL CHECK (why <> '')
+);
+CREATE INDEX resolutions_imp_uid ON resolutions (imp_uid, kind, at);

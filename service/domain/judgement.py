@@ -1,0 +1,181 @@
+"""What becomes of a batch after its look: payments that are news, orders that change, and each notice's fate. Pure."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from service.domain.notice import OpenNotice, Outcome, claims_more_than
+from service.domain.order import Settlement, VersionedOrder
+from service.domain.payment import Payment
+from service.domain.settle import settle
+from service.domain.staleness import Look, StoredLook, Verdict, assess, lesser_after
+from service.domain.timetable import Timetable
+
+# An answer that we cannot read may be PortOne's bad hour; after so many tries a person must see it.
+_UNREADABLE_TRIES = 8
+# A notice that claims more than PortOne shows is looked at again at most this often, in case PortOne's own copies lag.
+_CLAIM_TRIES = 4
+# The ticket of a write is drawn when it is made, under its locks; until then this stands for it.
+THIS_WRITE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Why PortOne gave no usable answer: it could not be asked, or its answer could not be read."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+# What a look brings for one payment; None where PortOne knows no such payment.
+LookResult = Payment | Unanswered | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayments:
+    """What is stored of some orders' payments, by imp_uid, at `now` by Postgres' clock.
+
+    `refund_unknown` names the payments of whose refund nobody knows the end.
+    """
+
+    now: datetime
+    looks: Mapping[str, StoredLook]
+    refund_unknown: frozenset[str]
+
+
+# Of payments that nobody has seen. Its clock is never read: it only times a lesser answer after a stored one.
+NOTHING_STORED = StoredPayments(datetime.min.replace(tzinfo=UTC), {}, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """The end of a notice: PortOne answered it."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The end of a notice that a person may want to see (the field's term: dead letter)."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A notice that is looked for again after `wait`."""
+
+    outcome: Outcome
+    wait: timedelta
+
+
+Fate = Handled | Parked | Postponed
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a batch of looks means, ready to be written."""
+
+    news: Sequence[StoredLook] = ()
+    changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
+    fates: Sequence[tuple[OpenNotice, Fate]] = ()
+
+
+def judge(
+    claimed: Sequence[OpenNotice],
+    results: Mapping[str, LookResult],
+    ticket: int,
+    stored: StoredPayments,
+    orders: Sequence[VersionedOrder],
+    times: Timetable,
+) -> Judgement:
+    """Say what the results mean, given what is stored of the payments and orders that they name.
+
+    `ticket` was drawn before PortOne was asked. `orders` holds those that are registered.
+    """
+    verdicts, news = _assess_all(results, ticket, stored, times)
+    payments = _payments_by_order(stored, news)
+    settlements = [(order, settle(order.terms, payments[order.terms.merchant_uid])) for order in orders]
+    registered = {order.terms.merchant_uid for order in orders}
+    return Judgement(
+        news=list(news.values()),
+        changes=[(order, settlement) for order, settlement in settlements if settlement != order.settlement],
+        fates=[
+            (notice, fate_of(notice, results[notice.imp_uid], verdicts.get(notice.imp_uid), registered, times))
+            for notice in claimed
+        ],
+    )
+
+
+def _assess_all(
+    results: Mapping[str, LookResult], ticket: int, stored: StoredPayments, times: Timetable
+) -> tuple[dict[str, Verdict], dict[str, StoredLook]]:
+    """Return each answer's verdict, and what is to be stored; both by imp_uid."""
+    verdicts, news = {}, {}
+    for payment in results.values():
+        if not isinstance(payment, Payment):
+            continue
+        before, look = stored.looks.get(payment.imp_uid), Look(payment, ticket)
+        verdict = verdicts[payment.imp_uid] = assess(before, look, stored.now, times.regression)
+        if verdict in (Verdict.SAME, Verdict.LATE):
+            continue
+        lesser = lesser_after(verdict, before, look, stored.now, THIS_WRITE)
+        if before is None or verdict is Verdict.STORE:
+            news[payment.imp_uid] = StoredLook(payment, THIS_WRITE, lesser)
+        else:
+            news[payment.imp_uid] = StoredLook(before.payment, before.written_ticket, lesser)
+    return verdicts, news
+
+
+def _payments_by_order(stored: StoredPayments, news: Mapping[str, StoredLook]) -> Mapping[str, list[Payment]]:
+    """Return what will be stored of each order's payments, by merchant_uid."""
+    payments = defaultdict(list)
+    for imp_uid, look in {**stored.looks, **news}.items():
+        payment = for_settling(look, refund_unknown=imp_uid in stored.refund_unknown)
+        payments[payment.merchant_uid].append(payment)
+    return payments
+
+
+def for_settling(look: StoredLook, *, refund_unknown: bool) -> Payment:
+    """Return the payment as `settle` takes it: marked when a lesser answer is unconfirmed, or its refund unknown."""
+    regressed = look.lesser is not None
+    if look.payment.regressed == regressed and not refund_unknown:
+        return look.payment
+    return replace(look.payment, regressed=regressed, refund_unknown=refund_unknown)
+
+
+def fate_of(
+    notice: OpenNotice, result: LookResult, verdict: Verdict | None, registered: Set[str], times: Timetable
+) -> Fate:
+    """Say what becomes of a notice after its look: handled, parked, or looked for again later."""
+    aged = notice.age > times.grace
+    match result:
+        case Unanswered(Outcome.ANSWER_UNREADABLE) if aged and notice.tries >= _UNREADABLE_TRIES:
+            return Parked(Outcome.ANSWER_UNREADABLE)
+        case Unanswered(outcome):
+            return Postponed(outcome, _backoff(notice, times))
+        case None if aged:
+            return Parked(Outcome.PAYMENT_UNKNOWN)
+        case None:
+            return Postponed(Outcome.PAYMENT_UNKNOWN, _backoff(notice, times))
+        case Payment() if verdict is Verdict.KEEP_OUT:
+            return Postponed(Outcome.REGRESSED, times.regression)
+        case Payment(merchant_uid=merchant_uid) if merchant_uid not in registered:
+            return (
+                Parked(Outcome.ORDER_NOT_REGISTERED) if aged else Postponed(Outcome.ORDER_NOT_REGISTERED, times.grace)
+            )
+        case Payment(status=status):
+            claims_more = claims_more_than(notice.source, notice.claimed_status, status)
+            if claims_more and notice.tries < _CLAIM_TRIES:
+                return Postponed(Outcome.CLAIMS_MORE, _backoff(notice, times))
+            return Handled(Outcome.LOOKED)
+
+
+def _backoff(notice: OpenNotice, times: Timetable) -> timedelta:
+    """Double the wait with each try, less up to a quarter, so that what failed together does not return together.
+
+    The part that is taken off comes from the notice's own id, whose last bits are random.
+    """
+    wait = min(times.backoff_first * 2.0 ** min(notice.tries, 30), times.backoff_last)
+    return wait * (1.0 - notice.id.int % 1024 / 4096)

@@ -1,0 +1,118 @@
+"""What becomes of a notice after its look, as a table; and what a batch's results mean together."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from service.domain.judgement import (
+    NOTHING_STORED,
+    THIS_WRITE,
+    Fate,
+    Handled,
+    LookResult,
+    Parked,
+    Postponed,
+    StoredPayments,
+    Unanswered,
+    fate_of,
+    judge,
+)
+from service.domain.notice import OpenNotice, Outcome, Source
+from service.domain.order import Order, Settlement, State, VersionedOrder
+from service.domain.payment import Payment, Status, Store
+from service.domain.staleness import StoredLook, Verdict
+from service.domain.timetable import Timetable
+
+TIMES = Timetable()
+STORE = Store("default")
+ORDER = VersionedOrder(Order("order-1", 64900, "KRW", STORE), Settlement(), 1)
+PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW")
+WINDOW = Payment("imp_1", "order-1", STORE, Status.READY, 64900, "KRW")
+DOWN = Unanswered(Outcome.PORTONE_UNAVAILABLE)
+REFUSED = Unanswered(Outcome.PORTONE_REFUSED)
+UNREADABLE = Unanswered(Outcome.ANSWER_UNREADABLE)
+YOUNG, OLD = timedelta(seconds=1), TIMES.grace + timedelta(seconds=1)
+# The id's last bits shorten a backoff; these take nothing off.
+NOTICE_ID = UUID(int=0)
+
+
+def _notice(
+    age: timedelta = YOUNG, tries: int = 0, claimed: str | None = "paid", source: Source = Source.WEBHOOK
+) -> OpenNotice:
+    return OpenNotice(NOTICE_ID, source, True, "imp_1", STORE, claimed, 1, tries, age)
+
+
+def _later(outcome: Outcome, seconds: float) -> Postponed:
+    return Postponed(outcome, timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("notice", "result", "verdict", "registered", "fate"),
+    [
+        # PortOne answered, and the answer is the notice's.
+        (_notice(), PAID, Verdict.STORE, True, Handled(Outcome.LOOKED)),
+        (_notice(OLD), PAID, Verdict.SAME, True, Handled(Outcome.LOOKED)),
+        (_notice(claimed=None), WINDOW, Verdict.STORE, True, Handled(Outcome.LOOKED)),
+        # PortOne answered less than the notice claims: its own copies may lag, but not for ever.
+        (_notice(), WINDOW, Verdict.STORE, True, _later(Outcome.CLAIMS_MORE, 1)),
+        (_notice(tries=3), WINDOW, Verdict.SAME, True, _later(Outcome.CLAIMS_MORE, 8)),
+        (_notice(tries=4), WINDOW, Verdict.SAME, True, Handled(Outcome.LOOKED)),
+        # Less than is stored was kept out: only a look a while later can confirm it.
+        (_notice(), WINDOW, Verdict.KEEP_OUT, True, _later(Outcome.REGRESSED, 60)),
+        # Nobody registered the order.
+        (_notice(), PAID, Verdict.STORE, False, Postponed(Outcome.ORDER_NOT_REGISTERED, TIMES.grace)),
+        (_notice(OLD), PAID, Verdict.SAME, False, Parked(Outcome.ORDER_NOT_REGISTERED)),
+        # PortOne knows no such payment.
+        (_notice(), None, None, True, _later(Outcome.PAYMENT_UNKNOWN, 1)),
+        (_notice(OLD), None, None, True, Parked(Outcome.PAYMENT_UNKNOWN)),
+        # A failure to ask is not an answer, and ends no notice, however old.
+        (_notice(), DOWN, None, True, _later(Outcome.PORTONE_UNAVAILABLE, 1)),
+        (_notice(OLD, tries=100), DOWN, None, True, _later(Outcome.PORTONE_UNAVAILABLE, 60)),
+        (_notice(OLD, tries=100), REFUSED, None, True, _later(Outcome.PORTONE_REFUSED, 60)),
+        # An answer that stays unreadable is a person's to see.
+        (_notice(OLD, tries=7), UNREADABLE, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
+        (_notice(YOUNG, tries=8), UNREADABLE, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
+        (_notice(OLD, tries=8), UNREADABLE, None, True, Parked(Outcome.ANSWER_UNREADABLE)),
+    ],
+)
+def test_the_fate_of_a_notice(
+    notice: OpenNotice, result: LookResult, verdict: Verdict | None, registered: bool, fate: Fate
+) -> None:
+    """Each case of the rule has one fate."""
+    assert fate_of(notice, result, verdict, {"order-1"} if registered else set(), TIMES) == fate
+
+
+def test_a_backoff_is_shortened_by_up_to_a_quarter() -> None:
+    """What failed together does not return together: the notices' ids draw their waits apart."""
+    waits = set()
+    for number in range(1024):
+        notice = OpenNotice(UUID(int=number), Source.WEBHOOK, True, "imp_1", STORE, "paid", 1, 3, YOUNG)
+        fate = fate_of(notice, DOWN, None, set(), TIMES)
+        assert isinstance(fate, Postponed)
+        waits.add(fate.wait)
+    assert (timedelta(seconds=6) < min(waits), max(waits), len(waits)) == (True, timedelta(seconds=8), 1024)
+
+
+def test_a_first_look_settles_its_order() -> None:
+    """The payment is news, the order changes, and the notice is handled."""
+    judgement = judge([_notice()], {"imp_1": PAID}, 5, NOTHING_STORED, [ORDER], TIMES)
+    assert judgement.news == [StoredLook(PAID, THIS_WRITE)]
+    assert judgement.changes == [(ORDER, Settlement(State.PAID, 64900, 0, "imp_1"))]
+    assert judgement.fates == [(_notice(), Handled(Outcome.LOOKED))]
+
+
+def test_what_is_stored_already_is_no_news() -> None:
+    """The same answer again writes nothing but the notice's end."""
+    stored = StoredPayments(datetime.now(UTC), {"imp_1": StoredLook(PAID, 3)}, frozenset())
+    settled = VersionedOrder(ORDER.terms, Settlement(State.PAID, 64900, 0, "imp_1"), 2)
+    judgement = judge([_notice()], {"imp_1": PAID}, 5, stored, [settled], TIMES)
+    assert (judgement.news, judgement.changes) == ([], [])
+
+
+def test_one_payments_failure_is_no_neighbours() -> None:
+    """A batch's results mean for each payment what they would mean alone."""
+    other = OpenNotice(NOTICE_ID, Source.WEBHOOK, True, "imp_2", STORE, "paid", 1, 0, YOUNG)
+    judgement = judge([_notice(), other], {"imp_1": PAID, "imp_2": DOWN}, 5, NOTHING_STORED, [ORDER], TIMES)
+    assert [type(fate) for _, fate in judgement.fates] == [Handled, Postponed]
+    assert len(judgement.changes) == 1

@@ -1,0 +1,65 @@
+"""The verification of a batch of notices, from claim to commit; the task that puts notices into batches."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from service.db.looks import QUEUED_UP_TO, Claim
+from service.db.pool import one_connection
+from service.domain.judgement import Judgement, Postponed, Unanswered
+from service.errors import PostgresUnavailable, RedisUnavailable
+from service.notice_ids import read_notice_id
+from service.redis.queue import Queue
+from service.usecases.verification import Verifier
+
+log = structlog.get_logger()
+
+PARTS = "parts"  # where arq's context holds what the tasks work with
+
+
+async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
+    """Have these notices verified by `verify`, with others that arrive while a batch is under way.
+
+    Never raises, because a notice's row is its timetable: what was not verified is due again.
+    """
+    try:
+        await ctx[PARTS].batcher.join([read_notice_id(i) for i in ids])
+    except (PostgresUnavailable, ValueError, TypeError) as error:
+        log.warning("notices.not_verified", count=len(ids), reason=str(error))
+    except Exception:
+        log.exception("notices.not_verified", count=len(ids))
+
+
+async def verify(verifier: Verifier, queue: Queue, ids: Sequence[UUID]) -> None:
+    """Look once for the whole batch, write what it means, and wake whoever waits. Raises PostgresUnavailable."""
+    async with one_connection(verifier.pool) as connection:
+        claim = await verifier.claim(connection, ids)  # draws the ticket
+        results = await verifier.look(claim.to_look)  # no transaction is open
+        judgement = await verifier.write(connection, claim, results)
+    log.info(
+        "notices.verified",
+        notices=len(ids),
+        looked=len(results),
+        stored=len(judgement.news),
+        changed=len(judgement.changes),
+        failed=sum(isinstance(result, Unanswered) for result in results.values()),
+    )
+    await announce(queue, claim, judgement)
+
+
+async def announce(queue: Queue, claim: Claim, judgement: Judgement) -> None:
+    """Wake whoever waits for these payments, changed or not, and queue again what is soon due again."""
+    imp_uids = {notice.imp_uid for notice in claim.to_look}.union(claim.served)
+    waits = [*claim.too_soon]
+    waits += [(notice.id, fate.wait) for notice, fate in judgement.fates if isinstance(fate, Postponed)]
+    soon = {notice_id: wait for notice_id, wait in waits if wait <= QUEUED_UP_TO}
+    try:
+        if imp_uids:
+            await queue.tell(list(imp_uids))
+        if soon:
+            await queue.put(list(soon), max(soon.values(), default=timedelta()))
+    except RedisUnavailable as error:
+        log.warning("notices.not_announced", count=len(imp_uids), reason=str(error))
