@@ -1,4 +1,4 @@
-"""Where the service and the sandbox are that commands talk to: the environment says, else a running `dev`."""
+"""Find the service and the sandbox that commands talk to: in the environment, or as a running `dev`."""
 
 import os
 import shlex
@@ -14,7 +14,7 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 def reachable_host(settings: Settings) -> str:
-    """Where the receiver is reached from this machine."""
+    """Return the host at which this machine reaches the receiver."""
     return _ANYWHERE.get(settings.host, settings.host)
 
 
@@ -29,7 +29,7 @@ def sandbox_url(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """`database_url` and `service_key` are empty where nobody said."""
+    """The addresses and keys that a command needs. `database_url` and `service_key` are empty if unknown."""
 
     base_url: str
     service_key: str
@@ -38,29 +38,29 @@ class Addresses:
 
     @classmethod
     def find(cls, settings: Settings) -> Self:
-        """BASE_URL, SERVICE_KEY, SANDBOX_URL and DATABASE_URL, each from the first that knows it.
+        """Find BASE_URL, SERVICE_KEY, SANDBOX_URL and DATABASE_URL, each in the first source that knows it.
 
-        With a BASE_URL of its own the shell means another service than the `dev` that may run here: then that
-        one's key and database are not taken.
+        A BASE_URL in the shell names another service than the `dev` that may run here. Then the key and the
+        database of that `dev` are not used.
         """
-        ours = of_running_dev(settings.state_dir)
-        of_service = {} if os.environ.get("BASE_URL") else ours
+        dev_values = running_dev_values(settings.state_dir)
+        service_values = {} if os.environ.get("BASE_URL") else dev_values
         keys = [key.get_secret_value() for key in settings.service_keys[:1]]
         return cls(
-            base_url=_first("BASE_URL", of_service, receiver_url(settings)).rstrip("/"),
-            service_key=_first("SERVICE_KEY", of_service, *keys),
-            sandbox_url=_first("SANDBOX_URL", ours, sandbox_url(settings)).rstrip("/"),
-            database_url=_first("DATABASE_URL", of_service, settings.database_url.get_secret_value()),
+            base_url=_first("BASE_URL", service_values, receiver_url(settings)).rstrip("/"),
+            service_key=_first("SERVICE_KEY", service_values, *keys),
+            sandbox_url=_first("SANDBOX_URL", dev_values, sandbox_url(settings)).rstrip("/"),
+            database_url=_first("DATABASE_URL", service_values, settings.database_url.get_secret_value()),
         )
 
 
-def _first(name: str, told: dict[str, str], *defaults: str) -> str:
-    known = (os.environ.get(name), told.get(name), *defaults)
+def _first(name: str, values: dict[str, str], *defaults: str) -> str:
+    known = (os.environ.get(name), values.get(name), *defaults)
     return next((value for value in known if value), "")
 
 
-def of_running_dev(state_dir: Path) -> dict[str, str]:
-    """What `dev` wrote for others to source, while it runs."""
+def running_dev_values(state_dir: Path) -> dict[str, str]:
+    """Return the variables of a running `dev`'s env file; none if no `dev` runs."""
     pid = read_or_none(state_dir / "lock") or ""
     if not (pid.isdigit() and birth(int(pid))):
         return {}

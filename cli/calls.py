@@ -1,4 +1,4 @@
-"""JSON calls to a server that may not run, may refuse us or may be another one: each said in one sentence."""
+"""Make JSON calls to a server. One sentence says if it does not run, refuses us or is the wrong one."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class Refused(CommandFailed):
-    """The server understood, and says no; the message is its own sentence."""
+    """The server understood the call and refused it. The message is the server's own sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -19,7 +19,7 @@ class Refused(CommandFailed):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where it is, how a user knows it, what to do where nothing answers, and which setting leads there."""
+    """A server: its URL, its name for users, how to start it, and the setting that holds its URL."""
 
     url: str
     name: str
@@ -28,7 +28,7 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The JSON object that it answers. Raises Refused, or CommandFailed where nothing of use answers."""
+        """Return the JSON object that the server answers. Raises Refused, or CommandFailed without a usable answer."""
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(_TIMEOUT_SECONDS)
@@ -39,7 +39,7 @@ class Server:
             ):
                 return self._read(answer.status, await answer.read())
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise CommandFailed(f"{self.setting} is no address: let it be like http://127.0.0.1:8080.") from None
+            raise CommandFailed(f"{self.setting} is not an address: use one like http://127.0.0.1:8080.") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CommandFailed(
                 f"{self.name} at {self.url} does not answer ({type(error).__name__}): "
@@ -50,24 +50,24 @@ class Server:
         import orjson
 
         try:
-            found = orjson.loads(raw)
+            answer = orjson.loads(raw)
         except orjson.JSONDecodeError:
-            found = None
-        if not isinstance(found, dict):
-            what = f"What answers at {self.url} with HTTP {status} is something else"
-            raise CommandFailed(f"{what}, not {self.name.lower()}: correct {self.setting}.")
+            answer = None
+        if not isinstance(answer, dict):
+            server = f"The server at {self.url}, which answers HTTP {status},"
+            raise CommandFailed(f"{server} is not {self.name.lower()}: correct {self.setting}.")
         if status == 401:
             raise Refused(
                 status, f"{self.name} at {self.url} refuses the key: set SERVICE_KEY to one of its SERVICE_KEYS."
             )
         if status >= 400:
-            sentence = found.get("detail") or found.get("error") or f"{self.name} answers {status}."
+            sentence = answer.get("detail") or answer.get("error") or f"{self.name} answers {status}."
             raise Refused(status, str(sentence))
-        return found
+        return answer
 
 
 def service_at(addresses: Addresses) -> Server:
-    """The running service; without a key it will say that one is needed."""
+    """Return the running service. Without a key, its answer will ask for one."""
     start = "start it with `portone-orders dev` or `portone-orders serve`"
     headers = {"Authorization": f"Bearer {addresses.service_key}"} if addresses.service_key else {}
     return Server(addresses.base_url, "The service", start, "BASE_URL", headers)

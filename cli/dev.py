@@ -1,4 +1,4 @@
-"""`dev`: the whole service on this machine, each part a process that is started again when it dies."""
+"""Run the whole service on this machine: each part is a process that is restarted when it dies."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from service.settings import Settings
 
 
 def run_dev(settings: Settings) -> None:
-    """Start everything, wait for Ctrl-C, SIGTERM or SIGHUP, stop what was started."""
+    """Start everything, wait for Ctrl-C, SIGTERM or SIGHUP, then stop what was started."""
     asyncio.run(_dev(settings, Screen(), time.monotonic()))
 
 
@@ -26,11 +26,11 @@ async def _dev(settings: Settings, screen: Screen, began: float) -> None:
     plan = Plan(settings, StateDir(settings.state_dir))
     parts = Parts(plan, screen)
     try:
-        await _unless(stopped, _start(plan, parts))
+        await _run_until(stopped, _start(plan, parts))
         if not stopped.is_set():
-            plan.state.write_env(plan.env_file(parts.stores))
+            plan.state.write_env(plan.env_file(parts.databases))
             _show(plan, screen, time.monotonic() - began)
-            await _unless(stopped, parts.keep_running())
+            await _run_until(stopped, parts.keep_running())
     finally:
         if parts.started:
             screen.step("Stopping")
@@ -49,7 +49,7 @@ async def _start(plan: Plan, parts: Parts) -> None:
 
 
 def _show(plan: Plan, screen: Screen, seconds: float) -> None:
-    """The short screen at the end of the start."""
+    """Print the short screen that ends the start."""
     screen.line()
     screen.line(f"portone-orders is ready after {seconds:.1f} s. Ctrl-C stops it.", "bold green")
     screen.line(f"  receiver  {plan.base_url}")
@@ -58,8 +58,8 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     screen.line(f"  settings  {plan.state.env_file}")
     screen.line(f"  logs      {plan.state.path / 'logs'}")
     screen.line()
-    steps = "pay it, ask whether it is true" if plan.has_sandbox else "read it back"
-    screen.line(f"Register an order, {steps}: copy into another terminal")
+    steps = "pay it, verify it" if plan.has_sandbox else "read it back"
+    screen.line(f"Register an order, {steps}: copy these lines into another terminal")
     for line in plan.three_lines():
         screen.line()
         screen.line(line)
@@ -81,8 +81,8 @@ def _stop_event() -> asyncio.Event:
     return stopped
 
 
-async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work; give it up at once when we are told to stop."""
+async def _run_until(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run the work. Cancel it as soon as `stopped` is set."""
     working, waiting = asyncio.create_task(work), asyncio.create_task(stopped.wait())
     await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

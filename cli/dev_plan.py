@@ -1,4 +1,4 @@
-"""What `dev` starts itself and what was given to it, and the addresses and keys that follow."""
+"""Plan a run of `dev`: which parts it starts, which were given, and the addresses and keys that follow."""
 
 import json
 import os
@@ -16,20 +16,20 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is known before the stores are."""
+    """Everything that is known before the databases run."""
 
     settings: Settings
     state: StateDir
 
     @property
     def has_sandbox(self) -> bool:
-        """Unless a PortOne was given; the sandbox's own address, from our env file, is no other PortOne."""
+        """True unless a PortOne was given. The sandbox's own address, from our env file, does not count."""
         given = "portone_api_url" in self.settings.model_fields_set and self.settings.portone_api_url
         return not given or self.settings.portone_imp_key == self.imp_key
 
     @property
     def host(self) -> str:
-        """Where the receiver is reached from this machine."""
+        """The host at which this machine reaches the receiver."""
         return reachable_host(self.settings)
 
     @property
@@ -42,12 +42,12 @@ class Plan:
 
     @property
     def imp_key(self) -> str:
-        """The sandbox's."""
+        """The sandbox's API key."""
         return self.state.secret("sandbox_imp_key")
 
     @property
     def imp_secret(self) -> str:
-        """The sandbox's."""
+        """The sandbox's API secret."""
         return self.state.secret("sandbox_imp_secret")
 
     @property
@@ -56,7 +56,7 @@ class Plan:
         return keys[0].get_secret_value() if keys else self.state.secret("service_key")
 
     def portone(self) -> dict[str, str]:
-        """PortOne's settings, only where it is the sandbox: real secrets are nothing to pass round."""
+        """Return PortOne's settings if PortOne is the sandbox. Real secrets are not passed on."""
         if not self.has_sandbox:
             return {}
         return {
@@ -67,7 +67,7 @@ class Plan:
         }
 
     def _accounts(self) -> str:
-        """The accounts by their names and tiers, with keys of the sandbox's and asked there."""
+        """Return the accounts with their names and tiers, but with the sandbox's keys and address."""
         accounts = self.settings.portone_accounts.items()
         return json.dumps(
             {
@@ -85,22 +85,22 @@ class Plan:
         env |= {"SANDBOX_ACCOUNTS": ",".join(accounts)}
         return self._python("sandbox", ["-m", "sandbox", *argv], env)
 
-    def ours(self, name: str, command: str, stores: dict[str, str]) -> Program:
-        """`portone-orders serve` or `worker`, on these stores."""
+    def service_program(self, name: str, command: str, databases: dict[str, str]) -> Program:
+        """Return the program that runs `portone-orders serve` or `worker` on these databases."""
         keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
-        env = stores | self.portone() | {"SERVICE_KEYS": ",".join(keys)}
+        env = databases | self.portone() | {"SERVICE_KEYS": ",".join(keys)}
         return self._python(name, ["-m", "cli.main", command], env)
 
-    def env_file(self, stores: dict[str, str]) -> dict[str, str]:
-        """What other programs need to work with what runs here."""
+    def env_file(self, databases: dict[str, str]) -> dict[str, str]:
+        """Return the variables that other programs need to work with this run."""
         sandbox = {"SANDBOX_URL": self.sandbox_url} if self.has_sandbox else {}
         portone = {"PORTONE_API_URL": self.settings.portone_api_url} | self.portone()
-        return {"BASE_URL": self.base_url} | sandbox | {"SERVICE_KEY": self.service_key} | stores | portone
+        return {"BASE_URL": self.base_url} | sandbox | {"SERVICE_KEY": self.service_key} | databases | portone
 
     def three_lines(self) -> list[str]:
-        """Register, pay, ask whether it is true; each works when copied alone. A new order each run: one is paid once.
+        """Return shell lines to register, pay and verify a new order. Each works when copied alone.
 
-        The last is the page's call, which waits until PortOne was asked: a read might come before the webhook's look.
+        The last is the page's completion call, which waits for PortOne's answer. A read might come before the look.
         """
         now = datetime.now(UTC)
         order, imp_uid = f"order-{now:%m%d-%H%M%S}", f"imp_{now:%m%d%H%M%S}"
@@ -119,16 +119,16 @@ class Plan:
         ]
 
     def _python(self, name: str, argv: list[str], env: dict[str, str]) -> Program:
-        others = {key: value for key, value in os.environ.items() if name != "sandbox" or not _is_ours(key)}
+        inherited = {key: value for key, value in os.environ.items() if name != "sandbox" or not _is_setting(key)}
         return Program(
             name,
             (sys.executable, *argv),
             self.state.log(name),
-            others | env,
+            inherited | env,
             Path.cwd(),
             record=self.state.record(name),
         )
 
 
-def _is_ours(name: str) -> bool:
+def _is_setting(name: str) -> bool:
     return name.lower() in Settings.model_fields

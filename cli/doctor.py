@@ -1,4 +1,4 @@
-"""`doctor`: is everything there that the service needs, and if not, what to do."""
+"""Check that everything the service needs is there, and say what to do if it is not."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 10.0
 
-# A check returns what is wrong and what to do, a sentence each; an error it raises is one more.
+# A check returns a sentence for each fault, with what to do. An error that it raises counts as one fault.
 Check = Callable[[Settings], Awaitable[list[str]]]
 
 
 async def examine(settings: Settings) -> dict[str, list[str]]:
-    """What is wrong, by part; an empty list is a part that is well."""
+    """Return the faults of each part. A part without faults has an empty list."""
     return {name: await _run(check, settings) for name, check in CHECKS.items()}
 
 
@@ -47,7 +47,7 @@ async def check_postgres(settings: Settings) -> list[str]:
 
 
 async def check_redis(settings: Settings) -> list[str]:
-    """Only a Redis that keeps all it accepts may take a notice while Postgres is away (DESIGN.md §2.1)."""
+    """Check that Redis keeps all that it accepts: only then may it take notices without Postgres (DESIGN.md §2.1)."""
     from service.errors import RedisUnavailable
     from service.redis.queue import connect, weaknesses
 
@@ -65,12 +65,12 @@ async def check_portone(settings: Settings) -> list[str]:
 
     accounts = settings.require("portone_imp_key", "portone_imp_secret").accounts
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_SECONDS)) as session:
-        found = [await _check_account(session, name, account) for name, account in accounts.items()]
-    return [sentence for sentence in found if sentence]
+        sentences = [await _check_account(session, name, account) for name, account in accounts.items()]
+    return [sentence for sentence in sentences if sentence]
 
 
 async def _check_account(session: "aiohttp.ClientSession", name: str, account: PortOneAccount) -> str | None:
-    """What is wrong with the account's key or address."""
+    """Return a sentence about a fault of the account's key or address, or None."""
     import aiohttp
 
     keys = {"imp_key": account.imp_key, "imp_secret": account.imp_secret.get_secret_value()}
@@ -78,15 +78,15 @@ async def _check_account(session: "aiohttp.ClientSession", name: str, account: P
     try:
         async with session.post(f"{account.api_url}/users/getToken", json=keys) as answer:
             if answer.status == 401:
-                named = "PORTONE_IMP_KEY and PORTONE_IMP_SECRET" if default else f"{name} in PORTONE_ACCOUNTS"
-                return f"PortOne refuses the key: correct {named}."
+                setting = "PORTONE_IMP_KEY and PORTONE_IMP_SECRET" if default else f"{name} in PORTONE_ACCOUNTS"
+                return f"PortOne refuses the key: correct {setting}."
             if answer.status != 200 or b'"access_token"' not in await answer.read():
-                named = "PORTONE_API_URL" if default else f"the api_url of {name} in PORTONE_ACCOUNTS"
-                return f"PortOne answers {answer.status} without a token: check {named}."
+                setting = "PORTONE_API_URL" if default else f"the api_url of {name} in PORTONE_ACCOUNTS"
+                return f"PortOne answers {answer.status} without a token: check {setting}."
     except (aiohttp.ClientError, TimeoutError) as error:
         if default:
             raise
-        return f"{name} in PORTONE_ACCOUNTS cannot be asked ({type(error).__name__}): check its api_url."
+        return f"{name} in PORTONE_ACCOUNTS cannot be reached ({type(error).__name__}): check its api_url."
     return None
 
 

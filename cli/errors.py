@@ -1,4 +1,4 @@
-"""What a command says when it cannot do its work, and how other people's errors are put into a sentence."""
+"""The error of a command that gives up, and the sentences for errors of libraries."""
 
 import sys
 
@@ -6,11 +6,11 @@ from service.settings import SettingsError
 
 
 class CommandFailed(Exception):
-    """A command gave up; the message is one sentence that says what to do."""
+    """A command gave up. The message is one sentence that says what to do."""
 
 
-# Libraries that a command may not have loaded: what was never imported has raised nothing.
-_OTHERS = {
+# By name, because a command may not have loaded the library, and a library that was never loaded raised nothing.
+_LIBRARY_ERRORS = {
     ("service.errors", "PostgresUnavailable"): "{}: check DATABASE_URL.",
     ("service.errors", "RedisUnavailable"): "{}: check REDIS_URL.",
     ("service.errors", "MigrationRefused"): "{}.",
@@ -23,10 +23,10 @@ _OTHERS = {
 
 
 def in_a_sentence(error: BaseException) -> str | None:
-    """What to tell the user; None for what is a fault in this program."""
+    """Return the sentence for the user, or None for a fault in this program."""
     if isinstance(error, SettingsError | CommandFailed):
         return str(error)
-    for (module, name), sentence in _OTHERS.items():
+    for (module, name), sentence in _LIBRARY_ERRORS.items():
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
             return sentence.format(_first_line(error))

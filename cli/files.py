@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads (0600); a reader sees the old text or the new, never a part."""
+    """Write a file that only its owner can read (0600). A reader sees the old text or the new, never a part."""
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(number, "w", encoding="utf-8") as file:
@@ -27,7 +27,7 @@ def read_or_none(path: Path) -> str | None:
 
 
 def remember(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(24)) -> str:
-    """What the file holds; the first time, what `make` says."""
+    """Return the file's text. The first time, write what `make` returns."""
     known = read_or_none(path)
     if known:
         return known

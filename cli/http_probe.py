@@ -1,10 +1,10 @@
-"""One GET, for a server that is starting: without a client library, whose import takes longer than the start."""
+"""Probe a starting server with a GET. No client library is used, because its import takes longer than the start."""
 
 import asyncio
 
 
 async def answers_ok(host: str, port: int, path: str) -> bool:
-    """Whether it answers 200."""
+    """Return whether the server answers 200."""
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError:

@@ -1,4 +1,4 @@
-"""The command `portone-orders`. Each group of commands is a module of its own that is added here."""
+"""The command `portone-orders`. Each group of commands has its own module and is added here."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
 from cli.secrets import shown
-from cli.whose import load_settings
+from cli.settings_source import load_settings
 from service.settings import Settings
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ app.command()(reconcile)
 
 
 def main() -> None:
-    """Run the command; whatever goes wrong ends in one sentence."""
+    """Run the command. Every error ends in one sentence."""
     try:
         app()
     except Exception as error:
@@ -56,9 +56,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def portone_orders(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
-    ] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     pass
 
@@ -67,7 +65,7 @@ def portone_orders(
 def dev() -> None:
     """Run the whole service on this machine, with its own Postgres, Redis and a stand-in for PortOne.
 
-    Data stays in STATE_DIR (.run). Give DATABASE_URL, REDIS_URL or PORTONE_API_URL to use yours instead. Ctrl-C
+    Data stays in STATE_DIR (.run). Set DATABASE_URL, REDIS_URL or PORTONE_API_URL to use your own instead. Ctrl-C
     stops everything that it started.
     """
     if sys.platform == "win32":
@@ -79,7 +77,7 @@ def dev() -> None:
 
 @app.command()
 def serve() -> None:
-    """Run the HTTP server that takes PortOne's notices and other services' questions, on HOST:PORT."""
+    """Run the HTTP server for PortOne's notices and other services' requests, on HOST:PORT."""
     from cli.serve import run_receiver
 
     run_receiver(Settings.load())
@@ -87,7 +85,7 @@ def serve() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker: it asks PortOne about each notice and writes what that means. Run as many as you like."""
+    """Run a worker. It asks PortOne about each notice and updates the order. Run as many as you like."""
     from cli.serve import run_worker
 
     run_worker(Settings.load())
@@ -95,7 +93,7 @@ def worker() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database in DATABASE_URL up to date. Safe to run at any time, and from several places at once."""
+    """Bring the database in DATABASE_URL up to date. This is safe at any time, and from several places at once."""
     from service.db.migrate import migrate as apply
 
     settings = Settings.load().require("database_url")
@@ -105,20 +103,20 @@ def migrate() -> None:
 
 @app.command()
 def settings() -> None:
-    """Print all settings with secrets hidden, and say whose: from the environment, a running `dev`, or `.env`."""
-    for line in shown(load_settings(always_say=True)):
+    """Print all settings with secrets hidden, and their source: the environment, a running `dev`, or `.env`."""
+    for line in shown(load_settings(always_report=True)):
         typer.echo(line)
 
 
 @app.command()
 def doctor() -> None:
-    """Check that Postgres, Redis and PortOne are there and as the service needs them; says what to do if not."""
+    """Check that Postgres, Redis and PortOne are as the service needs them, and say what to do if not."""
     from cli.doctor import examine
 
-    found = asyncio.run(examine(load_settings()))
-    for name, wrong in found.items():
-        typer.echo("\n".join(f"{name}: {sentence}" for sentence in wrong) or f"{name}: ok")
-    if any(found.values()):
+    faults = asyncio.run(examine(load_settings()))
+    for name, sentences in faults.items():
+        typer.echo("\n".join(f"{name}: {sentence}" for sentence in sentences) or f"{name}: ok")
+    if any(faults.values()):
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""What the commands share that a person uses on a running service: its parts, and who says why."""
+"""Shared parts of the commands that a person runs on a live service: its databases, `--who` and `--why`."""
 
 import getpass
 from collections.abc import AsyncIterator
@@ -8,23 +8,23 @@ from typing import Annotated
 
 import typer
 
-from cli.whose import load_settings
+from cli.settings_source import load_settings
 from service.db.pool import Pool, open_pool
 from service.redis.queue import Queue, connect
 from service.settings import Settings
 
-Who = Annotated[str, typer.Option(help="Who does this; it is written down.")]
-Why = Annotated[str, typer.Option(help="Why; it is written down.")]
+Who = Annotated[str, typer.Option(help="Who does this; it is recorded.")]
+Why = Annotated[str, typer.Option(help="The reason; it is recorded.")]
 
 
 def me() -> str:
-    """The default of `--who`: the account that runs the command."""
+    """Return the default of `--who`: the account that runs the command."""
     return getpass.getuser()
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """The stores of the service."""
+class Databases:
+    """Open connections to both databases of the service, and its settings."""
 
     settings: Settings
     pool: Pool
@@ -32,12 +32,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
+async def open_databases() -> AsyncIterator[Databases]:
     settings = load_settings().require("database_url", "redis_url")
     pool = await open_pool(settings.database_url.get_secret_value(), size=2)
     queue = Queue(connect(settings.redis_url.get_secret_value()))
     try:
-        yield Desk(settings, pool, queue)
+        yield Databases(settings, pool, queue)
     finally:
         await queue.close()
         await pool.close()

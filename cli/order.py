@@ -1,4 +1,4 @@
-"""`portone-orders order`: register an order and read it, as another service would."""
+"""`portone-orders order`: register and read an order, as another service would."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 order = typer.Typer(
     name="order",
-    help="Register an order and read it. Asks the running service over HTTP: BASE_URL with SERVICE_KEY from the"
-    " environment, else those of a running `portone-orders dev`, else http://HOST:PORT with the first of"
-    " SERVICE_KEYS.",
+    help="Register and read an order. Both ask the running service over HTTP, at the environment's BASE_URL with its"
+    " SERVICE_KEY, or those of a running `portone-orders dev`, or http://HOST:PORT with the first of SERVICE_KEYS.",
     no_args_is_help=True,
 )
 
@@ -35,26 +34,26 @@ def register(
     merchant_uid: MerchantUid,
     amount: Amount,
     currency: Annotated[str, typer.Option(help="An ISO 4217 code.")] = "KRW",
-    name: Annotated[str, typer.Option(help="What is bought, for people.")] = "",
+    name: Annotated[str, typer.Option(help="What the buyer buys, as text for people.")] = "",
     account: Annotated[str, typer.Option(help="A PortOne account of PORTONE_ACCOUNTS.")] = "",
     tier: Annotated[str, typer.Option(help="A sub-store's tier code.")] = "",
 ) -> None:
-    """Register an order before it is paid. Again with the same terms changes nothing; other terms are refused.
+    """Register an order before it is paid. Repeating it changes nothing; other terms for the same order are refused.
 
     Example: portone-orders order register order-1 64900 --name "Blue socks"
     """
     terms = {"merchant_uid": merchant_uid, "amount": amount, "currency": currency}
-    given = terms | {key: value for key, value in (("name", name), ("account", account), ("tier", tier)) if value}
+    body = terms | {key: value for key, value in (("name", name), ("account", account), ("tier", tier)) if value}
     service = service_at(Addresses.find(Settings.load()))
-    _print(page(asyncio.run(service.call("POST", "/orders", given))))
+    _print(page(asyncio.run(service.call("POST", "/orders", body))))
 
 
 @order.command()
 def show(merchant_uid: MerchantUid) -> None:
     """Show an order: state, amounts, the payment that decides, problems, and the history of its versions.
 
-    The history is read from Postgres, by DATABASE_URL or that of a running `portone-orders dev`. Without either
-    it is left out.
+    The history is read from Postgres: from DATABASE_URL, or from the database of a running `portone-orders dev`.
+    Without either it is left out.
 
     Example: portone-orders order show order-1
     """
@@ -65,12 +64,12 @@ def show(merchant_uid: MerchantUid) -> None:
         return
     events = asyncio.run(_history(addresses.database_url, merchant_uid))
     if not events:
-        raise CommandFailed("The database in DATABASE_URL is another one: it does not have this order.")
+        raise CommandFailed("The database in DATABASE_URL does not have this order: correct DATABASE_URL.")
     _print(history_lines(events))
 
 
 async def read(service: Server, merchant_uid: str) -> dict[str, object]:
-    """The order as the service tells it. Raises CommandFailed with its number where it is not registered."""
+    """Return the order as the service answers it. Raises CommandFailed if it is not registered."""
     try:
         return await service.call("GET", f"/orders/{quote(merchant_uid, safe='')}")
     except Refused as refused:

@@ -1,4 +1,4 @@
-"""An order as a person reads it."""
+"""Write an order as text for a person."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def page(order: dict[str, Any]) -> Iterator[str]:
-    """The order as the service's HTTP answers tell it, a line a fact."""
+    """Yield a line for each fact of an order, as the service's HTTP API answers it."""
     closed = f", closed: {order['closed']}" if order["closed"] else ""
     yield f"{order['merchant_uid']}: {order['state']}{closed} (version {order['version']})"
     for label, text in _facts(order):
@@ -24,14 +24,14 @@ def history_lines(events: "Sequence[Event]") -> Iterator[str]:
     for event in events:
         amounts = [f"paid {money(event.paid_amount, event.currency)}"] if event.paid_amount else []
         if event.cancelled_amount:
-            amounts.append(f"given back {money(event.cancelled_amount, event.currency)}")
-        said = [event.state, event.closed or "", money(event.amount, event.currency), *amounts]
-        said += [event.imp_uid or "", ", ".join(event.problems)]
-        yield f"    {event.version:>3}  {event.at:%Y-%m-%d %H:%M:%S %Z}  " + "  ".join(text for text in said if text)
+            amounts.append(f"refunded {money(event.cancelled_amount, event.currency)}")
+        parts = [event.state, event.closed or "", money(event.amount, event.currency), *amounts]
+        parts += [event.imp_uid or "", ", ".join(event.problems)]
+        yield f"    {event.version:>3}  {event.at:%Y-%m-%d %H:%M:%S %Z}  " + "  ".join(text for text in parts if text)
 
 
 def money(amount: int, currency: str) -> str:
-    """In the currency's own unit: 64900 KRW, 6.00 USD."""
+    """Return an amount in the currency's own unit: 64900 KRW, 6.00 USD."""
     return f"{to_major(amount, currency)} {currency}"
 
 
@@ -39,7 +39,7 @@ def _facts(order: dict[str, Any]) -> Iterator[tuple[str, str]]:
     currency = order["currency"]
     yield "amount", money(order["amount"], currency)
     yield "paid", money(order["paid_amount"], currency)
-    yield "given back", money(order["cancelled_amount"], currency)
+    yield "refunded", money(order["cancelled_amount"], currency)
     yield "payment", _payment(order)
     problems = ", ".join(f"{problem['kind']} ({problem['imp_uid']})" for problem in order["problems"])
     yield "problems", problems or "none"
@@ -52,7 +52,7 @@ def _facts(order: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _payment(order: dict[str, Any]) -> str:
-    """The one that decides; a fresh registration tells its number alone."""
+    """Return the deciding payment as text. The answer to a registration has only its imp_uid."""
     payment = order.get("payment")
     if not payment:
         return order["imp_uid"] or "none decides yet"

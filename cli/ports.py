@@ -1,4 +1,4 @@
-"""Ports: free ones to take, taken ones to complain about."""
+"""Find free ports, and detect taken ones."""
 
 import secrets
 import socket
@@ -8,31 +8,31 @@ from pathlib import Path
 from cli.errors import CommandFailed
 from cli.files import read_or_none, write_private
 
-# Below those that systems give to outgoing connections: none of these can take a server's port while it restarts,
-# nor can a client that keeps trying to reach it connect to itself.
+# Below the ports of outgoing connections. Otherwise such a connection could take a server's port while it restarts,
+# and a client that keeps trying to reach the server could connect to itself.
 _RANGE = range(20_000, 30_000)
 _TRIES = 100
 
 
 def try_port(host: str, port: int) -> None:
-    """Raise OSError unless a server could listen there now."""
+    """Raise OSError unless a server could listen on this port now."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
 
 
-def free_port(*wanted: int) -> int:
-    """A free loopback port: the first of those wanted that is, else any."""
-    for port in [*wanted, *secrets.SystemRandom().sample(_RANGE, _TRIES)]:
+def free_port(*preferred: int) -> int:
+    """Return a free loopback port: the first free one of those preferred, or else any."""
+    for port in [*preferred, *secrets.SystemRandom().sample(_RANGE, _TRIES)]:
         with suppress(OSError):
             try_port("127.0.0.1", port)
             return port
-    raise CommandFailed(f"No port from {_RANGE.start} to {_RANGE.stop} is free on 127.0.0.1: stop what has them.")
+    raise CommandFailed(f"No port from {_RANGE.start} to {_RANGE.stop} is free on 127.0.0.1: free one of them.")
 
 
 def remembered_port(path: Path) -> int:
-    """The loopback port of last time, so that addresses stay; another one when somebody has taken it."""
+    """Return the loopback port of the last run, so that addresses stay, or another one if it is taken."""
     known = read_or_none(path) or ""
     port = free_port(*([int(known)] if known.isdigit() else []))
     if str(port) != known:

@@ -1,4 +1,4 @@
-"""`problems`: what a person must see, and what a person says about it."""
+"""`portone-orders problems`: list the open problems, refund a payment, or resolve its problems."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli.errors import CommandFailed
-from cli.whose import load_settings
+from cli.settings_source import load_settings
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 problems = typer.Typer(
     name="problems",
-    help="Money that is not as it should be: list it, have it refunded, or leave it as it is.",
+    help="List payments with problems, have them refunded, or leave them as they are.",
     no_args_is_help=True,
 )
 
@@ -24,32 +24,32 @@ _SHOWN_MAX = 1_000
 
 ImpUid = Annotated[str, typer.Argument(help="The payment, as `problems list` names it.", metavar="IMP_UID")]
 Who = Annotated[str, typer.Option(help="Who decides this: a name that others will recognise.")]
-Why = Annotated[str, typer.Option(help="Why, in a few words; both are kept for good.")]
+Why = Annotated[str, typer.Option(help="The reason, in a few words; both are kept forever.")]
 Result = TypeVar("Result")
 
 
 @problems.command("list")
 def list_problems() -> None:
-    """Print the open problems, with the money held, what became of a refund, and who has seen them."""
+    """Print the open problems: the money held, the state of a refund, and who has resolved them."""
     from service.db.pool import in_transaction
     from service.db.problems import open_problems
 
-    found = _with_pool(load_settings(), lambda pool: in_transaction(pool, lambda db: open_problems(db, _SHOWN_MAX)))
-    typer.echo("\n".join(_line(problem) for problem in found) or "There are no open problems.")
-    if len(found) == _SHOWN_MAX:
-        typer.echo(f"… and more: these are the first {_SHOWN_MAX}.")
+    rows = _with_pool(load_settings(), lambda pool: in_transaction(pool, lambda db: open_problems(db, _SHOWN_MAX)))
+    typer.echo("\n".join(_line(problem) for problem in rows) or "There are no open problems.")
+    if len(rows) == _SHOWN_MAX:
+        typer.echo(f"These are the first {_SHOWN_MAX}; there may be more.")
 
 
 @problems.command()
 def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
     """Have a payment's whole remaining balance refunded by a worker, whatever ON_MISMATCH and ON_DUPLICATE say.
 
-    It goes the machine's way: at the earliest 10 minutes after the finding, on a fresh look, and once.
+    As an automatic refund, it is sent once, after a fresh look, 10 minutes after the problem was found or later.
     """
     from service.domain.timetable import Timetable
     from service.usecases.refund_intents import Intents
 
-    settings, (who, why) = load_settings(), _told(who, why)
+    settings, (who, why) = load_settings(), _require(who, why)
     times = Timetable().scaled(settings.time_scale)
     recorded = _with_pool(
         settings,
@@ -59,18 +59,18 @@ def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
     )
     typer.echo(
         f"Recorded: {imp_uid} of {recorded.merchant_uid} is to be refunded ({', '.join(recorded.kinds)}). A worker "
-        f"asks PortOne from {recorded.due_at:%Y-%m-%d %H:%M:%S %Z} on, if PortOne then still tells the same."
+        f"asks PortOne after {recorded.due_at:%Y-%m-%d %H:%M:%S %Z}, if the payment is still the same."
     )
 
 
 @problems.command()
 def resolve(imp_uid: ImpUid, who: Who, why: Why) -> None:
-    """Say that you have seen a payment's problems and leave them as they are; no policy then refunds it."""
-    who, why = _told(who, why)
-    found = _with_pool(load_settings(), lambda pool: _resolve(pool, imp_uid, who, why))
-    if not found:
+    """Mark a payment's problems as seen and leave them as they are. No policy refunds the payment any more."""
+    who, why = _require(who, why)
+    rows = _with_pool(load_settings(), lambda pool: _resolve(pool, imp_uid, who, why))
+    if not rows:
         raise CommandFailed(f"{imp_uid} has no open problem: see `portone-orders problems list`.")
-    typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid}" for problem in found))
+    typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid}" for problem in rows))
 
 
 async def _resolve(pool: "Pool", imp_uid: str, who: str, why: str) -> "list[OpenProblem]":
@@ -80,17 +80,17 @@ async def _resolve(pool: "Pool", imp_uid: str, who: str, why: str) -> "list[Open
     from service.db.problems import resolve as write
 
     async def work(db: Connection) -> "list[OpenProblem]":
-        found = await open_problems(db, _SHOWN_MAX, imp_uid)
-        await write(db, found, who, why)
-        await operator_actions.append(db, who, why, "problems.resolve", [imp_uid] if found else [])
-        return found
+        rows = await open_problems(db, _SHOWN_MAX, imp_uid)
+        await write(db, rows, who, why)
+        await operator_actions.append(db, who, why, "problems.resolve", [imp_uid] if rows else [])
+        return rows
 
     return await in_transaction(pool, work)
 
 
-def _told(who: str, why: str) -> tuple[str, str]:
+def _require(who: str, why: str) -> tuple[str, str]:
     if not (who.strip() and why.strip()):
-        raise CommandFailed("Say --who decides this and --why: neither may be empty.")
+        raise CommandFailed("Give --who and --why: neither may be empty.")
     return who.strip(), why.strip()
 
 

@@ -1,4 +1,4 @@
-"""`portone-orders reconcile`: walk PortOne's own list now, and have every difference looked at."""
+"""`portone-orders reconcile`: compare PortOne's own list with what is stored, now."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.errors import CommandFailed
-from cli.operator import Desk, Who, Why, desk, me
+from cli.operator import Databases, Who, Why, me, open_databases
 from service.db import operator_actions
 from service.db.pool import in_transaction
 from service.domain.payment import Store
@@ -27,13 +27,13 @@ _LONGEST = timedelta(days=90)
 
 def reconcile(
     since: Annotated[str, typer.Option(help="How far back: 30m, 12h, 2d; at most 90d.")] = "2d",
-    dry_run: Annotated[bool, typer.Option(help="Only say what differs; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only print the differences; change nothing.")] = False,
     who: Who = "",
     why: Why = "reconciled by hand",
 ) -> None:
     """Compare PortOne's list with what is stored, and have every difference looked at by the workers."""
-    found = asyncio.run(_reconcile(_seconds_ago(since), dry_run, who or me(), why))
-    typer.echo(f"{found} payments differ." + (" Nothing was changed." if dry_run else " They will be looked at."))
+    count = asyncio.run(_reconcile(_seconds_ago(since), dry_run, who or me(), why))
+    typer.echo(f"{count} payments differ." + (" Nothing was changed." if dry_run else " They will be looked at."))
 
 
 def _seconds_ago(since: str) -> int:
@@ -45,38 +45,38 @@ def _seconds_ago(since: str) -> int:
 
 
 async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> int:
-    async with desk() as at:
-        settings = at.settings.require("portone_imp_key", "portone_imp_secret")
+    async with open_databases() as databases:
+        settings = databases.settings.require("portone_imp_key", "portone_imp_secret")
         redis = connect(settings.redis_url.get_secret_value())
         budget, times = Budget(redis, settings.calls_per_second), Timetable()
         try:
             if not dry_run:
                 await in_transaction(
-                    at.pool, lambda db: operator_actions.append(db, who, why, "reconcile", [f"since {since}"])
+                    databases.pool, lambda db: operator_actions.append(db, who, why, "reconcile", [f"since {since}"])
                 )
             async with open_accounts(settings.accounts, times) as accounts:
-                reconciler = Reconciler(at.pool, at.queue, accounts, budget, times, settings.stores)
-                return await _walk_all(at, reconciler, since, dry_run)
+                reconciler = Reconciler(databases.pool, databases.queue, accounts, budget, times, settings.stores)
+                return await _walk_all(databases, reconciler, since, dry_run)
         finally:
             await redis.aclose(close_connection_pool=True)
 
 
-async def _walk_all(at: Desk, reconciler: Reconciler, since: int, dry_run: bool) -> int:
-    """Every account and tier; one that cannot be asked fails the command, after the others had their turn."""
-    found, failed = 0, list[str]()
+async def _walk_all(databases: Databases, reconciler: Reconciler, since: int, dry_run: bool) -> int:
+    """Walk every account and tier. If one cannot be asked, the others are walked first, then the command fails."""
+    count, failures = 0, list[str]()
     for store in reconciler.stores:
         try:
-            found += await _walk(at, reconciler, store, since, dry_run)
+            count += await _walk(databases, reconciler, store, since, dry_run)
         except NotAsked as error:
-            failed.append(f"{store.account} {store.tier}".strip() + f": {error}")
-    if failed:
-        raise CommandFailed(f"{'; '.join(failed)} Try again later.")
-    return found
+            failures.append(f"{store.account} {store.tier}".strip() + f": {error}")
+    if failures:
+        raise CommandFailed(f"{'; '.join(failures)} Try again later.")
+    return count
 
 
-async def _walk(at: Desk, reconciler: Reconciler, store: Store, since: int, dry_run: bool) -> int:
-    """One account and tier, page by page, to the end of the window."""
-    found, page, more = 0, 0, True
+async def _walk(databases: Databases, reconciler: Reconciler, store: Store, since: int, dry_run: bool) -> int:
+    """Walk the pages of one account and tier to the end of the window."""
+    count, page, more = 0, 0, True
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     ) as progress:
@@ -87,15 +87,15 @@ async def _walk(at: Desk, reconciler: Reconciler, store: Store, since: int, dry_
             listed = await reconciler.accounts[store.account].ledger(store.tier, page, since=since)
             more = listed.more
             if dry_run:
-                found += await _say(at, listed.payments, store, progress)
+                count += await _print_differences(databases, listed.payments, store, progress)
             else:
-                found += await reconciler.compare(listed.payments, store)
+                count += await reconciler.compare(listed.payments, store)
             progress.update(bar, total=listed.total, advance=len(listed.payments))
-    return found
+    return count
 
 
-async def _say(at: Desk, listed: list[object], store: Store, progress: Progress) -> int:
-    differing = await in_transaction(at.pool, lambda db: differences(db, listed, store))
+async def _print_differences(databases: Databases, listed: list[object], store: Store, progress: Progress) -> int:
+    differing = await in_transaction(databases.pool, lambda db: differences(db, listed, store))
     for notice in differing:
         progress.console.print(f"{notice.imp_uid} of order {notice.merchant_uid}", markup=False, highlight=False)
     return len(differing)

@@ -1,4 +1,4 @@
-"""`portone-orders sandbox`: the stand-in for PortOne, and what buyers, the console and the network do to it."""
+"""`portone-orders sandbox`: run the stand-in for PortOne, and act as its buyers, its console and the network."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,8 @@ Result = TypeVar("Result")
 
 sandbox = typer.Typer(
     name="sandbox",
-    help="The stand-in for PortOne: run it, pay in it, send its webhooks, play scripted scenarios. All but `serve`"
-    " talk to the sandbox at SANDBOX_URL, else that of a running `portone-orders dev`, else"
+    help="Run the stand-in for PortOne, pay in it, send its webhooks, play scripted scenarios. All commands but"
+    " `serve` talk to the sandbox at SANDBOX_URL, or to that of a running `portone-orders dev`, or to"
     " http://127.0.0.1:SANDBOX_PORT.",
     no_args_is_help=True,
 )
@@ -32,15 +32,16 @@ NameOrOrder = Annotated[
 ]
 _UNIT = "In the currency's own unit, as PortOne writes it: 64900, or 6.00 with --currency USD."
 Amount = Annotated[str, typer.Argument(help=_UNIT, metavar="AMOUNT")]
-AmountOfNew = Annotated[str, typer.Argument(help=f"Open a new payment of so much first. {_UNIT}", metavar="AMOUNT")]
-Currency = Annotated[str, typer.Option(help="Of a new payment: an ISO 4217 code.")]
-Tier = Annotated[str, typer.Option(help="Of a new payment: the sub-store's code.")]
-TestChannel = Annotated[bool, typer.Option("--test-channel", help="Of a new payment: made on the test channel.")]
+AmountOfNew = Annotated[str, typer.Argument(help=f"Open a new payment of this amount first. {_UNIT}", metavar="AMOUNT")]
+Currency = Annotated[str, typer.Option(help="The currency of a new payment, an ISO 4217 code.")]
+Tier = Annotated[str, typer.Option(help="The tier of a new payment, a sub-store's code.")]
+TestChannel = Annotated[bool, typer.Option("--test-channel", help="Make a new payment on the test channel.")]
 How = Annotated[
-    Sending | None, typer.Option("--webhook", help="Send its webhook so. Without it: as PortOne would, if at all.")
+    Sending | None,
+    typer.Option("--webhook", help="Send its webhook this way. The default: as PortOne would, if at all."),
 ]
-Times = Annotated[int, typer.Option(help="Send the webhook so many times, all at once.", min=1, max=1000)]
-Late = Annotated[float, typer.Option(help="Wait so many seconds before the webhook.", min=0, max=3600)]
+Times = Annotated[int, typer.Option(help="Send the webhook this many times, all at once.", min=1, max=1000)]
+Late = Annotated[float, typer.Option(help="Wait this many seconds before the webhook.", min=0, max=3600)]
 
 
 @sandbox.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -63,7 +64,7 @@ def open_payment(
     test_channel: TestChannel = False,
     pay_method: Annotated[str, typer.Option(help="card, trans, vbank, kakaopay …")] = "",
 ) -> None:
-    """Open a payment window: a payment that is `ready`, of which nobody is told.
+    """Open a payment window. Its payment is `ready`, and no webhook is sent.
 
     Example: portone-orders sandbox open order-1 64900
     """
@@ -82,7 +83,7 @@ def pay(
     times: Times = 1,
     late: Late = 0,
 ) -> None:
-    """Pay: a payment that is open, or with AMOUNT a new one, be it the wrong amount, currency or channel.
+    """Pay an open payment, or with AMOUNT a new one, also of the wrong amount, currency or channel.
 
     Example: portone-orders sandbox pay order-1 64900
 
@@ -97,7 +98,7 @@ def fail(
     amount: AmountOfNew = "",
     currency: Currency = "",
     tier: Tier = "",
-    reason: Annotated[str, typer.Option(help="What the buyer is told.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason that the buyer sees.")] = "",
     webhook: How = None,
     times: Times = 1,
     late: Late = 0,
@@ -106,8 +107,8 @@ def fail(
 
     Example: portone-orders sandbox fail order-1 64900 --reason "Not enough money"
     """
-    how = {"reason": reason} if reason else {}
-    _move("fail", payment, amount, _terms(currency, tier), _webhook(webhook, times, late), **how)
+    options = {"reason": reason} if reason else {}
+    _move("fail", payment, amount, _terms(currency, tier), _webhook(webhook, times, late), **options)
 
 
 @sandbox.command()
@@ -138,7 +139,7 @@ def deposit(payment: Name, webhook: How = None, times: Times = 1, late: Late = 0
 
 @sandbox.command()
 def expire(payment: Name) -> None:
-    """Let a virtual account's due time pass. PortOne changes no status and tells nobody.
+    """Let a virtual account's due time pass. PortOne changes no status and sends no webhook.
 
     Example: portone-orders sandbox expire order-1
     """
@@ -149,19 +150,19 @@ def expire(payment: Name) -> None:
 def refund(
     payment: Name,
     amount: Annotated[
-        str, typer.Argument(help=f"A part; without it, all that is left. {_UNIT}", metavar="AMOUNT")
+        str, typer.Argument(help=f"The part to refund; the default is all that is left. {_UNIT}", metavar="AMOUNT")
     ] = "",
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the payment.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason; it is kept with the payment.")] = "",
     webhook: How = None,
     times: Times = 1,
     late: Late = 0,
 ) -> None:
-    """Give money back from PortOne's console; or close a virtual account that nobody paid into.
+    """Refund money from PortOne's console, or close a virtual account that nobody paid into.
 
     Example: portone-orders sandbox refund order-1 10000 --reason "One pair was torn"
     """
-    how = {key: value for key, value in (("amount", amount), ("reason", reason)) if value}
-    _move("cancel", payment, "", {}, _webhook(webhook, times, late), **how)
+    options = {key: value for key, value in (("amount", amount), ("reason", reason)) if value}
+    _move("cancel", payment, "", {}, _webhook(webhook, times, late), **options)
 
 
 @sandbox.command("webhook")
@@ -172,14 +173,14 @@ def send_webhook(
     sending: Annotated[Sending, typer.Option("--as", help="The encoding.")] = Sending.JSON,
     times: Times = 1,
     late: Late = 0,
-    status: Annotated[str, typer.Option(help="Say this status instead of the payment's: it proves nothing.")] = "",
-    tier: Annotated[str, typer.Option(help="To this tier's address instead of the payment's.")] = "",
-    url: Annotated[str, typer.Option(help="To this address instead.")] = "",
+    status: Annotated[str, typer.Option(help="Send this status instead of the payment's: it proves nothing.")] = "",
+    tier: Annotated[str, typer.Option(help="Send it to this tier's address instead of the payment's.")] = "",
+    url: Annotated[str, typer.Option(help="Send it to this address instead.")] = "",
     console_test: Annotated[
         bool, typer.Option("--console-test", help="Send the dummy body of the console's test button instead.")
     ] = False,
 ) -> None:
-    """Send a payment's webhook again: as JSON, form or both, several times, late, or to somebody else.
+    """Send a payment's webhook again: as JSON, form or both, several times, late, or to another address.
 
     Example: portone-orders sandbox webhook order-1 --as both --times 5
 
@@ -191,9 +192,9 @@ def send_webhook(
     async def send(control: Control) -> list[dict[str, Any]]:
         if console_test:
             return await control.send_console_test(sending)
-        found = await control.find(payment)
-        how = {"status": status, "tier": tier, "url": url}
-        return await control.send(found["imp_uid"], Webhook(sending, times, late), **how)
+        target = await control.find(payment)
+        options = {"status": status, "tier": tier, "url": url}
+        return await control.send(target["imp_uid"], Webhook(sending, times, late), **options)
 
     for delivery in _run(send):
         typer.echo(delivery_line(delivery))
@@ -201,27 +202,27 @@ def send_webhook(
 
 @sandbox.command("list")
 def list_payments(
-    merchant_uid: Annotated[str, typer.Argument(help="Only this order's.", metavar="MERCHANT_UID")] = "",
+    merchant_uid: Annotated[str, typer.Argument(help="List only this order's payments.", metavar="MERCHANT_UID")] = "",
 ) -> None:
-    """List the payments, the first opened first: imp_uid, merchant_uid, status, amount, method.
+    """List the payments, the oldest first: imp_uid, merchant_uid, status, amount, method.
 
     Example: portone-orders sandbox list order-1
     """
-    found = _run(lambda control: control.payments(merchant_uid))
-    typer.echo("\n".join(payment_line(payment) for payment in found) or "There are no payments.")
+    payments = _run(lambda control: control.payments(merchant_uid))
+    typer.echo("\n".join(payment_line(payment) for payment in payments) or "There are no payments.")
 
 
 @sandbox.command()
 def play(
-    scenario: Annotated[str, typer.Argument(help="One that --list names.", metavar="SCENARIO")] = "",
-    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios, a line each.")] = False,
+    scenario: Annotated[str, typer.Argument(help="A name from --list.", metavar="SCENARIO")] = "",
+    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios, one line each.")] = False,
     tier: Annotated[
-        str, typer.Option(help="The tier that the scenario `tier` uses; without it the first of PORTONE_TIERS.")
+        str, typer.Option(help="The tier for the scenario `tier`; the default is the first of PORTONE_TIERS.")
     ] = "",
 ) -> None:
-    """Play a scenario against the running service: register its order, make its payments, wait for what it must read.
+    """Play a scenario against the running service: register its order, make its payments, wait for the right state.
 
-    Exit code 1 when the order ends as something else.
+    The exit code is 1 if the order ends in another state.
 
     Example: portone-orders sandbox play forged-amount
     """
@@ -231,8 +232,8 @@ def play(
         typer.echo("\n".join(f"{name:<24}{line_of(played)}" for name, played in SCENARIOS.items()))
         return
     if scenario not in SCENARIOS:
-        said = f"There is no scenario {scenario!r}" if scenario else "Name a scenario"
-        raise CommandFailed(f"{said}: `portone-orders sandbox play --list` lists them.")
+        mistake = f"There is no scenario {scenario!r}" if scenario else "Name a scenario"
+        raise CommandFailed(f"{mistake}: `portone-orders sandbox play --list` lists them.")
     asyncio.run(perform(scenario, Settings.load(), tier, typer.echo))
 
 
@@ -241,23 +242,23 @@ def _terms(currency: str, tier: str, test_channel: bool = False) -> dict[str, An
 
 
 def _webhook(sending: Sending | None, times: int, late: float) -> Webhook:
-    """Several times or late without an encoding is JSON, PortOne's default."""
+    """Return how to send the webhook. Several or late webhooks without an encoding are JSON, PortOne's default."""
     if sending is None and (times, late) != (1, 0):
         sending = Sending.JSON
     return Webhook(sending, times, late)
 
 
-def _move(action: str, name: str, amount: str, terms: dict[str, Any], webhook: Webhook, /, **how: Any) -> None:
-    """Open a payment if an amount is given, move it, and print what became of it and of its webhooks."""
+def _move(action: str, name: str, amount: str, terms: dict[str, Any], webhook: Webhook, /, **options: Any) -> None:
+    """Open a payment if an amount is given, move it, and print it and the deliveries of its webhooks."""
     if not amount and any(terms.values()):
-        raise CommandFailed("--currency, --tier and --test-channel are a new payment's: give its AMOUNT too.")
+        raise CommandFailed("--currency, --tier and --test-channel need a new payment: give its AMOUNT too.")
 
     async def move(control: Control) -> Moved:
-        found = await (control.open(name, amount, **terms) if amount else control.find(name))
-        return await control.move(found["imp_uid"], action, webhook, **how)
+        payment = await (control.open(name, amount, **terms) if amount else control.find(name))
+        return await control.move(payment["imp_uid"], action, webhook, **options)
 
     moved = _run(move)
-    typer.echo("\n".join([payment_line(moved.payment), *(delivery_line(one) for one in moved.deliveries)]))
+    typer.echo("\n".join([payment_line(moved.payment), *(delivery_line(delivery) for delivery in moved.deliveries)]))
 
 
 def _run(work: Callable[[Control], Awaitable[Result]]) -> Result:

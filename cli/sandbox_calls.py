@@ -1,4 +1,4 @@
-"""The sandbox's control API as the commands and the scenarios use it."""
+"""Call the sandbox's control API, for the commands and the scenarios."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Delivery = dict[str, Any]
 
 
 class Sending(StrEnum):
-    """How a webhook is sent; `never` sends none."""
+    """The encoding of a webhook. `never` sends none."""
 
     JSON = "json"
     FORM = "form"
@@ -24,7 +24,7 @@ class Sending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A payment's webhook: without a choice, as PortOne itself would send it, if at all."""
+    """How to send a payment's webhook. The default is as PortOne itself would, which may be not at all."""
 
     sending: Sending | None = None
     times: int = 1
@@ -40,7 +40,7 @@ AS_PORTONE_DOES = Webhook()
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A payment after its move, and what became of the webhooks that announced it."""
+    """A payment after its move, and the deliveries of the webhooks that announced it."""
 
     payment: Payment
     deliveries: list[Delivery]
@@ -48,17 +48,17 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """`/_control/…` of one sandbox."""
+    """The control API (`/_control/…`) of one sandbox."""
 
     server: Server
 
     async def open(self, merchant_uid: str, amount: str, **terms: Any) -> Payment:
         """Open a payment window. Terms: currency, tier, sandbox (test channel), pay_method, imp_uid."""
-        given = {key: value for key, value in terms.items() if value}
-        return await self._post("/payments", {"merchant_uid": merchant_uid, "amount": amount, **given})
+        chosen = {key: value for key, value in terms.items() if value}
+        return await self._post("/payments", {"merchant_uid": merchant_uid, "amount": amount, **chosen})
 
     async def find(self, name: str) -> Payment:
-        """A payment by its imp_uid, or the latest of a merchant_uid."""
+        """Return a payment by its imp_uid, or the latest payment of a merchant_uid."""
         try:
             return await self.server.call("GET", f"/_control/payments/{quote(name, safe='')}")
         except Refused as refused:
@@ -71,50 +71,50 @@ class Control:
 
     async def payments(self, merchant_uid: str | None = None) -> list[Payment]:
         query = f"?{urlencode({'merchant_uid': merchant_uid})}" if merchant_uid else ""
-        found: list[Payment] = (await self.server.call("GET", f"/_control/payments{query}"))["payments"]
-        return found
+        payments: list[Payment] = (await self.server.call("GET", f"/_control/payments{query}"))["payments"]
+        return payments
 
-    async def move(self, imp_uid: str, action: str, webhook: Webhook = AS_PORTONE_DOES, **how: Any) -> Moved:
-        """pay, fail, issue, deposit, expire or cancel; returns once its webhooks were answered."""
+    async def move(self, imp_uid: str, action: str, webhook: Webhook = AS_PORTONE_DOES, **options: Any) -> Moved:
+        """Move it: pay, fail, issue, deposit, expire or cancel. Returns once its webhooks were answered."""
         path = f"/payments/{quote(imp_uid, safe='')}/{action}"
         if not webhook.is_as_portone_does:
-            payment = await self._post(path, how | {"webhook": False})
+            payment = await self._post(path, options | {"webhook": False})
             return Moved(payment, await self.send(imp_uid, webhook, status=payment["status"]))
         before = len(await self._deliveries(imp_uid))
-        payment = await self._post(path, how)
+        payment = await self._post(path, options)
         return Moved(payment, (await self._deliveries(imp_uid))[before:])
 
-    async def send(self, imp_uid: str, webhook: Webhook, **how: Any) -> list[Delivery]:
-        """Send a payment's webhook, whatever the fault switches say. How: status, tier, url."""
+    async def send(self, imp_uid: str, webhook: Webhook, **options: Any) -> list[Delivery]:
+        """Send a payment's webhook, whatever the fault switches say. Options: status, tier, url."""
         if webhook.sending is Sending.NEVER:
             return []
         await asyncio.sleep(webhook.late_seconds)
-        chosen = {"format": webhook.sending, "times": webhook.times} | {k: v for k, v in how.items() if v}
-        found: list[Delivery] = (await self._post("/webhooks/send", {"imp_uid": imp_uid, **chosen}))["deliveries"]
-        return found
+        chosen = {"format": webhook.sending, "times": webhook.times} | {k: v for k, v in options.items() if v}
+        deliveries: list[Delivery] = (await self._post("/webhooks/send", {"imp_uid": imp_uid, **chosen}))["deliveries"]
+        return deliveries
 
     async def send_console_test(self, sending: Sending | None = None) -> list[Delivery]:
-        """The dummy body of the console's test button."""
-        found: list[Delivery] = (await self._post("/console-test", {"format": sending}))["deliveries"]
-        return found
+        """Send the dummy body of the console's test button."""
+        deliveries: list[Delivery] = (await self._post("/console-test", {"format": sending}))["deliveries"]
+        return deliveries
 
     async def _deliveries(self, imp_uid: str) -> list[Delivery]:
         path = f"/_control/webhooks?{urlencode({'imp_uid': imp_uid})}"
-        found: list[Delivery] = (await self.server.call("GET", path))["deliveries"]
-        return found
+        deliveries: list[Delivery] = (await self.server.call("GET", path))["deliveries"]
+        return deliveries
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self.server.call("POST", f"/_control{path}", body)
 
 
 def payment_line(payment: Payment) -> str:
-    """A payment on one line; amounts as PortOne writes them."""
+    """Return a payment as one line, with amounts as PortOne writes them."""
     currency, status = payment["currency"], payment["status"]
     awaits = status == "ready" and payment["vbank_num"]
     parts = [payment["imp_uid"], payment["merchant_uid"], "ready, account issued" if awaits else status]
     parts += [f"{payment['amount']} {currency}", payment["pay_method"]]
     if payment["cancel_amount"]:
-        parts.append(f"given back {payment['cancel_amount']} {currency}")
+        parts.append(f"refunded {payment['cancel_amount']} {currency}")
     if payment["tier"]:
         parts.append(f"tier {payment['tier']}")
     if payment["test"]:
@@ -123,14 +123,14 @@ def payment_line(payment: Payment) -> str:
 
 
 def delivery_line(delivery: Delivery) -> str:
-    """What became of one webhook."""
-    what = f"webhook ({delivery['format']}, {delivery['body']['status']})"
+    """Return the delivery of a webhook as one line."""
+    webhook = f"webhook ({delivery['format']}, {delivery['body']['status']})"
     match delivery["outcome"]:
         case "delivered":
-            return f"{what} to {delivery['url']}: answered {delivery['answer_status']}"
+            return f"{webhook} to {delivery['url']}: answered {delivery['answer_status']}"
         case "no_url":
-            return f"{what} not sent: the sandbox was started without --webhook-url"
+            return f"{webhook} not sent: the sandbox was started without --webhook-url"
         case "dropped":
-            return f"{what} dropped by a fault switch"
+            return f"{webhook} dropped by a fault switch"
         case _:
-            return f"{what} to {delivery['url']}: failed ({delivery['error']})"
+            return f"{webhook} to {delivery['url']}: failed ({delivery['error']})"

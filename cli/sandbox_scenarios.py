@@ -1,6 +1,6 @@
-"""The lives that a payment can have, each a scenario that plays one against the running service.
+"""The scenarios: each plays one life of a payment against the running service.
 
-A scenario is a function of a stage; its name and its docstring are what `sandbox play --list` prints.
+A scenario is a function of a stage. `sandbox play --list` prints its name and its docstring.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from cli.sandbox_stage import AMOUNT, Stage
 from service.settings import Settings
 
 NEVER = Webhook(Sending.NEVER)
-# A ledger scan runs every 60 s; two of them, and then some.
+# A ledger scan runs every 60 s: time for two, and a margin.
 _RECONCILED_WITHIN_SECONDS = 150.0
 
 
@@ -61,12 +61,12 @@ async def expired_account(stage: Stage) -> None:
     await stage.move(imp_uid, "issue")
     await stage.reads(state="awaiting_deposit")
     await stage.move(imp_uid, "expire")
-    await stage.complete(imp_uid)  # somebody gives notice, so that PortOne is asked again
+    await stage.complete(imp_uid)  # a notice, so that PortOne is asked again
     await stage.reads(state="awaiting_deposit", paid_amount=0)
 
 
 async def late_deposit(stage: Stage) -> None:
-    """Money sent to a virtual account that the console has closed: it stays cancelled, as PortOne has it."""
+    """Money is sent to a virtual account that the console has closed: still cancelled, as at PortOne."""
     await stage.register()
     imp_uid = await stage.open()
     await stage.move(imp_uid, "issue")
@@ -78,7 +78,7 @@ async def late_deposit(stage: Stage) -> None:
 
 
 async def partial_refunds(stage: Stage) -> None:
-    """Two refunds of a part from the console, after which PortOne says cancelled: partially_cancelled."""
+    """Two partial refunds from the console, after which PortOne says cancelled: partially_cancelled."""
     await stage.register()
     imp_uid = await stage.pay()
     await stage.move(imp_uid, "cancel", amount="10000", reason="One pair was torn")
@@ -87,7 +87,7 @@ async def partial_refunds(stage: Stage) -> None:
 
 
 async def full_refund(stage: Stage) -> None:
-    """All the money is given back from the console: cancelled."""
+    """All the money is refunded from the console: cancelled."""
     await stage.register()
     imp_uid = await stage.pay()
     await stage.move(imp_uid, "cancel", reason="The buyer changed their mind")
@@ -130,14 +130,14 @@ async def console_test(stage: Stage) -> None:
 
 
 async def webhook_five_times(stage: Stage) -> None:
-    """One webhook five times, as JSON and as form at once: paid, in one version step."""
+    """One webhook is sent five times, as JSON and as form at once: paid, in one version step."""
     await stage.register()
     await stage.pay(Webhook(Sending.BOTH, times=5))
     await stage.reads(state="paid", version=2)
 
 
 async def webhook_never(stage: Stage) -> None:
-    """Paid, and no webhook ever comes: PortOne's own list tells, within two minutes or so."""
+    """A payment is made and no webhook ever comes: paid, from PortOne's own list, in about two minutes."""
     await stage.register()
     await stage.pay(NEVER)
     stage.say("No webhook, no browser: waiting for reconciliation, which walks PortOne's list every minute")
@@ -145,7 +145,7 @@ async def webhook_never(stage: Stage) -> None:
 
 
 async def paid_before_registered(stage: Stage) -> None:
-    """The payment is there before the shop has registered its order: paid all the same."""
+    """The payment is made before the shop has registered its order: paid."""
     await stage.pay()
     await stage.register()
     await stage.reads(state="paid", paid_amount=AMOUNT)
@@ -173,7 +173,7 @@ def line_of(scenario: Scenario) -> str:
 
 
 async def perform(name: str, settings: Settings, tier: str, echo: Callable[[str], None]) -> None:
-    """Play it, saying each step, and in the end what its orders read. Raises CommandFailed if that is wrong."""
+    """Play a scenario: print each step, then its orders. Raises CommandFailed if an order does not read as it must."""
     addresses, scenario = Addresses.find(settings), SCENARIOS[name]
     stage = Stage(
         name,

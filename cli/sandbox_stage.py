@@ -1,4 +1,4 @@
-"""Where a scenario is played: the service, the sandbox, the orders registered so far, and a line for each step."""
+"""The stage of a scenario: the service, the sandbox, the orders registered so far, and a line for each step."""
 
 import asyncio
 import secrets
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.1
 
 
 class Stage:
-    """One playing of one scenario. Its orders have numbers of their own, so it can be played again and again."""
+    """One play of one scenario. Its orders have new numbers, so a scenario can be played again and again."""
 
     patience_seconds = 20.0
 
@@ -32,7 +32,7 @@ class Stage:
         self._steps = 0
 
     def say(self, text: str) -> None:
-        """A step."""
+        """Print a step with its number."""
         self._steps += 1
         self._echo(f"{self._steps:>3}. {text}")
 
@@ -43,30 +43,30 @@ class Stage:
         self.say(f"The shop registers {self.merchant_uid}, {money(AMOUNT, 'KRW')}: {answer['state']}")
 
     async def register_another(self) -> None:
-        """A second order of equal price; what comes then is about it."""
+        """Register a second order of equal price. The next steps are about it."""
         self.merchant_uid += "-b"
         await self.register()
 
     async def open(self, amount: str = str(AMOUNT), **terms: Any) -> str:
-        """A payment window; its imp_uid."""
+        """Open a payment window. Returns its imp_uid."""
         payment = await self._control.open(self.merchant_uid, amount, **terms)
         self.say(f"A window is opened: {payment_line(payment)}")
         return str(payment["imp_uid"])
 
     async def pay(self, webhook: Webhook = AS_PORTONE_DOES, amount: str = str(AMOUNT), **terms: Any) -> str:
-        """Open a window and pay; the payment's imp_uid."""
+        """Open a window and pay. Returns the payment's imp_uid."""
         imp_uid = await self.open(amount, **terms)
         await self.move(imp_uid, "pay", webhook)
         return imp_uid
 
-    async def move(self, imp_uid: str, action: str, webhook: Webhook = AS_PORTONE_DOES, **how: Any) -> None:
-        moved = await self._control.move(imp_uid, action, webhook, **how)
+    async def move(self, imp_uid: str, action: str, webhook: Webhook = AS_PORTONE_DOES, **options: Any) -> None:
+        moved = await self._control.move(imp_uid, action, webhook, **options)
         self.say(f"PortOne, {action}: {payment_line(moved.payment)}")
         for delivery in moved.deliveries:
             self._echo(f"     {delivery_line(delivery)}")
 
     async def complete(self, imp_uid: str) -> None:
-        """The browser's call, without a key: the service answers it, or refuses."""
+        """Make the browser's completion call, without a key, and print the answer or refusal."""
         browser = replace(self._service, headers={"Prefer": "wait=1"})
         body = {"imp_uid": imp_uid, "merchant_uid": self.merchant_uid}
         try:
@@ -84,22 +84,22 @@ class Stage:
             raise CommandFailed("The test button's webhook was not answered 200.")
 
     async def reads(self, within_seconds: float = 0, problems: list[str] | None = None, **facts: Any) -> None:
-        """Wait until the order reads so, its problems too. Raises CommandFailed."""
+        """Wait until the order has these facts and just these problems. Raises CommandFailed when the time is up."""
         began, expected = time.monotonic(), facts | {"problems": problems or []}
         seconds = within_seconds or self.patience_seconds
-        while (order := await self._told(self.merchant_uid)) and not expected.items() <= _facts(order).items():
+        while (order := await self._read_order(self.merchant_uid)) and not expected.items() <= _facts(order).items():
             if time.monotonic() - began > seconds:
-                raise CommandFailed(_disappointed(self.merchant_uid, seconds, expected, _facts(order)))
+                raise CommandFailed(_failure(self.merchant_uid, seconds, expected, _facts(order)))
             await asyncio.sleep(_POLL_SECONDS)
         self.say(f"The order reads {order['state']} after {time.monotonic() - began:.1f} s")
 
     async def show(self) -> None:
-        """What each order reads."""
+        """Print each order."""
         for merchant_uid in self.registered:
             self._echo("")
-            self._echo("\n".join(page(await self._told(merchant_uid))))
+            self._echo("\n".join(page(await self._read_order(merchant_uid))))
 
-    async def _told(self, merchant_uid: str) -> dict[str, Any]:
+    async def _read_order(self, merchant_uid: str) -> dict[str, Any]:
         return await self._service.call("GET", f"/orders/{quote(merchant_uid, safe='')}")
 
 
@@ -107,7 +107,7 @@ def _facts(order: dict[str, Any]) -> dict[str, Any]:
     return order | {"problems": [problem["kind"] for problem in order["problems"]]}
 
 
-def _disappointed(merchant_uid: str, seconds: float, expected: dict[str, Any], found: dict[str, Any]) -> str:
-    wanted = ", ".join(f"{name}={value}" for name, value in expected.items())
-    told = ", ".join(f"{name}={found[name]}" for name in expected)
-    return f"{merchant_uid} reads {told} after {seconds:g} s, and should read {wanted}: does a worker run?"
+def _failure(merchant_uid: str, seconds: float, expected: dict[str, Any], facts: dict[str, Any]) -> str:
+    target = ", ".join(f"{name}={value}" for name, value in expected.items())
+    actual = ", ".join(f"{name}={facts[name]}" for name in expected)
+    return f"{merchant_uid} reads {actual} after {seconds:g} s, but should read {target}: is a worker running?"

@@ -1,4 +1,4 @@
-"""What a person sees: coloured on a terminal, plain lines elsewhere, and never a reason to fail."""
+"""Print for a person: coloured on a terminal, as plain lines elsewhere. Printing never fails."""
 
 import sys
 from contextlib import suppress
@@ -9,11 +9,11 @@ from rich.text import Text
 
 
 class Screen:
-    """Lines on standard output. A terminal that has gone away is not an error: there is work to end in order."""
+    """Lines on standard output. A terminal that has gone away is no error, because the parts must still be stopped."""
 
     def __init__(self) -> None:
         if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal that does not know ✓ is no reason to fail either
+            sys.stdout.reconfigure(errors="replace")  # a terminal may not know ✓
         self._console = Console(soft_wrap=True, highlight=False)
 
     def step(self, text: str) -> None:

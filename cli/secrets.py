@@ -1,4 +1,4 @@
-"""Settings as they may be shown to anybody."""
+"""Show settings with their secrets hidden."""
 
 import json
 import re
@@ -14,13 +14,13 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword
 
 
 def shown(settings: Settings) -> Iterator[str]:
-    """A line a setting, `NAME=value`, in the order of the class."""
+    """Yield a line `NAME=value` for each setting, in the order of the class."""
     for name in Settings.model_fields:
         yield f"{name.upper()}={_text(name, getattr(settings, name))}"
 
 
 def hide_password(url: str) -> str:
-    """The URL with what stands for its password hidden."""
+    """Return the URL with its password hidden."""
     return _URL_PASSWORD.sub(lambda m: f"{m[2]}{HIDDEN}" if m[2] else f"{m[1]}:{HIDDEN}@", url)
 
 

@@ -1,4 +1,4 @@
-"""`serve`, `worker` and `sandbox serve`: the processes of which production has many and `dev` one each."""
+"""Run the processes of which production has many and `dev` one each: `serve`, `worker` and `sandbox serve`."""
 
 import asyncio
 import errno
@@ -23,14 +23,14 @@ def run_receiver(settings: Settings) -> None:
 
 
 def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT."""
+    """Run a worker until SIGTERM or SIGINT."""
     from workers import main
 
     _run(main.run_worker(settings))
 
 
 def become_sandbox(arguments: list[str]) -> None:
-    """Let `python -m sandbox` take this process over; it imports nothing of ours."""
+    """Replace this process with `python -m sandbox`, which imports nothing of ours."""
     os.execv(sys.executable, [sys.executable, "-m", "sandbox", *arguments])  # noqa: S606
 
 
@@ -53,7 +53,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def why_no_port(error: OSError, host: str, port: int, setting: str) -> str:
-    """The sentence for an address that cannot be listened on."""
+    """Return the sentence for an address on which the server cannot listen."""
     match error.errno:
         case errno.EADDRINUSE:
             return f"Port {port} on {host} is taken: stop the program that has it, or set {setting} to a free port."
@@ -65,13 +65,13 @@ def why_no_port(error: OSError, host: str, port: int, setting: str) -> str:
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     configure_logs()
-    # What the imports made stays for ever, and a request leaves few cycles: collecting at every 700th new object cost
-    # a twentieth of the receiver's time.
+    # Objects that imports made stay forever, and a request leaves few cycles. Collecting at every 700th new object,
+    # the default, cost 5 % of the receiver's time.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     try:
         from uvloop import run
-    except ImportError:  # not made for every platform
+    except ImportError:  # not every platform has it
         asyncio.run(work)
     else:
         run(work)

@@ -1,4 +1,4 @@
-"""STATE_DIR: what `dev` remembers from one run to the next, and the lock that keeps it to one run at a time."""
+"""STATE_DIR: the files that `dev` keeps between runs, and the lock that allows one run at a time."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.errors import CommandFailed
 from cli.files import remember, write_private
 
-# A log is put aside at the next start once it is larger; one old one is kept.
+# A larger log is renamed at the next start. One old log is kept.
 _LOG_MAX_BYTES = 20 * 2**20
 
 
@@ -29,18 +29,18 @@ class StateDir:
         self._take_lock()
 
     def log(self, name: str) -> Path:
-        """The log of one process."""
+        """Return the path of one process's log."""
         path = self.path / "logs" / f"{name}.log"
         if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
             path.replace(path.with_suffix(".log.old"))
         return path
 
     def record(self, name: str) -> Path:
-        """Where the process of that name is written down while it runs."""
+        """Return the path of the file that names the process while it runs."""
         return self.path / "pids" / name
 
     def secret(self, name: str) -> str:
-        """A secret of this folder's own, made the first time."""
+        """Return a secret of this folder, which is made the first time."""
         return remember(self.path / "secrets" / name)
 
     @property
@@ -48,7 +48,7 @@ class StateDir:
         return self.path / "env"
 
     def write_env(self, values: Mapping[str, str]) -> None:
-        """Write the file to source: `. STATE_DIR/env`."""
+        """Write the file for shells to source: `. STATE_DIR/env`."""
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
         write_private(self.env_file, "".join(lines))
 

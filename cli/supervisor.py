@@ -1,4 +1,4 @@
-"""Keeps a part running: one that dies is started again, after a pause that grows while it keeps dying."""
+"""Restart a part that dies, after a pause that grows while it keeps dying."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from cli.screen import Screen
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
-_STEADY_SECONDS = 10.0  # what ran as long as this did not die of its start
+_STEADY_SECONDS = 10.0  # a process that ran this long started well
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Part:
 
 
 async def keep_running(part: Part, screen: Screen) -> None:
-    """Until cancelled."""
+    """Restart the part each time it ends, until cancelled."""
     pause, process = _FIRST_PAUSE_SECONDS, part.process
     while True:
         began = time.monotonic()
@@ -34,6 +34,6 @@ async def keep_running(part: Part, screen: Screen) -> None:
         screen.warn(f"{process.last_words(f'ended, {ending(code)}')} It is started again in {pause:g} s.")
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        with suppress(CommandFailed, OSError):  # it is found ended again, and said so
+        with suppress(CommandFailed, OSError):  # the next turn of the loop reports it
             await part.start()
             screen.done(f"{process.program.name} runs again")

@@ -1,4 +1,4 @@
-"""Whom Postgres runs as: it refuses root, so root's child becomes `nobody`."""
+"""Choose the account that runs Postgres, which refuses root: root's child becomes `nobody`."""
 
 import os
 import pwd
@@ -15,21 +15,21 @@ class Account:
     gid: int
 
     def may(self, right: str, path: Path) -> bool:
-        """Ask the system itself, as this user: modes, owners, lists and mounts all count. `right` as in test(1)."""
-        question = ["/bin/sh", "-c", f'test -{right} "$1"', "sh", str(path)]
+        """Return whether this user has a right of test(1). It runs as the user, so ACLs and mounts count too."""
+        command = ["/bin/sh", "-c", f'test -{right} "$1"', "sh", str(path)]
         try:
-            asked = subprocess.run(
-                question, cwd="/", user=self.uid, group=self.gid, extra_groups=(), check=False, timeout=10
+            result = subprocess.run(
+                command, cwd="/", user=self.uid, group=self.gid, extra_groups=(), check=False, timeout=10
             )
         except (PermissionError, subprocess.SubprocessError) as error:
             raise CommandFailed(
                 "Postgres does not run as root, and this root may not become `nobody`: run as an ordinary user."
             ) from error
-        return asked.returncode == 0
+        return result.returncode == 0
 
 
 def unprivileged() -> Account | None:
-    """The account to drop to; None for an ordinary user, who stays what he is."""
+    """Return the account to drop to, or None for an ordinary user, who keeps their own."""
     if os.geteuid() != 0:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Become another program: `launch.py PARENT DEATH_SIGNAL UID GID PROGRAM [ARGUMENT]...`; -1 keeps the user.
+"""Replace this process: `launch.py PARENT DEATH_SIGNAL UID GID PROGRAM [ARGUMENT]...`; -1 keeps the user.
 
-Run as a script of its own, in place of subprocess's `preexec_fn`, which is unsafe beside threads. It imports the
-standard library only and needs no site-packages.
+This is a script because subprocess's `preexec_fn` is unsafe beside threads. It imports only the standard library and
+needs no site-packages.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ def main() -> None:
     if sys.platform == "linux":  # only after setuid, which clears it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
     if os.getppid() != parent:
-        sys.exit("the process that wanted this one is gone")
+        sys.exit("the parent of this process is gone")
     os.execv(sys.argv[5], sys.argv[5:])  # noqa: S606 - no shell is wanted
 
 

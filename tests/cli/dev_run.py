@@ -1,4 +1,4 @@
-"""`portone-orders dev` as a child process, in a folder and on ports of the test's own."""
+"""Run `portone-orders dev` as a child process, in the test's own folder and on its own ports."""
 
 import asyncio
 import os
@@ -19,28 +19,28 @@ _PATIENCE_SECONDS = 60
 
 @dataclass
 class DevRun:
-    """What it printed so far, and how to talk to it."""
+    """A running command, and the lines that it has printed."""
 
     process: asyncio.subprocess.Process
     state_dir: Path
     lines: list[str] = field(default_factory=list)
 
     async def until(self, text: str) -> str:
-        """Read on to the first line with the text."""
+        """Read until a line contains the text. Returns the line."""
         assert self.process.stdout
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while line := (await self.process.stdout.readline()).decode():
                 self.lines.append(line.rstrip())
                 if text in line:
                     return line
-        raise AssertionError(f"{text!r} was never said:\n" + "\n".join(self.lines))
+        raise AssertionError(f"{text!r} was never printed:\n" + "\n".join(self.lines))
 
     async def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return await self.rest()
 
     async def rest(self) -> int:
-        """Read to the end; the exit code."""
+        """Read to the end. Returns the exit code."""
         assert self.process.stdout
         async with asyncio.timeout(_PATIENCE_SECONDS):
             self.lines += (await self.process.stdout.read()).decode().splitlines()
@@ -51,9 +51,9 @@ class DevRun:
         return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
     def pids(self) -> dict[str, int]:
-        """The processes written down, and the embedded Postgres."""
-        found = {file.name: int(file.read_text().split()[0]) for file in (self.state_dir / "pids").iterdir()}
-        return found | {"postgres": int(postmaster_pid(self.state_dir / "postgres").read_text().split()[0])}
+        """Return the pids of the recorded processes and of the embedded Postgres."""
+        pids = {file.name: int(file.read_text().split()[0]) for file in (self.state_dir / "pids").iterdir()}
+        return pids | {"postgres": int(postmaster_pid(self.state_dir / "postgres").read_text().split()[0])}
 
 
 def postmaster_pid(folder: Path) -> Path:
@@ -64,14 +64,14 @@ def postmaster_pid(folder: Path) -> Path:
 
 @asynccontextmanager
 async def dev(folder: Path, **settings: str) -> AsyncIterator[DevRun]:
-    """Run it; whatever happens, it is stopped at the end."""
+    """Run `dev`. It is stopped at the end in any case."""
     async with command(folder, "dev", **settings) as run:
         yield run
 
 
 @asynccontextmanager
 async def command(folder: Path, *words: str, **settings: str) -> AsyncIterator[DevRun]:
-    """The same for another command that runs until it is told to stop."""
+    """Run a command that runs until it is told to stop."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", *words),
         cwd=folder,
@@ -88,7 +88,7 @@ async def command(folder: Path, *words: str, **settings: str) -> AsyncIterator[D
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Ports that no other test has, and a TMPDIR in which a stray folder would be found."""
+    """Return an environment with ports that no other test has, and a TMPDIR that would show a stray folder."""
     ports = {name: str(own_port()) for name in ("PORT", "SANDBOX_PORT")}
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)} | ports | dict(settings)
 
@@ -96,12 +96,12 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
 async def shell(command: str) -> str:
     process = await asyncio.create_subprocess_exec("sh", "-c", command, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        answer, _ = await process.communicate()
-    return answer.decode()
+        output, _ = await process.communicate()
+    return output.decode()
 
 
 async def gone(pid: int) -> None:
     """Wait until the process has ended."""
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while birth(pid):  # noqa: ASYNC110 - the end of another's child is not announced
+        while birth(pid):  # noqa: ASYNC110 - nothing announces the end of another's child
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The commands where several PortOne accounts are configured."""
+"""The commands with several PortOne accounts."""
 
 import json
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from service.db.pool import Pool
 from service.domain.payment import Store
 from service.settings import Settings, SettingsError
 from tests.cli.conftest import commands_of
-from tests.cli.test_commands import given, run
+from tests.cli.test_commands import run, variables_of
 from tests.sandbox_client import RunningSandbox, running_sandbox
 from tests.service.refunding import TIMES, Shop
 from workers.main import make_parts
@@ -39,11 +39,11 @@ def settings(settings: Settings) -> Settings:
 
 
 def _environment(settings: Settings, **account: str) -> dict[str, str]:
-    return given(settings) | {"PORTONE_ACCOUNTS": json.dumps({"shop-b": ONE | account})}
+    return variables_of(settings) | {"PORTONE_ACCOUNTS": json.dumps({"shop-b": ONE | account})}
 
 
 def test_the_accounts_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with its tiers; its address is PORTONE_API_URL's where it has none of its own."""
+    """Each account has its tiers, and PORTONE_API_URL unless it has an address of its own."""
     accounts = {"b": ONE | {"tiers": ["abc"]}, "c": ONE | {"imp_key": "c", "api_url": "https://c.example/"}}
     monkeypatch.setenv("PORTONE_ACCOUNTS", json.dumps(accounts))
     settings = Settings.load(_env_file=None, portone_api_url="https://portone.example", portone_tiers=("xyz",))
@@ -56,7 +56,7 @@ def test_the_accounts_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("text", ["", "{}"])
 def test_without_accounts_there_is_the_default(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """An empty setting, as docker-compose passes on, is none."""
+    """An empty setting, as docker-compose passes it on, names no account."""
     monkeypatch.setenv("PORTONE_ACCOUNTS", text)
     assert Settings.load(_env_file=None).stores == [Store("default")]
 
@@ -79,7 +79,7 @@ def test_without_accounts_there_is_the_default(monkeypatch: pytest.MonkeyPatch, 
     ],
 )
 def test_a_wrong_account_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: str, sentence: str) -> None:
-    """It says which and what, and nothing of what was given as a secret."""
+    """A wrong account is answered in a sentence with its name and fault, and without any secret."""
     monkeypatch.setenv("PORTONE_ACCOUNTS", text)
     with pytest.raises(SettingsError) as raised:
         Settings.load(_env_file=None, portone_imp_key="a")
@@ -88,32 +88,32 @@ def test_a_wrong_account_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: 
 
 
 def test_settings_show_the_accounts_and_hide_their_secrets(settings: Settings) -> None:
-    """Names and keys are shown; no secret is."""
+    """Names and keys are shown, and secrets are hidden."""
     [line] = [line for line in shown(settings) if line.startswith("PORTONE_ACCOUNTS=")]
     assert json.loads(line.partition("=")[2]) == {"shop-b": {"imp_key": "imp_key_b", "imp_secret": HIDDEN}}
     assert "s3cret" not in repr(settings) + "".join(shown(settings))
 
 
 async def test_doctor_checks_the_key_of_each(tmp_path: Path, settings: Settings) -> None:
-    """A key that is refused, or an address where nothing is, is named with its account."""
+    """A refused key, or an address without a server, is reported with its account."""
     assert await run(tmp_path, "doctor", **_environment(settings)) == (0, "Postgres: ok\nRedis: ok\nPortOne: ok\n")
     for wrong, sentence in (
         ({"imp_secret": "old"}, "PortOne: PortOne refuses the key: correct shop-b in PORTONE_ACCOUNTS."),
-        ({"api_url": "http://127.0.0.1:1"}, "PortOne: shop-b in PORTONE_ACCOUNTS cannot be asked"),
+        ({"api_url": "http://127.0.0.1:1"}, "PortOne: shop-b in PORTONE_ACCOUNTS cannot be reached"),
     ):
-        code, said = await run(tmp_path, "doctor", **_environment(settings, **wrong))
+        code, output = await run(tmp_path, "doctor", **_environment(settings, **wrong))
         assert code == 1
-        assert said.splitlines()[-1].startswith(sentence)
+        assert output.splitlines()[-1].startswith(sentence)
 
 
 async def test_reconcile_walks_the_ledger_of_each(
     tmp_path: Path, settings: Settings, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Payments of both that nobody announced are recorded, each with its account."""
+    """Unannounced payments of both accounts are recorded, each with its account."""
     for account in ("default", "shop-b"):
         await sandbox.pay(f"order-{account}", 64900, account=account)
-    code, said = await run(tmp_path, "reconcile", **_environment(settings))
-    assert (code, said.splitlines()[-1]) == (0, "2 payments differ. They will be looked at.")
+    code, output = await run(tmp_path, "reconcile", **_environment(settings))
+    assert (code, output.splitlines()[-1]) == (0, "2 payments differ. They will be looked at.")
     rows = await pool.fetch("SELECT account, tier, merchant_uid FROM notices ORDER BY account")
     assert [tuple(row) for row in rows] == [("default", "", "order-default"), ("shop-b", "", "order-shop-b")]
 
@@ -121,32 +121,32 @@ async def test_reconcile_walks_the_ledger_of_each(
 async def test_reconcile_goes_on_where_one_is_refused(
     tmp_path: Path, settings: Settings, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """The others' differences are recorded, and the command says which was refused."""
+    """The differences of the other accounts are recorded, and the command names the refused account."""
     await sandbox.pay("order-1", 64900, account="shop-b")
     wrong = _environment(settings) | {"PORTONE_IMP_SECRET": "old"}
-    code, said = await run(tmp_path, "reconcile", **wrong)
+    code, output = await run(tmp_path, "reconcile", **wrong)
     assert code == 1
-    assert said.splitlines()[-1].startswith("default: PortOne refused our key")
+    assert output.splitlines()[-1].startswith("default: PortOne refused our key")
     assert await pool.fetchval("SELECT array_agg(account) FROM notices") == ["shop-b"]
 
 
 async def test_a_person_refunds_a_payment_of_another_account(
     tmp_path: Path, settings: Settings, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Of one that is configured it is recorded; of another the sentence says why not."""
+    """A refund under a configured account is recorded; under another account it is refused in a sentence."""
     async with make_parts(settings) as parts:
         shop = Shop(pool, sandbox, replace(parts.verifier, times=TIMES))
         imp_uid = await shop.paid_wrongly("order-1", account="shop-b")
-    said = ("problems", "refund", imp_uid, "--who", "kim", "--why", "it is not ours")
-    code, sentence = await run(tmp_path, *said, **given(settings))
+    command = ("problems", "refund", imp_uid, "--who", "kim", "--why", "it is not ours")
+    code, sentence = await run(tmp_path, *command, **variables_of(settings))
     assert (code, "PortOne account is not configured" in sentence) == (1, True)
-    assert (await run(tmp_path, *said, **_environment(settings)))[0] == 0
+    assert (await run(tmp_path, *command, **_environment(settings)))[0] == 0
 
 
 async def test_an_order_is_registered_with_its_account(
     settings: Settings, sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`order register --account`, and its page names it; the default's does not."""
+    """`order register --account` stores the account, and the output names it unless it is the default."""
     monkeypatch.chdir(tmp_path)
     async with commands_of(settings, sandbox) as commands:
         output = await commands.run("order", "register", "order-1", "64900", "--account", "shop-b")
@@ -155,19 +155,19 @@ async def test_an_order_is_registered_with_its_account(
 
 
 def test_dev_lets_the_sandbox_play_every_account(tmp_path: Path, settings: Settings) -> None:
-    """What runs here is given keys of the sandbox's: no real secret is passed on, nor one in a command line."""
+    """`dev` gives its parts keys of the sandbox: no real secret is passed on, and no secret is in a command line."""
     local = Settings(_env_file=None, portone_accounts=settings.portone_accounts)
     plan = Plan(local, StateDir(tmp_path / "state"))
-    told = json.loads(plan.ours("worker", "worker", {}).env["PORTONE_ACCOUNTS"])["shop-b"]
+    account = json.loads(plan.service_program("worker", "worker", {}).env["PORTONE_ACCOUNTS"])["shop-b"]
     sandbox = plan.sandbox()
-    assert sandbox.env["SANDBOX_ACCOUNTS"] == f"shop-b:{told['imp_key']}:{told['imp_secret']}"
-    assert "s3cret" not in str(told) + " ".join(sandbox.argv)
-    assert SecretStr(told["imp_secret"]) != local.portone_accounts["shop-b"].imp_secret
+    assert sandbox.env["SANDBOX_ACCOUNTS"] == f"shop-b:{account['imp_key']}:{account['imp_secret']}"
+    assert "s3cret" not in str(account) + " ".join(sandbox.argv)
+    assert SecretStr(account["imp_secret"]) != local.portone_accounts["shop-b"].imp_secret
 
 
 @pytest.mark.parametrize("text", ["shop-b", "shop-b:key", ":key:secret", "default:key:secret", "shop-b:key:"])
 def test_the_sandbox_refuses_half_an_account(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """One sentence, and it does not start."""
+    """Half an account stops the start with a sentence."""
     with pytest.raises(SystemExit):
         main(["--account", text])
     assert "an account is NAME:KEY:SECRET" in capsys.readouterr().err

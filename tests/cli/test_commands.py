@@ -1,4 +1,4 @@
-"""The commands that answer and end: settings, doctor, migrate, --version, and what a mistake looks like."""
+"""The commands that answer and end: settings, doctor, migrate, --version; and their mistakes."""
 
 import asyncio
 import sys
@@ -11,20 +11,20 @@ from service.settings import Settings
 from tests.cli.dev_run import environment
 
 
-async def run(folder: Path, *arguments: str, **given: str) -> tuple[int | None, str]:
+async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", *arguments),
         cwd=folder,
-        env=environment(folder, given),
+        env=environment(folder, variables),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     async with asyncio.timeout(60):
-        said, _ = await process.communicate()
-    return process.returncode, said.decode()
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
-def given(settings: Settings) -> dict[str, str]:
+def variables_of(settings: Settings) -> dict[str, str]:
     return {
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "REDIS_URL": settings.redis_url.get_secret_value(),
@@ -35,7 +35,7 @@ def given(settings: Settings) -> dict[str, str]:
 
 
 def test_settings_are_shown_with_secrets_hidden() -> None:
-    """Every setting is listed; no secret and no URL's password is among them."""
+    """Every setting is listed, without any secret or any URL's password."""
     settings = Settings(
         _env_file=None,
         database_url="postgresql://shop:s3cret@db:5432/orders?sslmode=require&password=s3cret2",
@@ -55,33 +55,33 @@ def test_settings_are_shown_with_secrets_hidden() -> None:
     "url", ["redis://cache:6379/0", "postgresql://shop@db/orders", "unix:///run/redis.sock?db=0", ""]
 )
 def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
-    """Nothing is hidden where there is nothing to hide."""
+    """A URL without a password is shown unchanged."""
     assert hide_password(url) == url
 
 
 def test_a_password_that_should_have_been_encoded_is_hidden_too() -> None:
-    """A slash or an @ in a password, which no URL may hold as they are, does not uncover it."""
+    """A password is hidden even if it contains a slash or an @, which should have been encoded."""
     assert hide_password("redis://:pa/s@s@cache:6379/0") == f"redis://:{HIDDEN}@cache:6379/0"
 
 
 async def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
     """A wrong setting ends in one sentence that names it, and exit code 2."""
-    code, said = await run(tmp_path, "settings", PORT="many")
+    code, output = await run(tmp_path, "settings", PORT="many")
     assert code == 2
-    assert said.startswith("Correct these settings in the environment or in .env: PORT:")
-    assert said.count("\n") == 1
+    assert output.startswith("Correct these settings in the environment or in .env: PORT:")
+    assert output.count("\n") == 1
 
 
 async def test_doctor_is_content_with_what_the_tests_use(tmp_path: Path, settings: Settings) -> None:
-    """Migrated Postgres, durable Redis, a PortOne that gives a token: three times ok, exit code 0."""
-    assert await run(tmp_path, "doctor", **given(settings)) == (0, "Postgres: ok\nRedis: ok\nPortOne: ok\n")
+    """`doctor` prints ok for a migrated Postgres, a durable Redis and a PortOne that gives a token."""
+    assert await run(tmp_path, "doctor", **variables_of(settings)) == (0, "Postgres: ok\nRedis: ok\nPortOne: ok\n")
 
 
 async def test_doctor_says_what_to_do(tmp_path: Path, settings: Settings) -> None:
-    """Each part that is missing is a line that says what to do, and the exit code is 1."""
+    """`doctor` prints what to do for each missing part, and the exit code is 1."""
     wrong = {"PORTONE_IMP_SECRET": "wrong", "REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": ""}
-    code, said = await run(tmp_path, "doctor", **given(settings) | wrong)
-    postgres, redis, portone = said.splitlines()
+    code, output = await run(tmp_path, "doctor", **variables_of(settings) | wrong)
+    postgres, redis, portone = output.splitlines()
     assert code == 1
     assert postgres == "Postgres: Set DATABASE_URL in the environment or in .env."
     assert redis.endswith("check REDIS_URL.")
@@ -89,16 +89,16 @@ async def test_doctor_says_what_to_do(tmp_path: Path, settings: Settings) -> Non
 
 
 async def test_migrate_says_what_it_did(tmp_path: Path, settings: Settings) -> None:
-    """On a database that is up to date it says so; on none that answers, one sentence."""
-    assert await run(tmp_path, "migrate", **given(settings)) == (0, "The database is up to date.\n")
-    code, said = await run(tmp_path, "migrate", DATABASE_URL="postgresql://shop@127.0.0.1:1/orders")
+    """`migrate` says that the database is up to date, or in one sentence that it does not answer."""
+    assert await run(tmp_path, "migrate", **variables_of(settings)) == (0, "The database is up to date.\n")
+    code, output = await run(tmp_path, "migrate", DATABASE_URL="postgresql://shop@127.0.0.1:1/orders")
     assert code == 1
-    assert "Traceback" not in said
-    assert said.count("\n") == 1
+    assert "Traceback" not in output
+    assert output.count("\n") == 1
 
 
 async def test_version(tmp_path: Path) -> None:
-    """--version names the program and its version."""
-    code, said = await run(tmp_path, "--version")
+    """--version prints the program's name and version."""
+    code, output = await run(tmp_path, "--version")
     assert code == 0
-    assert said.startswith("portone-orders ")
+    assert output.startswith("portone-orders ")

@@ -1,4 +1,4 @@
-"""`portone-orders dev`, end to end: real processes, real stores, the sandbox over HTTP."""
+"""`portone-orders dev`, end to end: real processes, real databases, the sandbox over HTTP."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.sandbox_client import RunningSandbox
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where `dev` runs; what root's Postgres keeps elsewhere is removed with it."""
+    """The folder in which `dev` runs. The data that root's Postgres keeps elsewhere is removed too."""
     yield tmp_path
     elsewhere = tmp_path / ".run" / "postgres" / "elsewhere"
     if elsewhere.exists():
@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folder: Path) -> None:
-    """The three lines, each copied alone and run at once after the one before, register, pay and end in `paid`; a
-    restart, though its shell has sourced the env file, goes on with the same stores."""
+    """The three printed lines, run at once one after the other, register, pay and end in `paid`; a restart from a
+    shell that has sourced the env file goes on with the same databases."""
     async with dev(folder) as run:
         await run.until(READY)
         register, pay, complete = [await run.until(". /") for _ in range(3)]
@@ -46,7 +46,7 @@ async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folde
 
 
 async def test_sigterm_leaves_no_process_and_a_private_env_file(folder: Path) -> None:
-    """After SIGTERM nothing it started still runs; the env file is 0600, sourceable, and holds the addresses."""
+    """After SIGTERM no process that it started still runs; the env file is 0600, sourceable, and has the addresses."""
     async with dev(folder) as run:
         await run.until(READY)
         pids = run.pids()
@@ -63,7 +63,7 @@ async def test_sigterm_leaves_no_process_and_a_private_env_file(folder: Path) ->
 
 
 async def test_ctrl_c_in_the_terminal_and_a_hangup_end_it_too(folder: Path) -> None:
-    """SIGINT and SIGHUP, also during the start, end it in order with exit code 0."""
+    """SIGINT and SIGHUP stop it cleanly with exit code 0, even during the start."""
     async with dev(folder) as run:
         await run.until("Postgres")
         assert await run.end(signal.SIGINT) == 0
@@ -73,7 +73,7 @@ async def test_ctrl_c_in_the_terminal_and_a_hangup_end_it_too(folder: Path) -> N
 
 
 async def test_a_second_run_in_the_same_folder_is_refused(folder: Path) -> None:
-    """The second run says in one sentence that the first one runs, and harms nothing."""
+    """A second run reports in one sentence that the first one runs, and does no harm."""
     async with dev(folder) as run:
         await run.until(READY)
         async with dev(folder) as second:
@@ -84,7 +84,7 @@ async def test_a_second_run_in_the_same_folder_is_refused(folder: Path) -> None:
 
 
 async def test_a_taken_port_is_named_with_its_setting(folder: Path) -> None:
-    """A taken port ends the start before anything was started, in one sentence that names the setting."""
+    """A taken port stops the start before any part runs, with one sentence that names the setting."""
     for setting in ("PORT", "SANDBOX_PORT"):
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
@@ -96,7 +96,7 @@ async def test_a_taken_port_is_named_with_its_setting(folder: Path) -> None:
 
 
 async def test_a_state_dir_that_cannot_be_used_is_one_sentence(folder: Path) -> None:
-    """A file in STATE_DIR's place is answered in one sentence that names the setting."""
+    """A file in the place of STATE_DIR is reported in one sentence that names the setting."""
     (folder / "file").touch()
     async with dev(folder, STATE_DIR="file") as run:
         assert await run.rest() == 1
@@ -105,22 +105,22 @@ async def test_a_state_dir_that_cannot_be_used_is_one_sentence(folder: Path) -> 
 
 
 async def test_a_process_that_dies_is_started_again(folder: Path) -> None:
-    """Each part that is killed is started again, with a line that says so, and the whole works on."""
+    """Each killed part is restarted, a line says so, and the service goes on working."""
     async with dev(folder) as run:
         await run.until(READY)
         for name, pid in run.pids().items():
             os.kill(pid, signal.SIGKILL)
-            said = await run.until("started again")
-            assert said.strip().lower().startswith(f"! {name} ended, signal sigkill")
+            line = await run.until("started again")
+            assert line.strip().lower().startswith(f"! {name} ended, signal sigkill")
             await run.until("runs again")
         key = "-H \"Authorization: Bearer $SERVICE_KEY\" -H 'Content-Type: application/json'"
         order = '{"merchant_uid":"after","amount":1000}'
-        made = await shell(f". {run.state_dir}/env; curl -s --retry 5 -d '{order}' {key} $BASE_URL/orders")
-        assert json.loads(made)["state"] == "pending"
+        answer = await shell(f". {run.state_dir}/env; curl -s --retry 5 -d '{order}' {key} $BASE_URL/orders")
+        assert json.loads(answer)["state"] == "pending"
 
 
 async def test_the_next_run_copes_with_what_a_killed_one_left(folder: Path) -> None:
-    """After kill -9 of everything but the stores, the next run ends what is left and goes on with the data."""
+    """After kill -9 of `dev`, the next run stops the processes that are left and goes on with the data."""
     async with dev(folder) as run:
         await run.until(READY)
         left = run.pids()
@@ -133,35 +133,35 @@ async def test_the_next_run_copes_with_what_a_killed_one_left(folder: Path) -> N
         await gone(pid)
 
 
-async def test_given_stores_replace_the_embedded_ones(
+async def test_given_databases_replace_the_embedded_ones(
     folder: Path, database_url: str, redis_url: str, sandbox: RunningSandbox
 ) -> None:
-    """Given DATABASE_URL, REDIS_URL and PORTONE_API_URL start no part of their own, and real keys are not written."""
+    """DATABASE_URL, REDIS_URL and PORTONE_API_URL replace the embedded parts, and real keys are not written."""
     given = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PORTONE_API_URL": sandbox.url}
     keys = {"PORTONE_IMP_KEY": sandbox.imp_key, "PORTONE_IMP_SECRET": sandbox.imp_secret}
     async with dev(folder, **given, **keys) as run:
         await run.until(READY)
         assert not (run.state_dir / "postgres").exists()
         assert not (run.state_dir / "redis").exists()
-        assert sum("the given one" in line for line in run.lines) == 3
+        assert sum("(given, " in line for line in run.lines) == 3
         written = run.env_file()
         assert given.items() <= written.items()
         assert not keys.keys() & written.keys()
 
 
-async def test_a_given_store_that_is_away_is_waited_for(folder: Path) -> None:
-    """An unreachable DATABASE_URL is one line that names it and its setting, without its password."""
+async def test_a_given_database_that_is_away_is_waited_for(folder: Path) -> None:
+    """An unreachable DATABASE_URL is reported in one line with its address and setting, without its password."""
     port = own_port()
     async with dev(folder, DATABASE_URL=f"postgresql://shop:secret@127.0.0.1:{port}/orders") as run:
-        said = await run.until("not reachable")
-        assert f"127.0.0.1:{port}/orders" in said
-        assert "DATABASE_URL" in said
+        line = await run.until("not reachable")
+        assert f"127.0.0.1:{port}/orders" in line
+        assert "DATABASE_URL" in line
         assert await run.end() == 0
     assert "secret" not in "\n".join(run.lines)
 
 
 async def test_a_given_portone_needs_its_keys(folder: Path) -> None:
-    """PORTONE_API_URL without keys ends in one sentence and exit code 2."""
+    """PORTONE_API_URL without keys stops the start with one sentence and exit code 2."""
     async with dev(folder, PORTONE_API_URL="http://127.0.0.1:9") as run:
         assert await run.rest() == 2
     assert run.lines == ["Set PORTONE_IMP_KEY and PORTONE_IMP_SECRET in the environment or in .env."]

@@ -1,4 +1,4 @@
-"""The embedded stores: they start, keep what they were given, and survive being killed."""
+"""The embedded databases start, keep their data, and survive being killed."""
 
 import os
 import shutil
@@ -15,25 +15,25 @@ from cli.embedded.redis import Redis
 from cli.errors import CommandFailed
 
 
-class _Said(list[str]):
+class _Lines(list[str]):
     def has(self, text: str) -> bool:
         return any(text in line for line in self)
 
 
 @pytest.fixture
-def said() -> _Said:
-    return _Said()
+def lines() -> _Lines:
+    return _Lines()
 
 
 @pytest.fixture
-def postgres(tmp_path: Path, said: _Said) -> Iterator[Postgres]:
-    one = Postgres(tmp_path / "postgres", tmp_path / "postgres.log", scratch=True, say=said.append)
+def postgres(tmp_path: Path, lines: _Lines) -> Iterator[Postgres]:
+    one = Postgres(tmp_path / "postgres", tmp_path / "postgres.log", scratch=True, say=lines.append)
     yield one
     shutil.rmtree(one.home)
 
 
 async def test_postgres_keeps_its_data_and_its_address(postgres: Postgres) -> None:
-    """A second start finds what the first one stored, under the same URL."""
+    """A second start has the data and the URL of the first."""
     process = await postgres.prepare()
     await postgres.start(process)
     url = postgres.url()
@@ -50,7 +50,7 @@ async def test_postgres_keeps_its_data_and_its_address(postgres: Postgres) -> No
 
 
 async def test_postgres_starts_again_after_it_was_killed(postgres: Postgres) -> None:
-    """After kill -9 the stale pid file and orphaned sessions are no obstacle, and commits are there."""
+    """After kill -9 it starts despite a stale pid file and orphaned sessions, and has every commit."""
     process = await postgres.prepare()
     await postgres.start(process)
     await _execute(postgres.url(), "CREATE TABLE kept (n integer)")
@@ -65,19 +65,19 @@ async def test_postgres_starts_again_after_it_was_killed(postgres: Postgres) -> 
         await again.stop()
 
 
-async def test_a_postgres_left_running_is_stopped_first(postgres: Postgres, said: _Said) -> None:
-    """A server that outlived its `dev` is ended, with a line that says so, before the data is used again."""
+async def test_a_postgres_left_running_is_stopped_first(postgres: Postgres, lines: _Lines) -> None:
+    """A server that outlived its `dev` is stopped, and a line says so, before the data is used again."""
     left = await postgres.prepare()
     await postgres.start(left)
     again = await postgres.prepare()
     assert not left.running
-    assert said.has(f"pid {left.pid}")
+    assert lines.has(f"pid {left.pid}")
     await postgres.start(again)
     await again.stop()
 
 
 async def test_a_pid_file_that_names_a_stranger_harms_nobody(postgres: Postgres) -> None:
-    """A pid file whose number now belongs to another program is dropped, and that program lives on."""
+    """A pid file whose pid now belongs to another program is removed, and that program keeps running."""
     process = await postgres.prepare()
     await postgres.start(process)
     await process.stop()
@@ -88,7 +88,7 @@ async def test_a_pid_file_that_names_a_stranger_harms_nobody(postgres: Postgres)
 
 
 async def test_a_lost_password_is_one_sentence(postgres: Postgres, tmp_path: Path) -> None:
-    """A cluster without its password is refused with what to do, not with a server that nobody can enter."""
+    """A cluster without its password is refused with a sentence that says what to do."""
     process = await postgres.prepare()
     await process.stop()
     (tmp_path / "postgres" / "password").unlink()
@@ -97,7 +97,7 @@ async def test_a_lost_password_is_one_sentence(postgres: Postgres, tmp_path: Pat
 
 
 async def test_postgres_wants_its_password(postgres: Postgres) -> None:
-    """Nobody enters without the password, also on loopback."""
+    """A wrong password is refused, even on loopback."""
     process = await postgres.prepare()
     await postgres.start(process)
     try:
@@ -108,7 +108,7 @@ async def test_postgres_wants_its_password(postgres: Postgres) -> None:
 
 
 async def test_postgres_changes_no_folder_of_others(postgres: Postgres, tmp_path: Path) -> None:
-    """Root's Postgres runs as `nobody`, and yet no folder that was there before has another mode or owner."""
+    """Root's Postgres runs as `nobody`, and no folder that was there before gets another mode or owner."""
     others = [tmp_path, *tmp_path.parents]
     before = [(one.stat().st_mode, one.stat().st_uid) for one in others]
     process = await postgres.prepare()
@@ -119,7 +119,7 @@ async def test_postgres_changes_no_folder_of_others(postgres: Postgres, tmp_path
 
 
 async def test_redis_keeps_each_write_over_a_kill(tmp_path: Path) -> None:
-    """What was answered before kill -9 is there afterwards, also behind a half-written last entry."""
+    """Every answered write survives kill -9, even before a half-written last entry."""
     redis = Redis(tmp_path / "redis", tmp_path / "redis.log")
     process = redis.prepare()
     await redis.start(process)
@@ -135,9 +135,9 @@ async def test_redis_keeps_each_write_over_a_kill(tmp_path: Path) -> None:
     try:
         async with Client.from_url(redis.url()) as client:
             assert await client.get("kept") == b"1"
-            found = await client.config_get("append*") | await client.config_get("maxmemory-policy")
-        assert (found["appendonly"], found["appendfsync"]) == ("yes", "always")
-        assert found["maxmemory-policy"] == "noeviction"
+            config = await client.config_get("append*") | await client.config_get("maxmemory-policy")
+        assert (config["appendonly"], config["appendfsync"]) == ("yes", "always")
+        assert config["maxmemory-policy"] == "noeviction"
     finally:
         await again.stop()
 

@@ -1,4 +1,4 @@
-"""The commands that a person uses on a running service."""
+"""The commands that a person runs on a live service."""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +26,7 @@ def environment(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 async def run(environment: dict[str, str], *words: str) -> tuple[int, str]:
-    """The command in a thread of its own, for it has an event loop of its own."""
+    """Run a command in its own thread, because it has its own event loop."""
     result = await asyncio.to_thread(CliRunner().invoke, app, list(words), env={**environment, "COLUMNS": "300"})
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -43,7 +43,7 @@ async def park(pool: Pool) -> str:
 
 
 async def test_a_parked_notice_is_listed_with_its_reason(environment: dict[str, str], pool: Pool) -> None:
-    """A person sees what waits for them, and why."""
+    """`notices list` shows a parked notice and its reason."""
     notice = await park(pool)
     _, output = await run(environment, "notices", "list")
     assert notice in output
@@ -51,7 +51,7 @@ async def test_a_parked_notice_is_listed_with_its_reason(environment: dict[str, 
 
 
 async def test_a_replayed_notice_is_due_and_written_down(environment: dict[str, str], pool: Pool) -> None:
-    """Replaying makes the notice due at once, and leaves who did it and why."""
+    """Replaying makes the notice due at once, and records who did it and why."""
     notice = await park(pool)
     _, output = await run(environment, "notices", "replay", notice, "--who", "kim", "--why", "PortOne mended it")
     assert "1 notices will be looked at again" in output
@@ -62,9 +62,9 @@ async def test_a_replayed_notice_is_due_and_written_down(environment: dict[str, 
 
 
 async def test_a_replay_wants_a_reason(environment: dict[str, str], pool: Pool) -> None:
-    """Without a reason nothing is replayed."""
+    """A replay without a reason is refused, and nothing is replayed."""
     notice = await park(pool)
-    with pytest.raises(Exception, match="Say why"):
+    with pytest.raises(Exception, match="Give a reason"):
         await run(environment, "notices", "replay", notice)
     assert await pool.fetchval("SELECT parked_at IS NOT NULL FROM notices")
 
@@ -72,7 +72,7 @@ async def test_a_replay_wants_a_reason(environment: dict[str, str], pool: Pool) 
 async def test_a_dry_run_only_says_what_differs(
     environment: dict[str, str], pool: Pool, sandbox: RunningSandbox
 ) -> None:
-    """A payment that nobody announced is named, and nothing is written."""
+    """A dry run names an unannounced payment and writes nothing."""
     payment = await sandbox.pay("order-1", 64900)
     _, output = await run(environment, "reconcile", "--since", "2d", "--dry-run")
     assert payment["imp_uid"] in output
@@ -83,7 +83,7 @@ async def test_a_dry_run_only_says_what_differs(
 async def test_reconciling_records_what_differs(
     environment: dict[str, str], settings: Settings, pool: Pool, sandbox: RunningSandbox
 ) -> None:
-    """What differs becomes a notice, and the run is written down."""
+    """Each difference becomes a notice, and the run is recorded."""
     payment = await sandbox.pay("order-1", 64900)
     async with running_receiver(settings):
         _, output = await run(environment, "reconcile", "--why", "lost webhooks")
@@ -94,6 +94,6 @@ async def test_reconciling_records_what_differs(
 
 @pytest.mark.parametrize("since", ["2x", "91d", "0d", "d"])
 async def test_a_wrong_window_is_answered_in_a_sentence(environment: dict[str, str], since: str) -> None:
-    """A window that cannot be is refused with what it may be."""
+    """An impossible window is refused with a sentence that says what is allowed."""
     with pytest.raises(Exception, match="--since must be like"):
         await run(environment, "reconcile", "--since", since)

@@ -1,4 +1,4 @@
-"""`order`: registering and reading as another service would, and what is said when that cannot be."""
+"""`order` registers and reads as another service would, and explains in a sentence when it cannot."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.ports import own_port
 
 
 async def test_a_registered_order_is_printed(commands: Commands) -> None:
-    """Registering prints the order as it stands, and the service knows it."""
+    """Registering prints the order as stored, and the service has it."""
     output = await commands.run("order", "register", "주문/1", "600", "--currency", "USD", "--name", "A book")
     assert output.startswith("주문/1: pending (version 1)\n")
     assert "amount      6.00 USD" in output
@@ -21,7 +21,7 @@ async def test_a_registered_order_is_printed(commands: Commands) -> None:
 
 
 async def test_registering_again_changes_nothing_and_other_terms_are_refused(commands: Commands) -> None:
-    """The same terms again are the same order; others are one sentence."""
+    """Repeating the same terms changes nothing, and other terms are refused in one sentence."""
     await commands.run("order", "register", "order-1", "64900")
     assert "(version 1)" in await commands.run("order", "register", "order-1", "64900")
     with pytest.raises(CommandFailed, match="registered already, with other terms"):
@@ -29,7 +29,7 @@ async def test_registering_again_changes_nothing_and_other_terms_are_refused(com
 
 
 async def test_a_paid_order_is_shown_with_its_payment_and_history(commands: Commands) -> None:
-    """State, amounts, the deciding payment, problems, and each version with its time."""
+    """`order show` prints state, amounts, the deciding payment, problems, and each version with its time."""
     await commands.run("order", "register", "order-1", "64900")
     payment = await commands.sandbox.pay("order-1", 64900)
     await commands.service.becomes("order-1", state="paid")
@@ -43,7 +43,7 @@ async def test_a_paid_order_is_shown_with_its_payment_and_history(commands: Comm
 
 
 async def test_problems_are_shown(commands: Commands) -> None:
-    """A problem stands there with its payment."""
+    """`order show` prints a problem with its payment."""
     await commands.run("order", "register", "order-1", "64900")
     payment = await commands.sandbox.pay("order-1", 100)
     await commands.service.becomes("order-1", state="mismatched")
@@ -51,25 +51,25 @@ async def test_problems_are_shown(commands: Commands) -> None:
 
 
 async def test_without_a_database_the_history_is_left_out(commands: Commands) -> None:
-    """Where Postgres is not known the order is shown all the same, and why there is no history."""
+    """Without a known Postgres the order is shown, and a line says why its history is not."""
     await commands.run("order", "register", "order-1", "64900")
     output = await commands.run("order", "show", "order-1", DATABASE_URL=None)
     assert "history     not shown" in output
 
 
 async def test_what_keeps_it_from_asking_is_one_sentence(commands: Commands) -> None:
-    """A number nobody registered, a wrong key, a service that does not run, and an address that is another's."""
+    """An unknown order, a wrong key, a service that is down, or a wrong address is reported in one sentence."""
     nobody = f"http://127.0.0.1:{own_port()}"
-    for given, sentence in (
+    for variables, sentence in (
         ({}, "No order is registered as 'order-9'"),
         ({"SERVICE_KEY": "wrong"}, "refuses the key: set SERVICE_KEY"),
         ({"SERVICE_KEY": None}, "refuses the key: set SERVICE_KEY"),
         ({"BASE_URL": nobody}, "does not answer .*: start it with `portone-orders dev`"),
-        ({"BASE_URL": commands.sandbox.url}, "is something else, not the service: correct BASE_URL"),
-        ({"BASE_URL": "nonsense"}, "BASE_URL is no address"),
+        ({"BASE_URL": commands.sandbox.url}, "is not the service: correct BASE_URL"),
+        ({"BASE_URL": "nonsense"}, "BASE_URL is not an address"),
     ):
         with pytest.raises(CommandFailed, match=sentence) as failed:
-            await commands.run("order", "show", "order-9", **given)
+            await commands.run("order", "show", "order-9", **variables)
         assert "\n" not in str(failed.value)
 
 
@@ -77,24 +77,28 @@ def _settings(state_dir: Path) -> Settings:
     return Settings(_env_file=None, state_dir=state_dir, port=8090, host="::", service_keys=("a", "b"))
 
 
-def test_without_anything_said_it_is_the_settings_own_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HOST, PORT, SANDBOX_PORT and the first of SERVICE_KEYS; what a `dev` that has ended left counts no more."""
+def test_by_default_the_addresses_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The addresses come from HOST, PORT, SANDBOX_PORT and SERVICE_KEYS, not from a `dev` that has ended."""
     for name in ("BASE_URL", "SERVICE_KEY", "SANDBOX_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "env").write_text("export BASE_URL=http://127.0.0.1:1\n", "utf-8")
-    found = Addresses.find(_settings(tmp_path))
-    assert found == Addresses("http://[::1]:8090", "a", "http://127.0.0.1:8081", "")
+    addresses = Addresses.find(_settings(tmp_path))
+    assert addresses == Addresses("http://[::1]:8090", "a", "http://127.0.0.1:8081", "")
 
 
 def test_a_running_dev_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it runs its env file counts; of another service than its own, neither its key nor its database is used."""
+    """A running `dev`'s env file counts, but BASE_URL of another service excludes its key and its database."""
     for name in ("BASE_URL", "SERVICE_KEY", "SANDBOX_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "lock").write_text(str(os.getpid()), "utf-8")
     text = "export BASE_URL=http://127.0.0.1:1\nexport SERVICE_KEY='k k'\nexport DATABASE_URL=postgresql://db/o\n"
     (tmp_path / "env").write_text(text, "utf-8")
-    found = Addresses.find(_settings(tmp_path))
-    assert (found.base_url, found.service_key, found.database_url) == ("http://127.0.0.1:1", "k k", "postgresql://db/o")
+    addresses = Addresses.find(_settings(tmp_path))
+    assert (addresses.base_url, addresses.service_key, addresses.database_url) == (
+        "http://127.0.0.1:1",
+        "k k",
+        "postgresql://db/o",
+    )
     monkeypatch.setenv("BASE_URL", "https://orders.example/")
-    found = Addresses.find(_settings(tmp_path))
-    assert (found.base_url, found.service_key, found.database_url) == ("https://orders.example", "a", "")
+    addresses = Addresses.find(_settings(tmp_path))
+    assert (addresses.base_url, addresses.service_key, addresses.database_url) == ("https://orders.example", "a", "")

@@ -1,4 +1,4 @@
-"""`problems`: what a person sees of money that should not be there, and says about it."""
+"""`problems` lists payments with problems, has them refunded, and resolves them."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -24,22 +24,22 @@ async def shop(settings: Settings, pool: Pool, sandbox: RunningSandbox) -> Async
         yield Shop(pool, sandbox, replace(parts.verifier, times=TIMES))
 
 
-def _given(settings: Settings) -> dict[str, str]:
+def _variables(settings: Settings) -> dict[str, str]:
     return {"DATABASE_URL": settings.database_url.get_secret_value()}
 
 
 async def test_without_problems_it_says_so(tmp_path: Path, settings: Settings) -> None:
-    """An empty list is a sentence, and exit code 0."""
-    assert await run(tmp_path, "problems", "list", **_given(settings)) == (0, "There are no open problems.\n")
+    """Without problems the list is a sentence, and the exit code is 0."""
+    assert await run(tmp_path, "problems", "list", **_variables(settings)) == (0, "There are no open problems.\n")
 
 
 async def test_problems_are_listed(tmp_path: Path, settings: Settings, shop: Shop) -> None:
-    """A line a problem: kind, order, payment and the money held; also money of an order that nobody registered."""
+    """Each problem is a line with kind, order, payment and money held, also for an order that nobody registered."""
     _, duplicate = await shop.paid_twice("order-1")
     unknown = (await shop.sandbox.pay("order-9", 6.0, currency="USD"))["imp_uid"]
     await shop.tell("order-9", unknown)
-    code, said = await run(tmp_path, "problems", "list", **_given(settings))
-    assert (code, said.splitlines()) == (
+    code, output = await run(tmp_path, "problems", "list", **_variables(settings))
+    assert (code, output.splitlines()) == (
         0,
         [
             f"duplicate_payment  order-1  {duplicate}  holds 64900 KRW",
@@ -49,17 +49,17 @@ async def test_problems_are_listed(tmp_path: Path, settings: Settings, shop: Sho
 
 
 async def test_a_person_has_a_payment_refunded(tmp_path: Path, settings: Settings, shop: Shop) -> None:
-    """Who and why are kept, the policy does not matter, and a worker sends it the machine's way."""
+    """A person's refund keeps who and why, ignores the policy, and is sent by a worker like an automatic one."""
     _, duplicate = await shop.paid_twice("order-1")
-    code, said = await run(tmp_path, "problems", "refund", duplicate, *WHO, **_given(settings))
-    assert (code, said.partition(" is to be refunded (duplicate_payment)")[0]) == (
+    code, output = await run(tmp_path, "problems", "refund", duplicate, *WHO, **_variables(settings))
+    assert (code, output.partition(" is to be refunded (duplicate_payment)")[0]) == (
         0, f"Recorded: {duplicate} of order-1",
     )  # fmt: skip
     refund = await shop.refund(duplicate)
     assert (refund["state"], refund["who"], refund["why"], refund["by_person"]) == (
         "intended", "kim", "the customer called", True,
     )  # fmt: skip
-    _, listed = await run(tmp_path, "problems", "list", **_given(settings))
+    _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
     assert listed.rstrip().endswith("refund intended: the customer called")
     actions = await shop.pool.fetch("SELECT who, why, action, subject FROM operator_actions")
     assert [tuple(action) for action in actions] == [("kim", "the customer called", "problems.refund", duplicate)]
@@ -70,11 +70,11 @@ async def test_a_person_has_a_payment_refunded(tmp_path: Path, settings: Setting
         ("intended", "kim", "the customer called"),
         ("asked", "kim", "the customer called"),
     ]
-    assert await run(tmp_path, "problems", "list", **_given(settings)) == (0, "There are no open problems.\n")
+    assert await run(tmp_path, "problems", "list", **_variables(settings)) == (0, "There are no open problems.\n")
 
 
 async def _send(settings: Settings, shop: Shop) -> None:
-    """A worker's turn, 10 minutes later, under the default policy."""
+    """Run a worker's refunds 10 minutes later, under the default policy."""
     await shop.let_the_finding_age()
     async with make_parts(settings) as parts:
         refunder = make_refunder(parts.verifier, parts.verifier.accounts[ACCOUNT], policy=Policy())
@@ -88,32 +88,32 @@ async def _send(settings: Settings, shop: Shop) -> None:
 async def test_what_cannot_be_refunded_is_said(
     tmp_path: Path, settings: Settings, shop: Shop, terms: dict[str, object], why: str
 ) -> None:
-    """One sentence with the reason, exit code 1, and no intent."""
+    """A payment that cannot be refunded is refused with the reason, and no refund is recorded."""
     payment = await shop.paid_wrongly("order-1", **terms)
-    code, said = await run(tmp_path, "problems", "refund", payment, *WHO, **_given(settings))
-    assert (code, said.count("\n"), why in said) == (1, 1, True)
+    code, output = await run(tmp_path, "problems", "refund", payment, *WHO, **_variables(settings))
+    assert (code, output.count("\n"), why in output) == (1, 1, True)
     assert await shop.pool.fetchval("SELECT count(*) FROM refunds") == 0
 
 
 async def test_a_refund_is_not_asked_for_twice(tmp_path: Path, settings: Settings, shop: Shop) -> None:
-    """Once it was sent, a person cannot send it again from here."""
+    """A refund that was sent is not sent again, even for a person."""
     _, duplicate = await shop.paid_twice("order-1")
-    await run(tmp_path, "problems", "refund", duplicate, *WHO, **_given(settings))
+    await run(tmp_path, "problems", "refund", duplicate, *WHO, **_variables(settings))
     await shop.sandbox.faults(api_answer="reset", api_path="/payments/cancel")
     await _send(settings, shop)
-    code, said = await run(tmp_path, "problems", "refund", duplicate, *WHO, **_given(settings))
+    code, output = await run(tmp_path, "problems", "refund", duplicate, *WHO, **_variables(settings))
     assert code == 1
-    assert "it stands at asked" in said
+    assert "it stands at asked" in output
 
 
 async def test_a_problem_is_resolved(tmp_path: Path, settings: Settings, shop: Shop) -> None:
-    """It is marked with who and why, still listed, and no policy refunds it any more."""
+    """A resolved problem is recorded with who and why, stays listed, and is no longer refunded by a policy."""
     _, duplicate = await shop.paid_twice("order-1")
-    code, said = await run(tmp_path, "problems", "resolve", duplicate, *WHO, **_given(settings))
-    assert (code, said) == (0, f"Resolved: duplicate_payment of {duplicate}, order-1\n")
+    code, output = await run(tmp_path, "problems", "resolve", duplicate, *WHO, **_variables(settings))
+    assert (code, output) == (0, f"Resolved: duplicate_payment of {duplicate}, order-1\n")
     rows = await shop.pool.fetch("SELECT merchant_uid, imp_uid, kind, who, why FROM resolutions")
     assert [tuple(row) for row in rows] == [("order-1", duplicate, "duplicate_payment", "kim", "the customer called")]
-    _, listed = await run(tmp_path, "problems", "list", **_given(settings))
+    _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
     assert listed.rstrip().endswith("by kim: the customer called")
     async with make_parts(settings) as parts:
         refunder = make_refunder(parts.verifier, parts.verifier.accounts[ACCOUNT])
@@ -121,15 +121,15 @@ async def test_a_problem_is_resolved(tmp_path: Path, settings: Settings, shop: S
 
 
 async def test_what_is_not_open_cannot_be_resolved(tmp_path: Path, settings: Settings) -> None:
-    """An unknown payment is one sentence, and exit code 1."""
-    code, said = await run(tmp_path, "problems", "resolve", "imp_1", *WHO, **_given(settings))
-    assert (code, said) == (1, "imp_1 has no open problem: see `portone-orders problems list`.\n")
+    """Resolving an unknown payment fails with one sentence and exit code 1."""
+    code, output = await run(tmp_path, "problems", "resolve", "imp_1", *WHO, **_variables(settings))
+    assert (code, output) == (1, "imp_1 has no open problem: see `portone-orders problems list`.\n")
 
 
 @pytest.mark.parametrize("verb", ["refund", "resolve"])
 async def test_who_and_why_are_needed(tmp_path: Path, settings: Settings, verb: str) -> None:
-    """Neither may be left out, nor be empty."""
-    code, _ = await run(tmp_path, "problems", verb, "imp_1", "--who", "kim", **_given(settings))
+    """`--who` and `--why` may be neither left out nor empty."""
+    code, _ = await run(tmp_path, "problems", verb, "imp_1", "--who", "kim", **_variables(settings))
     assert code == 2
-    code, said = await run(tmp_path, "problems", verb, "imp_1", "--who", " ", "--why", "x", **_given(settings))
-    assert (code, said) == (1, "Say --who decides this and --why: neither may be empty.\n")
+    code, output = await run(tmp_path, "problems", verb, "imp_1", "--who", " ", "--why", "x", **_variables(settings))
+    assert (code, output) == (1, "Give --who and --why: neither may be empty.\n")

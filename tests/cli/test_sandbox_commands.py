@@ -1,4 +1,4 @@
-"""`sandbox`: what a buyer, the console and the network do, by command; and every scripted scenario."""
+"""`sandbox` acts as buyers, the console and the network, and plays every scenario."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.cli.dev_run import command
 from tests.ports import own_port
 from tests.sandbox_client import RunningSandbox
 
-# What the orders of each scenario read in the end, the first registered first.
+# The orders of each scenario at its end, in the order of registration.
 ENDS: dict[str, list[dict[str, Any]]] = {
     "paid": [{"state": "paid", "paid_amount": 64900, "version": 2}],
     "forged-amount": [{"state": "mismatched", "paid_amount": 0, "kinds": ["wrong_amount"]}],
@@ -43,14 +43,14 @@ ENDS: dict[str, list[dict[str, Any]]] = {
 async def test_a_scenario_ends_as_it_says(
     name: str, settings: Settings, sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Played against a receiver and a worker, its orders read what they must, and it prints what they read."""
+    """A scenario played against a receiver and a worker ends with the expected orders, and prints them."""
     monkeypatch.chdir(tmp_path)
     scale = 0.02 if name == "webhook-never" else 1  # the minute until reconciliation, in a second
-    given = settings.model_copy(update={"portone_tiers": ("abc",), "time_scale": scale})
-    async with commands_of(given, sandbox) as commands:
+    tiered = settings.model_copy(update={"portone_tiers": ("abc",), "time_scale": scale})
+    async with commands_of(tiered, sandbox) as commands:
         output = await commands.run("sandbox", "play", name)
-        found = [await commands.service.read(uid) for uid in registered(output)]
-    for order, expected in zip(found, ENDS[name], strict=True):
+        orders = [await commands.service.read(uid) for uid in registered(output)]
+    for order, expected in zip(orders, ENDS[name], strict=True):
         kinds = [problem["kind"] for problem in order["problems"]]
         assert order | {"kinds": kinds} == order | {"kinds": []} | expected
         assert f"{order['merchant_uid']}: {order['state']} (version {order['version']})" in output
@@ -62,13 +62,13 @@ def registered(output: str) -> list[str]:
 
 
 async def test_the_test_button_is_answered_200(commands: Commands) -> None:
-    """The console's test button is answered 200, by command as in the scenario."""
+    """The console's test button is answered 200, by command and in the scenario."""
     assert "answered 200" in await commands.run("sandbox", "play", "console-test")
     assert "answered 200" in await commands.run("sandbox", "webhook", "--console-test")
 
 
 async def test_every_scenario_is_listed_on_one_line(commands: Commands) -> None:
-    """`--list` says each in one line, and each is documented."""
+    """`--list` prints each scenario in one line that ends with a full stop."""
     output = await commands.run("sandbox", "play", "--list")
     assert [line.split()[0] for line in output.splitlines()] == list(SCENARIOS)
     assert all(line_of(played).endswith(".") and "\n" not in line_of(played) for played in SCENARIOS.values())
@@ -76,15 +76,15 @@ async def test_every_scenario_is_listed_on_one_line(commands: Commands) -> None:
 
 
 async def test_a_scenario_that_ends_otherwise_is_an_error(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the order does not become what it must, the command says what it reads instead."""
+    """If an order does not become what it must, the command prints its actual state."""
     monkeypatch.setattr(Stage, "patience_seconds", 0.3)
     await commands.sandbox.faults(hide_payments=True)
-    with pytest.raises(CommandFailed, match=r"reads state=pending.* and should read state=paid"):
+    with pytest.raises(CommandFailed, match=r"reads state=pending.* but should read state=paid"):
         await commands.run("sandbox", "play", "paid")
 
 
 async def test_a_payment_is_opened_failed_and_paid(commands: Commands) -> None:
-    """open, fail and pay move one payment, which can be named by its order; a failure sends no webhook."""
+    """open, fail and pay move one payment, which its order can name, and a failure sends no webhook."""
     opened = await commands.run("sandbox", "open", "order-1", "64900", "--pay-method", "paypal")
     imp_uid = opened.split()[0]
     assert await commands.run("sandbox", "fail", "order-1") == f"{imp_uid}  order-1  failed  64900 KRW  paypal\n"
@@ -95,25 +95,25 @@ async def test_a_payment_is_opened_failed_and_paid(commands: Commands) -> None:
 
 
 async def test_the_wrong_money_can_be_paid(commands: Commands) -> None:
-    """Another currency, a tier and the test channel are options of a new payment."""
+    """A new payment may have another currency, a tier and the test channel."""
     output = await commands.run("sandbox", "pay", "a", "6.00", "--currency", "USD", "--tier", "abc", "--test-channel")
     assert "6.0 USD  card  tier abc  test channel" in output
-    with pytest.raises(CommandFailed, match="a new payment's: give its AMOUNT"):
+    with pytest.raises(CommandFailed, match="need a new payment: give its AMOUNT"):
         await commands.run("sandbox", "pay", "a", "--currency", "USD")
 
 
 async def test_an_account_is_issued_expires_and_takes_a_deposit(commands: Commands) -> None:
-    """issue, expire and deposit move a virtual account."""
+    """The commands issue, expire and deposit move a virtual account."""
     assert "ready, account issued" in await commands.run("sandbox", "issue", "order-1", "64900")
     assert "ready, account issued" in await commands.run("sandbox", "expire", "order-1")
     assert "  paid  " in await commands.run("sandbox", "deposit", "order-1")
 
 
 async def test_money_is_given_back_in_part_and_in_full(commands: Commands) -> None:
-    """refund with an amount gives back a part, without one all that is left."""
+    """The command refund gives back the amount, or without one all that is left."""
     await commands.run("sandbox", "pay", "order-1", "64900")
-    assert "given back 10000 KRW" in await commands.run("sandbox", "refund", "order-1", "10000")
-    assert "given back 64900 KRW" in await commands.run("sandbox", "refund", "order-1", "--reason", "torn")
+    assert "refunded 10000 KRW" in await commands.run("sandbox", "refund", "order-1", "10000")
+    assert "refunded 64900 KRW" in await commands.run("sandbox", "refund", "order-1", "--reason", "torn")
     with pytest.raises(CommandFailed, match="이미 전액취소된"):
         await commands.run("sandbox", "refund", "order-1")
 
@@ -129,7 +129,7 @@ async def test_money_is_given_back_in_part_and_in_full(commands: Commands) -> No
     ],
 )
 async def test_a_webhook_is_sent_as_asked(commands: Commands, options: tuple[str, ...], sent: list[str]) -> None:
-    """As JSON or form, once, several times, late, or never; each is printed with its answer."""
+    """A webhook is sent as JSON or form, once, several times, late or never, and printed with its answer."""
     output = await commands.run("sandbox", "pay", "order-1", "64900", *options)
     deliveries = (await commands.sandbox.webhooks())["deliveries"]
     assert sorted(delivery["format"] for delivery in deliveries) == sent
@@ -137,7 +137,7 @@ async def test_a_webhook_is_sent_as_asked(commands: Commands, options: tuple[str
 
 
 async def test_a_webhook_is_sent_again(commands: Commands) -> None:
-    """Again, in both encodings, with another status, to an address of one's own choice."""
+    """A webhook can be sent again in both encodings, with another status, to any address."""
     await commands.run("sandbox", "open", "order-1", "64900")
     url = f"{commands.service.url}/webhooks/portone/v1"
     output = await commands.run(
@@ -148,10 +148,10 @@ async def test_a_webhook_is_sent_again(commands: Commands) -> None:
 
 
 async def test_what_cannot_be_done_is_one_sentence(commands: Commands) -> None:
-    """An unknown payment or scenario, a wrong amount, a sandbox that does not run, an address that is another's."""
+    """An unknown payment or scenario, a wrong amount, or a wrong address is reported in one sentence."""
     nobody = f"http://127.0.0.1:{own_port()}"
     words: tuple[str, ...]
-    for words, given, sentence in (
+    for words, variables, sentence in (
         (("pay", "order-9"), {}, "has no payment 'order-9'"),
         (("pay", "order-9", "much"), {}, "amount must be a number"),
         (("webhook",), {}, "Name a payment"),
@@ -161,11 +161,11 @@ async def test_what_cannot_be_done_is_one_sentence(commands: Commands) -> None:
         (("play", "tier", "--tier", "zzz"), {}, "tier is not configured: add it to PORTONE_TIERS"),
     ):
         with pytest.raises(CommandFailed, match=sentence):
-            await commands.run("sandbox", *words, **given)
+            await commands.run("sandbox", *words, **variables)
 
 
 async def test_serve_runs_the_sandbox_alone(tmp_path: Path) -> None:
-    """On SANDBOX_PORT, with the sandbox's own options, until SIGTERM; its help is the sandbox's own."""
+    """`sandbox serve` runs until SIGTERM with the sandbox's own options and help."""
     async with command(tmp_path, "sandbox", "serve", "--imp-key", "mine") as run:
         line = await run.until("sandbox listening on")
         assert await run.end() == 0
@@ -176,9 +176,9 @@ async def test_serve_runs_the_sandbox_alone(tmp_path: Path) -> None:
 
 
 def test_every_command_teaches_with_an_example() -> None:
-    """Each command's help has an example that begins with the command's own name."""
-    for found in group.registered_commands:
-        assert found.callback
-        name = found.name or found.callback.__name__
-        assert f"Example: portone-orders sandbox {name}" in (found.callback.__doc__ or "")
+    """Each command's help has an example that begins with the command's name."""
+    for registered_command in group.registered_commands:
+        assert registered_command.callback
+        name = registered_command.name or registered_command.callback.__name__
+        assert f"Example: portone-orders sandbox {name}" in (registered_command.callback.__doc__ or "")
     assert CliRunner().invoke(app, ["sandbox", "--help"]).exit_code == 0

@@ -1,4 +1,4 @@
-"""Whose settings an operator's command takes, and that it says so."""
+"""An operator's command chooses its settings, and says which."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.secrets import HIDDEN
+from cli.settings_source import load_settings
 from cli.state import StateDir
-from cli.whose import load_settings
 from service.settings import Settings
 
 DEV = {
@@ -34,23 +34,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def running_dev(folder: Path) -> None:
-    """As `dev` leaves its folder while it runs: this process stands for it."""
+    """Leave the folder as a running `dev` does. This process stands for it."""
     StateDir(folder / ".run").write_env(DEV)
 
 
 def test_without_a_running_dev_they_are_the_environments(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing runs here: the environment's and `.env`'s, and only `settings` says so."""
+    """Without a running `dev` the environment and `.env` count, and only `settings` says so."""
     Path(".env").write_text("DATABASE_URL=postgresql://shop@db/orders\n")
     assert load_settings().database_url.get_secret_value() == "postgresql://shop@db/orders"
     assert capsys.readouterr() == ("", "")
     result = CliRunner().invoke(app, ["settings"])
-    assert result.stderr.startswith("From the environment and .env; no `make run` is running in /")
+    assert result.stderr.startswith("Settings come from the environment and .env; no `make run` is running in /")
     assert len(result.stdout.splitlines()) == len(Settings.model_fields)
 
 
 @pytest.mark.usefixtures("running_dev")
-def test_a_running_dev_is_taken_and_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its stores, PortOne and key, also where `.env` has the real PortOne's for the day that it is asked."""
+def test_a_running_dev_is_used_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """The databases, PortOne and key of a running `dev` are used, even if `.env` has the real PortOne's keys."""
     Path(".env").write_text("PORTONE_IMP_KEY=real\nPORTONE_IMP_SECRET=real\nPORT=9000\n")
     settings = load_settings()
     assert settings.database_url.get_secret_value() == DEV["DATABASE_URL"]
@@ -59,14 +59,14 @@ def test_a_running_dev_is_taken_and_said(capsys: pytest.CaptureFixture[str]) -> 
     assert settings.portone_accounts["shop-b"].imp_key == "sandbox-shop-b"
     assert [key.get_secret_value() for key in settings.service_keys] == ["key of dev"]
     assert settings.port == 9000
-    out, said = capsys.readouterr()
-    assert (out, said.count("\n")) == ("", 1)
-    assert said.startswith("Stores, PortOne and keys are those of the `make run` in /")
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("Databases, PortOne and keys come from the `make run` in /")
 
 
 @pytest.mark.usefixtures("running_dev")
 def test_what_the_environment_sets_counts_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that the shell sets is the one that `doctor` tries."""
+    """A key in the environment is the one that `doctor` tries."""
     monkeypatch.setenv("PORTONE_IMP_KEY", "mine")
     settings = load_settings()
     assert (settings.portone_imp_key, settings.portone_api_url) == ("mine", DEV["PORTONE_API_URL"])
@@ -74,30 +74,30 @@ def test_what_the_environment_sets_counts_first(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("running_dev")
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
-def test_with_other_stores_nothing_of_dev_is_taken(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A store of another service is never mixed with those of `dev`."""
+def test_with_other_databases_nothing_of_dev_is_used(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A database of another service is never mixed with those of `dev`."""
     url = DEV[name].replace("127.0.0.1", "elsewhere")
     Path(".env").write_text(f"{name}={url}\n")
     settings = load_settings()
     assert {settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()} == {"", url}
     assert settings.portone_imp_key == ""
-    assert capsys.readouterr().err.startswith("From the environment and .env, whose stores are not those of")
+    assert "; the databases are not those of the `make run` in /" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("running_dev")
 def test_a_shell_that_sourced_the_env_file_means_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same stores in the environment are no others."""
+    """The URLs of `dev` in the environment name no other service."""
     for name, value in DEV.items():
         monkeypatch.setenv(name, value)
     result = CliRunner().invoke(app, ["settings"])
-    assert result.stderr.startswith("Stores, PortOne and keys are those of the `make run`")
+    assert result.stderr.startswith("Databases, PortOne and keys come from the `make run`")
     assert f"DATABASE_URL=postgresql://portone:{HIDDEN}@127.0.0.1:5001/portone_orders" in result.stdout
     assert f"SERVICE_KEYS={HIDDEN}" in result.stdout
 
 
 @pytest.mark.usefixtures("running_dev")
 def test_a_dev_that_has_ended_is_not_taken() -> None:
-    """What it wrote is still there, and means nothing any more."""
+    """The env file of a `dev` that has ended is ignored."""
     Path(".run/lock").write_text(f"{2**22 + 1}")
     assert load_settings().database_url.get_secret_value() == ""
     assert Path(".run/env").exists()

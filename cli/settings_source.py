@@ -1,0 +1,52 @@
+"""Choose the settings of an operator's command: those of a running `dev`, unless another service is meant.
+
+The commands that run a part of the service (`serve`, `worker`, `migrate`) use only the environment and `.env`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+
+import typer
+
+from cli.addresses import running_dev_values
+from service.settings import Settings
+
+_DATABASES = ("DATABASE_URL", "REDIS_URL")
+
+
+def load_settings(*, always_report: bool = False) -> Settings:
+    """Load the settings. If there was a choice, a line on standard error says where they come from.
+
+    The environment counts first, then the env file of a running `dev`, then `.env`. If the environment or `.env`
+    names another database, another service is meant: then nothing of the `dev` is used.
+    """
+    settings = Settings.load()
+    dev_values = running_dev_values(settings.state_dir)
+    from_dev = bool(dev_values) and not _means_another(settings, dev_values)
+    if dev_values or always_report:
+        typer.echo(_sentence(settings, dev_values, from_dev=from_dev), err=True)
+    return Settings.load(**_values_of_dev(settings, dev_values)) if from_dev else settings
+
+
+def _means_another(settings: Settings, dev_values: Mapping[str, str]) -> bool:
+    urls = {name: getattr(settings, name.lower()).get_secret_value() for name in _DATABASES}
+    return any(url and url != dev_values.get(name) for name, url in urls.items())
+
+
+def _values_of_dev(settings: Settings, dev_values: Mapping[str, str]) -> dict[str, object]:
+    values: dict[str, object] = {
+        name.lower(): json.loads(value) if name == "PORTONE_ACCOUNTS" else value
+        for name, value in dev_values.items()
+        if name.lower() in Settings.model_fields and not os.environ.get(name)
+    }
+    return values if settings.service_keys else values | {"service_keys": dev_values["SERVICE_KEY"]}
+
+
+def _sentence(settings: Settings, dev_values: Mapping[str, str], *, from_dev: bool) -> str:
+    where = settings.state_dir.absolute()
+    if from_dev:
+        return f"Databases, PortOne and keys come from the `make run` in {where}; the rest: environment and .env."
+    if dev_values:
+        return f"Settings come from the environment and .env; the databases are not those of the `make run` in {where}."
+    return f"Settings come from the environment and .env; no `make run` is running in {where}."
