@@ -1,1 +1,1 @@
-"""Tools that break the service on purpose, and an oracle that says whether it held. Not part of the product."""
+"""Tools that break the service on purpose, and an oracle that judges the result. They are not part of the product."""

@@ -1,6 +1,6 @@
-"""`python -m faults --episodes 200`: episodes of purchases under a storm of faults, judged by an oracle.
+"""Run episodes of purchases under a storm of faults, judged by an oracle: `python -m faults --episodes 200`.
 
-Results are kept, one line an episode: the same command goes on where it stopped. `--seed N` runs that one again.
+Each episode's result is kept as a line, so the same command continues where it stopped. `--seed N` repeats one.
 """
 
 import argparse
@@ -16,19 +16,19 @@ from faults.report import summary, write_report
 from faults.stack import running_stack
 
 _SCALE = 0.01
-# So that what a long run piles up is not what is measured.
+# A new stack after these, so that data of a long run does not distort the measurements.
 _EPISODES_A_STACK = 20
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--episodes", type=int, default=3)
-    parser.add_argument("--seed", type=int, help="run this seed alone, and show what happened")
+    parser.add_argument("--seed", type=int, help="run only this seed, and show what happened")
     parser.add_argument("--results", type=Path, default=Path(".run/faults.jsonl"))
-    parser.add_argument("--only", help="one kind of trouble alone")
+    parser.add_argument("--only", help="inject only this kind of trouble")
     parser.add_argument("--report", action="store_true", help="write docs/faults.md from the results")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
-    parser.add_argument("--keep-logs", type=Path, help="copy the parts' logs here")
+    parser.add_argument("--fresh", action="store_true", help="delete earlier results")
+    parser.add_argument("--keep-logs", type=Path, help="copy the logs of the parts here")
     options = parser.parse_args()
     return asyncio.run(_run(options))
 
@@ -38,19 +38,19 @@ async def _run(options: argparse.Namespace) -> int:
         return await _replay(options)
     if options.fresh:
         options.results.unlink(missing_ok=True)
-    done = _read(options.results)
-    missing = [seed for seed in range(1, options.episodes + 1) if seed not in {one["seed"] for one in done}]
-    for start in range(0, len(missing), _EPISODES_A_STACK):
+    earlier = _read(options.results)
+    missing = [seed for seed in range(1, options.episodes + 1) if seed not in {result["seed"] for result in earlier}]
+    for first in range(0, len(missing), _EPISODES_A_STACK):
         async with running_stack(_SCALE) as stack:
-            for seed in missing[start : start + _EPISODES_A_STACK]:
+            for seed in missing[first : first + _EPISODES_A_STACK]:
                 episode = await run_episode(stack, seed)
                 _keep(options.results, episode)
                 _say(episode)
-    results = [one for one in _read(options.results) if one["seed"] <= options.episodes]
+    results = [result for result in _read(options.results) if result["seed"] <= options.episodes]
     sys.stdout.write("\n".join(summary(results)) + "\n")
     if options.report:
         write_report(episodes=results)
-    return int(any(one["broken"] for one in results))
+    return int(any(result["broken"] for result in results))
 
 
 async def _replay(options: argparse.Namespace) -> int:
@@ -84,7 +84,7 @@ def _read(results: Path) -> list[dict[str, object]]:
 
 
 def _keep(results: Path, episode: Episode) -> None:
-    """Append at once, and for good: a run that is stopped loses nothing."""
+    """Append the result durably, so that a run that is stopped loses nothing."""
     results.parent.mkdir(parents=True, exist_ok=True)
     with results.open("ab") as file:
         file.write(orjson.dumps(episode.line()) + b"\n")

@@ -1,4 +1,4 @@
-"""One episode: buyers buy while the storm blows; then all heals, and the oracle says whether everything held."""
+"""Run an episode: buyers pay during a storm of faults, everything recovers, and the oracle judges the rows."""
 
 import asyncio
 import time
@@ -14,18 +14,18 @@ from faults.driver import Driver
 from faults.stack import Stack
 from faults.storm import SPILL, Storm
 
-BLOW_SECONDS = 6.0
-# From the first purchase to the last look of the oracle.
+STORM_SECONDS = 6.0
+# From the first purchase to the last judgement of the oracle.
 EPISODE_SECONDS = 20.0
 _POLL_SECONDS = 0.2
-# 6 s in all.
-_JUDGED_AGAIN = 30
+# 6 s in total.
+_JUDGEMENTS_MAX = 30
 _ACKNOWLEDGED_SOURCES = ("webhook", "completion", "redirect")
 
 
 @dataclass
 class Episode:
-    """What became of one seed."""
+    """The result of one seed."""
 
     seed: int
     seconds: float = 0.0
@@ -34,10 +34,10 @@ class Episode:
     notices: int = 0
     acknowledged: int = 0
     versions: int = 0
-    # From the healing until every order was as PortOne has it; until every notice had ended too.
+    # From the recovery until every order was as PortOne has it, and until every notice had ended too.
     orders_right_seconds: float = 0.0
     rest_seconds: float = 0.0
-    # Acknowledged while Postgres was away, and then their Redis was destroyed.
+    # Notices that were acknowledged without Postgres and whose Redis was then destroyed.
     lost_with_redis: int = 0
     troubles: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
@@ -45,18 +45,18 @@ class Episode:
     notes: list[str] = field(default_factory=list)
 
     def line(self) -> dict[str, Any]:
-        """As it is kept; the notes only where they explain something."""
-        kept = asdict(self)
-        return kept if self.broken else kept | {"notes": []}
+        """Return the episode as it is kept: with its notes only if a promise was broken."""
+        fields = asdict(self)
+        return fields if self.broken else fields | {"notes": []}
 
 
 async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | None = None) -> Episode:
-    """Never raises for the service's sake: what it did wrong stands in `broken`."""
+    """Run one seed. Faults of the service are not raised but listed in `broken`."""
     await stack.fresh()
     episode, started = Episode(seed), time.monotonic()
-    driver, storm = Driver(stack, seed, orders, BLOW_SECONDS), Storm(stack, seed, BLOW_SECONDS, only)
+    driver, storm = Driver(stack, seed, orders, STORM_SECONDS), Storm(stack, seed, STORM_SECONDS, only)
     buying = asyncio.create_task(driver.run())
-    await storm.blow()
+    await storm.inject()
     await storm.heal()
     healed = time.monotonic()
     try:
@@ -67,7 +67,7 @@ async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | Non
     except TimeoutError:
         buying.cancel()
         if not buying.done() or buying.cancelled():
-            episode.broken.append("the shop could not register, or the buyers could not buy, long after all healed")
+            episode.broken.append("the shop could not register, or the buyers could not pay, long after the recovery")
     await _judge(stack, driver, storm, episode)
     episode.seconds = round(time.monotonic() - started, 2)
     episode.troubles = dict(storm.counts) | {"connections cut": sum(p.cuts for p in stack.proxies.values())}
@@ -78,11 +78,11 @@ async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | Non
 
 
 async def _until_right(stack: Stack, episode: Episode, since: float) -> None:
-    """Wait until the oracle has nothing to say any more."""
+    """Wait until the oracle finds no broken promise."""
     db = await stack.connect()
     try:
         while True:
-            broken = await _wrong(db, stack)
+            broken = await _broken_promises(db, stack)
             waiting = await _waiting_webhooks(stack) + await _spilled(stack)
             if not episode.orders_right_seconds and not any(not line.startswith("notice") for line in broken):
                 episode.orders_right_seconds = round(time.monotonic() - since, 3)
@@ -99,13 +99,13 @@ async def _waiting_webhooks(stack: Stack) -> int:
 
 
 async def _spilled(stack: Stack) -> int:
-    """What was accepted while Postgres was away, and no sweep has moved into it yet."""
+    """Return how many notices were accepted without Postgres and not yet swept into it."""
     async with stack.redis_client() as redis:
         return int(await redis.xlen(SPILL))
 
 
-async def _wrong(db: asyncpg.Connection, stack: Stack) -> list[str]:
-    """What the oracle has to say now. PortOne's truth stands still by then; orders are read after it."""
+async def _broken_promises(db: asyncpg.Connection, stack: Stack) -> list[str]:
+    """Return what the oracle finds now. PortOne's truth no longer changes; orders are read after it."""
     truth = await stack.truth()
     return oracle.judge(await oracle.read_rows(db), truth)
 
@@ -118,7 +118,7 @@ async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -
     lost = _lost(rows.notices, acknowledged)
     episode.lost_with_redis = sum((lost & storm.destroyed).values())
     episode.broken += [
-        f"{count} acknowledged notices of {imp_uid} left nothing behind: {acknowledged[imp_uid]} in all,"
+        f"{count} acknowledged notices of {imp_uid} have no row: {acknowledged[imp_uid]} in total,"
         f" {driver.acknowledged[imp_uid]} of them calls, {_rows_of(rows.notices, imp_uid)}"
         for imp_uid, count in (lost - storm.destroyed).items()
     ]
@@ -130,10 +130,10 @@ async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -
 
 
 async def _settled_rows(stack: Stack, episode: Episode) -> tuple[oracle.Rows, list[dict[str, Any]]]:
-    """The rows as they are judged. A walk of the ledger may have given notice since: it gets its time."""
+    """Return the rows to judge. A ledger scan may have recorded new notices, so these get time to end."""
     db = await stack.connect()
     try:
-        for left in reversed(range(_JUDGED_AGAIN)):
+        for left in reversed(range(_JUDGEMENTS_MAX)):
             truth = await stack.truth()
             rows = await oracle.read_rows(db)
             broken = oracle.judge(rows, truth)
@@ -148,16 +148,16 @@ async def _settled_rows(stack: Stack, episode: Episode) -> tuple[oracle.Rows, li
 
 def _rows_of(notices: list[dict[str, Any]], imp_uid: str) -> list[str]:
     return [
-        f"{one['source']} {one['claimed_status']} {one['registered']} {one['arrivals']} {one['last_outcome']}"
-        for one in notices
-        if one["imp_uid"] == imp_uid
+        f"{row['source']} {row['claimed_status']} {row['registered']} {row['arrivals']} {row['last_outcome']}"
+        for row in notices
+        if row["imp_uid"] == imp_uid
     ]
 
 
 def _lost(notices: list[dict[str, Any]], acknowledged: Mapping[str, int]) -> Counter[str]:
-    """How many acknowledged notices of each payment have no row. One that is shared stands for any number."""
-    kept = Counter[str]()
+    """Count the acknowledged notices without a row, by payment. A shared row stands for any number of them."""
+    stored = Counter[str]()
     shared = {notice["imp_uid"] for notice in notices if not notice["registered"]}
     for notice in notices:
-        kept[notice["imp_uid"]] += notice["source"] in _ACKNOWLEDGED_SOURCES
-    return Counter({name: count for name, count in acknowledged.items() if name not in shared}) - kept
+        stored[notice["imp_uid"]] += notice["source"] in _ACKNOWLEDGED_SOURCES
+    return Counter({name: count for name, count in acknowledged.items() if name not in shared}) - stored

@@ -1,7 +1,7 @@
-"""`python -m faults.guards`: take out each guard of DESIGN.md §2 in turn, in a copy, and show that something notices.
+"""Take each guard of docs/design.md §2 out of a copy, and show what notices: `python -m faults.guards`.
 
-A guard that can be taken out without a test or a schedule failing is no guard, or is not tested. The work tree is
-never touched. First the copy as it is must pass everything that is used here.
+If no test and no schedule fails without a guard, the guard is useless or not tested. The work tree is never touched.
+First the unchanged copy must pass all the tests and schedules that are used here.
 """
 
 import argparse
@@ -23,7 +23,7 @@ _COPIED = ("service", "workers", "cli", "sandbox", "faults", "tests", "docs", "p
 _SECONDS = 300
 
 EXPLORER = ("-m", "faults.explorer", "--seed", "1", "--schedules", "600", "--jobs", "4", "--no-deadlocks")
-# The unbroken copy need not be explored at length: `make explore` does that.
+# The unchanged copy needs no long exploration: `make explore` does that.
 EXPLORER_SHORT = (*EXPLORER[:5], "60", *EXPLORER[6:])
 
 
@@ -33,7 +33,7 @@ def _test(*names: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard: where it stands, what is put in its place, and what is to notice."""
+    """A guard: its file and text, the text that replaces it, and the command that must notice."""
 
     name: str
     file: str
@@ -213,7 +213,7 @@ GUARDS = (
         "            return Handled(outcome)\n",
     ),
     Guard(
-        "a failure to ask is no answer",
+        "a failure to ask is not an answer",
         "service/portone/client.py",
         '    if status == 429 or status >= 500:\n        raise PortOneUnavailable(f"HTTP {status}")\n',
         '    if status == 429 or status >= 500:\n        return Envelope(404, -1, "", None)\n',
@@ -239,7 +239,7 @@ GUARDS = (
         _test("tests/service/test_never_paid.py", "-k", "another_number"),
     ),
     Guard(
-        "twice a second at most",
+        "at most two looks a second",
         "service/db/functions/claim_notices_v1.sql",
         "                   WHEN l.looked_at > clock_timestamp() - spacing THEN 'too_soon'\n",
         "",
@@ -249,7 +249,7 @@ GUARDS = (
 
 @dataclass(frozen=True)
 class Bite:
-    """What happened when a guard was gone."""
+    """The result of taking out a guard."""
 
     guard: Guard
     noticed: str | None
@@ -266,78 +266,78 @@ def main() -> int:
         copy = Path(folder)
         copy.chmod(0o711)
         copy_to(copy)
-        wrong = _passes(copy, guards)
-        bites = [] if wrong else [_take_out(copy, guard) for guard in guards]
-    if options.report and not options.only and not wrong:
+        failure = _check(copy, guards)
+        bites = [] if failure else [_take_out(copy, guard) for guard in guards]
+    if options.report and not options.only and not failure:
         write_report(guards=_table(bites))
     unnoticed = [bite.guard.name for bite in bites if bite.noticed is None]
-    sys.stdout.write(wrong or f"{len(bites)} guards taken out, {len(unnoticed)} unnoticed {unnoticed or ''}\n")
-    return int(bool(wrong or unnoticed))
+    sys.stdout.write(failure or f"{len(bites)} guards taken out, {len(unnoticed)} unnoticed {unnoticed or ''}\n")
+    return int(bool(failure or unnoticed))
 
 
 def copy_to(copy: Path) -> None:
-    """Copy what runs and is tested, so that it may be broken there."""
+    """Copy the code and its tests, so that they can be broken there."""
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis")
     for name in _COPIED:
-        here = ROOT / name
-        if here.is_dir():
-            shutil.copytree(here, copy / name, ignore=ignore)
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=ignore)
         else:
-            shutil.copy(here, copy / name)
+            shutil.copy(source, copy / name)
 
 
-def _passes(copy: Path, guards: Sequence[Guard]) -> str:
-    """With every guard in its place nothing may fail, and every guard must stand where it is said to."""
+def _check(copy: Path, guards: Sequence[Guard]) -> str:
+    """Check that every guard's text is in its file once, and that nothing fails with all guards in place."""
     for guard in guards:
         if (copy / guard.file).read_text("utf-8").count(guard.text) != 1:
-            return f"'{guard.name}' does not stand once in {guard.file}: mend its text in faults/guards.py.\n"
+            return f"'{guard.name}' is not exactly once in {guard.file}: correct its text in faults/guards.py.\n"
     for command in dict.fromkeys(EXPLORER_SHORT if g.noticed_by == EXPLORER else g.noticed_by for g in guards):
-        code, said = _run(copy, command)
+        code, output = _run(copy, command)
         if code:
-            return f"{' '.join(command)} fails with every guard in its place:\n{said[-3000:]}\n"
+            return f"{' '.join(command)} fails with all guards in place:\n{output[-3000:]}\n"
     return ""
 
 
 def _take_out(copy: Path, guard: Guard) -> Bite:
     file, started = copy / guard.file, time.monotonic()
-    whole = file.read_text("utf-8")
-    file.write_text(whole.replace(guard.text, guard.instead), "utf-8")
+    original = file.read_text("utf-8")
+    file.write_text(original.replace(guard.text, guard.instead), "utf-8")
     try:
-        code, said = _run(copy, guard.noticed_by)
+        code, output = _run(copy, guard.noticed_by)
     finally:
-        file.write_text(whole, "utf-8")
-    bite = Bite(guard, _noticed(said) if code else None, time.monotonic() - started)
+        file.write_text(original, "utf-8")
+    bite = Bite(guard, _noticed(output) if code else None, time.monotonic() - started)
     sys.stdout.write(f"{guard.name}: {bite.noticed or 'NOT NOTICED'} ({bite.seconds:.0f} s)\n")
     sys.stdout.flush()
     return bite
 
 
-def _noticed(said: str) -> str | None:
-    """The test that failed, or the seed and the promise that it broke. A program that crashed noticed nothing."""
-    failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
+def _noticed(output: str) -> str | None:
+    """Return the test that failed, or the seed and its broken promise. A crashed program noticed nothing."""
+    failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
     if failed:
         return f"`{failed[1].partition(' ')[0]}`"
-    broken, seed = re.search(r"^BROKEN: (.*)$", said, re.MULTILINE), re.search(r"--replay (\d+)", said)
+    broken, seed = re.search(r"^BROKEN: (.*)$", output, re.MULTILINE), re.search(r"--replay (\d+)", output)
     if not broken:
         return None
     return f"explorer{f', seed {seed[1]}' if seed else ''}: {_short(broken[1])}"
 
 
 def _short(sentence: str) -> str:
-    """Without ids and values, which say nothing in a table."""
-    sentence = re.sub(r"(is|was) Expected\(.*", r"\1 not what PortOne's truth makes of it", sentence)
+    """Shorten a sentence for the table, which needs no ids and values."""
+    sentence = re.sub(r"(is|was) Expected\(.*", "does not match PortOne's truth", sentence)
     return sentence.replace("|", "/")[:110]
 
 
 def _run(copy: Path, command: Sequence[str]) -> tuple[int, str]:
     env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, *command], cwd=copy, env=env, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as expired:
         return 0, str(expired)
-    return done.returncode, done.stdout + done.stderr
+    return process.returncode, process.stdout + process.stderr
 
 
 def _table(bites: Sequence[Bite]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Says from PortOne's truth and the stored rows whether the service kept its word (DESIGN.md §2).
+"""Judge from PortOne's truth and the stored rows whether the service kept its promises (docs/design.md §2).
 
-It shares no code with the service: plain SQL, V1's own payment objects, and a re-statement of the rule that decides.
+The oracle shares no code with the service: it has its own SQL, V1's payment objects, and its own copy of the rule.
 """
 
 from collections import defaultdict
@@ -18,29 +18,29 @@ _NEVER = float("inf")
 
 
 @dataclass(frozen=True)
-class Paid:
-    """One attempt, in the smallest unit of its currency."""
+class Charge:
+    """One attempt to pay. Amounts are in the smallest unit of the currency."""
 
     imp_uid: str
     status: str
     amount: int
-    given_back: int
+    refunded: int
     currency: str
     tier: str
     live: bool
-    turn: tuple[float, float, str]
-    came: bool
+    order_key: tuple[float, float, str]
+    ever_paid: bool
 
     @property
     def held(self) -> int:
-        if self.status == "paid" or (self.status == "cancelled" and self.given_back):
-            return self.amount - self.given_back
+        if self.status == "paid" or (self.status == "cancelled" and self.refunded):
+            return self.amount - self.refunded
         return 0
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What an order must say."""
+    """The content that an order must have."""
 
     state: str
     paid_amount: int
@@ -49,67 +49,69 @@ class Expected:
     problems: frozenset[tuple[str, str]]
 
 
-def attempt_of(told: Mapping[str, Any]) -> Paid:
-    """Read V1's object; `tier` stands beside its fields, `test` too or else `sandbox`."""
-    unit = 10 ** _DECIMALS.get(told["currency"], 2)
-    status = "issued" if told["status"] == "ready" and told.get("vbank_num") else told["status"]
-    return Paid(
-        told["imp_uid"],
+def charge_of(payment: Mapping[str, Any]) -> Charge:
+    """Read V1's payment object, to which the sandbox adds `tier`."""
+    unit = 10 ** _DECIMALS.get(payment["currency"], 2)
+    status = "issued" if payment["status"] == "ready" and payment.get("vbank_num") else payment["status"]
+    return Charge(
+        payment["imp_uid"],
         status,
-        int(Decimal(str(told["amount"])) * unit),
-        int(Decimal(str(told["cancel_amount"])) * unit),
-        told["currency"],
-        told.get("tier") or "",
-        not told["sandbox"],
-        (told["paid_at"] or _NEVER, told["started_at"] or _NEVER, told["imp_uid"]),
-        bool(told["paid_at"]),
+        int(Decimal(str(payment["amount"])) * unit),
+        int(Decimal(str(payment["cancel_amount"])) * unit),
+        payment["currency"],
+        payment.get("tier") or "",
+        not payment["sandbox"],
+        (payment["paid_at"] or _NEVER, payment["started_at"] or _NEVER, payment["imp_uid"]),
+        bool(payment["paid_at"]),
     )
 
 
-def expect(terms: Mapping[str, Any], told: Iterable[Mapping[str, Any]]) -> Expected:
-    """The rule: what these payments, as PortOne has them, mean for an order of these terms."""
-    attempts = sorted((attempt_of(one) for one in told), key=lambda one: one.turn)
-    against = {one.imp_uid: _against(terms, one) for one in attempts}
-    agreeing = [one for one in attempts if not against[one.imp_uid]]
-    holding = [one for one in agreeing if one.held]
-    problems = {
-        (kind, one.imp_uid) for one in attempts if one.held or one.status == "issued" for kind in against[one.imp_uid]
-    } | {("duplicate_payment", one.imp_uid) for one in holding[1:]}
-    state, one = _decide(agreeing, holding, [p for p in attempts if against[p.imp_uid] and p.live and p.held])
-    counts = one is not None and state in ("paid", "partially_cancelled", "cancelled") and _had_money(one)
+def expect(terms: Mapping[str, Any], payments: Iterable[Mapping[str, Any]]) -> Expected:
+    """Apply the rule: return what an order with these terms must say about PortOne's payments."""
+    charges = sorted((charge_of(payment) for payment in payments), key=lambda charge: charge.order_key)
+    kinds = {charge.imp_uid: _disagreements(terms, charge) for charge in charges}
+    agreeing = [charge for charge in charges if not kinds[charge.imp_uid]]
+    holding = [charge for charge in agreeing if charge.held]
+    problems = {(kind, c.imp_uid) for c in charges if c.held or c.status == "issued" for kind in kinds[c.imp_uid]} | {
+        ("duplicate_payment", charge.imp_uid) for charge in holding[1:]
+    }
+    state, deciding = _decide(agreeing, holding, [c for c in charges if kinds[c.imp_uid] and c.live and c.held])
+    counts = deciding is not None and state in ("paid", "partially_cancelled", "cancelled") and _had_money(deciding)
     return Expected(
         state,
-        one.amount if counts and one else 0,
-        one.amount - one.held if counts and one else 0,
-        one.imp_uid if one else None,
+        deciding.amount if counts and deciding else 0,
+        deciding.amount - deciding.held if counts and deciding else 0,
+        deciding.imp_uid if deciding else None,
         frozenset(problems),
     )
 
 
-def _decide(agreeing: Sequence[Paid], holding: Sequence[Paid], astray: Sequence[Paid]) -> tuple[str, Paid | None]:
+def _decide(
+    agreeing: Sequence[Charge], holding: Sequence[Charge], disagreeing: Sequence[Charge]
+) -> tuple[str, Charge | None]:
     if holding:
-        return ("partially_cancelled" if holding[0].given_back else "paid"), holding[0]
-    if astray:
-        return "mismatched", astray[0]
+        return ("partially_cancelled" if holding[0].refunded else "paid"), holding[0]
+    if disagreeing:
+        return "mismatched", disagreeing[0]
     for status, state in (("issued", "awaiting_deposit"), ("cancelled", "cancelled"), ("failed", "failed")):
-        found = [one for one in agreeing if one.status == status]
-        if found:
-            return state, found[-1]
+        matching = [charge for charge in agreeing if charge.status == status]
+        if matching:
+            return state, matching[-1]
     return "pending", None
 
 
-def _had_money(one: Paid) -> bool:
-    return one.status == "paid" or one.given_back > 0 or one.came
+def _had_money(charge: Charge) -> bool:
+    return charge.status == "paid" or charge.refunded > 0 or charge.ever_paid
 
 
-def _against(terms: Mapping[str, Any], one: Paid) -> list[str]:
-    wrong = {
-        "wrong_store": one.tier != terms["tier"],
-        "test_channel": not one.live,
-        "wrong_currency": one.currency != terms["currency"],
-        "wrong_amount": one.amount != terms["amount"],
+def _disagreements(terms: Mapping[str, Any], charge: Charge) -> list[str]:
+    checks = {
+        "wrong_store": charge.tier != terms["tier"],
+        "test_channel": not charge.live,
+        "wrong_currency": charge.currency != terms["currency"],
+        "wrong_amount": charge.amount != terms["amount"],
     }
-    return [kind for kind, is_so in wrong.items() if is_so]
+    return [kind for kind, failed in checks.items() if failed]
 
 
 _CONTENT = (
@@ -119,7 +121,7 @@ _CONTENT = (
 
 @dataclass(frozen=True)
 class Rows:
-    """What is stored."""
+    """The stored rows that the oracle judges."""
 
     orders: list[dict[str, Any]]
     events: list[dict[str, Any]]
@@ -128,10 +130,10 @@ class Rows:
 
 
 async def read_rows(db: asyncpg.Connection, merchant_uids: Sequence[str] | None = None) -> Rows:
-    """All rows that the promises are about, or only those of these orders, from one snapshot."""
+    """Read all rows that the promises cover, or only those of some orders, from one snapshot."""
     async with db.transaction(isolation="repeatable_read", readonly=True):
-        found = [[_plain(row) for row in await db.fetch(select, merchant_uids)] for select in _ROWS]
-    return Rows(*found)
+        tables = [[_plain(row) for row in await db.fetch(select, merchant_uids)] for select in _ROWS]
+    return Rows(*tables)
 
 
 _ROWS = [
@@ -141,7 +143,7 @@ _ROWS = [
 
 
 def _plain(row: asyncpg.Record) -> dict[str, Any]:
-    """jsonb comes as text unless the session says otherwise."""
+    """Return the row as a dict. jsonb arrives as text unless the session decodes it."""
     return {
         key: orjson.loads(value) if key in ("problems", "details") and isinstance(value, str) else value
         for key, value in row.items()
@@ -149,32 +151,32 @@ def _plain(row: asyncpg.Record) -> dict[str, Any]:
 
 
 def judge(rows: Rows, truth: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Every broken promise that the rows show, one sentence each; all must have come to rest."""
-    told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in truth:
-        told[one["merchant_uid"]].append(one)
+    """Return a sentence for each broken promise. All work must have ended before."""
+    by_order: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for payment in truth:
+        by_order[payment["merchant_uid"]].append(payment)
     return [
-        *(sentence for order in rows.orders for sentence in _wrong_order(order, told[order["merchant_uid"]])),
+        *(sentence for order in rows.orders for sentence in _wrong_order(order, by_order[order["merchant_uid"]])),
         *_wrong_versions(rows),
         *_wrong_feed(rows.events),
-        *_wrong_paid(rows, told),
-        *_endless(rows.notices),
-        *_stored_wrong(rows, told),
+        *_wrong_paid(rows, by_order),
+        *_without_end(rows.notices),
+        *_stored_wrong(rows, by_order),
     ]
 
 
-def _wrong_order(order: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Invariant 3: the order is what PortOne's truth makes of it."""
-    expected = expect(order, told)
+def _wrong_order(order: Mapping[str, Any], payments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Check invariant 3: the order matches PortOne's truth."""
+    expected = expect(order, payments)
     problems = frozenset((problem["kind"], problem["imp_uid"]) for problem in order["problems"])
-    found = Expected(
+    actual = Expected(
         order["state"], order["paid_amount"], order["cancelled_amount"], order["imp_uid"], frozenset(problems)
     )
-    return [] if found == expected else [f"order {order['merchant_uid']} is {found}, in truth {expected}"]
+    return [] if actual == expected else [f"order {order['merchant_uid']} is {actual}, but should be {expected}"]
 
 
 def _wrong_versions(rows: Rows) -> list[str]:
-    """Invariant 7: versions 1..n, one event each, and the last is what the order is now."""
+    """Check invariant 7: versions are 1 to n, with one event each, and the last event is the order as stored."""
     events: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for event in rows.events:
         events[event["merchant_uid"]].append(event)
@@ -199,29 +201,29 @@ def _content(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wrong_feed(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A reader in (xid, id) order sees each order's versions in their order."""
-    seen: dict[str, int] = defaultdict(int)
+    """Check that a reader in (xid, id) order sees the versions of each order in order."""
+    versions: dict[str, int] = defaultdict(int)
     wrong = []
     for event in sorted(events, key=lambda event: (event["xid"], event["id"])):
-        if event["version"] != seen[event["merchant_uid"]] + 1:
-            wrong.append(f"the feed has version {event['version']} of {event['merchant_uid']} out of turn")
-        seen[event["merchant_uid"]] = event["version"]
+        if event["version"] != versions[event["merchant_uid"]] + 1:
+            wrong.append(f"the feed has version {event['version']} of {event['merchant_uid']} out of order")
+        versions[event["merchant_uid"]] = event["version"]
     return wrong
 
 
-def _wrong_paid(rows: Rows, told: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Invariant 5: whenever an order said `paid`, a live payment of its own held its whole price, or had."""
+def _wrong_paid(rows: Rows, by_order: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Check invariant 5: when an order said `paid`, a live payment of it held its whole price, then or before."""
     orders = {order["merchant_uid"]: order for order in rows.orders}
     wrong = []
     for event in rows.events:
         order = orders.get(event["merchant_uid"])
         if order is None or not event["paid_amount"]:
             continue
-        payment = next((one for one in told[event["merchant_uid"]] if one["imp_uid"] == event["imp_uid"]), None)
+        payment = next((p for p in by_order[event["merchant_uid"]] if p["imp_uid"] == event["imp_uid"]), None)
         terms = {"tier": order["tier"], "amount": event["amount"], "currency": event["currency"]}
-        # `was_paid`: it was, and PortOne took it back since.
-        came = payment is not None and (attempt_of(payment).came or payment.get("was_paid", False))
-        if payment is None or _against(terms, attempt_of(payment)) or not came:
+        # `was_paid`: the payment was paid, and PortOne has withdrawn that since.
+        ever_paid = payment is not None and (charge_of(payment).ever_paid or payment.get("was_paid", False))
+        if payment is None or _disagreements(terms, charge_of(payment)) or not ever_paid:
             wrong.append(f"{event['merchant_uid']} said {event['state']} for {event['imp_uid']}, which never paid it")
     return wrong
 
@@ -230,8 +232,8 @@ _HANDLED_BY = ("looked", "served_by_stored_look")
 _PARKED_FOR = ("order_not_registered", "payment_unknown", "answer_unreadable")
 
 
-def _endless(notices: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Invariants 2 and 6: every notice with a row is handled by an answer, or parked for what a person may mend."""
+def _without_end(notices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Check invariants 2 and 6: every notice with a row is handled by an answer, or parked for a person."""
     return [
         f"notice {notice['id']} of {notice['imp_uid']} ({notice['source']}) has not ended: {notice['last_outcome']}"
         for notice in notices
@@ -242,18 +244,18 @@ def _endless(notices: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _stored_wrong(rows: Rows, told: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Each stored payment of a registered order is stored as PortOne has it."""
-    truth = {one["imp_uid"]: one for attempts in told.values() for one in attempts}
+def _stored_wrong(rows: Rows, by_order: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Check that each payment of a registered order is stored as PortOne has it."""
+    truth = {payment["imp_uid"]: payment for payments in by_order.values() for payment in payments}
     orders = {order["merchant_uid"] for order in rows.orders}
     wrong = []
-    for payment in rows.payments:
-        one = truth.get(payment["imp_uid"])
-        if one is None:
-            wrong.append(f"payment {payment['imp_uid']} is stored and PortOne has none of that name")
-        elif payment["merchant_uid"] in orders:
-            now = attempt_of(one)
-            stored = (payment["status"], payment["amount"], payment["cancelled_amount"])
-            if stored != (now.status, now.amount, now.given_back):
-                wrong.append(f"payment {payment['imp_uid']} is stored as {stored}, in truth {now}")
+    for row in rows.payments:
+        payment = truth.get(row["imp_uid"])
+        if payment is None:
+            wrong.append(f"payment {row['imp_uid']} is stored, but PortOne does not have it")
+        elif row["merchant_uid"] in orders:
+            charge = charge_of(payment)
+            stored = (row["status"], row["amount"], row["cancelled_amount"])
+            if stored != (charge.status, charge.amount, charge.refunded):
+                wrong.append(f"payment {row['imp_uid']} is stored as {stored}, but PortOne has {charge}")
     return wrong

@@ -1,4 +1,4 @@
-"""A small TCP proxy that stands between two parts and can cut, delay, and go half-open."""
+"""A small TCP proxy between two parts that can cut, delay and go half-open."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,9 @@ _CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Listens on a free loopback port and forwards to its targets in turn.
+    """Listens on a free loopback port and forwards to its targets, one after the other.
 
-    Half-open: what is connected stays so, and what wants to connect may, but nothing arrives any more.
+    Half-open means that connections stay open, and new ones are accepted, but no data arrives.
     """
 
     def __init__(self, name: str, targets: Sequence[int]) -> None:
@@ -35,7 +35,7 @@ class Proxy:
         self.cut()
 
     def cut(self) -> None:
-        """End every connection, the hard way."""
+        """Reset every connection."""
         self.cuts += len(self._writers) // 2
         for writer in list(self._writers):
             writer.transport.abort()
@@ -44,7 +44,7 @@ class Proxy:
         self._forwarding.clear()
 
     def heal(self) -> None:
-        """Forward again, at once. What was half-open is ended: nobody can tell what it has missed."""
+        """Forward again, at once. Half-open connections are reset, because their missing data is unknown."""
         self.delay_seconds = 0.0
         if not self._forwarding.is_set():
             self.cut()
@@ -54,13 +54,13 @@ class Proxy:
         self._writers.add(writer)
         try:
             await self._forwarding.wait()
-            there, back = await asyncio.open_connection("127.0.0.1", next(self._targets))
-            self._writers.add(back)
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", next(self._targets))
+            self._writers.add(target_writer)
             try:
-                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+                await asyncio.gather(self._pump(reader, target_writer), self._pump(target_reader, writer))
             finally:
-                self._writers.discard(back)
-                back.transport.abort()
+                self._writers.discard(target_writer)
+                target_writer.transport.abort()
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:

@@ -1,9 +1,9 @@
-"""Kill -9 a worker at random moments around a refund's call, again and again: `python -m faults.refunds`.
+"""Kill a worker (-9) at random moments around its refund call, in many rounds: `python -m faults.refunds`.
 
-Every round pays an order twice, lets a real worker process find the duplicate and refund it, and kills the process
-at the time of its nth call to PortOne, give or take some milliseconds. What was killed is taken up by the next
-worker. In the end every payment must have been asked for at most once, and every intent must have ended: refunded,
-or open before a person. Prints one line of figures; exit code 1 if a refund was sent twice.
+Each round pays an order twice, lets a real worker process find the duplicate and refund it, and kills the process
+around its nth call to PortOne, give or take some milliseconds. The next worker continues the killed one's work. In the
+end no payment may have been refunded twice, and every refund must have ended, or be shown to a person as a problem.
+Prints one line of figures. The exit code is 1 if a refund was carried out twice.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from tests.service.refunding import CANCEL, Shop
 from workers.main import make_parts
 from workers.refunds import REFUNDER, close_refunds, intend_refunds, make_refunder, send_refunds
 
-# As little waiting as still lets a dead worker's refund be told from one that is under way.
+# The shortest waits that still distinguish a dead worker's refund from one that is under way.
 TIMES = replace(
     Timetable().scaled(0),
     refund_lease=timedelta(seconds=0.3),
@@ -55,7 +55,7 @@ _END_SECONDS = 60.0
 
 
 async def work(settings: Settings) -> None:
-    """What is killed: the three cron tasks, turn after turn."""
+    """Run the three cron tasks again and again, until killed."""
     async with make_parts(settings) as parts:
         secret = settings.portone_imp_secret.get_secret_value()
         portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret, TIMES)
@@ -68,11 +68,11 @@ async def work(settings: Settings) -> None:
 
 
 class Harness:
-    """Stores, a PortOne that counts, and the worker that is alive now."""
+    """The databases, a PortOne that counts refunds, and the running worker."""
 
     def __init__(self, settings: Settings, sandbox: RunningSandbox, shop: Shop, random: Random) -> None:
         self.settings, self.sandbox, self.shop, self.random = settings, sandbox, shop, random
-        self.asked: Counter[str] = Counter()
+        self.cancels: Counter[str] = Counter()
         self.killed_at: Counter[str] = Counter()
         self._worker: asyncio.subprocess.Process | None = None
         self._count_refunds()
@@ -83,11 +83,11 @@ class Harness:
             await self.shop.paid_twice(f"order-{number}", async_cancel=self.random.random() < 0.2)
             await self._kill_around_the_call()
         await self._start_worker()
-        await self._until_all_ended()
+        await self._wait_for_all_to_end()
         await self._kill()
 
     async def hidden(self) -> int:
-        """Refunds of unknown end that their orders do not show as a problem: the sweep's notices are looked at here."""
+        """Count the unfinished refunds that their orders do not show as a problem, after a look at each."""
         for row in await self.shop.pool.fetch("SELECT merchant_uid, imp_uid FROM refunds"):
             await self.shop.tell(row["merchant_uid"], row["imp_uid"])
         count: int = await self.shop.pool.fetchval(
@@ -100,12 +100,12 @@ class Harness:
         return count
 
     async def _kill_around_the_call(self) -> None:
-        """Mostly when the refund's own call has arrived, else at the nth call; and some milliseconds later."""
+        """Kill some milliseconds after the refund's own call has arrived (70 %), or after the nth call."""
         calls = self.sandbox.app[WORLD].calls
         arrived, nth = calls.by_template[CANCEL], calls.total + self.random.randint(1, 3)
         at_the_call = self.random.random() < 0.7
         async with asyncio.timeout(_ROUND_SECONDS):
-            # The moment is the worker's, in another process.
+            # The calls come from the worker, which is another process.
             while calls.by_template[CANCEL] == arrived and (at_the_call or calls.total < nth):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await asyncio.sleep(self.random.uniform(0, 0.05))
@@ -113,7 +113,7 @@ class Harness:
         last = await self.shop.pool.fetchrow(
             "SELECT imp_uid, state FROM refunds ORDER BY asked_at DESC NULLS LAST LIMIT 1"
         )
-        done = last is not None and self.asked[last["imp_uid"]]
+        done = last is not None and self.cancels[last["imp_uid"]]
         self.killed_at[f"{last['state'] if last else 'nothing'}, {'carried out' if done else 'not carried out'}"] += 1
 
     async def _start_worker(self) -> None:
@@ -134,7 +134,7 @@ class Harness:
             self._worker.send_signal(signal.SIGKILL)
             await self._worker.wait()
 
-    async def _until_all_ended(self) -> None:
+    async def _wait_for_all_to_end(self) -> None:
         async with asyncio.timeout(_END_SECONDS):
             while await self._open():
                 for payment in self.sandbox.app[WORLD].ledger.payments():
@@ -156,9 +156,9 @@ class Harness:
         ledger = self.sandbox.app[WORLD].ledger
         cancel = ledger.cancel
 
-        def counted(payment: Payment, refund: Refund, **how: Any) -> None:
-            self.asked[payment.imp_uid] += 1
-            cancel(payment, refund, **how)
+        def counted(payment: Payment, refund: Refund, **options: Any) -> None:
+            self.cancels[payment.imp_uid] += 1
+            cancel(payment, refund, **options)
 
         ledger.cancel = counted  # type: ignore[method-assign]
 
@@ -167,23 +167,23 @@ class Harness:
 async def harness(random: Random) -> AsyncIterator[Harness]:
     with tempfile.TemporaryDirectory(prefix="portone-orders-faults-") as folder:
         Path(folder).chmod(0o711)  # noqa: ASYNC240 - before anything runs
-        stores = await Stores.start(Path(folder))
+        databases = await Stores.start(Path(folder))
         try:
             async with running_sandbox(SandboxConfig()) as sandbox:
                 await sandbox.faults(latency_seconds=_CALL_SECONDS)
-                settings = _settings(stores, sandbox)
+                settings = _settings(databases, sandbox)
                 async with make_parts(settings) as parts:
                     verifier = replace(parts.verifier, times=TIMES)
                     yield Harness(settings, sandbox, Shop(parts.pool, sandbox, verifier), random)
         finally:
-            await stores.stop()
+            await databases.stop()
 
 
-def _settings(stores: Stores, sandbox: RunningSandbox) -> Settings:
+def _settings(databases: Stores, sandbox: RunningSandbox) -> Settings:
     return Settings(
         _env_file=None,
-        database_url=stores.postgres.url(),
-        redis_url=stores.redis.url(),
+        database_url=databases.postgres.url(),
+        redis_url=databases.redis.url(),
         portone_api_url=sandbox.url,
         portone_imp_key=sandbox.imp_key,
         portone_imp_secret=sandbox.imp_secret,
@@ -191,12 +191,12 @@ def _settings(stores: Stores, sandbox: RunningSandbox) -> Settings:
 
 
 async def run(kills: int, seed: int) -> int:
-    async with harness(Random(seed)) as made:  # noqa: S311 - a repeatable run, no secret
-        await made.rounds(kills)
-        rows = await made.shop.pool.fetch("SELECT state, count(*) AS count FROM refunds GROUP BY state ORDER BY state")
-        double, hidden = sum(count > 1 for count in made.asked.values()), await made.hidden()
+    async with harness(Random(seed)) as trial:  # noqa: S311 - a repeatable run, no secret
+        await trial.rounds(kills)
+        rows = await trial.shop.pool.fetch("SELECT state, count(*) AS count FROM refunds GROUP BY state ORDER BY state")
+        double, hidden = sum(count > 1 for count in trial.cancels.values()), await trial.hidden()
         sys.stdout.write(
-            f"kills {kills}, seed {seed}; killed at {dict(made.killed_at)}; calls {made.asked.total()}, "
+            f"kills {kills}, seed {seed}; killed at {dict(trial.killed_at)}; calls {trial.cancels.total()}, "
             f"double refunds {double}; ends { {row['state']: row['count'] for row in rows} }, of them hidden {hidden}\n"
         )
     return 1 if double or hidden else 0

@@ -1,4 +1,4 @@
-"""The figures of the runs, and the generated part of docs/faults.md."""
+"""Summarise the runs, and write the generated parts of docs/faults.md."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ _BEGIN, _END = "<!-- generated: {} -->", "<!-- end: {} -->"
 
 
 def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The figures of a run, a line each."""
+    """Return the figures of a run as lines."""
     troubles: Counter[str] = Counter()
-    for one in episodes:
-        troubles.update(one["troubles"])
-    right = sorted(one["orders_right_seconds"] for one in episodes)
-    broken = [one["seed"] for one in episodes if one["broken"]]
+    for episode in episodes:
+        troubles.update(episode["troubles"])
+    delays = sorted(episode["orders_right_seconds"] for episode in episodes)
+    broken = [episode["seed"] for episode in episodes if episode["broken"]]
     return [
         f"{len(episodes)} episodes (seeds {_seeds(episodes)}), the longest {max(o['seconds'] for o in episodes):.1f} s",
         f"{_sum(episodes, 'orders')} orders, {_sum(episodes, 'payments')} payments,"
@@ -23,14 +23,14 @@ def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{_sum(episodes, 'acknowledged')} notices acknowledged, {_sum(episodes, 'notices')} recorded,"
         f" {_sum(episodes, 'lost_with_redis')} destroyed with Redis while Postgres was away",
         "; ".join(f"{name}: {count}" for name, count in sorted(troubles.items())),
-        f"all orders right after the healing: p50 {_at(right, 0.5):.1f} s, p95 {_at(right, 0.95):.1f} s,"
-        f" max {right[-1]:.1f} s",
+        f"all orders right after the recovery: p50 {_at(delays, 0.5):.1f} s, p95 {_at(delays, 0.95):.1f} s,"
+        f" max {delays[-1]:.1f} s",
         f"broken promises: {sum(len(one['broken']) for one in episodes)}{f', seeds {broken}' if broken else ''}",
     ]
 
 
 def write_report(**parts: Any) -> None:
-    """Replace the generated parts that are given, and leave the rest as it is."""
+    """Replace the given generated parts of the page, and keep the rest."""
     text = _DOCUMENT.read_text("utf-8")
     for name, content in parts.items():
         lines = content if name != "episodes" else [f"- {line}" for line in summary(content)]

@@ -1,4 +1,4 @@
-"""`python -m faults.shows dropped|flushall|outage`: three promises, with their figures, on the whole service."""
+"""Measure three promises on the whole service: `python -m faults.shows dropped|flushall|outage|all`."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ _OUTAGE_MINUTES = 10
 
 
 async def dropped(count: int) -> list[str]:
-    """Every webhook is dropped, and nobody calls."""
+    """Drop every webhook, and make no completion call."""
     async with running_stack(0.1) as stack:
         await _register(stack, "dropped", count)
         await asyncio.sleep(_until_walk_seconds(stack))
@@ -33,14 +33,14 @@ async def dropped(count: int) -> list[str]:
         walks = calls["by_template"].get("GET /payments/status/{payment_status}", 0)
         return [
             f"{count} payments, all webhooks dropped, no completion call: all orders right {seconds:.1f} s after the"
-            f" last payment, with a ledger scan each {60 * stack.scale:.0f} s ({60:.0f} s, scaled)",
+            f" last payment, with a ledger scan every {60 * stack.scale:.0f} s ({60:.0f} s, scaled)",
             f"PortOne calls: {calls['total']} in all, {walks or _walks(calls)} of them pages of the ledger"
-            f" ({_shown(calls)})",
+            f" ({_counts(calls)})",
         ]
 
 
 async def flushall(count: int) -> list[str]:
-    """FLUSHALL in the middle of many payments in flight, again and again."""
+    """Send FLUSHALL several times while many payments are in flight."""
     async with running_stack(0.1) as stack:
         await _register(stack, "flushed", count)
         paying = asyncio.create_task(_bulk(stack, "flushed", count, webhook=True))
@@ -61,7 +61,7 @@ async def flushall(count: int) -> list[str]:
 
 
 async def outage(count: int) -> list[str]:
-    """PortOne is down for ten scaled minutes while many notices wait; then it returns."""
+    """Stop PortOne for ten scaled minutes while many notices wait, then let it return."""
     scale = 0.05
     async with running_stack(scale) as stack:
         await _register(stack, "down", count)
@@ -81,7 +81,7 @@ async def outage(count: int) -> list[str]:
             f"PortOne down for {_OUTAGE_MINUTES} minutes (scaled to {_OUTAGE_MINUTES * 60 * scale:.0f} s) with {count}"
             f" notices waiting: {parked} parked, {during} calls while it was down",
             f"all orders right {seconds:.1f} s after its return; {drained}",
-            f"a fresh completion call, begun with the return, was answered {fresh}",
+            f"a new completion call at its return was answered {fresh}",
         ]
 
 
@@ -98,14 +98,14 @@ def main() -> int:
     parser.add_argument("--count", type=int)
     parser.add_argument("--report", action="store_true", help="write the figures into docs/faults.md")
     options = parser.parse_args()
-    shown: list[str] = []
+    figures: list[str] = []
     for name in SHOWS if options.show == "all" else [options.show]:
         show, count = SHOWS[name]
         lines = asyncio.run(show(options.count or count))
         sys.stdout.write("\n".join(lines) + "\n")
-        shown += [f"- `{name}`: {line}" for line in lines]
+        figures += [f"- `{name}`: {line}" for line in lines]
     if options.report:
-        write_report(shows=shown)
+        write_report(shows=figures)
     return 0
 
 
@@ -117,7 +117,7 @@ async def _register(stack: Stack, prefix: str, count: int) -> None:
         for number in waiting:
             body = {"merchant_uid": f"{prefix}-{number}", "amount": _AMOUNT}
             headers = {"Authorization": f"Bearer {KEY}"}
-            async with stack.session.post(f"{stack.door}/orders", json=body, headers=headers) as answer:
+            async with stack.session.post(f"{stack.entry_url}/orders", json=body, headers=headers) as answer:
                 answer.raise_for_status()
 
     await asyncio.gather(*(register() for _ in range(_AT_ONCE)))
@@ -129,7 +129,7 @@ async def _bulk(stack: Stack, prefix: str, count: int, *, webhook: bool) -> None
 
 
 async def _until_right(stack: Stack, count: int, since: float | None = None) -> float:
-    """The seconds until the oracle finds nothing wrong. Raises TimeoutError."""
+    """Wait until the oracle finds nothing wrong, and return the seconds. Raises TimeoutError."""
     started = since or time.monotonic()
     truth = await stack.truth()
     async with asyncio.timeout(_WITHIN_SECONDS):
@@ -149,20 +149,20 @@ async def _rows(stack: Stack) -> oracle.Rows:
 
 
 async def _complete_fresh(stack: Stack) -> str:
-    """Pay and call at once, as a browser does; says how long the answer took, and what it was."""
+    """Pay and call at once, as a browser does. Returns the answer, and how long it took."""
     assert stack.session  # noqa: S101
     body = {"merchant_uid": "fresh-0", "amount": _AMOUNT, "webhook": False}
     paid = await stack.control("POST", "pay", body)
     call = {"imp_uid": paid["imp_uid"], "merchant_uid": "fresh-0"}
     started = time.monotonic()
     timeout = aiohttp.ClientTimeout(total=20)
-    async with stack.session.post(f"{stack.door}/payment/complete", json=call, timeout=timeout) as answer:
-        found: Any = await answer.json()
-        return f"{answer.status} {found.get('state') or found.get('reason')} in {time.monotonic() - started:.2f} s"
+    async with stack.session.post(f"{stack.entry_url}/payment/complete", json=call, timeout=timeout) as answer:
+        content: Any = await answer.json()
+        return f"{answer.status} {content.get('state') or content.get('reason')} in {time.monotonic() - started:.2f} s"
 
 
 async def _fairness(stack: Stack) -> str:
-    """Of the backlog: when the oldest and the newest tenth had ended, in seconds after the first that did."""
+    """Return when the oldest and the newest tenth of the backlog ended, in seconds after its first notice ended."""
     db = await stack.connect()
     try:
         row = await db.fetchrow(
@@ -178,11 +178,11 @@ async def _fairness(stack: Stack) -> str:
         )
     finally:
         await db.close()
-    return f"the oldest tenth was handled {row['oldest']:.1f} s after the first, the newest {row['newest']:.1f} s"
+    return f"the oldest tenth ended {row['oldest']:.1f} s after the first notice, the newest {row['newest']:.1f} s"
 
 
 def _until_walk_seconds(stack: Stack) -> float:
-    """Long enough that the first, whole walk is over, which would find everything at once."""
+    """Return a wait that outlasts the first walk of the whole ledger, which would find everything at once."""
     return 3 + 2 * 60 * stack.scale / 10
 
 
@@ -190,7 +190,7 @@ def _walks(calls: dict[str, Any]) -> int:
     return sum(count for template, count in calls["by_template"].items() if "status" in template)
 
 
-def _shown(calls: dict[str, Any]) -> str:
+def _counts(calls: dict[str, Any]) -> str:
     return ", ".join(f"{template} {count}" for template, count in sorted(calls["by_template"].items()))
 
 

@@ -1,4 +1,4 @@
-"""The whole service as processes, with a proxy between any two of them, in a scratch folder of its own."""
+"""Run the whole service as processes, with a proxy between any two of them, in its own scratch folder."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ _TABLES = "order_events, notices, payments, orders, ledger_scans"
 
 
 class Stack:
-    """All parts, by name, and the proxies between them, by the names of both sides."""
+    """The parts by name, and the proxies between them by the names of both sides."""
 
     def __init__(self, folder: Path, scale: float) -> None:
         self.folder, self.scale = folder, scale
@@ -46,7 +46,7 @@ class Stack:
         self.session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Start everything; returns when both receivers can accept."""
+        """Start everything. Returns when both receivers can accept notices."""
         self.processes |= {"postgres": await self.postgres.prepare(), "redis": self.redis.prepare()}
         await asyncio.gather(self.postgres.start(self.processes["postgres"]), self.redis.start(self.processes["redis"]))
         await migrate(self.postgres.url())
@@ -56,7 +56,7 @@ class Stack:
         self.processes["sandbox"].start()
         await self.processes["sandbox"].wait_ready(partial(self._answers, self.sandbox_port, "/healthz"), 15)
         for name in (*RECEIVERS, *WORKERS):
-            self.processes[name] = self._ours(name)
+            self.processes[name] = self._service_process(name)
             self.processes[name].start()
         await self.ready()
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3))
@@ -72,7 +72,7 @@ class Stack:
         await asyncio.gather(*(proxy.stop() for proxy in self.proxies.values()))
 
     async def ready(self) -> None:
-        """Return when both receivers can accept."""
+        """Wait until both receivers can accept notices."""
         for name in RECEIVERS:
             await self.processes[name].wait_ready(partial(self._answers, self.ports[name], "/readyz"), _READY_SECONDS)
 
@@ -102,14 +102,14 @@ class Stack:
         return RedisClient.from_url(self.redis.url(), socket_timeout=3)
 
     async def fresh(self) -> None:
-        """Forget everything that has happened, on all sides."""
+        """Delete all data in Postgres, Redis and the sandbox."""
         db = await self.connect()
-        for left in reversed(range(10)):
+        for tries_left in reversed(range(10)):
             try:
                 await db.execute(f"TRUNCATE {_TABLES} CASCADE", timeout=20)
                 break
-            except asyncpg.DeadlockDetectedError:  # with a worker that is about to read several of them
-                if not left:
+            except asyncpg.DeadlockDetectedError:  # with a worker that is about to read several tables
+                if not tries_left:
                     raise
         await db.close()
         async with self.redis_client() as redis:
@@ -117,26 +117,26 @@ class Stack:
         await self.control("POST", "reset")
 
     async def control(self, method: str, path: str, body: Any = None, seconds: float = 3.0) -> Any:
-        """The sandbox's control API."""
+        """Call the sandbox's control API. Raises ControlRefused."""
         assert self.session  # noqa: S101 - it is started
         url = f"http://127.0.0.1:{self.sandbox_port}/_control/{path}"
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with self.session.request(method, url, json=body, timeout=timeout) as answer:
-            found = await answer.json()
+            content = await answer.json()
             if answer.status >= 400:
-                raise ControlRefused(f"{method} {path} {body}: {found}")
-            return found
+                raise ControlRefused(f"{method} {path} {body}: {content}")
+            return content
 
     async def truth(self) -> list[dict[str, Any]]:
         return list((await self.control("GET", "payments", seconds=10))["payments"])
 
     @property
-    def door(self) -> str:
-        """Where browsers and PortOne knock: a proxy before both receivers."""
+    def entry_url(self) -> str:
+        """The address for browsers and PortOne: a proxy before both receivers."""
         return f"http://127.0.0.1:{self.proxies['world>receivers'].port}"
 
     async def _start_proxies(self) -> None:
-        postgres, redis = (urlsplit(store.url()).port or 0 for store in (self.postgres, self.redis))
+        postgres, redis = (urlsplit(server.url()).port or 0 for server in (self.postgres, self.redis))
         for name in (*RECEIVERS, *WORKERS):
             self.proxies[f"{name}>postgres"] = Proxy(f"{name}>postgres", [postgres])
             self.proxies[f"{name}>redis"] = Proxy(f"{name}>redis", [redis])
@@ -148,10 +148,10 @@ class Stack:
 
     def _sandbox(self) -> Process:
         words = ["-m", "sandbox", "--port", str(self.sandbox_port)]
-        words += ["--webhook-url", f"{self.door}/webhooks/portone/v1"]
+        words += ["--webhook-url", f"{self.entry_url}/webhooks/portone/v1"]
         return self._program("sandbox", words, {})
 
-    def _ours(self, name: str) -> Process:
+    def _service_process(self, name: str) -> Process:
         env = {
             "DATABASE_URL": _through(self.postgres.url(), self.proxies[f"{name}>postgres"]),
             "REDIS_URL": _through(self.redis.url(), self.proxies[f"{name}>redis"]),
@@ -171,8 +171,8 @@ class Stack:
 
     def _program(self, name: str, words: list[str], env: dict[str, str]) -> Process:
         root = Path(__file__).parent.parent
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        env = kept | {"PYTHONPATH": str(root)} | env
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        env = inherited | {"PYTHONPATH": str(root)} | env
         return Process(Program(name, (sys.executable, *words), self.folder / f"{name}.log", env, self.folder))
 
     @staticmethod
@@ -185,14 +185,14 @@ class ControlRefused(Exception):
 
 
 def _through(url: str, proxy: Proxy) -> str:
-    """The same address, by way of the proxy."""
+    """Return the URL with the proxy's address."""
     parts = urlsplit(url)
     user = parts.netloc.rpartition("@")[0]
     return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}"))
 
 
 def _scratch_folder() -> Path:
-    """On the disk, for /tmp may be memory, where nothing is ever synced; others may enter, for Postgres does."""
+    """Make a folder on the disk, because /tmp may be memory. Other users may enter, because Postgres must."""
     parent = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="portone-faults-", dir=parent))
     folder.chmod(0o711)
@@ -201,7 +201,7 @@ def _scratch_folder() -> Path:
 
 @contextlib.asynccontextmanager
 async def running_stack(scale: float) -> AsyncIterator[Stack]:
-    """Start it on the disk, with fsync; leave nothing behind but the logs of a failure."""
+    """Start the stack on the disk, with fsync, and remove everything at the end."""
     folder = _scratch_folder()
     stack = Stack(folder, scale)
     try:

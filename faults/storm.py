@@ -1,4 +1,4 @@
-"""What goes wrong, and when: by seed, one trouble after the other and some side by side, until all heals."""
+"""Inject faults by seed: one after the other and some at the same time, until everything recovers."""
 
 import asyncio
 import contextlib
@@ -19,42 +19,42 @@ from faults.stack import RECEIVERS, WORKERS, Stack
 SPILL = "notices:spill"
 _OURS = (*RECEIVERS, *WORKERS)
 _GENTLE_SECONDS = 3.0
-# As long as PortOne's replicas may lag behind: DESIGN.md's 60 s, scaled, take the same answer for the truth.
+# The lag of PortOne's replicas, below the scaled 60 s after which the same answer is the truth (docs/design.md §2.4).
 STALE_SECONDS = 0.2
 
 
 class Storm:
-    """Injects troubles for so many seconds, notes them, and heals what it broke."""
+    """Injects troubles for a number of seconds, notes them, and repairs what it broke."""
 
     def __init__(self, stack: Stack, seed: int, seconds: float, only: str | None = None) -> None:
         self.stack, self.seconds, self.only = stack, seconds, only
-        self.rng = random.Random(f"storm {seed}")  # noqa: S311 - a storm that can be had again
+        self.rng = random.Random(f"storm {seed}")  # noqa: S311 - a storm that can be repeated
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
-        # Spilled notices whose Redis was destroyed, by imp_uid: these alone may be lost.
+        # Spilled notices whose Redis was destroyed, by imp_uid. Only these may be lost.
         self.destroyed: Counter[str] = Counter()
         self._repairs: list[Callable[[], Awaitable[None]]] = []
         self._busy: set[str] = set()
         self._started = 0.0
 
-    async def blow(self) -> None:
-        """Two lanes of troubles, so that some come together."""
+    async def inject(self) -> None:
+        """Run two lanes of troubles, so that some happen at the same time."""
         self._started = asyncio.get_running_loop().time()
         lanes = [random.Random(self.rng.random()) for _ in range(2)]  # noqa: S311
         await asyncio.gather(*(self._lane(lane) for lane in lanes))
 
     async def heal(self) -> None:
-        """Everything runs, nothing stands between the parts, PortOne answers."""
+        """Start everything again, open the proxies, and let PortOne answer."""
         for name in self.stack.processes:
             self.stack.signal(name, Signals.SIGCONT)
         for proxy in self.stack.proxies.values():
             proxy.heal()
-        # It sends what it held back, one after the other: nobody waits for that here.
+        # It then sends the webhooks that it held back, one by one. Nobody waits for that here.
         with contextlib.suppress(TimeoutError):
             await self.stack.control("DELETE", "faults", seconds=1.0)
         for name in self.stack.processes:
             await self.stack.start_again(name)
-        self._note("all heals")
+        self._note("everything recovers")
 
     async def _lane(self, rng: random.Random) -> None:
         troubles = self._troubles()
@@ -97,8 +97,8 @@ class Storm:
     # Processes
 
     async def _end(self, name: str, number: Signals, away_seconds: float, *, lose: bool = False) -> None:
-        async with self._alone(name) as mine:
-            if not mine:
+        async with self._alone(name) as free:
+            if not free:
                 return
             self._note(f"{number.name} {name}, away {away_seconds:.1f} s{', data lost' if lose else ''}")
             self.counts["kills" if number in (Signals.SIGKILL, Signals.SIGQUIT) else "terminations"] += 1
@@ -115,8 +115,8 @@ class Storm:
             await self.stack.start_again(name)
 
     async def _pause(self, name: str, seconds: float) -> None:
-        async with self._alone(name) as mine:
-            if not mine:
+        async with self._alone(name) as free:
+            if not free:
                 return
             self._note(f"SIGSTOP {name} for {seconds:.1f} s")
             self.counts["stops"] += 1
@@ -126,20 +126,20 @@ class Storm:
 
     @contextlib.asynccontextmanager
     async def _alone(self, name: str) -> Any:
-        """One trouble at a time for a process."""
-        mine = name not in self._busy
-        if mine:
+        """Allow one trouble at a time for a process. Yields False if another is under way."""
+        free = name not in self._busy
+        if free:
             self._busy.add(name)
         try:
-            yield mine
+            yield free
         finally:
-            if mine:
+            if free:
                 self._busy.discard(name)
 
     # Redis' data
 
     def _lose_redis_data(self) -> None:
-        """Remove what it kept, after reading from it which spilled notices that destroys."""
+        """Remove Redis' data, after reading which spilled notices that destroys."""
         for folder in (self.stack.folder / "redis").glob("appendonlydir*"):
             for imp_uid in _spilled_in(folder):
                 self.destroyed[imp_uid] += 1
@@ -214,26 +214,26 @@ def _imp_uid(notice: bytes) -> str:
 
 
 def _spilled_in(folder: Path) -> list[str]:
-    """The imp_uids of the spilled notices that a Redis' append-only files hold."""
-    held: dict[bytes, str] = {}
+    """Return the imp_uids of the spilled notices in a Redis' append-only files."""
+    entries: dict[bytes, str] = {}
     for file in sorted(folder.glob("*.incr.aof")):
         for words in _commands(file.read_bytes()):
             match [words[0].upper(), *words[1:]]:
                 case [b"XADD", stream, *rest] if stream == SPILL.encode():
-                    held[rest[0]] = _imp_uid(rest[-1])
+                    entries[rest[0]] = _imp_uid(rest[-1])
                 case [b"XDEL", stream, *ids] if stream == SPILL.encode():
-                    for entry in ids:
-                        held.pop(entry, None)
+                    for entry_id in ids:
+                        entries.pop(entry_id, None)
                 case [b"FLUSHALL" | b"FLUSHDB", *_]:
-                    held.clear()
+                    entries.clear()
                 case _:
                     pass
-    return list(held.values())
+    return list(entries.values())
 
 
 def _commands(data: bytes) -> list[list[bytes]]:
-    """The whole commands of an append-only file; a torn one at its end counts for nothing."""
-    found, at = [], 0
+    """Return the complete commands of an append-only file, without a torn one at its end."""
+    commands, at = [], 0
     try:
         while at < len(data):
             end = data.index(b"\r\n", at)
@@ -247,7 +247,7 @@ def _commands(data: bytes) -> list[list[bytes]]:
                 words.append(data[at : at + size])
                 at += size + 2
             if words and len(words[-1]) == size:
-                found.append(words)
+                commands.append(words)
     except ValueError:
         pass
-    return found
+    return commands

@@ -1,4 +1,4 @@
-"""`python -m faults.explorer --schedules 10000 --seed 1`; `--replay SEED` shows one schedule step by step."""
+"""Explore schedules: `python -m faults.explorer --schedules 10000 --seed 1`. `--replay SEED` shows one step by step."""
 
 import argparse
 import asyncio
@@ -29,12 +29,12 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="processes, each with its own stores"
+        "--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="processes, each with its own databases"
     )
     parser.add_argument("--replay", type=int, metavar="SEED")
-    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first broken promise")
+    parser.add_argument("--keep-going", action="store_true", help="continue after a broken promise")
     parser.add_argument("--report", action="store_true", help="write the figures into docs/faults.md")
-    parser.add_argument("--no-deadlocks", action="store_true", help="a deadlock in Postgres is a broken promise too")
+    parser.add_argument("--no-deadlocks", action="store_true", help="count a deadlock in Postgres as a broken promise")
     options = parser.parse_args()
     _be_quiet()
     return _many(options) if options.replay is None else _run(_replay(options.replay))
@@ -53,7 +53,7 @@ async def _replay(seed: int) -> int:
 
 
 def _many(options: argparse.Namespace) -> int:
-    """Share the seeds among processes, each with stores of its own."""
+    """Divide the seeds among processes, each with its own databases."""
     started = time.monotonic()
     stop = multiprocessing.Event()
     seeds = range(options.seed, options.seed + options.schedules)
@@ -80,13 +80,13 @@ def _many(options: argparse.Namespace) -> int:
             if not options.keep_going:
                 stop.set()
     for process in processes:
-        process.join()  # so that its CPU and its stores' are counted
+        process.join()  # so that its CPU and that of its databases are counted
     seconds, spent = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    each = (spent.ru_utime + spent.ru_stime) / max(1, count["schedules"])
+    cpu_seconds = (spent.ru_utime + spent.ru_stime) / max(1, count["schedules"])
     complete = count["schedules"] == len(seeds) or stop.is_set()
     line = (
         f"{count['schedules']} schedules (seeds {seeds[0]} to {seeds[-1]}) in {seconds:.0f} s,"
-        f" {60 * count['schedules'] / seconds:.0f} a minute, {each:.3f} s of CPU each:"
+        f" {60 * count['schedules'] / seconds:.0f} a minute, {cpu_seconds:.3f} s of CPU each:"
         f" {count['steps']} steps, {count['crashes']} crashes,"
         f" {count['faults']} faults, {count['accepted']} notices accepted, {count['deadlocks']} deadlocks,"
         f" {count['broken']} with a broken promise"
@@ -105,7 +105,7 @@ def _share(seeds: Sequence[int], results: Any, stop: Any) -> None:
 
     async def explore() -> None:
         async with running_world() as world:
-            gc.freeze()  # what is there now stays, and need not be looked through again and again
+            gc.freeze()  # objects that exist now stay, so the collector need not scan them again
             gc.set_threshold(20_000)
             for seed in seeds:
                 if stop.is_set():

@@ -1,4 +1,4 @@
-"""Postgres, Redis and PortOne behind the scheduler's gate, each with the faults that befall it."""
+"""Put Postgres, Redis and PortOne behind the scheduler's gates, each with its faults."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ from service.portone.client import LedgerPage
 from service.redis.budget import Budget, Lane
 from service.redis.queue import Queue
 
-# What may befall a call, by its kind.
+# The faults that a call may suffer, by its kind.
 FAULTS = {
     "begin": ("refused",),
     "sql": ("cut_before", "cut_after", "deadlock", "serialization"),
@@ -31,7 +31,7 @@ FAULTS = {
 
 
 def _caller() -> str:
-    """The function of ours that makes the call, as module.function."""
+    """Return the service's function that makes the call, as module.function."""
     frame = sys._getframe(1)
     while frame and ("explorer" in frame.f_code.co_filename or "contextlib" in frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
@@ -39,11 +39,11 @@ def _caller() -> str:
 
 
 class GatedConnection:
-    """A connection each of whose statements waits at the gate."""
+    """A connection. Each of its statements waits at a gate."""
 
     def __init__(self, connection: Any, scheduler: Scheduler, admin: asyncpg.Connection) -> None:
         self._connection, self._scheduler, self._admin = connection, scheduler, admin
-        self._session = connection._con  # which can be asked also after its return to the pool
+        self._session = connection._con  # it can be asked even after its return to the pool
         self.pid = connection.get_server_pid()
 
     def transaction(self) -> "GatedTransaction":
@@ -61,8 +61,8 @@ class GatedConnection:
     async def fetchval(self, *arguments: Any) -> Any:
         return await self.step("sql", _caller(), self._connection.fetchval, *arguments)
 
-    async def step(self, kind: str, label: str, do: Any, *arguments: Any) -> Any:
-        """Do it when it is its turn, with what befalls it."""
+    async def step(self, kind: str, label: str, call: Any, *arguments: Any) -> Any:
+        """Wait at the gate, then run the call with the fault that it suffers."""
         async with self._scheduler.call(kind, label, self.pid) as fault:
             match fault:
                 case "deadlock":
@@ -71,7 +71,7 @@ class GatedConnection:
                     raise asyncpg.SerializationError("injected")
                 case "cut_before":
                     await self.cut()
-            result = await do(*arguments)
+            result = await call(*arguments)
             if fault == "cut_after":
                 await self.cut()
                 raise asyncpg.ConnectionDoesNotExistError("injected: the answer was lost")
@@ -80,8 +80,8 @@ class GatedConnection:
     async def cut(self) -> None:
         """End the session in Postgres, and wait until it is gone."""
         await self._admin.execute("SELECT pg_terminate_backend($1)", self.pid)
-        # A session lets go of its locks before it ends, and we hear of its end when it has.
-        while not self._session.is_closed():  # noqa: ASYNC110 - asyncpg tells nobody that it heard of the end
+        # A session releases its locks before it ends, and asyncpg notices the end after that.
+        while not self._session.is_closed():  # noqa: ASYNC110 - asyncpg does not announce the end
             await asyncio.sleep(0.0005)
         self._scheduler.cut(self.pid)
 
@@ -94,7 +94,7 @@ class GatedConnection:
 
 
 class GatedTransaction:
-    """BEGIN and COMMIT wait at the gate; ROLLBACK does not: nobody could tell when it happens."""
+    """A transaction whose BEGIN and COMMIT wait at a gate. ROLLBACK does not, because its time makes no difference."""
 
     def __init__(self, connection: GatedConnection) -> None:
         self._connection = connection
@@ -119,13 +119,13 @@ class GatedTransaction:
             raise
 
     async def _roll_back(self) -> None:
-        """As asyncpg's own: a session that is gone has rolled back already, and says so."""
+        """Roll back as asyncpg does. A session that is gone has rolled back already and raises."""
         async with self._connection.moving("ROLLBACK"):
             await self._transaction.rollback()
 
 
 class GatedPool:
-    """A pool whose connections are gated; it can be away."""
+    """A pool whose connections are gated. It can be away."""
 
     def __init__(self, pool: Any, scheduler: Scheduler, admin: asyncpg.Connection) -> None:
         self._pool, self._scheduler, self._admin = pool, scheduler, admin
@@ -136,7 +136,7 @@ class GatedPool:
         async with self._scheduler.call("begin", f"begin {_work()}") as fault:
             if fault or self.away:
                 raise ConnectionRefusedError("injected")
-            connection = await self._pool.acquire()  # there are enough: a time-out costs a task and tests nothing
+            connection = await self._pool.acquire()  # there are enough, and a time-out would cost a task
         gated = GatedConnection(connection, self._scheduler, self._admin)
         process = PROCESS.get(NOBODY)
         process.connections.add(gated)
@@ -150,7 +150,7 @@ class GatedPool:
 
 
 def _work() -> str:
-    """Whose transaction it is: who called the functions of service.db.pool."""
+    """Return the name of the function that called service.db.pool, which names the transaction."""
     frame: Any = sys._getframe(1)
     while frame and frame.f_globals.get("__name__") != "service.db.pool":
         frame = frame.f_back
@@ -160,12 +160,12 @@ def _work() -> str:
 
 
 class GatedQueue(Queue):
-    """The real queue in the real Redis, which can be away or lose an answer."""
+    """The real queue in the real Redis. Redis can be away, or lose an answer."""
 
     def __init__(self, redis: Any, scheduler: Scheduler) -> None:
         super().__init__(redis)
         self._scheduler = scheduler
-        self.jobs = 0  # how many there may be in Redis
+        self.jobs = 0  # at least as many as are in Redis
 
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
         await self._step("put", self._put, ids, wait, first=first)
@@ -192,18 +192,18 @@ class GatedQueue(Queue):
     async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
         await self._step("forget_spilled", super().forget_spilled, entry_ids)
 
-    async def _step(self, name: str, do: Any, *arguments: Any, **named: Any) -> Any:
+    async def _step(self, name: str, call: Any, *arguments: Any, **named: Any) -> Any:
         async with self._scheduler.call("redis", f"redis {name}") as fault:
             if fault == "away":
                 raise RedisUnavailable("injected")
-            result = await do(*arguments, **named)
+            result = await call(*arguments, **named)
             if fault == "answer_lost":
                 raise RedisUnavailable("injected: the answer was lost")
             return result
 
 
 class NoBudget(Budget):
-    """Calls without end: waiting for the next second is not what is explored here."""
+    """A budget without limit, because waiting for the next second is not explored here."""
 
     def __init__(self) -> None:
         pass
@@ -213,7 +213,7 @@ class NoBudget(Budget):
 
 
 class GatedPortOne:
-    """PortOne's answers of the moment, or of some moments ago, or none."""
+    """PortOne, which answers with the current truth, an older one, or not at all."""
 
     def __init__(self, truth: Truth, scheduler: Scheduler) -> None:
         self._truth, self._scheduler = truth, scheduler
@@ -224,7 +224,7 @@ class GatedPortOne:
 
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
         async with self._answered("portone", f"portone payments {','.join(imp_uids)}") as at:
-            return [found for imp_uid in imp_uids if (found := self._truth.payment(imp_uid, tier, at))]
+            return [payment for imp_uid in imp_uids if (payment := self._truth.payment(imp_uid, tier, at))]
 
     async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]:
         async with self._answered("list", "portone payments_of") as at:
@@ -236,7 +236,7 @@ class GatedPortOne:
 
     @asynccontextmanager
     async def _answered(self, kind: str, label: str) -> AsyncIterator[float | None]:
-        """Two gates: the request arrives and is answered at the first; the answer arrives at the second."""
+        """Wait at two gates: PortOne answers the request at the first, and the answer arrives at the second."""
         async with self._scheduler.call(kind, label) as fault:
             if fault == "down":
                 raise PortOneUnavailable("injected")
@@ -246,7 +246,7 @@ class GatedPortOne:
                 raise PortOneRefused
             at = self._truth.some_moment_ago(self._scheduler.rng) if fault == "stale" else None
             if fault == "stale":
-                self._truth.told_stale = True
+                self._truth.was_stale = True
             await asyncio.sleep(0)
         yield at
         async with self._scheduler.call("answer", f"{label} answers"):

@@ -1,4 +1,4 @@
-"""One schedule: some orders, payments and notices, and the processes that deal with them, as a seed has it."""
+"""A schedule: seeded orders, payments and notices, and the processes that deal with them."""
 
 import asyncio
 import itertools
@@ -53,12 +53,12 @@ _ROUNDS_MAX = 80
 _JOBS_MAX = 6
 
 
-# What the service itself logged as an error: none is ever expected (`note_errors`).
+# Errors that the service logged. None is ever expected (`note_errors`).
 ERRORS: list[str] = []
 
 
 def note_errors(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """A structlog processor: keeps errors for the judge, and lets nothing through."""
+    """Keep logged errors for the judge, and drop every line. A structlog processor."""
     if method in ("error", "exception", "critical"):
         ERRORS.append(f"logged {event['event']}: {event.get('exception') or event}")
     raise structlog.DropEvent
@@ -66,7 +66,7 @@ def note_errors(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, A
 
 @dataclass
 class Accepted:
-    """A notice that was answered 2xx: its row, or None for one that was spilled."""
+    """A notice that was answered 2xx. `row_id` is None if it was spilled."""
 
     notice: Notice
     row_id: UUID | None
@@ -74,7 +74,7 @@ class Accepted:
 
 @dataclass
 class Result:
-    """What became of a schedule."""
+    """The result of a schedule."""
 
     seed: int
     trace: list[str]
@@ -88,7 +88,7 @@ class Result:
 
 @dataclass
 class Schedule:
-    """Everything that one seed decides."""
+    """Everything that a seed decides."""
 
     world: World
     seed: int
@@ -103,7 +103,7 @@ class Schedule:
     feed: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)  # noqa: S311 - a schedule that can be had again
+        self.rng = random.Random(self.seed)  # noqa: S311 - a schedule that can be repeated
         self.truth = Truth()
         self.scheduler = Scheduler(self.rng, self.world.waiting_for_locks)
         self.pool = GatedPool(self.world.pool, self.scheduler, self.world.admin)
@@ -115,7 +115,7 @@ class Schedule:
         self._receivers: dict[str, tuple[Process, Intake]] = {}
         self._crash_rate = self.rng.choice((0.0, 0.0, 0.01, 0.03))
         self._fault_rate = self.rng.choice((0.0, 0.02, 0.06))
-        # A replica that lags is a fault of its own, for it is what tickets are for.
+        # A lagging replica has its own rate, because tickets exist for it.
         self._stale_rate = self.rng.choice((0.0, 0.0, 0.2, 0.5))
         self._rates = {kind: self.rng.choice((1.0, 0.15, 0.03)) for kind in ("answer", "move", "arrival", "time")}
         self._cursor = (0, 0)
@@ -123,7 +123,7 @@ class Schedule:
     # The scenario
 
     async def run(self) -> Result:
-        """Make the scenario, run it to its end, let all heal and come to rest, and judge."""
+        """Make the scenario and run it to its end, let everything recover and come to rest, and judge."""
         random.seed(self.seed)
         ERRORS.clear()
         service.usecases.reconciliation.new_notice_id = self.new_id  # type: ignore[assignment]
@@ -134,7 +134,7 @@ class Schedule:
         await self._register_first()
         self._start_actors()
         await self.scheduler.run(lambda: any(not task.done() for task in self._tasks), self._maybe_crash)
-        self.scheduler.say("-- all heals --")
+        self.scheduler.say("-- everything recovers --")
         self.scheduler.release_all()
         self.pool.away = False
         if self._tasks:
@@ -214,7 +214,7 @@ class Schedule:
     # The actors
 
     async def _live(self, attempt: Attempt, moves: list[str]) -> None:
-        """A payment's life; each move may be told of, or not."""
+        """Make a payment's moves, each with any number of notices."""
         for move in moves:
             async with self.scheduler.call("move", f"{attempt.imp_uid}: {move}"):
                 status = self.truth.move(attempt, move, self.rng)
@@ -246,11 +246,11 @@ class Schedule:
             self.accepted.append(Accepted(notice, receipt.row_id))
 
     def _receiver(self, name: str) -> tuple[Process, Intake]:
-        known = self._receivers.get(name)
-        if known is None or not known[0].alive:
+        receiver = self._receivers.get(name)
+        if receiver is None or not receiver[0].alive:
             recorder = Recorder(self.pool, self.queue, TIMES)  # type: ignore[arg-type]
-            known = self._receivers[name] = (self._process(name), Intake(recorder, Metrics()))
-        return known
+            receiver = self._receivers[name] = (self._process(name), Intake(recorder, Metrics()))
+        return receiver
 
     async def _register(self, order: NewOrder) -> None:
         while True:
@@ -272,7 +272,7 @@ class Schedule:
             await verify_notices(self._context(), ids)
 
     async def _take_job(self) -> list[str] | None:
-        """Any one of the jobs in Redis; like arq, it is gone from the queue while it runs (DESIGN.md §5)."""
+        """Take any job in Redis. As in arq, a running job is not in the queue (docs/design.md §5)."""
         if not self.queue.jobs:
             return None
         ids, self.queue.jobs = await self.world.take_job(self.rng.random())
@@ -292,12 +292,12 @@ class Schedule:
 
     async def _pass_time(self, times: int) -> None:
         for _ in range(times):
-            what = self.rng.choice(("time",) * 6 + ("postgres", "flush"))
-            if what == "time":
+            event = self.rng.choice(("time",) * 6 + ("postgres", "flush"))
+            if event == "time":
                 seconds = self.rng.choice(_ADVANCES)
                 async with self.scheduler.call("time", f"{seconds} s pass"):
                     await self._tick(seconds)
-            elif what == "postgres":
+            elif event == "postgres":
                 async with self.scheduler.call("world", "Postgres goes away"):
                     self.pool.away = True
                 async with self.scheduler.call("world", "Postgres comes back"):
@@ -309,7 +309,7 @@ class Schedule:
                     self.flushed += [a for a in self.accepted if a.row_id is None]
 
     async def _read_feed(self, times: int) -> None:
-        """A reader as DESIGN.md §3 has it; what it has read is compared at the end."""
+        """Read the feed as docs/design.md §3 describes. The events that were read are compared at the end."""
         for _ in range(times):
             async with self.scheduler.call("world", "reads the feed"):
                 await self._read_on()
@@ -329,9 +329,9 @@ class Schedule:
     # What goes wrong
 
     def _is_willing(self, call: Call) -> bool:
-        """There must be a job to take; and who is slow in this schedule is let through less often.
+        """Return whether a call may pass: a job must be there to take, and slow kinds of calls pass less often.
 
-        Slow payments move between looks, and with a slow PortOne looks overlap.
+        With slow payments, moves fall between looks. With a slow PortOne, looks overlap.
         """
         if call.kind in self._rates:
             return self.rng.random() < self._rates[call.kind]
@@ -349,7 +349,7 @@ class Schedule:
 
     async def _maybe_crash(self) -> bool:
         self.truth.clock += 0.001
-        if self.scheduler.steps % 8 == 0:  # a round trip a step would be a quarter of all
+        if self.scheduler.steps % 8 == 0:  # once a step, it would be a quarter of all round trips
             await self.world.set_clock(self.truth.clock)
         if self.rng.random() >= self._crash_rate:
             return False
@@ -361,7 +361,7 @@ class Schedule:
         return True
 
     async def _kill(self, process: Process) -> None:
-        """kill -9: its connections end, and none of its tasks does another thing. Workers are started again."""
+        """Kill a process (-9): its connections end, and its tasks do nothing more. A worker is started again."""
         self.crashes += 1
         self.scheduler.say(f"KILL {process.name}")
         process.alive = False
@@ -375,8 +375,8 @@ class Schedule:
             self._start(process.name, self._process(process.name), self._work(0))
         for order in self.late:
             if process.name == "receiver-0" and order not in self.never:
-                again = f"shop {order.terms.merchant_uid}"
-                self._start(again, self._process("receiver-0"), self._register(order))
+                name = f"shop {order.terms.merchant_uid}"
+                self._start(name, self._process("receiver-0"), self._register(order))
 
     def _process(self, name: str) -> Process:
         return self._processes.setdefault(name, Process(name))
@@ -384,7 +384,7 @@ class Schedule:
     # Coming to rest
 
     async def _come_to_rest(self) -> list[str]:
-        """Sweep, verify and reconcile until nothing is left to do; then judge."""
+        """Sweep, verify and reconcile until nothing is left to do, then judge."""
         context = self._context()
         PROCESS.set(Process("healer"))
         for _ in range(_ROUNDS_MAX):
@@ -398,18 +398,18 @@ class Schedule:
         return await self._judge()
 
     async def _agrees(self, context: dict[str, Any]) -> bool:
-        """Whether a walk of all ledgers, a turn later, finds nothing any more."""
+        """Return whether a later walk of all ledgers finds no difference."""
         await self._tick(61.0)
         await reconcile(context)
         return await self.world.at_rest()
 
     async def _judge(self) -> list[str]:
         await self._read_on()
-        told = [
+        truth = [
             attempt.now | {"tier": attempt.tier, "was_paid": any(state["paid_at"] for _, state in attempt.states)}
             for attempt in self.truth.attempts.values()
         ]
-        return [*await self.world.judge(self, told), *self.scheduler.broken, *ERRORS]
+        return [*await self.world.judge(self, truth), *self.scheduler.broken, *ERRORS]
 
     def _context(self) -> dict[str, Any]:
         pool: Any = self.pool
@@ -427,12 +427,12 @@ class Schedule:
         }
 
     def _stores(self) -> list[Store]:
-        """The ledgers that this schedule has anything in."""
+        """Return the stores in which this schedule has orders or payments."""
         tiers = {attempt.tier for attempt, _ in self.attempts} | {order.terms.store.tier for order in self.orders}
         return [Store("default", tier) for tier in sorted(tiers)]
 
     def new_id(self) -> UUID:
-        """Ids in the order in which they were made, the same for the same seed."""
+        """Return the next id. Ids ascend, and are the same for the same seed."""
         return UUID(int=(0x0192 << 112) | (0x7 << 76) | (0x2 << 62) | next(self._ids))
 
     async def _tick(self, seconds: float) -> None:

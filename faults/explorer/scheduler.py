@@ -1,8 +1,8 @@
-"""The one place that decides what happens next: a seeded scheduler of calls to Postgres, Redis and PortOne.
+"""Decide by seed which call to Postgres, Redis or PortOne happens next.
 
-Every such call waits at a gate. One is let through at a time; the next decision is made only when nothing moves
-any more, so a seed gives the same schedule again. A call that waits for a lock in Postgres counts as standing
-still, which is how two transactions come to stand in each other's way here as they do in life.
+Each such call waits at a gate. The scheduler lets one through at a time, and decides again only when nothing moves
+any more. So a seed gives the same schedule again. A call that waits for a lock in Postgres counts as standing still.
+So two transactions can block each other here as they do in production.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-# How long a call may be under way before Postgres is asked whether it waits for a lock.
+# A call that takes longer may wait for a lock: Postgres is asked.
 _PATIENCE_SECONDS = 0.002
 _STEPS_MAX = 3_000
-# A schedule that stands still for so long is a bug of ours, or of Postgres.
+# A schedule that stands still for longer shows a bug of ours, or of Postgres.
 _STUCK_SECONDS = 10.0
 
 PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("process")
@@ -26,14 +26,14 @@ IN_TRANSACTION: contextvars.ContextVar[bool] = contextvars.ContextVar("in_transa
 _NETWORK = ("portone", "list", "redis")
 
 
-# So often a loop that has something to run runs it before it asks the network again.
+# A loop that always has something to run asks the network again after this many turns.
 _TURNS_MAX = 1_000
 
 
 class _LazySelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Asks the system only when the loop has nothing else to do: else a schedule asks 1,700 times, all but 400 in vain.
+    """Asks the system only when the loop has nothing else to do. That saves 1,300 of 1,700 calls in a schedule.
 
-    So a schedule is decided a little less by when an answer happens to arrive, too.
+    It also makes a schedule depend less on the moment at which an answer arrives.
     """
 
     _unasked = 0
@@ -47,17 +47,17 @@ class _LazySelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """A loop for schedules."""
+    """Return an event loop for schedules."""
     return asyncio.SelectorEventLoop(_LazySelector())
 
 
 class Stuck(Exception):
-    """Nothing moves, and nothing can be let through."""
+    """Nothing moves, and no call can be let through."""
 
 
 @dataclass(eq=False)
 class Process:
-    """One process of the service, as far as it can die by itself: its tasks and its connections."""
+    """A process of the service that can die: its tasks and its connections."""
 
     name: str
     alive: bool = True
@@ -70,7 +70,7 @@ NOBODY = Process("nobody")
 
 @dataclass(eq=False)
 class Call:
-    """A call that waits at its gate, or is under way."""
+    """A call that waits at its gate or is under way."""
 
     label: str
     kind: str
@@ -84,7 +84,7 @@ class Call:
 
 
 class Scheduler:
-    """Lets one call through at a time, as its seed says; `free` lets all through, undisturbed."""
+    """Lets one call through at a time, by seed. With `free` all calls pass without faults."""
 
     def __init__(self, rng: random.Random, waiting_for_locks: Callable[[], Awaitable[set[int]]]) -> None:
         self.rng = rng
@@ -96,16 +96,16 @@ class Scheduler:
         self._under_way: list[Call] = []
         self._moved = asyncio.Event()
         self._locks = waiting_for_locks
-        self._sessions: set[int] = set()  # in use, so that they may hold locks
-        self._let_go = False  # whether locks may have been let go since Postgres was asked who waits
+        self._sessions: set[int] = set()  # in use, so they may hold locks
+        self._released = False  # whether locks may have been released since Postgres was asked who waits
         self._moves = 0
         self.choose_fault: Callable[[Call], str | None] = lambda _: None
-        # A call that has nothing to do yet waits, until nobody else has.
+        # A call that is not willing waits while others are.
         self.is_willing: Callable[[Call], bool] = lambda _: True
 
     @asynccontextmanager
     async def call(self, kind: str, label: str, pid: int | None = None) -> AsyncIterator[str | None]:
-        """Wait to be let through, and be under way until the block ends. Yields the fault it is to suffer."""
+        """Wait to be let through, and be under way until the block ends. Yields the fault to suffer, or None."""
         if kind in _NETWORK and IN_TRANSACTION.get():
             self.broken.append(f"a call over the network inside a transaction: {label}")
         if self.free:
@@ -130,24 +130,24 @@ class Scheduler:
                 self._waiting.remove(call)
             if call in self._under_way:
                 self._under_way.remove(call)
-            # A statement that fails ends its transaction in Postgres there and then.
-            let_go = failed or kind == "commit" or (pid is not None and not IN_TRANSACTION.get())
-            self._has_moved(let_go=let_go)
+            # A statement that fails ends its transaction in Postgres at once.
+            released = failed or kind == "commit" or (pid is not None and not IN_TRANSACTION.get())
+            self._has_moved(released=released)
 
     @asynccontextmanager
     async def moving(self, label: str, pid: int | None = None) -> AsyncIterator[None]:
-        """Be under way without a gate: what this does must follow what came before, but takes its time."""
+        """Be under way without a gate: the next decision waits until the block ends."""
         call = Call(label, "moving", ACTOR.get(), PROCESS.get(NOBODY), pid=pid)
         self._under_way.append(call)
         try:
             yield
         finally:
             self._under_way.remove(call)
-            self._has_moved(let_go=True)
+            self._has_moved(released=True)
 
     @contextmanager
     def session(self, pid: int) -> Iterator[None]:
-        """Have a session in use, which may hold locks until the block ends, or until it is `cut`."""
+        """Mark a session as in use: it may hold locks until the block ends, or until it is `cut`."""
         self._sessions.add(pid)
         try:
             yield
@@ -155,40 +155,40 @@ class Scheduler:
             self._sessions.discard(pid)
 
     def cut(self, pid: int) -> None:
-        """A session has ended, and what it held is free."""
+        """Note that a session has ended, which releases its locks."""
         self._sessions.discard(pid)
-        self._let_go = True
+        self._released = True
 
     def say(self, line: str) -> None:
         self.trace.append(f"{self.steps:4d} {line}")
 
     async def run(self, unfinished: Callable[[], bool], crash: Callable[[], Awaitable[bool]]) -> None:
-        """Decide until nobody has anything left to do. `crash` may kill a process; it says whether it did."""
+        """Decide until nothing is left to do. `crash` may kill a process, and returns whether it did."""
         await self._settle()
         while unfinished() and self.steps < _STEPS_MAX:
             if not self._waiting:
                 if not self._under_way:
-                    return  # those that are left wait for what will never come: they were killed with it
-                await self._settle()  # all wait for locks: Postgres itself must end it
+                    return  # the tasks that are left wait for something that was killed
+                await self._settle()  # all wait for locks: Postgres must resolve it
                 continue
             self.steps += 1
             if await crash():
                 await self._settle()
                 continue
-            # Not as they came: when a commit lets another go on, which of the two comes first is anybody's guess.
+            # Sorted, because the order of arrival is random when a commit lets another call continue.
             waiting = sorted(self._waiting, key=lambda call: (call.actor, call.label))
             willing = [call for call in waiting if self.is_willing(call)]
             self._let_through(self.rng.choice(willing or waiting))
             await self._settle()
 
     def drop(self, process: Process) -> None:
-        """What a dead process was about to do, nobody does."""
+        """Drop the waiting calls of a dead process."""
         for call in [call for call in self._waiting if call.process is process]:
             self._waiting.remove(call)
             call.passed.set()
 
     def release_all(self) -> None:
-        """From now on nothing waits."""
+        """Let every call pass from now on."""
         self.free = True
         for call in self._waiting:
             call.passed.set()
@@ -201,15 +201,15 @@ class Scheduler:
         call.passed.set()
 
     async def _settle(self) -> None:
-        """Return when all tasks stand: at a gate, at a lock, or at each other."""
+        """Wait until every task waits at a gate, for a lock, or for another task."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
             await self._drain()
-            if self._under_way and self._let_go and self._all_blocked():
+            if self._under_way and self._released and self._all_blocked():
                 await self._mark_blocked()
                 await self._drain()
-            if not self._under_way or (self._waiting and not self._let_go and self._all_blocked()):
+            if not self._under_way or (self._waiting and not self._released and self._all_blocked()):
                 return
             await self._wait_for_a_move()
             if loop.time() - started > _STUCK_SECONDS:
@@ -219,33 +219,33 @@ class Scheduler:
         return all(call.blocked for call in self._under_way)
 
     async def _wait_for_a_move(self) -> None:
-        """Wait until a call ends; where all that are under way may wait for a lock, ask Postgres after a while."""
+        """Wait until a call ends. If all calls under way may wait for a lock, ask Postgres after a while."""
         may_be_locked = all(call.pid is not None and self._sessions - {call.pid} for call in self._under_way)
         self._moved.clear()
         moves = self._moves
         patience = _PATIENCE_SECONDS if may_be_locked else _STUCK_SECONDS
-        impatient = asyncio.get_running_loop().call_later(patience, self._moved.set)
+        timer = asyncio.get_running_loop().call_later(patience, self._moved.set)
         await self._moved.wait()
-        impatient.cancel()
+        timer.cancel()
         if self._moves == moves:
             await self._mark_blocked()
 
     async def _mark_blocked(self) -> None:
         """Ask Postgres which calls wait for a lock."""
-        self._let_go = False
+        self._released = False
         waiting = await self._locks()
         for call in self._under_way:
             call.blocked = call.pid is not None and call.pid in waiting
 
-    def _has_moved(self, *, let_go: bool) -> None:
-        self._let_go |= let_go
+    def _has_moved(self, *, released: bool) -> None:
+        self._released |= released
         self._moves += 1
         self._moved.set()
 
     @staticmethod
     async def _drain() -> None:
-        """Let everything run that can run without a network."""
+        """Run everything that can run without the network."""
         ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
         await asyncio.sleep(0)
-        while ready:  # noqa: ASYNC110 - the loop tells nobody when it has nothing left to run
+        while ready:  # noqa: ASYNC110 - the loop does not announce that it has nothing left to run
             await asyncio.sleep(0)

@@ -1,18 +1,18 @@
-"""PortOne's truth in a schedule: each payment's states in turn, as V1 would show them, on the schedule's clock."""
+"""PortOne's truth in a schedule: the states of each payment, as V1 shows them, on the schedule's clock."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# A replica of PortOne's lags by this much at most. DESIGN.md §2.4 takes 60 s of the same answer for the truth.
+# A replica of PortOne lags by at most this. After 60 s the same answer is the truth (docs/design.md §2.4).
 LAG_SECONDS = 25.0
 PAGE = 2
 
 
 @dataclass
 class Attempt:
-    """A payment: its states (moment, V1's object), first to last."""
+    """A payment, with its states (moment, V1's object) from first to last."""
 
     imp_uid: str
     merchant_uid: str
@@ -24,7 +24,7 @@ class Attempt:
     regressed: bool = False
 
     def at(self, moment: float | None) -> dict[str, Any] | None:
-        """What V1 showed at the moment; None before it was opened. Without a moment: now."""
+        """Return V1's object at a moment, or now. Returns None before the payment was opened."""
         past = [state for when, state in self.states if moment is None or when <= moment]
         return past[-1] if past else None
 
@@ -39,25 +39,25 @@ class Truth:
     def __init__(self) -> None:
         self.clock = 1_790_000_000.0
         self.attempts: dict[str, Attempt] = {}
-        self.told_stale = False
+        self.was_stale = False
         self._changed: dict[str, int] = {}
         self._changes = 0
 
     def move(self, attempt: Attempt, move: str, rng: random.Random) -> str:
-        """Make one move; returns V1's status, as a webhook would tell it."""
+        """Make a move. Returns V1's status, as a webhook would name it."""
         self.attempts[attempt.imp_uid] = attempt
         state = dict(attempt.states[-1][1]) if attempt.states else _opened(attempt, int(self.clock))
         _MOVES[move](state, int(self.clock), rng)
         self._changes += 1
         self._changed[attempt.imp_uid] = self._changes
-        # Which of its states the service has stored can be read from a detail that it keeps.
+        # The service keeps this detail, so it shows which of the states is stored.
         state["receipt_url"] = f"state-{len(attempt.states)}"
         attempt.regressed |= move == "regress"
         attempt.states.append((self.clock, state))
         return str(state["status"])
 
     def some_moment_ago(self, rng: random.Random) -> float:
-        """What a replica that lags may show: the moment of any change of late, or just before one."""
+        """Return the moment that a lagging replica shows: of a recent change, or just before it."""
         past = [when for a in self.attempts.values() for when, _ in a.states if when >= self.clock - LAG_SECONDS]
         return rng.choice([self.clock - LAG_SECONDS, *past, *(when - 1e-6 for when in past)])
 
@@ -66,16 +66,16 @@ class Truth:
         return attempt.at(at) if attempt and attempt.tier == tier else None
 
     def payments_of(self, merchant_uids: Sequence[str], tier: str, at: float | None) -> list[object]:
-        """The latest attempt of each order only: all that PortOne can be taken to promise (PORTONE.md §1)."""
+        """Return only the latest payment of each order, because PortOne promises no more (docs/portone.md §1)."""
         latest = {a.merchant_uid: a for a in self.attempts.values() if a.tier == tier}
-        return [found for m in merchant_uids if m in latest and (found := latest[m].at(at))]
+        return [payment for m in merchant_uids if m in latest and (payment := latest[m].at(at))]
 
     def ledger(self, tier: str, page: int, at: float | None) -> dict[str, Any]:
-        """Last change first, in pages so small that a walk has several."""
-        in_turn = sorted(self.attempts.values(), key=lambda a: -self._changed[a.imp_uid])
-        shown = [found for a in in_turn if a.tier == tier and (found := a.at(at))]
-        listed = shown[(page - 1) * PAGE : page * PAGE]
-        return {"payments": listed, "total": len(shown), "more": len(shown) > page * PAGE}
+        """Return a page, newest change first. Pages are small, so that a walk has several."""
+        newest_first = sorted(self.attempts.values(), key=lambda a: -self._changed[a.imp_uid])
+        payments = [payment for a in newest_first if a.tier == tier and (payment := a.at(at))]
+        listed = payments[(page - 1) * PAGE : page * PAGE]
+        return {"payments": listed, "total": len(payments), "more": len(payments) > page * PAGE}
 
 
 def _opened(attempt: Attempt, now: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _refund(state: dict[str, Any], now: int, amount: int) -> None:
 
 
 def _regress(state: dict[str, Any], _now: int, _rng: random.Random) -> None:
-    """PortOne takes it back: what it had told was wrong."""
+    """Withdraw what PortOne said of the payment before."""
     state.update(status="ready", paid_at=0, failed_at=0, cancelled_at=0, cancel_amount=0, cancel_history=[])
 
 

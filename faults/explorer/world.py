@@ -1,4 +1,4 @@
-"""What all schedules of a run share: a scratch Postgres with a clock of its own, and a scratch Redis."""
+"""The world that all schedules of a run share: a scratch Postgres with its own clock, and a scratch Redis."""
 
 import asyncio
 import contextlib
@@ -26,8 +26,8 @@ from service.redis.queue import QUEUE_NAME, SPILL_STREAM, connect
 if TYPE_CHECKING:
     from faults.explorer.schedule import Schedule
 
-# now() and clock_timestamp() as the schedule's clock has it: a sequence, for it is seen at once in every
-# transaction. The service's own SQL runs as it is: these are found before Postgres' own of the same name.
+# now() and clock_timestamp() on the schedule's clock, which is a sequence because every transaction sees its new
+# value at once. The service's SQL runs unchanged, because these functions come before Postgres' own in the path.
 _CLOCK = """
     CREATE SCHEMA fake;
     CREATE SEQUENCE fake.microseconds MINVALUE 0;
@@ -42,7 +42,7 @@ _SETTINGS = (
     "synchronous_commit = off",
     "deadlock_timeout = '20ms'",
     "jit = off",
-    # Each session plans a statement once: the tables have a handful of rows whatever the arguments are.
+    # Each session plans a statement once, because the tables have a handful of rows whatever the arguments are.
     "plan_cache_mode = force_generic_plan",
 )
 _OPTIONS = {
@@ -54,12 +54,12 @@ _OPTIONS = {
     "shared_buffers": "8MB",
     "max_connections": "30",
 }
-# Every state that a payment's row has had, and every version of an order's.
+# Tables that keep every state of each payment's row, every version of each order, and every look.
 _HISTORY = """
-    CREATE TABLE fake.payments (n bigint GENERATED ALWAYS AS IDENTITY, imp_uid text, status text, given bigint,
-                                refunds int, shown text, lesser bool);
+    CREATE TABLE fake.payments (n bigint GENERATED ALWAYS AS IDENTITY, imp_uid text, status text, refunded bigint,
+                                refunds int, state text, lesser bool);
     CREATE FUNCTION fake.keep_payment() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO fake.payments (imp_uid, status, given, refunds, shown, lesser)
+        INSERT INTO fake.payments (imp_uid, status, refunded, refunds, state, lesser)
         VALUES (NEW.imp_uid, NEW.status, NEW.cancelled_amount, NEW.cancellations, NEW.details->>'receipt_url',
                 NEW.lesser IS NOT NULL);
         RETURN NULL; END $$;
@@ -90,7 +90,7 @@ _CLEAR = "; ".join(
         "fake.looks",
     )
 )
-# Jobs lie in the order of their first notices, whose ids do not depend on Redis' clock or on a job's random name.
+# Jobs are sorted by their first notices, because those ids do not depend on Redis' clock or a job's random name.
 _TAKE_JOB = """
     local jobs = {}
     for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -113,16 +113,16 @@ _RANKS = {"ready": 0, "issued": 1, "failed": 2, "paid": 3, "cancelled": 4}
 
 
 class World:
-    """The stores, and what is asked of them past the gate."""
+    """The databases, and the questions that are asked of them without a gate."""
 
     def __init__(self, admin: asyncpg.Connection, watch: asyncpg.Connection, pool: Any, redis: Any) -> None:
         self.admin, self.pool, self.redis = admin, pool, redis
-        self._watch = watch  # asked while `admin` may be at work
+        self._watch = watch  # used while `admin` may be busy
         self._take_job = redis.register_script(_TAKE_JOB)
         self._cleared = 0
 
     async def clear(self) -> None:
-        """Forget the schedule before."""
+        """Delete the data of the last schedule."""
         self._cleared += 1
         if self._cleared % _TRUNCATED_EVERY == 0:
             tables = _CLEAR.replace("DELETE FROM ", "").replace(";", ",")
@@ -135,24 +135,24 @@ class World:
         await self.admin.execute(f"SELECT setval('fake.microseconds', {int(seconds * 1e6)})")
 
     async def waiting_for_locks(self) -> set[int]:
-        """The sessions that wait for a lock of any kind."""
+        """Return the sessions that wait for a lock of any kind."""
         return {row[0] for row in await self._watch.fetch("SELECT pid FROM pg_locks WHERE NOT granted")}
 
     async def at_rest(self) -> bool:
-        """Whether no notice is open and nothing is spilled."""
-        still = await self.admin.fetchval("SELECT EXISTS (SELECT FROM notices WHERE due_at IS NOT NULL)")
-        return not still and not await self.redis.xlen(SPILL_STREAM)
+        """Return whether no notice is open and nothing is spilled."""
+        has_open = await self.admin.fetchval("SELECT EXISTS (SELECT FROM notices WHERE due_at IS NOT NULL)")
+        return not has_open and not await self.redis.xlen(SPILL_STREAM)
 
     async def take_job(self, which: float) -> tuple[list[str] | None, int]:
-        """Take the notices' ids of one of the jobs in Redis, `which` from 0 to 1; and how many there are left."""
+        """Take one of the jobs in Redis, by `which` from 0 to 1. Returns its notice ids, and how many jobs are left."""
         body, left = await self._take_job(keys=[QUEUE_NAME, job_key_prefix], args=[which])
         return (orjson.loads(body)["a"][0] if body else None), left
 
-    async def judge(self, schedule: "Schedule", told: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Every broken promise."""
+    async def judge(self, schedule: "Schedule", truth: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Return a sentence for each broken promise."""
         rows = await oracle.read_rows(self.admin)
         return [
-            *oracle.judge(rows, told),
+            *oracle.judge(rows, truth),
             *_lost(schedule, rows),
             *_missed_in_feed(schedule, rows),
             *await self._older_over_newer(schedule),
@@ -162,14 +162,14 @@ class World:
         ]
 
     async def deadlocks(self) -> int:
-        """How often Postgres had to end one, in the whole run; closes the pool, for sessions tell when they end."""
+        """Return Postgres' count of deadlocks in the run. Closes the pool first: sessions report when they end."""
         await self.pool.close()
         return int(
             await self.admin.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         )
 
     async def _hasty_looks(self) -> list[str]:
-        """Invariant 9: a payment is looked at no more than twice a second."""
+        """Check invariant 9: a payment is looked at no more than twice a second."""
         rows = await self.admin.fetch(
             """
             SELECT imp_uid, looked_at - lag(looked_at) OVER (PARTITION BY imp_uid ORDER BY looked_at) AS after
@@ -183,37 +183,37 @@ class World:
         ]
 
     async def _older_over_newer(self, schedule: "Schedule") -> list[str]:
-        """No less progress ever replaces more, but where PortOne itself took it back; nor older facts newer ones."""
+        """Check that less progress never replaces more, nor an older state a newer, unless PortOne withdrew it."""
         wrong, last = [], {}
         for row in await self.admin.fetch("SELECT * FROM fake.payments ORDER BY n"):
-            progress = (_RANKS[row["status"]], row["given"], row["refunds"])
-            shown = int(row["shown"].removeprefix("state-"))
+            progress = (_RANKS[row["status"]], row["refunded"], row["refunds"])
+            state = int(row["state"].removeprefix("state-"))
             before = last.get(row["imp_uid"])
-            last[row["imp_uid"]] = (progress, shown)
+            last[row["imp_uid"]] = (progress, state)
             if before is None or schedule.truth.attempts[row["imp_uid"]].regressed:
                 continue
             if progress < before[0]:
                 wrong.append(f"{row['imp_uid']}: {progress} was stored over {before[0]}")
-            elif shown < before[1] and not schedule.truth.told_stale:
-                wrong.append(f"{row['imp_uid']}: state {shown} was stored over state {before[1]}")
+            elif state < before[1] and not schedule.truth.was_stale:
+                wrong.append(f"{row['imp_uid']}: state {state} was stored over state {before[1]}")
         return wrong
 
     async def _silent_changes(self) -> list[str]:
-        """Each change of an order is a version, and each version a change."""
+        """Check that each change of an order is a version, and each version a change."""
         wrong, last = [], {}
         for row in await self.admin.fetch("SELECT * FROM fake.orders ORDER BY n"):
             before = last.get(row["merchant_uid"])
             last[row["merchant_uid"]] = row
             if before is None:
                 continue
-            changed, stepped = row["content"] != before["content"], row["version"] - before["version"]
-            if stepped != int(changed):
-                wrong.append(f"{row['merchant_uid']}: changed {changed}, but {stepped} versions on")
+            changed, steps = row["content"] != before["content"], row["version"] - before["version"]
+            if steps != int(changed):
+                wrong.append(f"{row['merchant_uid']}: changed {changed}, but the version rose by {steps}")
         return wrong
 
 
 def _lost(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
-    """Each acknowledged notice has its row, save those whose stream was destroyed."""
+    """Check that each acknowledged notice has its row, unless its stream was destroyed."""
     ids, shared = {row["id"] for row in rows.notices}, {row["imp_uid"] for row in rows.notices}
     flushed = {accepted.notice.id for accepted in schedule.flushed}
     return [
@@ -228,31 +228,31 @@ def _lost(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
 
 
 def _false_alarms(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
-    """A late answer is dropped without a word: a regression is told of only where PortOne told less, later."""
-    if schedule.truth.told_stale or any(attempt.regressed for attempt in schedule.truth.attempts.values()):
+    """Check that a regression is reported only if PortOne really said less later. Late answers are dropped."""
+    if schedule.truth.was_stale or any(attempt.regressed for attempt in schedule.truth.attempts.values()):
         return []
     return [
-        f"{event['merchant_uid']} version {event['version']} tells of a regression that never was"
+        f"{event['merchant_uid']} version {event['version']} reports a regression that never happened"
         for event in rows.events
         if any(problem["kind"] == "regressed_payment" for problem in event["problems"])
     ]
 
 
 def _missed_in_feed(schedule: "Schedule", rows: oracle.Rows) -> list[str]:
-    """A reader of the feed has had every event once, each order's in turn."""
+    """Check that a reader of the feed got every event once, and each order's events in order."""
     events = {(event["merchant_uid"], event["version"]) for event in rows.events}
     wrong = [f"the feed missed {event}" for event in sorted(events - set(schedule.feed))]
     if len(set(schedule.feed)) != len(schedule.feed):
-        wrong.append("the feed told an event twice")
+        wrong.append("the feed had an event twice")
     for merchant_uid in {name for name, _ in events}:
         versions = [version for name, version in schedule.feed if name == merchant_uid]
         if versions != sorted(versions):
-            wrong.append(f"the feed told {merchant_uid} as {versions}")
+            wrong.append(f"the feed had the versions {versions} of {merchant_uid}")
     return wrong
 
 
 def _scratch_folder() -> Path:
-    """In memory where there is such a place; others may enter, for root's Postgres runs as `nobody`."""
+    """Make a folder, in memory if possible. Other users may enter, because root's Postgres runs as `nobody`."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
     folder = Path(tempfile.mkdtemp(prefix="portone-explorer-", dir=memory if memory.is_dir() else None))
     folder.chmod(0o711)
@@ -261,7 +261,7 @@ def _scratch_folder() -> Path:
 
 @contextlib.asynccontextmanager
 async def running_world() -> AsyncIterator[World]:
-    """Start the stores in a scratch folder, and leave nothing behind."""
+    """Start the databases in a scratch folder, and leave nothing behind."""
     folder = _scratch_folder()
     postgres = Postgres(folder / "postgres", folder / "postgres.log", scratch=True)
     redis = Redis(folder / "redis", folder / "redis.log")
@@ -282,43 +282,43 @@ async def running_world() -> AsyncIterator[World]:
 
 
 def _with_options(process: Process, folder: Path) -> Process:
-    """The server with what makes a round trip cheap; of an option given twice the last one counts."""
+    """Return the server with options that make a round trip cheap. The last of two equal options counts."""
     options = _OPTIONS | {"unix_socket_directories": str(folder)}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     return Process(replace(process.program, argv=(*process.program.argv, *words)))
 
 
 def _over_socket(postgres: Postgres) -> str:
-    """The URL of the server's socket: a send over loopback TCP costs this process three times as much."""
+    """Return the URL of the server's socket, because a send over loopback TCP costs three times as much CPU."""
     url = urlsplit(postgres.url())
     return f"{url.scheme}://{url.username}:{url.password}@{url.path}?host={quote(str(postgres.home))}&port={url.port}"
 
 
-def _ask_about_types_once() -> None:
-    """Have asyncpg keep what it learnt of Postgres' own types: else each session asks again, 15 ms a schedule."""
-    ask, known = asyncpg.Connection._introspect_types, dict[tuple[int, ...], Any]()
+def _cache_types() -> None:
+    """Make asyncpg cache Postgres' own types. Otherwise each session asks again, which costs 15 ms a schedule."""
+    original, cache = asyncpg.Connection._introspect_types, dict[tuple[int, ...], Any]()
 
     async def introspect(connection: Any, oids: Iterable[int], timeout: float | None) -> Any:
         key = tuple(sorted(oids))
-        if key not in known:
-            known[key] = await ask(connection, oids, timeout)
-            return known[key]
-        return known[key][0], _NamedStatement
+        if key not in cache:
+            cache[key] = await original(connection, oids, timeout)
+            return cache[key]
+        return cache[key][0], _NamedStatement
 
     asyncpg.Connection._introspect_types = introspect
 
 
 class _NamedStatement:
-    """Tells asyncpg that the statement about to be run was not pushed aside by a question about its types."""
+    """A stand-in that tells asyncpg that no question about types has replaced the prepared statement."""
 
     name = "known"
 
 
 @contextlib.asynccontextmanager
 async def _connected(url: str, redis_url: str) -> AsyncIterator[World]:
-    _ask_about_types_once()
+    _cache_types()
     admin = await asyncpg.connect(url)
-    # Sessions are cut all the time: a new one proves that it knows the password in one turn instead of 4,096.
+    # Sessions are cut often, so a new one must authenticate fast: in 1 SCRAM iteration instead of 4,096.
     await admin.execute(f"ALTER ROLE {USER} PASSWORD '{urlsplit(url).password}'")
     await admin.execute(_CLOCK)
     for setting in _SETTINGS:

@@ -1,4 +1,4 @@
-"""What the explorer found in the ledger's walk, each as a test of its own."""
+"""Faults that the explorer found in the ledger scan, each with its own test."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -28,7 +28,7 @@ TIMES = Timetable()
 
 
 class PortOneOfPages:
-    """PortOne, with pages of two payments; `failing` is the number of the page that it fails to answer."""
+    """PortOne with pages of two payments. `failing` is the number of the page that it fails to answer."""
 
     def __init__(self, truth: Truth) -> None:
         self.truth, self.pages, self.failing = truth, list[int](), 0
@@ -37,7 +37,7 @@ class PortOneOfPages:
         return self.truth.payment(imp_uid, tier, None)
 
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
-        return [found for imp_uid in imp_uids if (found := self.truth.payment(imp_uid, tier, None))]
+        return [payment for imp_uid in imp_uids if (payment := self.truth.payment(imp_uid, tier, None))]
 
     async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]:
         return self.truth.payments_of(merchant_uids, tier, None)
@@ -58,8 +58,8 @@ class Shop:
         self.reconciler = Reconciler(pool, queue, {ACCOUNT: self.portone}, NoBudget(), TIMES, [Store("default", "")])
         self.verifier = Verifier(pool, {ACCOUNT: self.portone}, NoBudget(), times=TIMES)
 
-    async def pays(self, number: int, ago: timedelta) -> None:
-        """An order that was paid so long ago. PortOne lists those first that are paid last."""
+    async def pay(self, number: int, ago: timedelta) -> None:
+        """Register an order and pay it some time ago. PortOne lists the newest change first."""
         now: float = await self.pool.fetchval("SELECT extract(epoch FROM now())::float8")
         self.truth.clock = now - ago.total_seconds()
         await register(self.pool, NewOrder(Order(f"order-{number}", 1000, "KRW", Store("default"))), TIMES)
@@ -67,21 +67,21 @@ class Shop:
         self.truth.move(attempt, "open", None)  # type: ignore[arg-type]
         self.truth.move(attempt, "pay", None)  # type: ignore[arg-type]
 
-    async def looks(self) -> None:
-        """Deal with every notice that is due."""
+    async def look(self) -> None:
+        """Verify every notice that is due."""
         await self.pool.execute("TRUNCATE last_looks")
         rows = await self.pool.fetch("SELECT id FROM notices WHERE due_at <= now()")
         if rows:
             await self.verifier.verify([row["id"] for row in rows])
 
-    async def is_told_of(self, number: int) -> None:
-        await self.give(Notice(new_notice_id(), Source.WEBHOOK, f"imp_{number}", f"order-{number}"))
+    async def announce(self, number: int) -> None:
+        await self.record(Notice(new_notice_id(), Source.WEBHOOK, f"imp_{number}", f"order-{number}"))
 
-    async def give(self, notice: Notice) -> UUID:
+    async def record(self, notice: Notice) -> UUID:
         await in_transaction(self.pool, notices.record, [notice], timedelta())
         return notice.id
 
-    async def walks(self) -> None:
+    async def walk(self) -> None:
         await self.pool.execute("UPDATE ledger_scans SET next_at = now()")
         self.portone.pages.clear()
         await self.reconciler.walk_ledger()
@@ -99,72 +99,72 @@ async def shop(pool: Pool, redis_url: str) -> AsyncIterator[Shop]:
 
 
 async def test_a_page_that_agrees_hides_nothing_older(shop: Shop) -> None:
-    """More new payments than a page holds are stored; an older one that nobody told of is found all the same."""
-    await shop.walks()
+    """An older, unannounced payment is found even behind a whole page of newer payments that are stored."""
+    await shop.walk()
     await shop.pool.execute("UPDATE ledger_scans SET known_until = known_until - interval '1 hour'")
-    await shop.pays(0, timedelta(minutes=30))
+    await shop.pay(0, timedelta(minutes=30))
     for number in range(1, 1 + 2 * PAGE):
-        await shop.pays(number, timedelta(minutes=20 - number))
-        await shop.is_told_of(number)
-    await shop.looks()
+        await shop.pay(number, timedelta(minutes=20 - number))
+        await shop.announce(number)
+    await shop.look()
     assert await shop.unpaid() == ["order-0"]
-    await shop.walks()
-    await shop.looks()
+    await shop.walk()
+    await shop.look()
     assert await shop.unpaid() == []
 
 
 async def test_a_walk_that_knows_all_costs_one_page(shop: Shop) -> None:
-    """Once a walk has come to its end, the next goes no further back than that."""
+    """After a complete walk, the next walk goes no further back than its beginning."""
     for number in range(3 * PAGE):
-        await shop.pays(number, timedelta(minutes=30 - number))
-    await shop.walks()
+        await shop.pay(number, timedelta(minutes=30 - number))
+    await shop.walk()
     assert shop.portone.pages == [1, 2, 3]
-    await shop.looks()
-    await shop.walks()
+    await shop.look()
+    await shop.walk()
     assert shop.portone.pages == [1]
 
 
 async def test_a_walk_that_fails_goes_on_where_it_was(shop: Shop) -> None:
-    """PortOne fails in the middle of a long walk; what it had walked by then does not end the next one."""
-    await shop.walks()
+    """If PortOne fails in the middle of a long walk, the next walk continues from the failed page."""
+    await shop.walk()
     await shop.pool.execute("UPDATE ledger_scans SET known_until = known_until - interval '1 hour'")
     for number in range(3 * PAGE):
-        await shop.pays(number, timedelta(minutes=30 - number))
+        await shop.pay(number, timedelta(minutes=30 - number))
     shop.portone.failing = 2
     with pytest.raises(PortOneUnavailable):
-        await shop.walks()
-    await shop.looks()
+        await shop.walk()
+    await shop.look()
     shop.portone.failing = 0
-    await shop.walks()
+    await shop.walk()
     assert shop.portone.pages == [2, 3]
-    await shop.looks()
+    await shop.look()
     assert await shop.unpaid() == []
 
 
 @pytest.mark.parametrize("why", ["held", "another tier"])
 async def test_a_notice_whose_look_shows_less_hides_no_difference(shop: Shop, why: str) -> None:
-    """Neither a notice that is being looked for already, nor one that asks under another tier, is the look wanted."""
-    await shop.pays(0, timedelta(minutes=5))
+    """A notice whose look has begun, or that asks under another tier, does not replace the notice of a difference."""
+    await shop.pay(0, timedelta(minutes=5))
     notice = Notice(new_notice_id(), Source.WEBHOOK, "imp_0", "order-0", "ABC" if why == "another tier" else "")
-    await shop.give(notice)
+    await shop.record(notice)
     if why == "held":
         await shop.pool.execute(
             "UPDATE notices SET claimed_until = now() + interval '8 s', due_at = now() + interval '8 s'"
         )
-    await shop.walks()
+    await shop.walk()
     sources = await shop.pool.fetch("SELECT source FROM notices ORDER BY source")
     assert [row["source"] for row in sources] == ["reconcile", "webhook"]
 
 
 async def test_a_notice_that_is_to_be_looked_for_is_enough(shop: Shop) -> None:
-    """A difference of which somebody has told already costs no notice of its own."""
-    await shop.pays(0, timedelta(minutes=5))
-    await shop.is_told_of(0)
-    await shop.walks()
+    """A difference that was already announced needs no further notice."""
+    await shop.pay(0, timedelta(minutes=5))
+    await shop.announce(0)
+    await shop.walk()
     assert await shop.pool.fetchval("SELECT count(*) FROM notices") == 1
 
 
 def test_the_truth_has_small_pages() -> None:
-    """The tests above need walks of several pages: so does the explorer."""
+    """The ledger of a truth without payments is one empty page."""
     truth: Any = Truth()
     assert truth.ledger("", 1, None) == {"payments": [], "total": 0, "more": False}

@@ -1,4 +1,4 @@
-"""The order's life, as hypothesis imagines it, on real Postgres: whatever happens, it is what PortOne says."""
+"""Random lives of an order, made by hypothesis on real Postgres: the order always matches PortOne."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ from service.usecases.registration import register
 from service.usecases.verification import Verifier
 
 _TABLES = "order_events, notices, payments, orders"
-# A look at once after another, and no answer that must wait for its confirmation.
+# Looks may follow at once, and no answer must wait for its confirmation.
 _TIMES = Timetable(spacing=timedelta(), regression=timedelta(), lease=timedelta(), queued=timedelta())
 _NEXT = {
     "ready": ("pay", "fail", "issue"),
@@ -47,8 +47,8 @@ _NEXT = {
 }
 
 
-class Asked:
-    """PortOne as the truth has it; it can be down, or behind."""
+class FakePortOne:
+    """PortOne, which answers with the truth, and can be down or behind."""
 
     def __init__(self, truth: Truth) -> None:
         self.truth, self.down, self.behind = truth, False, False
@@ -61,11 +61,11 @@ class Asked:
         return states[max(0, len(states) - 1 - self.behind)] if attempt.tier == tier else None
 
     async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
-        return [found for imp_uid in imp_uids if (found := await self.payment(imp_uid, tier))]
+        return [payment for imp_uid in imp_uids if (payment := await self.payment(imp_uid, tier))]
 
 
 class Life(RuleBasedStateMachine):
-    """One order, up to three payments."""
+    """One order with up to three payments."""
 
     loop: asyncio.AbstractEventLoop
     pool: Pool
@@ -73,9 +73,9 @@ class Life(RuleBasedStateMachine):
     @initialize(amount=st.sampled_from((1000, 64900)))
     def begin(self, amount: int) -> None:
         self.truth, self.registered, self.rng = Truth(), False, Random(amount)
-        self.asked = Asked(self.truth)
+        self.portone = FakePortOne(self.truth)
         self.order = Order("order-1", amount, "KRW", Store("default"))
-        self.verifier = Verifier(self.pool, {ACCOUNT: self.asked}, NoBudget(), times=_TIMES)
+        self.verifier = Verifier(self.pool, {ACCOUNT: self.portone}, NoBudget(), times=_TIMES)
         self.looked: set[str] = set()
         self._do(self.pool.execute(f"TRUNCATE {_TABLES} CASCADE"))
 
@@ -116,7 +116,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), trouble=st.sampled_from((None, None, "down", "behind")))
     def somebody_gives_notice(self, data: st.DataObject, trouble: str | None) -> None:
         attempt = data.draw(st.sampled_from(sorted(self.truth.attempts.values(), key=lambda one: one.imp_uid)))
-        self.asked.down, self.asked.behind = trouble == "down", trouble == "behind"
+        self.portone.down, self.portone.behind = trouble == "down", trouble == "behind"
         notice = Notice(new_notice_id(), Source.WEBHOOK, attempt.imp_uid, "order-1", attempt.tier or None)
         self._do(self._look(notice))
         if trouble is None:
@@ -130,9 +130,9 @@ class Life(RuleBasedStateMachine):
             return
         rows = self._do(self._rows())
         current = set(self.truth.attempts) <= self.looked
-        told = [attempt.now | {"tier": attempt.tier} for attempt in self.truth.attempts.values()]
-        broken = oracle.judge(oracle.Rows(rows.orders, rows.events, [], rows.payments), told)
-        # Until everything was looked at, only what may never be wrong counts: versions, the feed, and `paid`.
+        payments = [attempt.now | {"tier": attempt.tier} for attempt in self.truth.attempts.values()]
+        broken = oracle.judge(oracle.Rows(rows.orders, rows.events, [], rows.payments), payments)
+        # Until every payment was looked at, only what may never be wrong is checked: versions, the feed, `paid`.
         assert [line for line in broken if current or not line.startswith(("order order-1 is Exp", "payment"))] == []
 
     async def _look(self, notice: Notice) -> None:
@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
 
 @pytest.fixture
 def life(stores: Any) -> Iterator[type[Life]]:
-    """The machine with a database of its own; hypothesis is not asynchronous, so neither is this test."""
+    """The machine with its own database. Hypothesis is not asynchronous, so neither is this test."""
     loop = asyncio.new_event_loop()
     name = "life"
 
@@ -168,7 +168,7 @@ def life(stores: Any) -> Iterator[type[Life]]:
 
 
 def test_a_life(life: type[Life]) -> None:
-    """Registered when it likes, paid, refunded, told of, misunderstood: versions, events and state stay true."""
+    """An order's versions, events and state stay right, whenever it is registered, paid, refunded and announced."""
     logging.getLogger("hypothesis").setLevel(logging.ERROR)
     run_state_machine_as_test(
         life,

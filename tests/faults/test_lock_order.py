@@ -1,4 +1,4 @@
-"""Locks are taken in one order everywhere: whoever waits for the first of several holds none of the others."""
+"""Locks are taken in one order everywhere: a transaction that waits for the first lock holds no other."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ _TRIES = 10
 
 
 async def test_whoever_waits_for_the_first_order_holds_no_other(pool: Pool) -> None:
-    """However the orders are named, their locks are taken sorted: two transactions cannot wait for each other."""
+    """Locks of several orders are taken sorted, so that two transactions cannot wait for each other."""
     for number in range(_TRIES):
         names = [f"order-{number}-{letter}" for letter in "abcd"]
         first = await pool.fetchval("SELECT m FROM unnest($1::text[]) AS m ORDER BY hashtext(m) LIMIT 1", names)

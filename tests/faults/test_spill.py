@@ -1,4 +1,4 @@
-"""What was accepted while Postgres was away stays in Redis until it is committed."""
+"""Notices that were accepted while Postgres was away stay in Redis until they are committed."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,7 @@ TIMES = Timetable()
 
 
 async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url: str) -> None:
-    """Postgres is still away at the sweep: the stream keeps its notice, and the sweep after its return records it."""
+    """A sweep without Postgres keeps the notice in the stream, and a later sweep with Postgres records it."""
     queue = Queue(connect(redis_url))
     notice = Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1")
     await queue.spill([notice])
@@ -32,5 +32,5 @@ async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url:
 
 
 def _context(pool: Pool, queue: Queue) -> dict[str, Any]:
-    """What a sweep works with, and no more."""
+    """Return the parts that a sweep works with."""
     return {PARTS: SimpleNamespace(pool=pool, queue=queue, recorder=Recorder(pool, queue, TIMES), times=TIMES)}

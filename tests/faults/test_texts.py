@@ -1,4 +1,4 @@
-"""What is taken out to show that it matters still stands where it is said to."""
+"""The texts of guards and steps, which are taken out to show that they matter, are still in their files."""
 
 from pathlib import Path
 
@@ -12,5 +12,5 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.parametrize("part", [*GUARDS, *(step for step in STEPS if step.file)], ids=lambda part: part.name)
 def test_it_stands_once(part: Guard | Step) -> None:
-    """Else it could not be taken out: mend its text in faults/guards.py or bench/steps.py."""
+    """Each text is exactly once in its file. If not, correct it in faults/guards.py or bench/steps.py."""
     assert (ROOT / part.file).read_text("utf-8").count(part.text) == 1
