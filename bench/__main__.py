@@ -1,4 +1,4 @@
-"""`python -m bench`: the run. `--small` is CI's, which fails only when something is broken, never on speed."""
+"""Run the benchmark: `python -m bench`. CI runs `--small`, which fails if something is broken, never on speed."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ from typing import Any
 import uvloop
 
 from bench import limits, report
+from bench.databases import running_databases
 from bench.measure import FULL, SMALL, Bench, BenchFailed, Figures
-from bench.stores import running_stores
 from bench.systems import SYSTEMS, Launcher
 from cli.errors import CommandFailed
 
@@ -40,10 +40,10 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a minute at most: is everything still working?")
-    parser.add_argument("--only", default="", help=f"comma-separated, of {', '.join((*SYSTEMS, *LIMITS))}")
-    parser.add_argument("--rounds", type=int, default=0, help="default 3, small 1")
-    parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="cost as work grows; not when small")
+    parser.add_argument("--small", action="store_true", help="check within a minute that everything still works")
+    parser.add_argument("--only", default="", help=f"comma-separated, from {', '.join((*SYSTEMS, *LIMITS))}")
+    parser.add_argument("--rounds", type=int, default=0, help="default: 3, or 1 with --small")
+    parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="measure growth; not with --small")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,md,svg}")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.small else 3)
@@ -59,15 +59,15 @@ def _options() -> argparse.Namespace:
 
 async def _run(options: argparse.Namespace) -> dict[str, Any]:
     RESULTS.mkdir(exist_ok=True)
-    async with running_stores() as stores:
+    async with running_databases() as databases:
         logs = RESULTS / "logs"
         logs.mkdir(exist_ok=True)
         for old in logs.glob("*.log"):
             old.unlink()
-        launcher = Launcher(stores, logs)
+        launcher = Launcher(databases, logs)
         try:
             await launcher.start_standin()
-            bench = Bench(stores, launcher, SMALL if options.small else FULL)
+            bench = Bench(databases, launcher, SMALL if options.small else FULL)
             rounds = [await _round(bench, options.names, number) for number in range(options.rounds)]
             growth = await _growth(bench) if options.growth else {}
         finally:
@@ -76,7 +76,7 @@ async def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _round(bench: Bench, names: tuple[str, ...], number: int) -> dict[str, Figures]:
-    """Each system once; the order turns from round to round, so that none is always first."""
+    """Measure each system once. The order rotates from round to round, so that none is always first."""
     names = names[number % len(names) :] + names[: number % len(names)]
     figures = {}
     for name in names:
@@ -103,7 +103,7 @@ async def _one(bench: Bench, name: str) -> Figures:
         case _:
             try:
                 return await _measured(bench, name)
-            except BenchFailed as error:  # what loses a notice once in a while may try again, for its figures' sake
+            except BenchFailed as error:  # a system that loses a notice at times gets a second try, to have its figures
                 print(error, flush=True)
                 return await _measured(bench, name)
 
@@ -116,21 +116,21 @@ async def _measured(bench: Bench, name: str) -> Figures:
 
 
 async def _growth(bench: Bench) -> Figures:
-    """Cost as work grows: ours alone."""
-    ours, found = SYSTEMS["ours"], Figures()
+    """Measure how the rate of portone-orders changes with its work."""
+    ours, growth = SYSTEMS["ours"], Figures()
     turns = [[await bench.grown(ours, size, 10_000) for size in _SIZES] for _ in range(_GROWTH_TURNS)]
-    found["orders"] = [_median(figures) for figures in zip(*turns, strict=True)]
-    print("orders in the table:", [(f["orders"], round(f["per_second"])) for f in found["orders"]], flush=True)
-    found["connections"] = [await bench.connected(ours, connections) for connections in (1, 8, 64, 256)]
-    print("connections:", [(f["connections"], round(f["per_second"])) for f in found["connections"]], flush=True)
-    found["workers"] = [await bench.backlog(ours, _BACKLOG, workers) for workers in (1, 2, 4)]
-    print("workers:", [(f["workers"], round(f["per_second"])) for f in found["workers"]], flush=True)
-    return found
+    growth["orders"] = [_median(figures) for figures in zip(*turns, strict=True)]
+    print("orders in the table:", [(f["orders"], round(f["per_second"])) for f in growth["orders"]], flush=True)
+    growth["connections"] = [await bench.connected(ours, connections) for connections in (1, 8, 64, 256)]
+    print("connections:", [(f["connections"], round(f["per_second"])) for f in growth["connections"]], flush=True)
+    growth["workers"] = [await bench.backlog(ours, _BACKLOG, workers) for workers in (1, 2, 4)]
+    print("workers:", [(f["workers"], round(f["per_second"])) for f in growth["workers"]], flush=True)
+    return growth
 
 
 def _median(figures: tuple[Figures, ...]) -> Figures:
-    """The turn of the middle rate: 10⁴ payments take a second, in which a machine may be busy."""
-    return sorted(figures, key=lambda found: float(found["per_second"]))[len(figures) // 2]
+    """Return the figures with the median rate. 10⁴ payments take a second, in which a machine may be busy."""
+    return sorted(figures, key=lambda figure: float(figure["per_second"]))[len(figures) // 2]
 
 
 if __name__ == "__main__":

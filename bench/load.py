@@ -1,7 +1,7 @@
-"""The load generator: raw HTTP/1.1 over persistent connections, one request at a time on each.
+"""The load generator: raw HTTP/1.1 over persistent connections, with one request at a time on each.
 
-Closed loop: each connection sends its next request as soon as it has its answer. Open loop: requests leave at fixed
-times whatever the server does, and waiting for a free connection counts as latency.
+In a closed loop each connection sends its next request as soon as it has its answer. In an open loop requests leave at
+fixed times whatever the server does, and waiting for a free connection counts as latency.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from typing import cast
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _CONNECTIONS_MAX = 1024
-# Whoever has not answered by then never will.
+# A request without an answer after this has failed.
 _ANSWER_SECONDS = 40.0
 
 
 def post(path: str, body: bytes, headers: str = "") -> bytes:
-    """A whole request, ready for the wire."""
+    """Return a complete request as bytes."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}"
     return b"%sContent-Length: %d\r\n\r\n%s" % (head.encode(), len(body), body)
 
@@ -30,13 +30,13 @@ def get(path: str, headers: str = "") -> bytes:
 
 @dataclass
 class Load:
-    """What came of a load: seconds from the first request, when the wall clock was `began_at`, to the last answer."""
+    """The result of a load. `seconds` lasts from the first request, at wall clock `began_at`, to the last answer."""
 
     seconds: float = 0.0
     began_at: float = 0.0
     latencies: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
-    # The wall clock when each request of an open loop was due, by its place in the requests.
+    # The wall clock when each request of an open loop was sent, by its index.
     sent_at: list[float] = field(default_factory=list)
     wrong: bytes = b""
 
@@ -50,12 +50,12 @@ class Load:
 
     @property
     def failed(self) -> int:
-        """Requests without a 200; status 0 stands for a connection that broke or fell silent."""
+        """The number of requests without a 200. Status 0 means a connection that broke or fell silent."""
         return sum(self.statuses.values()) - self.answered
 
 
 class Connection(asyncio.Protocol):
-    """One connection; `then` is called with the status and body of each answer (0: the connection is lost)."""
+    """A connection. `then` is called with the status and body of each answer; status 0 means that it is lost."""
 
     def __init__(self, then: Callable[["Connection", int, bytes], None]) -> None:
         self._then = then
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def send(self, request: bytes, began: float) -> None:
         self.began, self.busy = began, True
@@ -76,10 +76,10 @@ class Connection(asyncio.Protocol):
         if end < 0:
             return
         length = _LENGTH.search(self._received, 0, end)
-        whole = end + 4 + (int(length[1]) if length else 0)
-        if len(self._received) < whole:
+        total = end + 4 + (int(length[1]) if length else 0)
+        if len(self._received) < total:
             return
-        status, body = int(self._received[9:12]), self._received[end + 4 : whole]
+        status, body = int(self._received[9:12]), self._received[end + 4 : total]
         self._received, self.busy = b"", False
         self._then(self, status, body)
 
@@ -95,7 +95,7 @@ async def connect(port: int, then: Callable[[Connection, int, bytes], None]) -> 
 
 
 async def ask(port: int, request: bytes) -> bytes:
-    """One request and its body, on a connection of its own."""
+    """Send a request on its own connection, and return the body of the answer."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     connection = await connect(port, lambda _, __, body: answer.set_result(body))
     connection.send(request, 0.0)
@@ -140,7 +140,7 @@ async def closed_loop(port: int, connections: int, requests: Iterator[bytes], se
 
 
 async def open_loop(port: int, rate: float, requests: list[bytes], at: Callable[[int], float] | None = None) -> Load:
-    """Send request i at second `at(i)` (default: evenly at the rate); latency counts from then."""
+    """Send request i at second `at(i)`, by default evenly at the rate. Latency counts from that time."""
     load, done = Load(), asyncio.Event()
     load.sent_at = [0.0] * len(requests)
     idle: deque[Connection] = deque()

@@ -1,4 +1,4 @@
-"""What is measured of one system. Each number's meaning stands in docs/performance.md, which bench/report.py writes."""
+"""Measure a system. docs/performance.md, which bench/report.py writes, explains each number."""
 
 import asyncio
 import json
@@ -9,31 +9,31 @@ from itertools import count, islice
 from typing import Any
 
 from bench import load, orders
+from bench.databases import Counters, Databases
 from bench.load import Load
-from bench.stores import Counters, Stores
 from bench.systems import BARE, WEBHOOKS, Launcher, Running, System
 from bench.usage import Usage, usage_of
 
 _POLL_SECONDS = 0.02
 _WARM_UP = 40
-# What has not moved for so long is lost.
+# A notice without progress for this long is lost.
 _STUCK_SECONDS = 25.0
-# A pair of webhook and completion call, so far apart, in either order (issue 5, 4).
+# The gaps between a webhook and its completion call, which come in either order.
 _GAPS_SECONDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
 _QUIET_PER_SECOND = 20.0
-# So long the system still writes what a copy of a million orders left behind.
+# The system still writes for this long after a million orders were copied.
 _COPIED_SECONDS = 2.0
 
 Figures = dict[str, Any]
 
 
 class BenchFailed(Exception):
-    """Something did not do its work, so that no number of it means anything."""
+    """A system did not do its work, so its numbers mean nothing."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """The size of a run: orders in the table, seconds, notices and connections."""
 
     table: int
     seconds: float
@@ -48,16 +48,16 @@ SMALL = Size(table=20_000, seconds=0.8, quiet_notices=24, pairs=24, connections=
 
 @dataclass
 class Bench:
-    """The machine of one run."""
+    """The databases, processes and size of one run, with all measurements."""
 
-    stores: Stores
+    databases: Databases
     launcher: Launcher
     size: Size
 
     async def measure(self, system: System) -> Figures:
-        """All figures of one system in one round."""
+        """Return all figures of a system in one round."""
         figures = await self.accepted(system) if system.worker else {}
-        await self.stores.fresh(self.size.table)
+        await self.databases.fresh(self.size.table)
         async with self.launcher.running(system, workers=1) as running:
             source = count(orders.FIRST)
             await self.settled(running, islice(source, _WARM_UP), 8)
@@ -65,19 +65,19 @@ class Bench:
             rate = (await self.settled(running, islice(source, int(system.guess / 2)), 64))["per_second"]
             for connections in self.size.connections:
                 if connections == self.size.connections[-1]:
-                    busy = list(islice(source, int(rate / 2 * self.size.seconds)))
-                    figures["notice_to_commit_half"] = await self._latency(running, busy, rate / 2)
-                    before, started = await self.stores.counters(), await self.usage(running)
-                wanted = int(rate * self.size.seconds)
-                settled = await self.settled(running, islice(source, wanted), connections)
+                    numbers = list(islice(source, int(rate / 2 * self.size.seconds)))
+                    figures["notice_to_commit_half"] = await self._latency(running, numbers, rate / 2)
+                    before, started = await self.databases.counters(), await self.usage(running)
+                notices = int(rate * self.size.seconds)
+                settled = await self.settled(running, islice(source, notices), connections)
                 figures[f"settled_{connections}"] = settled
                 rate = settled["per_second"]
             ended = await self.usage(running)
-        after = await self.stores.counters()
+        after = await self.databases.counters()
         return figures | _costs(settled["count"], before, after, started, ended)
 
     async def _quiet(self, system: System, running: Running, source: Iterator[int]) -> Figures:
-        """At 20 notices a second, and at none."""
+        """Measure a quiet system: without notices, and with 20 notices a second."""
         figures: Figures = {"idle_worker_cpu_percent": await self._idle(running)} if system.worker else {}
         numbers = list(islice(source, self.size.quiet_notices))
         figures["notice_to_commit_quiet"] = await self._latency(running, numbers, _QUIET_PER_SECOND)
@@ -87,8 +87,8 @@ class Bench:
         return figures
 
     async def accepted(self, system: System) -> Figures:
-        """Notices accepted while no worker runs."""
-        await self.stores.fresh(self.size.table)
+        """Measure how fast notices are accepted while no worker runs."""
+        await self.databases.fresh(self.size.table)
         figures: Figures = {}
         async with self.launcher.running(system, workers=0) as running:
             await self._send(running, range(orders.FIRST, orders.FIRST + _WARM_UP), 8)
@@ -103,7 +103,7 @@ class Bench:
         return figures
 
     async def bare(self) -> Figures:
-        """What aiohttp answers when nothing is behind it."""
+        """Measure how fast aiohttp answers when it does nothing else."""
         async with self.launcher.running(BARE, workers=0) as running:
             figures: Figures = {}
             for connections in self.size.connections:
@@ -112,7 +112,7 @@ class Bench:
             return figures
 
     async def standin(self) -> Figures:
-        """The stand-in's ceiling, which is also a floor of the load generator's own."""
+        """Measure the stand-in's limit. The load generator is at least as fast."""
         port, headers = self.launcher.standin_port, "Authorization: a-token\r\n"
         single = (load.get(f"/payments/{orders.imp_uid(n)}", headers) for n in _around(self.size.table))
         names = "&".join(f"imp_uid[]={orders.imp_uid(orders.FIRST + n)}" for n in range(100))
@@ -122,36 +122,36 @@ class Bench:
         return {"looks_per_second": one.per_second, "payments_per_second_in_batches": 100 * many.per_second}
 
     async def backlog(self, system: System, notices: int, workers: int) -> Figures:
-        """Notices accepted before any worker runs, then so many workers: how fast they get through."""
-        await self.stores.fresh(notices)
+        """Measure how fast a number of workers settles notices that were accepted before any worker ran."""
+        await self.databases.fresh(notices)
         async with self.launcher.running(system, workers=0) as running:
             numbers = range(orders.FIRST, orders.FIRST + notices)
-            known = await self._events()
+            last_event = await self._events()
             _expect(await self._send(running, numbers, 256), notices)
             for _ in range(workers):
                 self.launcher.add_worker(system, running)
-            first, last = await self._drained(running, notices, known)
+            first, last = await self._drained(running, notices, last_event)
         return {"workers": workers, "notices": notices, "per_second": notices / (last - first)}
 
-    async def grown(self, system: System, table: int, wanted: int) -> Figures:
-        """Payments settled while the table holds so many orders, spread over all of it."""
-        await self.stores.fresh(table)
-        step = max(1, table // wanted)
-        numbers = range(orders.FIRST, orders.FIRST + table, step)[: min(wanted, table)]
+    async def grown(self, system: System, table: int, notices: int) -> Figures:
+        """Measure how fast payments are settled with `table` orders in the table, spread over all of it."""
+        await self.databases.fresh(table)
+        step = max(1, table // notices)
+        numbers = range(orders.FIRST, orders.FIRST + table, step)[: min(notices, table)]
         async with self.launcher.running(system, workers=1) as running:
             await self.settled(running, numbers[:_WARM_UP], 8)
             await asyncio.sleep(_COPIED_SECONDS)
             return {"orders": table} | await self.settled(running, numbers[_WARM_UP:], 256)
 
     async def connected(self, system: System, connections: int) -> Figures:
-        """Payments settled with so many connections: as many notices arrive at once, so large are the batches."""
-        await self.stores.fresh(self.size.table)
+        """Measure how fast payments are settled with a number of connections, which limits the size of batches."""
+        await self.databases.fresh(self.size.table)
         async with self.launcher.running(system, workers=1) as running:
             source = count(orders.FIRST)
             await self.settled(running, islice(source, _WARM_UP), min(8, connections))
-            before = await self.stores.counters()
+            before = await self.databases.counters()
             figures = await self.settled(running, islice(source, min(10_000, 300 * connections)), connections)
-            jobs = (await self.stores.counters()).redis_jobs - before.redis_jobs
+            jobs = (await self.databases.counters()).redis_jobs - before.redis_jobs
         return {"connections": connections, "notices_per_job": figures["count"] / max(jobs, 1)} | figures
 
     async def _send(self, running: Running, numbers: Iterable[int], connections: int, seconds: float = 0) -> Load:
@@ -162,30 +162,30 @@ class Bench:
         return sent
 
     async def settled(self, running: Running, numbers: Iterable[int], connections: int) -> Figures:
-        """Notices sent as fast as they are accepted: payments a second from the first request to the last commit."""
-        known, looks = await self._events(), await self._looks()
+        """Send notices as fast as they are accepted, and measure from the first request to the last commit."""
+        last_event, looks = await self._events(), await self._looks()
         sent = await self._send(running, numbers, connections)
         _expect(sent, len(sent.latencies))
-        _, last = await self._drained(running, sent.answered, known)
-        asked = await self._looks() - looks
+        _, last = await self._drained(running, sent.answered, last_event)
+        looks = await self._looks() - looks
         settled = {"count": sent.answered, "per_second": sent.answered / (last - sent.began_at)}
-        return settled | {"looks_per_payment": asked / sent.answered, "accepted": _figures(sent)}
+        return settled | {"looks_per_payment": looks / sent.answered, "accepted": _figures(sent)}
 
     async def _latency(self, running: Running, numbers: list[int], rate: float) -> Figures:
-        """From the moment when a notice is sent to the commit of its order's new state."""
-        known = await self._events()
+        """Measure the time from the sending of a notice to the commit of its order's new state."""
+        last_event = await self._events()
         requests = [load.post(WEBHOOKS, orders.webhook(number)) for number in numbers]
         sent = await load.open_loop(running.port, rate, requests)
         _expect(sent, len(numbers))
-        await self._drained(running, len(numbers), known)
-        async with self.stores.session() as db:
-            rows = await db.fetch(_COMMITS, known)
-        committed = {row["merchant_uid"]: row["at"] for row in rows}
-        waits = [committed[orders.merchant_uid(n)] - at for n, at in zip(numbers, sent.sent_at, strict=True)]
+        await self._drained(running, len(numbers), last_event)
+        async with self.databases.session() as db:
+            rows = await db.fetch(_COMMITS, last_event)
+        commits = {row["merchant_uid"]: row["at"] for row in rows}
+        waits = [commits[orders.merchant_uid(n)] - at for n, at in zip(numbers, sent.sent_at, strict=True)]
         return {"rate": rate} | _quantiles(waits)
 
     async def _completions(self, running: Running, source: Iterator[int]) -> Figures:
-        """A completion call and nothing else: from the call to its verified answer."""
+        """Measure the time from a completion call, without a webhook, to its verified answer."""
         numbers = list(islice(source, self.size.quiet_notices))
         requests = [load.post("/payment/complete", orders.completion(number)) for number in numbers]
         sent = await load.open_loop(running.port, _QUIET_PER_SECOND, requests)
@@ -193,7 +193,7 @@ class Bench:
         return _quantiles(sent.latencies)
 
     async def _pairs(self, running: Running, source: Iterator[int]) -> Figures:
-        """A webhook and a completion call for each payment: how many looks that costs."""
+        """Measure the looks that a webhook and a completion call for the same payment cost."""
         numbers, requests, times = list(islice(source, self.size.pairs)), [], []
         for index, number in enumerate(numbers):
             pair = [
@@ -206,7 +206,7 @@ class Bench:
         looks = await self._looks()
         sent = await load.open_loop(running.port, 2 * _QUIET_PER_SECOND, requests, times.__getitem__)
         _expect(sent, len(requests))
-        await asyncio.sleep(1)  # whatever still wants a look
+        await asyncio.sleep(1)  # for looks that are still to come
         return {"looks_per_payment": (await self._looks() - looks) / len(numbers)}
 
     async def _idle(self, running: Running) -> float:
@@ -221,33 +221,33 @@ class Bench:
         return int(json.loads(answer)["looks"])
 
     async def _events(self) -> int:
-        """The last event's number: each settled payment makes one."""
-        async with self.stores.session() as db:
+        """Return the number of the last event. Each settled payment makes one."""
+        async with self.databases.session() as db:
             return int(await db.fetchval("SELECT last_value FROM order_events_id_seq"))
 
-    async def _drained(self, running: Running, wanted: int, known: int) -> tuple[float, float]:
-        """Wait for the events of so many payments; when the first and the last were committed."""
-        seen, still_since = 0, time.monotonic()
-        async with self.stores.session() as db:
+    async def _drained(self, running: Running, notices: int, last_event: int) -> tuple[float, float]:
+        """Wait for the events of a number of payments. Returns when the first and the last were committed."""
+        drawn, still_since = 0, time.monotonic()
+        async with self.databases.session() as db:
             while True:
-                # The sequence costs nothing to read, but counts what was rolled back: the rows have the last word.
-                drawn = await db.fetchval("SELECT last_value FROM order_events_id_seq") - known
-                if drawn > seen:
-                    seen, still_since = drawn, time.monotonic()
+                # The sequence is cheap to read, but also counts rows that were rolled back: so the rows decide.
+                now_drawn = await db.fetchval("SELECT last_value FROM order_events_id_seq") - last_event
+                if now_drawn > drawn:
+                    drawn, still_since = now_drawn, time.monotonic()
                 stuck = time.monotonic() - still_since > _STUCK_SECONDS or not all(w.running for w in running.workers)
-                if drawn >= wanted or stuck:
-                    row = await db.fetchrow(_SETTLED, known)
-                    if row["count"] >= wanted:
+                if now_drawn >= notices or stuck:
+                    row = await db.fetchrow(_SETTLED, last_event)
+                    if row["count"] >= notices:
                         return row["first"], row["last"]
                     if stuck:
-                        raise BenchFailed(f"of {wanted} payments only {row['count']} were settled")
+                        raise BenchFailed(f"of {notices} payments only {row['count']} were settled")
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def usage(self, running: Running) -> dict[str, Usage]:
         processes = {
             "receiver": running.receiver,
-            "postgres": self.stores.postgres,
-            "redis": self.stores.redis,
+            "postgres": self.databases.postgres,
+            "redis": self.databases.redis,
             "stand_in": self.launcher.standin,
         }
         usage = {name: usage_of(process.pid) for name, process in processes.items()}
@@ -256,7 +256,7 @@ class Bench:
         return usage
 
 
-# A commit's time is Postgres' own (track_commit_timestamp), taken just before its WAL is flushed.
+# The time of a commit comes from Postgres (track_commit_timestamp), which takes it just before the WAL is flushed.
 _SETTLED = """
     SELECT count(*) AS count, extract(epoch FROM min(pg_xact_commit_timestamp(xmin)))::float8 AS first,
            extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 AS last
@@ -269,13 +269,13 @@ _COMMITS = """
 
 
 def _around(table: int) -> Iterator[int]:
-    """Every order's number, again and again."""
+    """Yield the numbers of all orders, again and again."""
     return (orders.FIRST + number % table for number in count())
 
 
-def _expect(sent: Load, wanted: int) -> None:
-    if sent.failed or sent.answered != wanted:
-        raise BenchFailed(f"{sent.answered} of {wanted} got a 200 ({dict(sent.statuses)}: {sent.wrong[:300]!r})")
+def _expect(sent: Load, notices: int) -> None:
+    if sent.failed or sent.answered != notices:
+        raise BenchFailed(f"{sent.answered} of {notices} got a 200 ({dict(sent.statuses)}: {sent.wrong[:300]!r})")
 
 
 def _figures(sent: Load) -> Figures:
@@ -291,12 +291,12 @@ def _quantiles(seconds: list[float]) -> Figures:
 def _costs(
     settled: int, before: Counters, after: Counters, started: dict[str, Usage], ended: dict[str, Usage]
 ) -> Figures:
-    """Of the last saturation, for each payment."""
+    """Return what each payment of the last saturated measurement cost."""
     return {
         "redis_commands_per_payment": (after.redis_commands - before.redis_commands) / settled,
         "wal_bytes_per_payment": (after.wal_bytes - before.wal_bytes) / settled,
         "wal_fsyncs_per_payment": (after.wal_fsyncs - before.wal_fsyncs) / settled,
-        # Without Postgres, whose processes share most of what each seems to have.
+        # Without Postgres, because its processes share most of the memory that each of them reports.
         "peak_bytes": {name: usage.peak_bytes for name, usage in ended.items() if name != "postgres"},
         "cpu_us_per_payment": {
             name: 1e6 * (usage.cpu_seconds - started[name].cpu_seconds) / settled for name, usage in ended.items()

@@ -1,6 +1,6 @@
-"""The orders of a run: their numbers say all about them, so that every process agrees without a word.
+"""The orders of a run. All facts of an order follow from its number, so every process knows them.
 
-Standard library only: the stand-in and the alternatives know no more than this.
+This module uses only the standard library, because the stand-in and the alternatives import it.
 """
 
 FIRST = 1_000_000_000
@@ -15,15 +15,15 @@ def merchant_uid(number: int) -> str:
 
 
 def amount(number: int) -> int:
-    """In won; bench/stores.py fills the table by the same rule."""
+    """Return the amount in won. bench/databases.py fills the table by the same rule."""
     return 1000 + number % 997 * 100
 
 
 def webhook(number: int, status: str = "paid") -> bytes:
-    """The body of PortOne's V1 webhook for this order's payment."""
+    """Return the body of PortOne's V1 webhook for the order's payment."""
     return b'{"imp_uid":"imp_%d","merchant_uid":"order_%d","status":"%s"}' % (number, number, status.encode())
 
 
 def completion(number: int) -> bytes:
-    """The body of the browser's completion call."""
+    """Return the body of the browser's completion call."""
     return b'{"imp_uid":"imp_%d","merchant_uid":"order_%d"}' % (number, number)

@@ -1,4 +1,4 @@
-"""The picture: bars for payments a second, bars for latency, a line for growth. SVG by hand, light and dark."""
+"""Draw the plot as SVG, light and dark: bars for payments a second and latency, a line for growth."""
 
 import math
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ _STYLE = (
 )
 
 
-def draw(found: Medians, growth: dict[str, Any], titles: Mapping[str, str]) -> str:
-    """The whole picture as one SVG document."""
-    connections = most_connections(found)
+def draw(figures: Medians, growth: dict[str, Any], titles: Mapping[str, str]) -> str:
+    """Return the plot as an SVG document."""
+    connections = most_connections(figures)
     rates = {
-        name: figures[path].median
-        for name, figures in found.items()
+        name: paths[path].median
+        for name, paths in figures.items()
         for path in (f"settled_{connections}.per_second", "settled_32.per_second")
-        if path in figures
+        if path in paths
     }
     waits = {
-        name: figures["notice_to_commit_quiet.p50_ms"].median
-        for name, figures in found.items()
-        if "notice_to_commit_quiet.p50_ms" in figures
+        name: paths["notice_to_commit_quiet.p50_ms"].median
+        for name, paths in figures.items()
+        if "notice_to_commit_quiet.p50_ms" in paths
     }
     parts, top = _bars(f"Payments settled a second, {connections} connections", rates, titles, 30, "{:,.0f}", most=True)
     more, top = _bars("Notice to commit at 20 a second, p50 in ms", waits, titles, top + 30, "{:.1f} ms", most=False)
@@ -50,7 +50,7 @@ def draw(found: Medians, growth: dict[str, Any], titles: Mapping[str, str]) -> s
 def _bars(
     title: str, values: dict[str, float], titles: Mapping[str, str], top: int, shape: str, *, most: bool
 ) -> tuple[list[str], int]:
-    """Horizontal bars from zero, the best on top; where the drawing may go on."""
+    """Return horizontal bars from zero, with the best on top, and the y at which the drawing may continue."""
     parts, top = [f'<text class="h" x="0" y="{top}">{title}</text>'], top + 14
     longest = max(values.values(), default=1.0)
     for name, value in sorted(values.items(), key=lambda item: item[1], reverse=most):
@@ -66,7 +66,7 @@ def _bars(
 
 
 def _line(points: list[tuple[int, float]], top: int) -> tuple[list[str], int]:
-    """Payments a second by orders in the table, whose axis is logarithmic."""
+    """Return a line of payments a second by orders in the table, whose axis is logarithmic, and the next y."""
     height, width = 120, _WIDTH - _LEFT - _RIGHT
     most = max(rate for _, rate in points)
     first, last = math.log10(points[0][0]), math.log10(points[-1][0])

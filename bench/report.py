@@ -1,4 +1,4 @@
-"""What a run says: lines and a summary on the screen, and docs/performance.{json,md,svg}."""
+"""Report a run: lines and a summary on the screen, and docs/performance.{json,md,svg}."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TITLES = {name: system.title for name, system in SYSTEMS.items()} | {
     "redis_enqueue": "Redis, pipelined enqueue",
     "standin": "the PortOne stand-in",
 }
-# Heading, the number's path ({n}: connections), digits after the point.
+# The heading, the number's path ({n} stands for the connections), and the digits after the point.
 _COLUMNS = (
     ("settled/s, 64", "settled_64.per_second", 0),
     ("settled/s, 256", "settled_256.per_second", 0),
@@ -47,7 +47,7 @@ _COSTS = (
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on, and nothing that says whose machine it is."""
+    """Return the facts on which the numbers depend, without any that identify the machine."""
     return {
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -57,62 +57,62 @@ def machine() -> dict[str, Any]:
 
 
 def line(name: str, figures: dict[str, Any]) -> str:
-    """One system in one round."""
-    said = [
-        f"{path.partition('_')[0]} {found['per_second']:,.0f}/s ({path.rpartition('_')[2]})"
-        for path, found in figures.items()
-        if isinstance(found, dict) and "per_second" in found
+    """Return the figures of a system in one round as a line."""
+    parts = [
+        f"{path.partition('_')[0]} {rates['per_second']:,.0f}/s ({path.rpartition('_')[2]})"
+        for path, rates in figures.items()
+        if isinstance(rates, dict) and "per_second" in rates
     ]
-    said += [f"{key.replace('_', ' ')} {value:,.0f}" for key, value in figures.items() if key.endswith("_per_second")]
+    parts += [f"{key.replace('_', ' ')} {value:,.0f}" for key, value in figures.items() if key.endswith("_per_second")]
     if quiet := figures.get("notice_to_commit_quiet"):
-        said.append(f"commit p50 {quiet['p50_ms']:.1f} ms")
-    return f"{TITLES[name]}: {', '.join(said)}"
+        parts.append(f"commit p50 {quiet['p50_ms']:.1f} ms")
+    return f"{TITLES[name]}: {', '.join(parts)}"
 
 
 def summary(results: dict[str, Any]) -> str:
-    """The ratios that must show, for the screen."""
-    found = medians(results["rounds"])
-    said = [f"\nMedians of {len(results['rounds'])} round(s), {most_connections(found)} connections:"]
-    for ratio in ratios(found, results["growth"]):
+    """Return the ratios that must hold, as text for the screen."""
+    figures = medians(results["rounds"])
+    lines = [f"\nMedians of {len(results['rounds'])} round(s), {most_connections(figures)} connections:"]
+    for ratio in ratios(figures, results["growth"]):
         if ratio.value is not None:
-            said.append(f"  {ratio.sentence}: {ratio.value:.3g}{ratio.unit} ({_bound(ratio)})")
-    return "\n".join(said)
+            lines.append(f"  {ratio.sentence}: {ratio.value:.3g}{ratio.unit} ({_bound(ratio)})")
+    return "\n".join(lines)
 
 
 def publish(results: dict[str, Any]) -> None:
-    """Write the numbers, the table and the plot into docs/."""
-    found = medians(results["rounds"])
+    """Write the numbers, the page and the plot into docs/."""
+    figures = medians(results["rounds"])
     (DOCS / "performance.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    (DOCS / "performance.svg").write_text(draw(found, results["growth"], TITLES), "utf-8")
-    (DOCS / "performance.md").write_text(_page(results, found), "utf-8")
+    (DOCS / "performance.svg").write_text(draw(figures, results["growth"], TITLES), "utf-8")
+    (DOCS / "performance.md").write_text(_page(results, figures), "utf-8")
 
 
-def _page(results: dict[str, Any], found: Medians) -> str:
-    connections, machine_ = most_connections(found), results["machine"]
+def _page(results: dict[str, Any], figures: Medians) -> str:
+    connections, machine_ = most_connections(figures), results["machine"]
     costs = tuple((title, path.format(n=connections), digits) for title, path, digits in _COSTS)
     facts = ", ".join(f"{name} {value}" for name, value in machine_.items())
     return _PAGE.format(
         when=results["when"],
         rounds=len(results["rounds"]),
         machine=facts,
-        ratios="\n".join(_ratio_row(ratio) for ratio in ratios(found, results["growth"])),
-        speed=_table(found, _COLUMNS),
-        costs=_table(found, costs, only=tuple(SYSTEMS)),
+        ratios="\n".join(_ratio_row(ratio) for ratio in ratios(figures, results["growth"])),
+        speed=_table(figures, _COLUMNS),
+        costs=_table(figures, costs, only=tuple(SYSTEMS)),
         connections=connections,
-        limits=_limits(found),
+        limits=_limits(figures),
         growth=_growth(results["growth"]) or "Not measured in this run.",
-        calls=_calls(found),
+        calls=_calls(figures),
     )
 
 
-def _table(found: Medians, columns: tuple[tuple[str, str, int], ...], only: tuple[str, ...] = ()) -> str:
-    """A Markdown table: medians, and under a rate its spread."""
-    columns = tuple(column for column in columns if any(column[1] in paths for paths in found.values()))
+def _table(figures: Medians, columns: tuple[tuple[str, str, int], ...], only: tuple[str, ...] = ()) -> str:
+    """Return a Markdown table of medians, with the spread beside each rate."""
+    columns = tuple(column for column in columns if any(column[1] in paths for paths in figures.values()))
     rows = ["| | " + " | ".join(title.strip() for title, _, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name in TITLES:
-        figures = found.get(name, {})
-        if any(path in figures for _, path, _ in columns) and (not only or name in only):
-            cells = [_cell(figures.get(path), digits) for _, path, digits in columns]
+        numbers = figures.get(name, {})
+        if any(path in numbers for _, path, _ in columns) and (not only or name in only):
+            cells = [_cell(numbers.get(path), digits) for _, path, digits in columns]
             rows.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -141,17 +141,17 @@ def _bound(ratio: Ratio) -> str:
     return f"floor {sign} {ratio.floor:g}{target}{holds}"
 
 
-def _limits(found: Medians) -> str:
+def _limits(figures: Medians) -> str:
     lines = []
     for name in ("pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin"):
-        for path, figure in found.get(name, {}).items():
-            what = path.rpartition(".")[2].replace("_", " ") if name == "standin" else "per second"
-            lines.append(f"- {TITLES[name]}: {_cell(figure, 0)} {what}")
+        for path, figure in figures.get(name, {}).items():
+            unit = path.rpartition(".")[2].replace("_", " ") if name == "standin" else "per second"
+            lines.append(f"- {TITLES[name]}: {_cell(figure, 0)} {unit}")
     return "\n".join(lines)
 
 
-def _calls(found: Medians) -> str:
-    ours = found.get("ours", {})
+def _calls(figures: Medians) -> str:
+    ours = figures.get("ours", {})
     if "completions.p50_ms" not in ours:
         return ""
     p50, p99 = (_cell(ours[f"completions.{q}_ms"], 1) for q in ("p50", "p99"))
@@ -183,13 +183,13 @@ _PAGE = """# How fast it is
 
 ![Payments settled a second, notice to commit, and cost as the table grows](performance.svg)
 
-Measured on {when}, {rounds} round(s), everything on one machine: {machine}. Only ratios within one run mean anything:
-another machine, or a busier one, moves all numbers together. `make bench` measures again; the numbers of this page
-are in [performance.json](performance.json).
+Measured on {when}, {rounds} round(s), everything on one machine: {machine}. Only ratios within one run are meaningful,
+because another machine, or a busier one, changes all numbers together. `make bench` measures again. The numbers of
+this page are in [performance.json](performance.json).
 
-## What must show
+## Ratios that must hold
 
-| what | ratio | |
+| ratio | value | |
 |---|---|---|
 {ratios}
 
@@ -203,45 +203,46 @@ Medians (least–most). Times are in milliseconds.
 
 ## What a payment costs
 
-At saturation, {connections} connections.
+The system is saturated, with {connections} connections.
 
 {costs}
 
-## The limits around it
+## Limits of the parts
 
 {limits}
 
-The load generator asks for those single looks too, so it can send at least as many requests a second.
+The load generator sends those single looks too, so it can send at least as many requests a second.
 
-## As work grows
+## How the rate changes with the work
 
-portone-orders alone, one receiver, one worker where nothing else is said; by orders in the table, the median of five.
+Only portone-orders, with one receiver and, unless the table says otherwise, one worker. The rates by orders in the
+table are medians of five.
 
 {growth}
 
-## What was measured, and how
+## How it was measured
 
-The same work for all: a webhook arrives over HTTP → (queue) → the payment is fetched from a stand-in for PortOne →
-it is compared with the order → the order's new state and its event are committed. Postgres has fsync on, Redis its
-append-only file with `appendfsync always`; both are real and local. One receiver process, one worker process, one
-load generator. Systems take turns within a round, and the turn moves from round to round.
+All systems do the same work: a webhook arrives over HTTP → (queue) → the payment is fetched from a stand-in for
+PortOne → it is compared with the order → the order's new state and its event are committed. Postgres runs with fsync,
+Redis with an append-only file and `appendfsync always`. Both are real and local. There is one receiver process, one
+worker process and one load generator. The order of the systems rotates from round to round.
 
-- **portone-orders** does more for each notice than the others: it records the notice in Postgres *and* queues it
-  before its 200, claims it, draws tickets, stores the payment as evidence, locks, reads, settles, marks the notice.
-  All of that, its checks, its logs and its rate limits are on; only the limits' numbers are raised.
-- **The alternatives** ([bench/alternatives](../bench/alternatives)) make the order change in one statement that
-  compares and writes, over kept-alive connections, with one cached token (but for "token per request") and uvloop
-  (but for "as documented"). They record nothing before their 200 but the job in Redis; Express answers after the
-  commit. Its handler asks PortOne through axios, as the guide's does; the leaner one does without
+- **portone-orders** does more for each notice than the others. It records the notice in Postgres *and* queues it before
+  its 200, claims it, draws tickets, stores the payment as evidence, locks, reads, settles, and marks the notice. All of
+  this is on, with its checks, logs and rate limits. Only the numbers of the limits are raised.
+- **The alternatives** ([bench/alternatives](../bench/alternatives)) change the order in one statement that compares and
+  writes. They keep connections alive, cache one token (except "token per request") and use uvloop (except "as
+  documented"). Before their 200 they record only the job in Redis; Express answers after the commit. Its handler asks
+  PortOne through axios, as the guide's does. The leaner handler does not
   ([why both](decisions/0017-the-guides-handler.md)).
-- **settled/s**: notices are sent as fast as they are accepted; payments divided by the time from the first request to
-  the last commit. The provider is asked on the way.
-- **accepted/s**: closed loop, no worker running.
-- **notice→commit**: open loop; from the moment a notice is sent to its transaction's commit time as Postgres keeps it
-  (`track_commit_timestamp`), which is taken just before the WAL is flushed: the flush itself is in nobody's number.
-  Half load is half of what the system itself settles with 64 connections.
-- **looks**: what the stand-in was asked for, divided by payments. **Redis commands** count those inside scripts and
-  transactions. **WAL fsyncs** are Postgres' own count; Redis has none.
-- **CPU** is the process's and its children's; **peak memory** the sum of their peaks.
-- **pgbench** makes the same change with 32 clients, prepared, each walking through its own orders.
+- **settled/s**: notices are sent as fast as they are accepted. The rate is the payments divided by the time from the
+  first request to the last commit, and includes the looks at the stand-in.
+- **accepted/s** is measured in a closed loop without a worker.
+- **notice→commit** is measured in an open loop: from the moment when a notice is sent to the commit time of its
+  transaction, as kept by Postgres (`track_commit_timestamp`). Postgres takes that time just before it flushes the WAL,
+  so no system's number includes the flush. Half load is half of the rate that the system settles with 64 connections.
+- **looks** are the requests to the stand-in divided by the payments. **Redis commands** include those inside scripts
+  and transactions. **WAL fsyncs** are counted by Postgres; Redis has no such counter.
+- **CPU** is that of the process and its children. **Peak memory** is the sum of their peaks.
+- **pgbench** makes the same change with 32 clients and prepared statements. Each client walks through its own orders.
 """

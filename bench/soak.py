@@ -1,8 +1,8 @@
-"""`python -m bench.soak [NOTICES] [--publish]`: does memory stay flat, do tables grow by what they must, is all there?
+"""Check memory, table sizes and completeness over a long run: `python -m bench.soak [NOTICES] [--publish]`.
 
-A notice for each order, ten rounds of a tenth; after each round, once all is settled, memory and dead rows are read.
-In the end the faults' oracle, which shares no code with the service, compares every row with what PortOne's stand-in
-says. Fails when a bound is passed or anything is lost. By default 10⁶ notices: ten minutes or so.
+Each order gets a notice, in ten rounds. After each round, once all is settled, memory and dead rows are read. At the
+end the oracle of faults/, which shares no code with the service, compares every row with PortOne's stand-in. The run
+fails when a bound is passed or anything is lost. The default of 10⁶ notices takes about ten minutes.
 """
 
 import argparse
@@ -18,22 +18,22 @@ import uvloop
 
 from bench import load, orders
 from bench.__main__ import RESULTS
+from bench.databases import Databases, running_databases
 from bench.measure import FULL, Bench, BenchFailed
 from bench.report import DOCS
-from bench.stores import Stores, running_stores
 from bench.systems import SYSTEMS, Launcher, Running
 from cli.errors import CommandFailed
 from faults import oracle
 
 _ROUNDS = 10
 _CONNECTIONS = 256
-# From this round on nothing may grow but with the rows: by then every buffer, cache and pool has been filled once.
+# From this round on only the rows may grow, because every buffer, cache and pool has been filled once.
 _SETTLED_ROUND = 3
-# Resident memory of a process, and a table's and its indexes' bytes a notice, over those of that round.
+# The limit for a process's memory, and for a table's and its indexes' bytes a notice, relative to that round.
 _GROWTH_MAX = 1.25
-# The orders were all there before: each is written once more, so that without a single vacuum they would double.
+# All orders exist before the run, and each is written once more, so without any vacuum the table would double.
 _ORDERS_GROWTH_MAX = 2.2
-# Dead rows: what two minutes of full load leave (autovacuum looks once a minute), two a notice, and 5 % of the table.
+# Dead rows: two a notice for two minutes of full load (autovacuum runs once a minute), and 5 % of the table.
 _VACUUM_SECONDS = 120
 _DEAD_A_NOTICE = 2
 _DEAD_SHARE = 0.05
@@ -48,7 +48,7 @@ _TABLES = """
 
 @dataclass(frozen=True)
 class Sample:
-    """What a round left: `sent` counts all notices so far, `memory` is resident bytes."""
+    """The state after a round. `sent` counts all notices so far, and `memory` is resident bytes."""
 
     sent: int
     per_second: float
@@ -62,41 +62,41 @@ class Sample:
 
 
 async def soak(notices: int) -> list[Sample]:
-    """A sample after each round. Raises BenchFailed when a bound is passed or anything is lost."""
+    """Return a sample for each round. Raises BenchFailed if a bound is passed or anything is lost."""
     RESULTS.mkdir(exist_ok=True)
     samples: list[Sample] = []
-    async with running_stores() as stores:
-        launcher = Launcher(stores, RESULTS)
+    async with running_databases() as databases:
+        launcher = Launcher(databases, RESULTS)
         try:
             await launcher.start_standin()
-            bench = Bench(stores, launcher, FULL)
-            await stores.fresh(notices)
+            bench = Bench(databases, launcher, FULL)
+            await databases.fresh(notices)
             async with launcher.running(SYSTEMS["ours"], workers=1) as running:
                 share = notices // _ROUNDS
-                samples.append(await _sample(stores, running, 0, 0))
+                samples.append(await _sample(databases, running, 0, 0))
                 for number in range(_ROUNDS):
                     first = orders.FIRST + number * share
                     settled = await bench.settled(running, range(first, first + share), _CONNECTIONS)
-                    sample = await _sample(stores, running, share * (number + 1), settled["per_second"])
+                    sample = await _sample(databases, running, share * (number + 1), settled["per_second"])
                     print(sample, flush=True)
                     samples.append(sample)
-            await _judge(stores, launcher.standin_port, share * _ROUNDS)
+            await _judge(databases, launcher.standin_port, share * _ROUNDS)
         finally:
             await launcher.standin.stop()
-    _hold_bounds(samples)
+    _check_bounds(samples)
     return samples
 
 
-async def _sample(stores: Stores, running: Running, sent: int, per_second: float) -> Sample:
-    async with stores.session() as db:
+async def _sample(databases: Databases, running: Running, sent: int, per_second: float) -> Sample:
+    async with databases.session() as db:
         tables = {row["name"]: dict(row) for row in await db.fetch(_TABLES)}
     processes = {"receiver": running.receiver, "worker": running.workers[0]}
     memory = {name: psutil.Process(process.pid).memory_info().rss for name, process in processes.items()}
     return Sample(sent, per_second, memory, tables)
 
 
-def _hold_bounds(samples: list[Sample]) -> None:
-    fresh, settled, last = samples[0], samples[_SETTLED_ROUND], samples[-1]
+def _check_bounds(samples: list[Sample]) -> None:
+    first, settled, last = samples[0], samples[_SETTLED_ROUND], samples[-1]
     wrong = [
         f"the {name}'s memory grew from {settled.memory[name]:,} to {size:,} bytes"
         for name, size in last.memory.items()
@@ -105,7 +105,7 @@ def _hold_bounds(samples: list[Sample]) -> None:
     for name, table in last.tables.items():
         for part in ("table_bytes", "index_bytes"):
             if name == "orders":
-                most = _ORDERS_GROWTH_MAX * fresh.tables[name][part]
+                most = _ORDERS_GROWTH_MAX * first.tables[name][part]
             else:
                 most = _GROWTH_MAX * settled.tables[name][part] * last.sent / settled.sent
             if table[part] > most:
@@ -117,19 +117,19 @@ def _hold_bounds(samples: list[Sample]) -> None:
         raise BenchFailed("; ".join(wrong))
 
 
-async def _judge(stores: Stores, standin_port: int, sent: int) -> None:
-    """Have the oracle read every row; all notices, and all payments as PortOne has them, must be there."""
-    kept = 0
+async def _judge(databases: Databases, standin_port: int, sent: int) -> None:
+    """Let the oracle judge every row. All notices must exist, and all payments must match PortOne's."""
+    notices = 0
     for numbers in _slices(sent):
         truth = await _truth(standin_port, numbers)
-        async with stores.session() as db:
+        async with databases.session() as db:
             rows = await oracle.read_rows(db, [orders.merchant_uid(number) for number in numbers])
         if broken := oracle.judge(rows, truth):
             raise BenchFailed(f"{len(broken)} promises broken, the first: {broken[0]}")
-        kept += len(rows.notices)
-    if kept != sent:
-        raise BenchFailed(f"of {sent:,} accepted notices {kept:,} are there")
-    print(f"the oracle read {kept:,} orders with their events, notices and payments: nothing lost, nothing wrong")
+        notices += len(rows.notices)
+    if notices != sent:
+        raise BenchFailed(f"of {sent:,} accepted notices only {notices:,} exist")
+    print(f"the oracle read {notices:,} orders with their events, notices and payments: nothing lost, nothing wrong")
 
 
 def _slices(sent: int) -> Iterator[range]:
@@ -146,27 +146,30 @@ async def _truth(standin_port: int, numbers: range) -> list[dict[str, Any]]:
     return truth
 
 
-_PAGE = """# A soak
+_PAGE = """# A soak test
 
 <!-- Written by `make soak`; change bench/soak.py, not this file. -->
 
-{sent:,} notices, one for each order, {connections} connections, one receiver and one worker ({when}). After each tenth,
-once all is settled, memory and tables are read. In the end the faults' oracle compared every order, event, notice and
-payment with what PortOne's stand-in says: nothing was lost, nothing was wrong.
+The run sent {sent:,} notices, one for each order, over {connections} connections to one receiver and one worker
+({when}). After each tenth, once all was settled, memory and tables were read. At the end the oracle of faults/ compared
+every order, event, notice and payment with PortOne's stand-in: nothing was lost, nothing was wrong.
 
 | notices | settled/s | MB: receiver | worker | dead rows: notices | orders | bytes a notice: notices | its indexes |
 |---|---|---|---|---|---|---|---|
 {rows}
 
-The bounds, which end the run when they are passed: from the third tenth on, the memory of a process, and the bytes a
-notice of each table and of its indexes, grow by no more than a quarter; `orders`, which was there before, by no more
-than {orders_growth} times; dead rows are no more than two a notice for two minutes of this load (autovacuum looks once
-a minute) and {share:.0%} of the table.
+The run fails when it passes one of these bounds:
+
+- From the third tenth on, the memory of a process, and the bytes a notice of each table and of its indexes, grow by at
+  most a quarter.
+- `orders`, whose rows exist before the run, grows to at most {orders_growth} times its size.
+- Dead rows are at most two a notice for two minutes of this load (autovacuum runs once a minute) and {share:.0%} of
+  the table.
 """
 
 
 def page(samples: list[Sample]) -> str:
-    """What the soak came to, as a page."""
+    """Return the page of a run."""
     return _PAGE.format(
         sent=samples[-1].sent,
         connections=_CONNECTIONS,
@@ -198,8 +201,8 @@ def main() -> None:
         samples = uvloop.run(soak(options.notices))
     except (BenchFailed, CommandFailed) as error:
         sys.exit(f"Broken: {error}")
-    found = json.dumps([asdict(sample) for sample in samples], indent=1)
-    (RESULTS / f"soak-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(found, "utf-8")
+    content = json.dumps([asdict(sample) for sample in samples], indent=1)
+    (RESULTS / f"soak-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(content, "utf-8")
     if options.publish:
         (DOCS / "soak.md").write_text(page(samples), "utf-8")
 

@@ -1,7 +1,7 @@
-"""PortOne's stand-in for the benchmark: `python -m bench.standin PORT`.
+"""The stand-in for PortOne in the benchmark: `python -m bench.standin PORT`.
 
-Every `imp_…` is a paid payment whose facts follow from its number. A raw protocol, so that it is not the limit; its
-ceiling is measured in each run. `GET /count` tells how many looks it was asked for, and for how many payments.
+Every `imp_…` is a paid payment whose facts follow from its number. The stand-in is a raw protocol, so that it is not
+the limit; each run measures its own limit. `GET /count` answers how many looks and payments were requested.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _NUMBERS = re.compile(rb"imp_uid(?:%5B%5D|\[\])=imp_(\d+)")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _TOKEN_SECONDS = 1800
 
-# The fields of PortOne's answer that carry something in a card payment, in its order of size: about 1 kB.
+# The fields of PortOne's answer that matter for a card payment. As in PortOne's answers, they take about 1 kB.
 _PAYMENT = (
     b'{"imp_uid":"imp_%d","merchant_uid":"order_%d","pay_method":"card","channel":"pc","pg_provider":"html5_inicis",'
     b'"emb_pg_provider":null,"pg_tid":"StdpayCARDINIpayTest%d","pg_id":"INIpayTest","escrow":false,'
@@ -32,7 +32,7 @@ _PAYMENT = (
 
 
 class StandIn(asyncio.Protocol):
-    """One connection; requests on it are answered in turn."""
+    """A connection, whose requests are answered one after the other."""
 
     looks = 0
     payments = 0
@@ -42,17 +42,17 @@ class StandIn(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             head = self._received[:end]
             length = _LENGTH.search(head) if head.startswith(b"POST") else None
-            whole = end + 4 + (int(length[1]) if length else 0)
-            if len(self._received) < whole:
+            total = end + 4 + (int(length[1]) if length else 0)
+            if len(self._received) < total:
                 return
-            self._received = self._received[whole:]
+            self._received = self._received[total:]
             self._transport.write(_answer(head))
 
 
@@ -73,7 +73,7 @@ def _answer(head: bytes) -> bytes:
     if path.startswith(b"/payments?"):
         numbers = [int(number) for number in _NUMBERS.findall(path)]
         StandIn.looks += bool(numbers)
-        StandIn.others += not numbers  # reconciliation asks by merchant_uid: whose payment was never made has none
+        StandIn.others += not numbers  # reconciliation asks by merchant_uid, and unpaid orders have no payments
         StandIn.payments += len(numbers)
         return _envelope(b"[%s]" % b",".join(map(_payment, numbers)))
     StandIn.others += 1

@@ -1,6 +1,6 @@
-"""`python -m bench.steps [--publish]`: what each step towards speed gains, by taking it out, in a copy, in one run.
+"""Measure the gain of each optimisation by taking it out of a copy: `python -m bench.steps [--publish]`.
 
-With and without take turns, so that a busier moment of the machine meets both. Some minutes.
+Runs with and without it alternate, so that a busy moment of the machine affects both. This takes some minutes.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import uvloop
 
 from bench import orders
 from bench.__main__ import RESULTS
+from bench.databases import running_databases
 from bench.measure import FULL, Bench, BenchFailed
 from bench.report import DOCS
-from bench.stores import running_stores
 from bench.systems import SYSTEMS, Launcher, System
 from cli.errors import CommandFailed
 from faults.guards import copy_to
@@ -31,7 +31,7 @@ _CONNECTIONS = 256
 
 @dataclass(frozen=True)
 class Step:
-    """One step: where it stands and what is put in its place, in code or in the database; or another worker."""
+    """An optimisation: its file and text, and the text, SQL or worker that replaces it."""
 
     name: str
     file: str = ""
@@ -51,7 +51,7 @@ STEPS = (
         "for _ in range(1)]",
     ),
     Step(
-        "worker: batches that arrive during a run share the next",
+        "worker: batches that arrive during a run share the next run",
         "service/usecases/batching.py",
         "        while self._waiting and size + len(self._waiting[0][0]) <= NOTICES_PER_JOB:\n",
         "        while False:\n",
@@ -68,18 +68,18 @@ STEPS = (
         worker=(_ARQ, "workers.main.WorkerSettings"),
     ),
     Step(
-        "a write is one trip to Postgres, where nothing was stored before",
+        "a write takes one trip to Postgres if nothing was stored before",
         "service/usecases/verification.py",
         "if merchant_uids and claim.fresh.keys() >= set(merchant_uids):",
         "if False:",
     ),
     Step(
-        "a claim touches no indexed column",
+        "a claim changes no indexed column",
         _CLAIM,
         "due_at = CASE open.verdict WHEN 'look' THEN n.due_at WHEN",
         "due_at = CASE open.verdict WHEN 'look' THEN clock_timestamp() + lease WHEN",
     ),
-    Step("notices' pages are left half empty", sql="ALTER TABLE notices SET (fillfactor = 100)"),
+    Step("pages of the table notices are left half empty", sql="ALTER TABLE notices SET (fillfactor = 100)"),
     Step(
         "a claim's commit does not wait for the disk",
         _CLAIM,
@@ -87,31 +87,31 @@ STEPS = (
         "",
     ),
     Step(
-        "worker: a whole batch begins beside the run before it",
+        "worker: a full batch starts beside the run before it",
         "service/usecases/batching.py",
         "_WHOLE_BESIDE = 1\n",
         "_WHOLE_BESIDE = 0\n",
     ),
     Step(
-        "a webhook goes the short way through aiohttp",
+        "a webhook takes the short way through aiohttp",
         "service/http/short_way.py",
         'if request.method == "POST" and request.rel_url.raw_path == address and request.content.is_eof():',
         "if False:",
     ),
     Step(
-        "its answer is made once a second",
+        "a webhook's answer is made once a second",
         "service/http/short_way.py",
         "    if request.version == HttpVersion11 and request.keep_alive:\n        return _RECEIVED\n",
         "",
     ),
     Step(
-        "log lines of one turn of the loop are one write",
+        "log lines of one turn of the event loop are one write",
         "service/logs.py",
         "        self._lines.append(orjson.dumps(told, option=_LINE))\n",
         "        self._lines.append(orjson.dumps(told, option=_LINE))\n        self._write()\n",
     ),
     Step(
-        "the garbage collector lets be what stays",
+        "the garbage collector skips objects that stay",
         "cli/serve.py",
         "    gc.freeze()\n    gc.set_threshold(20_000, 20, 20)\n",
         "",
@@ -121,8 +121,8 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Gain:
-    """Payments a second with the step to without, and what a payment costs more without, in CPU µs of receiver, worker
-    and Postgres: the medians of pairs."""
+    """The gain of a step, as medians of pairs: the rate with it divided by the rate without it, and the extra CPU µs of
+    receiver, worker and Postgres that a payment costs without it."""
 
     step: Step
     rates: float
@@ -133,20 +133,20 @@ class Gain:
 
 
 async def measure(tree: Path) -> list[Gain]:
-    """The gain of each step. Raises BenchFailed."""
+    """Measure the gain of each step. Raises BenchFailed."""
     RESULTS.mkdir(exist_ok=True)
-    async with running_stores() as stores:
-        launcher = Launcher(stores, RESULTS, tree)
-        bench, gains = Bench(stores, launcher, FULL), []
+    async with running_databases() as databases:
+        launcher = Launcher(databases, RESULTS, tree)
+        bench, gains = Bench(databases, launcher, FULL), []
         try:
             await launcher.start_standin()
             for step in STEPS:
-                turns = [(await _settled(bench, SYSTEMS["ours"]), await _without(bench, step)) for _ in range(_PAIRS)]
+                pairs = [(await _settled(bench, SYSTEMS["ours"]), await _without(bench, step)) for _ in range(_PAIRS)]
                 gains.append(
                     Gain(
                         step,
-                        statistics.median(has[0] / lacks[0] for has, lacks in turns),
-                        statistics.median(lacks[1] - has[1] for has, lacks in turns),
+                        statistics.median(with_step[0] / without[0] for with_step, without in pairs),
+                        statistics.median(without[1] - with_step[1] for with_step, without in pairs),
                     )
                 )
                 print(gains[-1], flush=True)
@@ -160,24 +160,24 @@ async def _without(bench: Bench, step: Step) -> tuple[float, float]:
     if not step.file:
         return await _settled(bench, replace(ours, worker=step.worker or ours.worker), step.sql)
     file = bench.launcher.tree / step.file
-    whole = file.read_text("utf-8")
-    if whole.count(step.text) != 1:
-        raise BenchFailed(f"'{step.name}' does not stand once in {step.file}: mend its text in bench/steps.py")
-    changed = whole.replace(step.text, step.instead)
+    original = file.read_text("utf-8")
+    if original.count(step.text) != 1:
+        raise BenchFailed(f"'{step.name}' is not exactly once in {step.file}: correct its text in bench/steps.py")
+    changed = original.replace(step.text, step.instead)
     if file.suffix == ".sql":
         return await _settled(bench, ours, changed.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
     file.write_text(changed, "utf-8")
     try:
         return await _settled(bench, ours)
     finally:
-        file.write_text(whole, "utf-8")
+        file.write_text(original, "utf-8")
 
 
 async def _settled(bench: Bench, system: System, sql: str = "") -> tuple[float, float]:
-    """Payments a second at saturation, and CPU µs a payment of receiver, worker and Postgres together."""
-    await bench.stores.fresh(bench.size.table)
+    """Measure payments a second at saturation, and the CPU µs a payment of receiver, worker and Postgres together."""
+    await bench.databases.fresh(bench.size.table)
     if sql:
-        async with bench.stores.session() as db:
+        async with bench.databases.session() as db:
             await db.execute(sql)
     async with bench.launcher.running(system, workers=1) as running:
         source = count(orders.FIRST)
@@ -189,22 +189,25 @@ async def _settled(bench: Bench, system: System, sql: str = "") -> tuple[float, 
     return settled["per_second"], 1e6 * used / settled["count"]
 
 
-_PAGE = """# What each step gains
+_PAGE = """# The gain of each optimisation
 
 <!-- Written by `python -m bench.steps --publish`; change bench/steps.py, not this file. -->
 
-Each step is taken out of a copy of the code, and payments are settled with {connections} connections with and without
-it in turn, {pairs} times, in one run ({when}). The gain is the median ratio of the rates; beside it, the CPU of
-receiver, worker and Postgres that a payment costs more without the step. Runs differ by a tenth or so: what is within
-that is kept for what it saves, or for the latency of a lone notice, not for its rate.
+Each step is taken out of a copy of the code. Payments are then settled over {connections} connections, alternately with
+and without the step, {pairs} times each, in one run ({when}). The gain is the median of the rate with the step divided
+by the rate without it. The last column is the extra CPU of receiver, worker and Postgres that a payment costs without
+the step. Runs differ by about 10 %. A step with a smaller gain is kept for the CPU that it saves, or for the latency of
+a single notice.
 
-| step | rate, with to without | without it a payment costs |
+| step | rate with / rate without | extra CPU without it |
 |---|---|---|
 {gains}
 
-Not in the table, for nothing stands in their place: plans that cannot join by reading a whole index
-(`service/db/pool.py`; before, the end of a batch took 16 to 50 ms instead of 1 whenever its plan had been made while
-the table was small), and reading what is stored once under the locks.
+Two steps are not in the table, because they cannot be taken out by replacing a text:
+
+- plans that cannot join by reading a whole index (`service/db/pool.py`). Without this, the end of a batch took 16 to
+  50 ms instead of 1 ms if its plan had been made while the table was small.
+- reading the stored rows once, under the locks.
 """
 
 

@@ -1,4 +1,4 @@
-"""The systems under test: which processes each is, and how they are started and ended."""
+"""The systems under test: the processes of each, and how they are started and stopped."""
 
 import asyncio
 import contextlib
@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.stores import Stores
+from bench.databases import Databases
 from cli.ports import free_port
 from cli.processes import Process, Program
 
 ROOT = Path(__file__).parent.parent
-TOOLS = ROOT / "bench" / ".venv" / "bin"  # what only the benchmark needs
+TOOLS = ROOT / "bench" / ".venv" / "bin"  # programs that only the benchmark needs
 WEBHOOKS = "/webhooks/portone/v1"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
-# On, as in production, but above what this machine can do: here one client is all clients, and the stand-in, unlike
-# PortOne, minds no number of calls.
+# The limits are on, as in production, but above what this machine can reach: one client stands for all clients, and
+# the stand-in, unlike PortOne, does not limit calls.
 _UNBOUND = dict.fromkeys(
     (
         "WEBHOOKS_PER_CLIENT",
@@ -35,13 +35,13 @@ _UNBOUND = dict.fromkeys(
 
 @dataclass(frozen=True)
 class System:
-    """`{port}` in the receiver's words is its port. Without a worker the request itself settles."""
+    """A system. `{port}` in the receiver's words is its port. Without a worker the request itself settles."""
 
     name: str
     title: str
     receiver: tuple[str, ...]
     worker: tuple[str, ...] = ()
-    # Roughly what it settles in a second, to size the first measurement.
+    # About how many payments it settles in a second, to size the first measurement.
     guess: int = 1000
 
 
@@ -97,11 +97,11 @@ BARE = _queue("bare", "bare aiohttp", _HERE, (), 0)
 
 
 class Launcher:
-    """Starts processes that share the stores and the stand-in; each logs to a file of its own."""
+    """Starts processes that share the databases and the stand-in. Each logs to its own file."""
 
-    def __init__(self, stores: Stores, folder: Path, tree: Path = ROOT) -> None:
-        """`tree`: whose code the systems run."""
-        self._stores, self._folder, self.tree = stores, folder, tree
+    def __init__(self, databases: Databases, folder: Path, tree: Path = ROOT) -> None:
+        """Systems run the code in `tree`."""
+        self._databases, self._folder, self.tree = databases, folder, tree
         self.standin_port = free_port()
         self.standin = self._process("stand-in", (sys.executable, "-m", "bench.standin", str(self.standin_port)), {})
 
@@ -111,7 +111,7 @@ class Launcher:
 
     @contextlib.asynccontextmanager
     async def running(self, system: System, workers: int) -> AsyncIterator[Running]:
-        """The system's receiver, and so many workers; stopped in the end, and all of them heard of."""
+        """Run the system's receiver and workers. All processes are stopped at the end."""
         port = free_port()
         words = tuple(word.format(port=port) for word in system.receiver)
         receiver = self._process(f"{system.name} receiver", words, {"PORT": str(port)})
@@ -133,7 +133,7 @@ class Launcher:
 
     def _process(self, name: str, words: tuple[str, ...], more: Mapping[str, str]) -> Process:
         log = self._folder / f"{name.replace(' ', '_')}.log"
-        # Not in the repository, whose .env is nobody's business here.
+        # Not in the repository, so that its .env is not read.
         return Process(Program(name, words, log, {**self._environment(), **more}, self._folder))
 
     def _environment(self) -> dict[str, str]:
@@ -143,8 +143,8 @@ class Launcher:
             "PYTHONPATH": os.pathsep.join((str(self.tree), str(ROOT))),
             "NODE_ENV": "production",
             "HOST": "127.0.0.1",
-            "DATABASE_URL": self._stores.database_url,
-            "REDIS_URL": self._stores.redis_url,
+            "DATABASE_URL": self._databases.database_url,
+            "REDIS_URL": self._databases.redis_url,
             "PORTONE_API_URL": f"http://127.0.0.1:{port}",
             "PORTONE_IMP_KEY": "bench-key",
             "PORTONE_IMP_SECRET": "bench-secret",

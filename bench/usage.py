@@ -1,4 +1,4 @@
-"""What a process and its children have used: CPU seconds, and the most memory it ever had."""
+"""Read what a process and its children have used: CPU seconds and peak memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ class Usage:
 
 
 def usage_of(pid: int | None) -> Usage:
-    """Of the process and all its children, those that have ended included. Peaks are added up, as an upper bound."""
+    """Return the usage of a process and all its children, also ended ones. Peaks are added, as an upper bound."""
     if pid is None:
         return Usage(0.0, 0)
     try:
@@ -33,7 +33,7 @@ def usage_of(pid: int | None) -> Usage:
 
 
 def _peak(process: psutil.Process) -> int:
-    """Linux remembers the peak; elsewhere what is held now must do."""
+    """Return the peak memory, or the memory now where the system is not Linux and keeps no peak."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -1,6 +1,6 @@
-"""The two stores, real and embedded, as the service demands them: fsync on, AOF on, synced always.
+"""Run both databases, embedded, as the service demands them: Postgres with fsync, Redis with AOF synced always.
 
-A database for each measurement is copied from a template that is filled once for each size of the table.
+Each measurement has its own database, copied from a template that is filled once for each size of the table.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from service.db.migrate import migrate
 DATABASE = "bench"
 _POLL_SECONDS = 0.02
 
-# As service/db/orders.py registers an order, but for all at once: its row, and the event of version 1.
+# Register all orders as service/db/orders.py registers one: with its row, and the event of version 1.
 _FILL = """
     INSERT INTO orders (merchant_uid, amount, currency, expires_at, state)
     SELECT 'order_' || n, 1000 + n % 997 * 100, 'KRW', now() + interval '30 days', 'pending'
@@ -40,7 +40,7 @@ _FILL_EVENTS = """
 
 @dataclass(frozen=True)
 class Counters:
-    """What the stores have done so far, by their own counters."""
+    """The databases' own counters of their work so far."""
 
     wal_bytes: int
     wal_fsyncs: int
@@ -48,8 +48,8 @@ class Counters:
     redis_jobs: int
 
 
-class Stores:
-    """Both servers, and what the benchmark does to them between two measurements."""
+class Databases:
+    """Both servers, with the work that prepares and reads a measurement."""
 
     def __init__(self, postgres: Postgres, redis: Redis, processes: tuple[Process, Process]) -> None:
         self._postgres, self._redis = postgres, redis
@@ -67,7 +67,7 @@ class Stores:
         return Path(self.postgres.program.argv[0]).parent
 
     def libpq_environment(self) -> dict[str, str]:
-        """How libpq's programs find the database, without a password on their command line."""
+        """Return variables for libpq's programs, so that no command line contains the password."""
         url = urlsplit(self.database_url)
         return {
             "PGHOST": url.hostname or "",
@@ -78,7 +78,7 @@ class Stores:
         }
 
     async def fresh(self, size: int) -> None:
-        """Make the database anew with `size` pending orders, and empty Redis; nothing may use them meanwhile."""
+        """Make the database again with `size` pending orders, and empty Redis. Nothing may use them meanwhile."""
         async with self._admin("postgres") as admin:
             await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
             if size not in self._templates:
@@ -87,11 +87,11 @@ class Stores:
             await admin.execute("CHECKPOINT")
         await self.client.flushall()
         await self.client.bgrewriteaof()
-        while (await self.client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - Redis tells nobody
+        while (await self.client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - Redis announces no end
             await asyncio.sleep(_POLL_SECONDS)
 
     async def counters(self) -> Counters:
-        """Exact for what processes that have ended did: a Postgres session reports its last second when it ends."""
+        """Return the counters. A Postgres session reports its last second at its end, so ended processes are exact."""
         async with self._admin("postgres") as admin:
             wal_bytes = await admin.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
             fsyncs = await admin.fetchval(_FSYNCS if admin.get_server_version().major >= 18 else _FSYNCS_TO_17)
@@ -101,7 +101,7 @@ class Stores:
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[Any]:
-        """A session in the database under measurement."""
+        """Open a session in the measured database."""
         async with self._admin(DATABASE) as connection:
             yield connection
 
@@ -118,7 +118,7 @@ class Stores:
         await admin.execute(f"CREATE DATABASE {name}")
         await migrate(self._postgres.url(name))
         async with self._admin(name) as template:
-            await template.execute("SET session_replication_role = replica")  # each event's order is there: unchecked
+            await template.execute("SET session_replication_role = replica")  # skips the check that orders exist
             await template.execute(_FILL, orders.FIRST, size, timeout=300)
             await template.execute(_FILL_EVENTS, timeout=300)
             await template.execute("VACUUM (ANALYZE)", timeout=300)
@@ -130,12 +130,12 @@ _FSYNCS_TO_17 = "SELECT wal_sync FROM pg_stat_wal"
 
 
 @contextlib.asynccontextmanager
-async def running_stores() -> AsyncIterator[Stores]:
-    """Start both in a scratch folder on the disk, and leave nothing behind."""
+async def running_databases() -> AsyncIterator[Databases]:
+    """Start both databases in a scratch folder on the disk, and leave nothing behind."""
     parent = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - /tmp may be memory: no real fsync
     with tempfile.TemporaryDirectory(prefix="portone-bench-", dir=parent, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        os.chmod(folder, 0o711)  # noqa: PTH101, S103 - `nobody`, as whom Postgres may run, must get to its own
+        os.chmod(folder, 0o711)  # noqa: PTH101, S103 - Postgres may run as `nobody`, who must reach its data
         postgres = Postgres(folder / "postgres", folder / "postgres.log")
         redis = Redis(folder / "redis", folder / "redis.log")
         processes = (await postgres.prepare(), redis.prepare())
@@ -143,16 +143,16 @@ async def running_stores() -> AsyncIterator[Stores]:
             await postgres.start(processes[0])
             await redis.start(processes[1])
             await _keep_commit_times(postgres, processes[0])
-            stores = Stores(postgres, redis, processes)
-            yield stores
-            await stores.client.aclose()
+            databases = Databases(postgres, redis, processes)
+            yield databases
+            await databases.client.aclose()
         finally:
             for process in processes:
                 await process.stop()
 
 
 async def _keep_commit_times(postgres: Postgres, process: Process) -> None:
-    """Let Postgres keep when each transaction committed: latencies are read from that, for all systems alike."""
+    """Let Postgres keep the time of each commit, from which the latencies of all systems are read."""
     connection = await asyncpg.connect(postgres.url(), timeout=10)
     await connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
     await connection.close()
