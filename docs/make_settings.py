@@ -1,6 +1,6 @@
-"""Writes what names every setting, from the code: `python -m docs.make_settings`.
+"""Write the lists of settings from the code: `python -m docs.make_settings`.
 
-That is the README's table, and docker-compose.yml's list of what is passed on into the containers.
+The README gets a table of all settings, and docker-compose.yml the list of those that it passes to the containers.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 _MADE = "made by `python -m docs.make_settings`"
 _END = "end of what is made"
 
-# Each has its own line in docker-compose.yml, or is nothing to choose for whoever runs containers.
+# Each has its own line in docker-compose.yml, or is not chosen by the person who runs containers.
 _NOT_PASSED_ON = {"host", "port", "sandbox_port", "state_dir", "time_scale"} | {
     "database_url",
     "redis_url",
@@ -24,37 +24,37 @@ _NOT_PASSED_ON = {"host", "port", "sandbox_port", "state_dir", "time_scale"} | {
 
 
 def table() -> str:
-    """Each setting with its default and meaning, in the order of the class."""
+    """Return a table of all settings with default and meaning, in the order of the class."""
     lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        default = _shown(field.default)
+        default = _as_text(field.default)
         lines.append(f"| `{name.upper()}` | {f'`{default}`' if default else ''} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
 def passed_on() -> str:
-    """The settings that a container is given as they are."""
+    """Return the names of the settings that are passed to a container unchanged."""
     return "".join(f"  {name.upper()}:\n" for name in sorted(Settings.model_fields) if name not in _NOT_PASSED_ON)
 
 
 def pages() -> dict[Path, str]:
-    """Each file, as it should read."""
+    """Return the right content of each file."""
     readme, compose = REPOSITORY / "README.md", REPOSITORY / "docker-compose.yml"
     return {
-        readme: _with(readme.read_text("utf-8"), f"<!-- {_MADE} -->\n", table(), f"<!-- {_END} -->\n"),
-        compose: _with(compose.read_text("utf-8"), f"  # {_MADE}\n", passed_on(), f"  # {_END}\n"),
+        readme: _replaced(readme.read_text("utf-8"), f"<!-- {_MADE} -->\n", table(), f"<!-- {_END} -->\n"),
+        compose: _replaced(compose.read_text("utf-8"), f"  # {_MADE}\n", passed_on(), f"  # {_END}\n"),
     }
 
 
-def _with(text: str, begin: str, made: str, end: str) -> str:
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+def _replaced(text: str, begin: str, content: str, end: str) -> str:
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
         raise ValueError(f"a file has lost its line {begin!r} or {end!r}")
-    return before + begin + made + end + after
+    return before + begin + content + end + after
 
 
-def _shown(default: object) -> str:
+def _as_text(default: object) -> str:
     match default:
         case SecretStr():
             return default.get_secret_value()

@@ -1,4 +1,4 @@
-"""docs/states.md is what the code says."""
+"""docs/states.md agrees with the code."""
 
 from itertools import product
 
@@ -24,16 +24,16 @@ def test_the_table_leaves_no_hole() -> None:
 
 
 def test_what_an_order_was_is_each_state() -> None:
-    """Every order state stands before, and is what the rule makes of the payment that stands for it."""
+    """Every order state has a payment that leads to it by the rule."""
     assert make_states.BEFORE.keys() == set(State)
     for state, payment in make_states.BEFORE.items():
         assert settle(make_states.ORDER, [payment] if payment else []).state is state
 
 
 def test_the_page_has_every_case() -> None:
-    """State before × payment status × agreement: a cell each, and none of them empty."""
+    """Each combination of state before, payment status and agreement has a cell that is not empty."""
     page = make_states.PAGE.read_text("utf-8")
-    _, *tables = page.partition("\n## Problems")[0].split("### It: ")
+    _, *tables = page.partition("\n## Problems")[0].split("### The new payment: ")
     assert [part.partition("\n")[0] for part in tables] == list(make_states.AGREEMENTS)
     for part, kind in zip(tables, make_states.AGREEMENTS.values(), strict=True):
         rows = [line.strip("| ").split(" | ") for line in part.strip().splitlines()[4:]]
@@ -45,14 +45,14 @@ def test_the_page_has_every_case() -> None:
 @pytest.mark.parametrize("before", State)
 @pytest.mark.parametrize("kind", [kind for kind in make_states.AGREEMENTS.values() if kind])
 def test_what_disagrees_never_makes_an_order_more(before: State, kind: ProblemKind) -> None:
-    """A payment that disagrees leaves the order as it was, or, where no money agrees, makes it `mismatched`."""
-    found = {text.partition(" + ")[0].strip("`") for text in make_states.after(before, kind)}
+    """A payment that disagrees changes no state, except to `mismatched` if no other money agrees."""
+    states = {text.partition(" + ")[0].strip("`") for text in make_states.after(before, kind)}
     has_money = before in (State.PAID, State.PARTIALLY_CANCELLED)
-    assert found <= {before.value, *(() if has_money else ("mismatched",))}
+    assert states <= {before.value, *(() if has_money else ("mismatched",))}
 
 
 def test_each_column_disagrees_as_it_says() -> None:
-    """A payment in a column disagrees with the order in that column's way, and in no other."""
+    """A payment in a column disagrees with the order only in that column's way."""
     for payment, kind in product(make_states.STAGES.values(), make_states.AGREEMENTS.values()):
-        found = disagreements(make_states.ORDER, make_states.astray(payment, kind))
-        assert found == ((kind,) if kind else ())
+        kinds = disagreements(make_states.ORDER, make_states.disagreeing(payment, kind))
+        assert kinds == ((kind,) if kind else ())
