@@ -1,7 +1,7 @@
-"""Ports that no other test takes: each pytest process goes through a range of its own.
+"""Ports that no other test takes: each pytest process goes through its own range.
 
-A port that was free a moment ago may be another's by the time it is used. These lie below those from which the
-embedded stores take one at random, and below those that systems give to outgoing connections.
+A port that was free a moment ago may be taken by the time it is used. These ranges are below the one from which the
+embedded databases take a port at random, and below the ports of outgoing connections.
 """
 
 import itertools
@@ -16,7 +16,7 @@ _ports = itertools.cycle(range(_FIRST + _process * _EACH, _FIRST + (_process + 1
 
 
 def own_port() -> int:
-    """A loopback port on which nothing listens."""
+    """Return a loopback port on which nothing listens."""
     for port in itertools.islice(_ports, _EACH):
         with suppress(OSError):
             try_port("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""The whole service in this process: a receiver on a free loopback port, and a worker."""
+"""Run the whole service in this process: a receiver on a free loopback port, and a worker."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from service.settings import Settings
 from workers.main import run_worker
 
 SERVICE_KEY = "test-service-key"
-# How long what must come is waited for: no test asserts it, and the slowest machine that runs them needs less.
+# How long a test waits for what must happen. No test asserts this time, and the slowest machine needs less.
 _PATIENCE_SECONDS = 40.0
 
 
@@ -25,7 +25,7 @@ class RunningService:
         self.session = session
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        """Status and body, parsed where it is JSON."""
+        """Make a call. Returns the status and the body, parsed if it is JSON."""
         async with self.session.request(method, self.url + path, allow_redirects=False, **options) as answer:
             return answer.status, await _body(answer)
 
@@ -41,15 +41,15 @@ class RunningService:
         return body
 
     async def becomes(self, merchant_uid: str, seconds: float = _PATIENCE_SECONDS, **expected: Any) -> Any:
-        """Wait until the order reads so, and return it."""
+        """Wait until the order has these facts, and return it."""
         order: dict[str, Any] = {}
 
-        async def is_so() -> bool:
+        async def has_become() -> bool:
             order.update(await self.read(merchant_uid))
             return expected.items() <= order.items()
 
         try:
-            await until(is_so, seconds)
+            await until(has_become, seconds)
         except TimeoutError:
             raise AssertionError(f"{merchant_uid} did not become {expected} within {seconds} s: {order}") from None
         return order
@@ -59,17 +59,17 @@ class RunningService:
         return await self.call("POST", "/payment/complete", json=body, **options)
 
     async def decided(self, imp_uid: str, merchant_uid: str) -> tuple[int, Any]:
-        """The answer of a completion call, made again while it is 202: a busy machine has not asked PortOne yet."""
+        """Repeat a completion call until its answer is not 202, since a busy machine may not have asked PortOne yet."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while (answer := await self.complete(imp_uid, merchant_uid, headers={"Prefer": "wait=1"}))[0] == 202:
                 pass
         return answer
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = _PATIENCE_SECONDS) -> None:
-    """Ask again and again until it is so; bounded."""
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait until the condition is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not await is_so():  # noqa: ASYNC110 - what is waited for happens in other processes
+        while not await condition():  # noqa: ASYNC110 - it becomes true in other processes
             await asyncio.sleep(0.02)
 
 

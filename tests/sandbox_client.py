@@ -1,4 +1,4 @@
-"""The sandbox as a test holds it: its address, its keys, and a client of its control API over real HTTP."""
+"""The sandbox for a test: its address, its keys, and a client of its control API over real HTTP."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,43 +19,43 @@ class RunningSandbox:
         self.imp_key, self.imp_secret = config.imp_key, config.imp_secret
 
     def send_webhooks_to(self, url: str | None) -> None:
-        """Set the console's Endpoint URL; None, as at the start, announces nothing."""
+        """Set the console's Endpoint URL. With None, the default, no webhook is sent."""
         self.app[WORLD].sender.webhook_url = url
 
     async def control(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """Call `/_control/{path}`. A refusal is the test's mistake."""
-        given = {"json": body} if method == "POST" else {"params": body}
-        async with self._session.request(method, f"{self.url}/_control/{path}", **given) as answer:
-            answered: dict[str, Any] = await answer.json()
-            assert answer.status < 400, f"{method} {path} answered {answer.status}: {answered}"
-            return answered
+        """Call `/_control/{path}`. A refusal fails the test."""
+        parameters = {"json": body} if method == "POST" else {"params": body}
+        async with self._session.request(method, f"{self.url}/_control/{path}", **parameters) as answer:
+            content: dict[str, Any] = await answer.json()
+            assert answer.status < 400, f"{method} {path} answered {answer.status}: {content}"
+            return content
 
     async def open(self, merchant_uid: str, amount: float, **terms: Any) -> dict[str, Any]:
-        """Open a window: a `ready` payment. Terms: currency, tier, sandbox (test channel), imp_uid, fields …"""
+        """Open a window, whose payment is `ready`. Terms: currency, tier, sandbox (test channel), imp_uid, fields …"""
         return await self.control("POST", "payments", merchant_uid=merchant_uid, amount=amount, **terms)
 
     async def pay(self, merchant_uid: str, amount: float, **terms: Any) -> dict[str, Any]:
-        """Open and pay; returns once its webhook, if there is one, was answered."""
+        """Open a window and pay. Returns once its webhook, if any, was answered."""
         return await self.control("POST", "pay", merchant_uid=merchant_uid, amount=amount, **terms)
 
-    async def move(self, imp_uid: str, action: str, **how: Any) -> dict[str, Any]:
-        """pay, fail, issue, deposit, cancel, finish-cancel, expire, abandon or set."""
-        return await self.control("POST", f"payments/{imp_uid}/{action}", **how)
+    async def move(self, imp_uid: str, action: str, **options: Any) -> dict[str, Any]:
+        """Move a payment: pay, fail, issue, deposit, cancel, finish-cancel, expire, abandon or set."""
+        return await self.control("POST", f"payments/{imp_uid}/{action}", **options)
 
     async def faults(self, **switches: Any) -> dict[str, Any]:
-        """Set these fault switches and leave the others; without any, switch all off."""
+        """Set these fault switches and keep the others. Without any, switch all off."""
         return await self.control("POST" if switches else "DELETE", "faults", **switches)
 
-    async def send_webhook(self, imp_uid: str, **how: Any) -> dict[str, Any]:
-        """Send a payment's webhook again: times, format (json, form, both), status, tier, url."""
-        return await self.control("POST", "webhooks/send", imp_uid=imp_uid, **how)
+    async def send_webhook(self, imp_uid: str, **options: Any) -> dict[str, Any]:
+        """Send a payment's webhook again. Options: times, format (json, form, both), status, tier, url."""
+        return await self.control("POST", "webhooks/send", imp_uid=imp_uid, **options)
 
     async def webhooks(self) -> dict[str, Any]:
-        """Every delivery so far."""
+        """Return every delivery so far."""
         return await self.control("GET", "webhooks")
 
     async def calls(self) -> dict[str, Any]:
-        """How often each V1 call was made."""
+        """Return how often each V1 call was made."""
         return await self.control("GET", "calls")
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid, complete, and true of the program whose image it runs."""
+"""docker-compose.yml is valid, complete, and agrees with the program whose image it runs."""
 
 import json
 import os
@@ -22,13 +22,13 @@ from sandbox.config import SandboxConfig
 from service.http.app import create_app
 from service.redis.queue import REDIS_AWAY, connect, weaknesses
 from service.settings import Settings
-from tests.compose.compose_file import EXAMPLE, GIVEN, REQUIRED, VARIABLES, Missing, environment, read
+from tests.compose.compose_file import EXAMPLE, REQUIRED, VALUES, VARIABLES, Missing, environment, read
 from tests.ports import own_port
 
 COMPOSE = read()
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = {name for name, service in SERVICES.items() if service["image"] == "portone-orders"}
-# What nobody who runs containers has to choose.
+OWN_SERVICES = {name for name, service in SERVICES.items() if service["image"] == "portone-orders"}
+# Settings that nobody who runs containers chooses.
 FIXED = {"PORT", "SANDBOX_PORT", "STATE_DIR", "TIME_SCALE"}
 
 
@@ -39,38 +39,42 @@ def test_it_is_a_compose_file() -> None:
 
 
 def test_its_parts() -> None:
-    """The stores, the migrations, the receiver, the worker, and the sandbox as a profile."""
+    """It has both databases, the migrations, the receiver, the worker, and the sandbox as a profile."""
     assert SERVICES.keys() == {"postgres", "redis", "migrate", "receiver", "worker", "sandbox"}
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["sandbox"]
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))
 def test_a_missing_secret_is_one_clear_sentence(name: str) -> None:
-    """Without it nothing starts, and the sentence names it and says where to set it."""
+    """Without a required secret nothing starts, and a sentence names it and says where to set it."""
     with pytest.raises(Missing, match=f"^Set {name} in .env to "):
-        read({key: value for key, value in GIVEN.items() if key != name})
+        read({key: value for key, value in VALUES.items() if key != name})
 
 
 def test_all_secrets_are_required() -> None:
-    """No password or key has a default, and none is written in the file."""
-    assert GIVEN.keys() == REQUIRED
+    """Every password and key must be set, because none has a default or is in the file."""
+    assert VALUES.keys() == REQUIRED
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
+@pytest.mark.parametrize("name", sorted(OWN_SERVICES))
 def test_every_command_is_a_command(name: str) -> None:
-    """What a container runs is a command of `portone-orders`, with options that it knows."""
+    """Each container runs a command of `portone-orders`, with options that it knows."""
     command, *options = SERVICES[name]["command"]
     if command == "sandbox":
-        assert options.pop(0) in {found.callback.__name__ for found in sandbox.registered_commands if found.callback}
+        assert options.pop(0) in {
+            registered.callback.__name__ for registered in sandbox.registered_commands if registered.callback
+        }
         assert _read_options(options).webhook_url == "http://receiver:8080/webhooks/portone/v1"
     else:
         assert CliRunner().invoke(app, [command, *options, "--help"]).exit_code == 0
-        assert command in {found.callback.__name__ for found in app.registered_commands if found.callback}
+        assert command in {
+            registered.callback.__name__ for registered in app.registered_commands if registered.callback
+        }
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
+@pytest.mark.parametrize("name", sorted(OWN_SERVICES))
 def test_every_variable_is_a_setting(name: str) -> None:
-    """A container is given nothing that the program does not read."""
+    """A container gets no variable that the program does not read."""
     assert {variable.lower() for variable in SERVICES[name].get("environment", {})} <= Settings.model_fields.keys()
 
 
@@ -82,7 +86,7 @@ def test_every_setting_can_be_set() -> None:
 
 
 def test_each_process_is_given_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The receiver starts without PortOne's secret; the worker has it, and no service key."""
+    """The receiver starts without PortOne's secret, and the worker has it but no service key."""
     receiver, worker = environment("receiver"), environment("worker")
     assert not {"PORTONE_IMP_KEY", "PORTONE_IMP_SECRET"} & receiver.keys()
     assert "SERVICE_KEYS" not in worker
@@ -96,30 +100,30 @@ def test_each_process_is_given_what_it_needs(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_setting_is_passed_on_or_left_to_its_default() -> None:
-    """What is not in .env stays out of the container, so that the program's own default counts."""
+    """A variable that is not in .env is not passed to the container, so the program's default counts."""
     assert "RETURN_URL" not in environment("receiver")
-    given = GIVEN | {"RETURN_URL": "https://shop.example/done"}
-    assert environment("receiver", given)["RETURN_URL"] == "https://shop.example/done"
+    values = VALUES | {"RETURN_URL": "https://shop.example/done"}
+    assert environment("receiver", values)["RETURN_URL"] == "https://shop.example/done"
 
 
 def test_restart_policies_and_health() -> None:
-    """All but the one-shot migration are started again; all that have a port are asked for their health."""
+    """All services but the migration are restarted, and all with a port have a health check."""
     assert {name for name, service in SERVICES.items() if service["restart"] == "no"} == {"migrate"}
     assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {"migrate", "worker"}
 
 
 def test_who_waits_waits_for_something_that_tells() -> None:
-    """Each condition can come true: a health check where health is asked, an end where an end is."""
+    """Each condition of `depends_on` can become true, because the other service has a health check or an end."""
     for service in SERVICES.values():
-        for other, how in service.get("depends_on", {}).items():
-            if how["condition"] == "service_healthy":
+        for other, dependency in service.get("depends_on", {}).items():
+            if dependency["condition"] == "service_healthy":
                 assert "healthcheck" in SERVICES[other]
             else:
-                assert (how["condition"], other) == ("service_completed_successfully", "migrate")
+                assert (dependency["condition"], other) == ("service_completed_successfully", "migrate")
 
 
 def test_health_checks_ask_addresses_that_exist() -> None:
-    """The receiver's and the sandbox's health checks name a route and the port that they listen on."""
+    """The health checks of receiver and sandbox use a route and the port on which these listen."""
     settings = Settings(_env_file=None, database_url="postgresql://db/o", redis_url="redis://cache")
     ports = {"receiver": settings.port, "sandbox": settings.sandbox_port}
     apps = {"receiver": create_app(settings), "sandbox": create_sandbox(SandboxConfig())}
@@ -131,7 +135,7 @@ def test_health_checks_ask_addresses_that_exist() -> None:
 
 
 def test_nothing_is_open_to_the_world() -> None:
-    """Ports are published on loopback; the stores have none, and are on the internal network alone."""
+    """Ports are published on loopback, and the databases have none and are only on the internal network."""
     assert COMPOSE["networks"]["stores"]["internal"] is True
     for name, service in SERVICES.items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
@@ -141,20 +145,20 @@ def test_nothing_is_open_to_the_world() -> None:
 
 
 def test_our_containers_may_do_little() -> None:
-    """Read-only, without capabilities, and with no way to gain some."""
-    for name in OURS:
+    """Our containers are read-only, have no capabilities, and cannot gain any."""
+    for name in OWN_SERVICES:
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
 
 
 async def test_the_redis_keeps_what_it_accepts(tmp_path: Path) -> None:
-    """A real server with this very configuration may accept notices while Postgres is away."""
+    """A real server with this configuration may accept notices while Postgres is away."""
     port, config = own_port(), tmp_path / "redis.conf"
     content = COMPOSE["configs"]["redis"]["content"].replace("dir /data", f"dir {tmp_path}")
     config.write_text(f"{content}bind 127.0.0.1\nport {port}\n", "utf-8")
     process = Process(Program("Redis", (str(_server()), str(config)), tmp_path / "log", dict(os.environ), tmp_path))
-    redis = connect(f"redis://:{GIVEN['REDIS_PASSWORD']}@127.0.0.1:{port}/0")
+    redis = connect(f"redis://:{VALUES['REDIS_PASSWORD']}@127.0.0.1:{port}/0")
     process.start()
     try:
         await process.wait_ready(partial(_answers, redis), 30)
@@ -172,7 +176,7 @@ async def _answers(redis: ArqRedis) -> bool:
 
 
 def test_the_example_names_what_is_needed_and_nothing_unknown() -> None:
-    """Every required variable stands in .env.example to be filled in; every name there means something."""
+    """.env.example has every required variable to fill in, and no unknown name."""
     names = set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
     assert set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE)) == REQUIRED
     assert {name for name in names if name.lower() not in Settings.model_fields} <= VARIABLES

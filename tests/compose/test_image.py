@@ -1,4 +1,4 @@
-"""The image: locked, small, not root, and built from files that are there."""
+"""The image is locked, small, not root, and built from existing files."""
 
 import re
 import tomllib
@@ -14,14 +14,14 @@ PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
 
 
 def locked(name: str) -> dict[str, tuple[str, set[str]]]:
-    """A lock file's packages: version and hashes."""
+    """Return the packages of a lock file, each with its version and hashes."""
     text = (REPOSITORY / "requirements" / name).read_text("utf-8")
-    found = {}
+    packages = {}
     for entry in re.split(r"\n(?=[a-z])", text):
         head = re.match(r"([a-z0-9-]+)==(\S+)", entry)
         if head:
-            found[head[1]] = (head[2], set(re.findall(r"--hash=(\S+)", entry)))
-    return found
+            packages[head[1]] = (head[2], set(re.findall(r"--hash=(\S+)", entry)))
+    return packages
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -29,7 +29,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def test_the_lock_is_the_projects_without_the_embedded_servers() -> None:
-    """requirements/image.txt has all that pyproject.toml asks for, as in run.txt, and no embedded server."""
+    """requirements/image.txt has all that pyproject.toml requires, as in run.txt, and no embedded server."""
     image, run = locked("image.txt"), locked("run.txt")
     assert image.items() <= run.items()
     assert names(PYPROJECT["project"]["dependencies"]) <= image.keys()
@@ -37,7 +37,7 @@ def test_the_lock_is_the_projects_without_the_embedded_servers() -> None:
 
 
 def test_every_file_is_checked_against_its_hash() -> None:
-    """The image installs what is locked, and nothing else."""
+    """The image installs only what is locked."""
     installs = [line for word, line in INSTRUCTIONS if word == "RUN" and "pip install" in line]
     assert len(installs) == 2
     assert all("--no-deps" in line for line in installs)
@@ -45,7 +45,7 @@ def test_every_file_is_checked_against_its_hash() -> None:
 
 
 def test_what_it_copies_is_there_and_not_ignored() -> None:
-    """Each source exists, and .dockerignore lets it through; .dockerignore lets nothing else through."""
+    """Each source exists, and .dockerignore allows exactly these sources."""
     ignore = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
     assert "*" in ignore
     allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
@@ -56,7 +56,7 @@ def test_what_it_copies_is_there_and_not_ignored() -> None:
 
 
 def test_every_package_of_the_project_is_copied() -> None:
-    """What pyproject.toml calls a part of the project is in the image."""
+    """Each package that pyproject.toml names is in the image."""
     packages = {pattern.rstrip("*") for pattern in PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
     assert packages <= {line.split()[0] for word, line in INSTRUCTIONS if word == "COPY"}
 
@@ -68,14 +68,14 @@ def test_it_is_not_root() -> None:
 
 
 def test_its_environment_is_made_of_settings() -> None:
-    """What the image sets is a setting of ours, or one of Python's or pip's."""
+    """Each variable that the image sets is a setting of ours, or of Python's or pip's."""
     text = " ".join(line for word, line in INSTRUCTIONS if word == "ENV")
-    ours = {n for n in re.findall(r"(\w+)=", text) if n != "PATH" and not n.startswith(("PYTHON", "PIP_"))}
-    assert {name.lower() for name in ours} <= Settings.model_fields.keys()
+    own_names = {n for n in re.findall(r"(\w+)=", text) if n != "PATH" and not n.startswith(("PYTHON", "PIP_"))}
+    assert {name.lower() for name in own_names} <= Settings.model_fields.keys()
 
 
 def test_it_starts_our_command() -> None:
-    """Its entry point is the command that the project installs, on the path that is copied into it."""
+    """Its entry point is the project's command, in a folder that is on its path."""
     entry = next(line for word, line in LAST_STAGE if word == "ENTRYPOINT")
     assert entry == '["portone-orders"]'
     assert "portone-orders" in PYPROJECT["project"]["scripts"]

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete, and true of the answers that the receiver gives."""
+"""The OpenAPI document is valid, complete, and agrees with the answers of the receiver."""
 
 import ast
 import re
@@ -29,19 +29,19 @@ SCHEMAS = SPEC["components"]["schemas"]
 
 
 def resolve(node: Any) -> Any:
-    """Follow a `$ref` to what it names."""
+    """Return the node that a `$ref` names."""
     while isinstance(node, dict) and "$ref" in node:
-        found: Any = SPEC
+        target: Any = SPEC
         for part in node["$ref"].removeprefix("#/").split("/"):
-            found = found[part.replace("~1", "/")]
-        node = found
+            target = target[part.replace("~1", "/")]
+        node = target
     return node
 
 
 def check(schema: Any, value: Any) -> None:
     """Validate a value against a schema of the document."""
-    whole = {"components": SPEC["components"], **schema}
-    Draft202012Validator(whole, format_checker=FormatChecker()).validate(value)
+    full_schema = {"components": SPEC["components"], **schema}
+    Draft202012Validator(full_schema, format_checker=FormatChecker()).validate(value)
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -51,7 +51,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The media types of an operation's request and answers."""
+    """Yield the media types of an operation's request and answers."""
     for part in (operation.get("requestBody", {}), *operation["responses"].values()):
         yield from resolve(part).get("content", {}).values()
 
@@ -62,32 +62,32 @@ def properties(schema: Any) -> set[str]:
 
 
 def kinds_in_code() -> set[str]:
-    """Every problem kind that service/http names, and the refusals of a completion."""
-    found = {refusal.value for refusal in completion.CompletionRefusal}
+    """Return every problem kind that service/http names, and the refusals of a completion."""
+    kinds = {refusal.value for refusal in completion.CompletionRefusal}
     for file in HTTP.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             match node:
                 case ast.Call(func=ast.Name(id="HttpProblem"), args=[_, kind, *_]):
-                    found |= _texts(kind)
+                    kinds |= _texts(kind)
                 case ast.Call(func=ast.Name(id="_unavailable"), args=[kind, *_]):
-                    found |= _texts(kind)
+                    kinds |= _texts(kind)
                 case ast.Tuple(elts=[ast.Constant(value=int()), ast.Constant(value=str(kind))]):
-                    found.add(kind)  # the table of errors that a caller can mend
-    return found
+                    kinds.add(kind)  # the table of errors that a caller can correct
+    return kinds
 
 
 def confirm_kinds_in_code() -> set[str]:
-    """The same for `confirm_url`, whose refusals PortOne reads."""
-    found = {refusal.value for refusal in confirm.ConfirmationRefusal}
+    """Return every problem kind of `confirm_url`, whose refusals PortOne reads."""
+    kinds = {refusal.value for refusal in confirm.ConfirmationRefusal}
     for node in ast.walk(ast.parse((HTTP / "confirmations.py").read_text("utf-8"))):
         match node:
             case ast.Call(func=ast.Name(id="_refuse"), args=[_, kind, *_]):
-                found |= _texts(kind)
-    return found
+                kinds |= _texts(kind)
+    return kinds
 
 
 def _texts(node: ast.expr) -> set[str]:
-    """The texts that an expression may come to: a constant, or either side of a condition."""
+    """Return the possible texts of an expression: a constant, or either side of a condition."""
     match node:
         case ast.Constant(value=str(text)):
             return {text}
@@ -110,7 +110,7 @@ def test_every_route_is_described_and_every_description_is_a_route() -> None:
 
 
 def test_every_problem_kind_is_listed() -> None:
-    """The types of Problem are exactly the kinds that the code can answer with."""
+    """The types of Problem are exactly the kinds that the code can answer."""
     listed = {urn.removeprefix(URN) for urn in SCHEMAS["Problem"]["properties"]["type"]["enum"]}
     assert listed == kinds_in_code()
     listed = {urn.removeprefix(URN) for urn in SCHEMAS["NotConfirmed"]["properties"]["type"]["enum"]}
@@ -118,7 +118,7 @@ def test_every_problem_kind_is_listed() -> None:
 
 
 def test_every_problem_kind_but_the_general_ones_has_an_example() -> None:
-    """A reader finds each type at an answer of some endpoint."""
+    """Each type is an example of some endpoint's answer."""
     general = {"not-found", "method-not-allowed", "bad-request"}
     shown = {name for _, _, each in operations() for media in contents(each) for name in media.get("examples", {})}
     assert kinds_in_code() - general <= shown
@@ -134,19 +134,19 @@ def test_every_problem_kind_but_the_general_ones_has_an_example() -> None:
     ],
 )
 def test_the_words_are_the_codes(listed: list[str], words: Any) -> None:
-    """Each list of words in the document is the code's own."""
+    """Each list of words in the document equals the code's."""
     assert listed == [word.value for word in words]
 
 
 def test_every_operation_is_secured_or_says_that_it_is_not() -> None:
-    """Orders and the fleet's numbers need the service key; every other operation is public on purpose."""
+    """Orders and metrics need the service key, and every other operation is public."""
     for _, path, operation in operations():
         keyed = path.startswith(("/orders", "/healthz/", "/metrics"))
         assert operation["security"] == ([{"serviceKey": []}] if keyed else [])
 
 
 def test_examples_agree_with_their_schemas() -> None:
-    """Every example, of bodies, parameters and headers, validates."""
+    """Every example of a body or parameter matches its schema."""
     for _, _, operation in operations():
         for media in contents(operation):
             for example in media.get("examples", {}).values():
@@ -157,7 +157,7 @@ def test_examples_agree_with_their_schemas() -> None:
 
 
 def test_problem_examples_name_themselves() -> None:
-    """A problem's example stands under its kind, with its answer's status."""
+    """A problem's example is named by its kind, and has the status of its answer."""
     for _, _, operation in operations():
         for status, answer in operation["responses"].items():
             for media in resolve(answer).get("content", {}).values():
@@ -215,9 +215,9 @@ CALLS = [
 
 
 async def test_answers_are_as_described(settings: Settings, sandbox: RunningSandbox) -> None:
-    """Real answers of the receiver have a described status and media type, and no key that is not described."""
-    given = settings.model_copy(update={"return_url": "https://shop.example/done"})
-    async with running_receiver(given) as receiver, running_worker(given):
+    """Real answers of the receiver have a described status and media type, and only described keys."""
+    with_return_url = settings.model_copy(update={"return_url": "https://shop.example/done"})
+    async with running_receiver(with_return_url) as receiver, running_worker(with_return_url):
         await receiver.register("order-1")
         await receiver.register("order-3", 100)
         await sandbox.pay("order-1", 64900, imp_uid="imp_1")
@@ -229,13 +229,13 @@ async def test_answers_are_as_described(settings: Settings, sandbox: RunningSand
                 assert all(name in answer.headers for name in described.get("headers", ()) if method != "OPTIONS")
                 if "content" in described:
                     schema = described["content"][answer.content_type]["schema"]
-                    found = await (answer.json(content_type=None) if "json" in answer.content_type else answer.text())
-                    check(schema, found)
-                    assert not isinstance(found, dict) or found.keys() <= properties(schema)
+                    content = await (answer.json(content_type=None) if "json" in answer.content_type else answer.text())
+                    check(schema, content)
+                    assert not isinstance(content, dict) or content.keys() <= properties(schema)
 
 
 def operation_of(method: str, path: str) -> dict[str, Any]:
-    for named, template, operation in operations():
-        if named == method.lower() and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+    for name, template, operation in operations():
+        if name == method.lower() and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
             return operation
     raise AssertionError(f"{method} {path} is not described")

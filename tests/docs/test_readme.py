@@ -1,4 +1,4 @@
-"""What the README and the pages say can be done, can be done."""
+"""The instructions in the README and the pages work."""
 
 import asyncio
 import json
@@ -23,34 +23,34 @@ EXAMPLES = [block for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTI
 
 
 async def shell(script: str, service: RunningService, sandbox: RunningSandbox) -> list[str]:
-    """Run a README's block against what the test runs; a line for each call's answer."""
+    """Run a block of the README against the running service. Returns a line for each answer."""
     env = {"BASE_URL": service.url, "SANDBOX_URL": sandbox.url, "SERVICE_KEY": SERVICE_KEY}
     script = script.replace(". .run/env", ":").replace("curl -s", r"curl -s -w '\n'")
     process = await asyncio.create_subprocess_exec(
         "sh", "-ec", script, env=os.environ | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(30):
-        said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return [line for line in said.decode().splitlines() if line]
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return [line for line in output.decode().splitlines() if line]
 
 
 async def test_the_curl_examples_work(settings: Settings, sandbox: RunningSandbox) -> None:
-    """Copied as they stand, the examples register, pay and read back; no answer is an error."""
+    """The examples, copied unchanged, register, pay and read back, and no answer is an error."""
     async with running_receiver(settings) as receiver, running_worker(settings):
         sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
-        three, more = EXAMPLES
-        registered, paid, completed = [json.loads(line) for line in await shell(three, receiver, sandbox)]
+        first_block, second_block = EXAMPLES
+        registered, paid, completed = [json.loads(line) for line in await shell(first_block, receiver, sandbox)]
         assert (registered["state"], paid["status"]) == ("pending", "paid")
         assert completed == {"merchant_uid": "order-1", "state": "paid"}
-        answers = await shell(more, receiver, sandbox)
+        answers = await shell(second_block, receiver, sandbox)
         assert not [line for line in answers if "urn:portone-orders:problem:" in line and line.startswith("{")]
         assert '{"merchant_uid":"order-2","state":"paid"}' in answers
         await receiver.becomes("order-2", state="paid", paid_amount=600)
 
 
 def test_every_command_in_the_readme_is_one() -> None:
-    """`portone-orders X` and `make X` name what there is."""
+    """Each `portone-orders X` and `make X` in the README exists."""
     for command in set(re.findall(r"(?:^|`)portone-orders (?!is )([a-z]+)", README, re.MULTILINE)):
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
@@ -59,7 +59,7 @@ def test_every_command_in_the_readme_is_one() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_what_a_page_names_is_there(page: Path) -> None:
-    """Links lead to files of the repository, and files that are named exist."""
+    """Every link of a page leads to a file of the repository, and every named file exists."""
     text = page.read_text("utf-8")
     linked = [page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
     named = [
@@ -70,21 +70,21 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 
 
 def test_every_endpoint_is_in_the_table() -> None:
-    """The README's table of calls names each endpoint of the OpenAPI document, and no other."""
+    """The README's table of calls names exactly the endpoints of the OpenAPI document."""
     rows = re.findall(r"^\| (`(?:GET|POST|PATCH|PUT|DELETE) .*?) \|", README, re.MULTILINE)
     named = {path.replace("…/v1", "/webhooks/portone/v1") for row in rows for path in re.findall(r"[/…][^`\s]*", row)}
     assert named == set(yaml.safe_load(document())["paths"])
 
 
 def test_every_setting_in_the_readme_is_one() -> None:
-    """Names in capitals that are given a value, or stand in backticks, are settings or the shell's."""
+    """Every capital name in backticks is a setting or a variable of the shell."""
     shells = {"BASE_URL", "SANDBOX_URL", "SERVICE_KEY"}
     names = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", README)) - shells
     assert {name.lower() for name in names} <= Settings.model_fields.keys()
 
 
 def test_a_decision_says_why_and_how_it_is_held() -> None:
-    """Each decision has its context, decision, consequences and check, on about half a page."""
+    """Each decision has a context, a decision, consequences and a check, on about half a page."""
     decisions = sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))
     assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
     for path in decisions:

@@ -11,7 +11,7 @@ from service.domain.settle import disagreements, settle
 
 
 def test_the_page_is_what_the_code_makes() -> None:
-    """The committed page is the one that `python -m docs.make_states` writes."""
+    """The committed page equals what `python -m docs.make_states` writes."""
     assert make_states.PAGE.read_text("utf-8") == make_states.page(), "run `python -m docs.make_states`"
 
 

@@ -1,4 +1,4 @@
-"""A worker is tested with the same parts as the service."""
+"""Fixtures of the workers' tests, which are those of the service's tests."""
 
 from tests.service.conftest import receiver, service
 

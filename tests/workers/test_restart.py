@@ -1,4 +1,4 @@
-"""A virtual account outlives everything but Postgres: whoever restarts meanwhile, its deposit pays the order."""
+"""A virtual account survives a restart of everything but Postgres: its deposit pays the order."""
 
 import asyncio
 import os
@@ -26,20 +26,20 @@ _READY_SECONDS = 60
 
 
 class Machine:
-    """A receiver, a worker and a Redis, each a process of its own; Postgres and PortOne are elsewhere."""
+    """A receiver, a worker and a Redis as processes. Postgres and PortOne are elsewhere."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings, self._port = folder, settings, own_port()
         self._redis = Redis(folder / "redis", folder / "redis.log")
         self._processes = {"redis": self._redis.prepare()}
-        self._processes |= {name: self._ours(name) for name in ("serve", "worker")}
+        self._processes |= {name: self._process(name) for name in ("serve", "worker")}
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Start everything, the first time or again; returns once the receiver can accept."""
+        """Start everything, the first time or again. Returns once the receiver can accept notices."""
         await self._redis.start(self._processes["redis"])
         self._processes["worker"].start()
         self._processes["serve"].start()
@@ -48,14 +48,14 @@ class Machine:
         )
 
     async def kill(self) -> set[int]:
-        """Kill everything, with no time to finish anything; the processes that were."""
+        """Kill every process without warning. Returns the pids."""
         pids = {process.pid for process in self._processes.values() if process.pid and process.running}
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         await asyncio.gather(*(process.ended() for process in self._processes.values()))
         return pids
 
-    def _ours(self, command: str) -> Process:
+    def _process(self, command: str) -> Process:
         argv = (sys.executable, "-m", "cli.main", command)
         return Process(Program(command, argv, self._folder / f"{command}.log", self._environment(), self._folder))
 
@@ -88,7 +88,7 @@ async def _running(machine: Machine) -> AsyncIterator[RunningService]:
 async def test_a_deposit_with_no_webhook_and_everything_restarted(
     settings: Settings, sandbox: RunningSandbox, pool: Pool, tmp_path: Path, while_away: bool
 ) -> None:
-    """Issued, then worker, Redis and receiver are killed and started again; the deposit makes the order paid."""
+    """After worker, Redis and receiver were killed and restarted, the deposit to an issued account pays the order."""
     await sandbox.faults(webhook_drop=True)
     machine = Machine(tmp_path, settings)
     async with _running(machine) as service:
@@ -96,15 +96,15 @@ async def test_a_deposit_with_no_webhook_and_everything_restarted(
         imp_uid = (await sandbox.open("order-1", 64900, pay_method="vbank"))["imp_uid"]
         await sandbox.move(imp_uid, "issue")
         await service.becomes("order-1", state="awaiting_deposit", imp_uid=imp_uid)
-        killed = await machine.kill()
-        assert len(killed) == 3
+        pids = await machine.kill()
+        assert len(pids) == 3
         if while_away:
             await sandbox.move(imp_uid, "deposit")
     async with _running(machine) as service:
         if not while_away:
             await sandbox.move(imp_uid, "deposit")
         await service.becomes("order-1", state="paid", paid_amount=64900, problems=[])
-        assert len(killed | await machine.kill()) == 6
+        assert len(pids | await machine.kill()) == 6
     states = [state for _, state in await stored.events(pool, "order-1")]
     assert states == ["pending", "awaiting_deposit", "paid"]
     assert (await sandbox.webhooks())["outcomes"] == {"dropped": 2}

@@ -1,4 +1,4 @@
-"""The worker promises: it outlives Redis, finishes what it began, and loses no notice (DESIGN.md §2.2, §2.10, §5)."""
+"""The worker outlives Redis, finishes its work, and loses no notice (docs/design.md §2.2, §2.10, §5)."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What a worker's own process needs to know."""
+    """Return the environment of a worker process."""
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -54,7 +54,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _started(settings: Settings, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker in a process of its own, which ends with the test."""
+    """Run a worker in its own process, which ends with the test."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=_environment(settings),
@@ -71,12 +71,12 @@ async def _started(settings: Settings, *command: str) -> AsyncIterator[asyncio.s
 
 
 async def _ended(process: asyncio.subprocess.Process) -> bytes:
-    """Wait for its end; all that it said."""
+    """Wait for the end of the process. Returns its output."""
     async with asyncio.timeout(_PATIENCE_SECONDS):
         return (await process.communicate())[0]
 
 
-async def _pays(service: RunningService, sandbox: RunningSandbox, merchant_uid: str) -> None:
+async def _pay(service: RunningService, sandbox: RunningSandbox, merchant_uid: str) -> None:
     await service.register(merchant_uid)
     await sandbox.pay(merchant_uid, 64900)
     await service.becomes(merchant_uid, state="paid", version=2)
@@ -85,33 +85,33 @@ async def _pays(service: RunningService, sandbox: RunningSandbox, merchant_uid: 
 async def test_it_outlives_its_connections(
     service: RunningService, sandbox: RunningSandbox, redis: RedisClient
 ) -> None:
-    """Redis cuts every connection, three times: whatever comes next is settled all the same."""
-    await _pays(service, sandbox, "order-0")
+    """After Redis has cut every connection, three times, the worker still settles the next payment."""
+    await _pay(service, sandbox, "order-0")
     for number in range(1, 4):
         for kind in ("normal", "pubsub"):
             await redis.client_kill_filter(_type=kind, skipme=True)
-        await _pays(service, sandbox, f"order-{number}")
+        await _pay(service, sandbox, f"order-{number}")
 
 
 async def test_it_outlives_a_redis_that_restarts(
     settings: Settings, sandbox: RunningSandbox, tmp_path: Path, pool: Pool
 ) -> None:
-    """What is announced while Redis is away is recorded, and settled by the same worker once Redis is back."""
-    own = Redis(tmp_path / "redis", tmp_path / "redis.log")
-    process = own.prepare()
-    await own.start(process)
+    """A notice that arrives while Redis is away is recorded, and the same worker settles it once Redis is back."""
+    redis = Redis(tmp_path / "redis", tmp_path / "redis.log")
+    process = redis.prepare()
+    await redis.start(process)
     try:
-        settings = settings.model_copy(update={"redis_url": SecretStr(own.url())})
+        settings = settings.model_copy(update={"redis_url": SecretStr(redis.url())})
         async with running_receiver(settings) as receiver, running_worker(settings):
             sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
-            await _pays(receiver, sandbox, "order-0")
+            await _pay(receiver, sandbox, "order-0")
             await process.stop()
             await receiver.register("order-1")
             imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
             assert len(await stored.notices(pool, imp_uid)) == 1
-            await own.start(process)
+            await redis.start(process)
             await receiver.becomes("order-1", state="paid")
-            await _pays(receiver, sandbox, "order-2")
+            await _pay(receiver, sandbox, "order-2")
     finally:
         await process.stop()
 
@@ -119,7 +119,7 @@ async def test_it_outlives_a_redis_that_restarts(
 async def test_nothing_is_lost_with_the_queue(
     receiver: RunningService, settings: Settings, sandbox: RunningSandbox, redis: RedisClient
 ) -> None:
-    """FLUSHALL between the 200 and the work: the notice's row is its timetable, so a sweep brings it back."""
+    """After a FLUSHALL between the 200 and the work, a sweep queues the notice again from its row."""
     await receiver.register("order-1")
     await sandbox.pay("order-1", 64900)
     await redis.flushall()
@@ -128,13 +128,13 @@ async def test_nothing_is_lost_with_the_queue(
 
 
 async def test_jobs_that_cannot_be_run(service: RunningService, sandbox: RunningSandbox, redis: RedisClient) -> None:
-    """A job without a body, an unreadable one and one of an unknown function are dropped, and stop nobody."""
+    """Jobs without a body, with an unreadable body or of an unknown function are dropped, and block nothing."""
     bodies = {"none": None, "unreadable": b"\x80\x05garbage", "unknown": b'{"t":1,"f":"nothing","a":[],"k":{},"et":0}'}
     for job_id, body in bodies.items():
         if body is not None:
             await redis.set(job_key_prefix + job_id, body)
         await redis.zadd(QUEUE_NAME, {job_id: 1})
-    await _pays(service, sandbox, "order-1")
+    await _pay(service, sandbox, "order-1")
 
     async def dropped() -> bool:
         return [await redis.zscore(QUEUE_NAME, job_id) for job_id in bodies] == [None] * 3
@@ -145,9 +145,9 @@ async def test_jobs_that_cannot_be_run(service: RunningService, sandbox: Running
 async def test_a_stop_finishes_what_is_under_way(
     receiver: RunningService, settings: Settings, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """SIGTERM while PortOne is being asked: the answer is waited for and written, then the process ends well."""
+    """After SIGTERM during a look, the worker waits for the answer, writes it, and exits with code 0."""
     async with _started(settings, sys.executable, "-c", RUN_WORKER) as worker:
-        await _pays(receiver, sandbox, "order-0")  # it has its token
+        await _pay(receiver, sandbox, "order-0")  # it has its token
         await receiver.register("order-1")
         await sandbox.faults(latency_seconds=3)
         imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
@@ -166,9 +166,9 @@ async def test_a_stop_finishes_what_is_under_way(
 async def test_arqs_own_command_runs_the_same_tasks(
     receiver: RunningService, settings: Settings, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """`arq workers.main.WorkerSettings` settles what our worker would, and says nothing of money or secrets."""
+    """`arq workers.main.WorkerSettings` settles like our worker, and logs no amounts or secrets."""
     async with _started(settings, str(BIN / "arq"), "workers.main.WorkerSettings") as worker:
-        await _pays(receiver, sandbox, "order-1")
+        await _pay(receiver, sandbox, "order-1")
         worker.send_signal(signal.SIGTERM)
         output = await _ended(worker)
     assert b"verify_notices" in output
@@ -178,7 +178,7 @@ async def test_arqs_own_command_runs_the_same_tasks(
 
 
 async def test_arqs_own_command_without_settings(settings: Settings) -> None:
-    """A missing setting is one clear sentence, not a traceback."""
+    """Without a setting arq's command fails with a sentence, not with a traceback."""
     without = settings.model_copy(update={"redis_url": SecretStr("")})
     async with _started(without, str(BIN / "arq"), "workers.main.WorkerSettings") as worker:
         output = await _ended(worker)
@@ -188,7 +188,7 @@ async def test_arqs_own_command_without_settings(settings: Settings) -> None:
 
 
 async def test_a_stop_is_never_lost(settings: Settings, receiver: RunningService, sandbox: RunningSandbox) -> None:
-    """At whatever instant of its work SIGTERM comes, the worker ends (asyncio.wait_for on Python 3.11)."""
+    """The worker ends at whatever moment of its work SIGTERM comes (asyncio.wait_for on Python 3.11)."""
     for turns in range(20, 520, 20):
         working = asyncio.create_task(run_worker(settings))
         await sandbox.pay(f"order-{turns}", 64900)
@@ -197,5 +197,5 @@ async def test_a_stop_is_never_lost(settings: Settings, receiver: RunningService
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "the signal would end the tests"
         os.kill(os.getpid(), signal.SIGTERM)
         done, _ = await asyncio.wait([working], timeout=_PATIENCE_SECONDS)
-        assert done, f"it works on after {turns} turns"
+        assert done, f"it still works after {turns} turns"
         await working
