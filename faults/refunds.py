@@ -89,7 +89,7 @@ class Harness:
     async def hidden(self) -> int:
         """Count the unfinished refunds that their orders do not show as a problem, after a look at each."""
         for row in await self.shop.pool.fetch("SELECT merchant_uid, imp_uid FROM refunds"):
-            await self.shop.tell(row["merchant_uid"], row["imp_uid"])
+            await self.shop.announce(row["merchant_uid"], row["imp_uid"])
         count: int = await self.shop.pool.fetchval(
             """
             SELECT count(*) FROM refunds r JOIN orders o USING (merchant_uid)

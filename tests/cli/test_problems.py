@@ -37,7 +37,7 @@ async def test_problems_are_listed(tmp_path: Path, settings: Settings, shop: Sho
     """Each problem is a line with kind, order, payment and money held, also for an order that nobody registered."""
     _, duplicate = await shop.paid_twice("order-1")
     unknown = (await shop.sandbox.pay("order-9", 6.0, currency="USD"))["imp_uid"]
-    await shop.tell("order-9", unknown)
+    await shop.announce("order-9", unknown)
     code, output = await run(tmp_path, "problems", "list", **_variables(settings))
     assert (code, output.splitlines()) == (
         0,

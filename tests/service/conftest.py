@@ -1,4 +1,4 @@
-"""The service under test, whole or in parts."""
+"""Fixtures: the service under test, whole or in parts."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.service.refunding import TIMES, Shop
 from workers.main import make_parts
 from workers.tasks import Parts
 
-# A shared machine may pause for longer than hypothesis thinks right, and its first texts are slow.
+# A shared machine may pause for longer than hypothesis allows, and its first texts are slow.
 hypothesis.settings.register_profile(
     "portone-orders", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -27,10 +27,10 @@ hypothesis.settings.load_profile("portone-orders")
 
 @pytest.fixture
 def still_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limiters' clock stands still: however slow a test's calls are, no place comes back between them."""
-    still = partial(Limiter, clock=lambda: 100.0)
+    """Stop the limiters' clock, so that a slow test's calls do not regain places between them."""
+    limiter = partial(Limiter, clock=lambda: 100.0)
     for module in ("http.app", "shop.stock"):
-        monkeypatch.setattr(f"service.{module}.Limiter", still)
+        monkeypatch.setattr(f"service.{module}.Limiter", limiter)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def receiver(settings: Settings, sandbox: RunningSandbox) -> AsyncIterator
 
 @pytest.fixture
 async def service(settings: Settings, receiver: RunningService, pool: Pool) -> AsyncIterator[RunningService]:
-    """The receiver and a worker, whose first walk of the ledger is due in a (scaled) minute and not at once."""
+    """The receiver and a worker, whose first walk of the ledger is due in a (scaled) minute, not at once."""
     await pool.execute(
         "INSERT INTO ledger_scans (account, tier, next_at)"
         " SELECT s.*, now() + $3::interval FROM unnest($1::text[], $2::text[]) AS s",
@@ -57,18 +57,18 @@ async def service(settings: Settings, receiver: RunningService, pool: Pool) -> A
 
 @pytest.fixture
 async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    """What a worker's tasks work with, without a worker around it."""
-    async with make_parts(settings) as made:
-        yield made
+    """The parts with which a worker's tasks work, without a worker."""
+    async with make_parts(settings) as running:
+        yield running
 
 
 @pytest.fixture
 def verifier(parts: Parts) -> Verifier:
-    """The task's heart, to be called directly."""
+    """The verifier of the task, to be called directly."""
     return parts.verifier
 
 
 @pytest.fixture
 def shop(pool: Pool, sandbox: RunningSandbox, verifier: Verifier) -> Shop:
-    """A shop with money that should not be there."""
+    """A shop with payments that should be refunded."""
     return Shop(pool, sandbox, replace(verifier, times=TIMES))

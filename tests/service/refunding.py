@@ -1,4 +1,4 @@
-"""A shop with money that should not be there, and the machine that gives it back: for the tests of refunds."""
+"""For the tests of refunds: a shop with payments to refund, and the refunder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 
 REFUND_ALL = Policy(Action.REFUND, Action.REFUND)
-# No wait but those that a refund is about, which tests move in Postgres.
+# Only the waits of refunds remain, and tests shift those in Postgres.
 TIMES = replace(
     Timetable().scaled(0),
     refund_after=timedelta(minutes=10),
@@ -46,7 +46,7 @@ def make_refunder(
 
 @dataclass(frozen=True)
 class Shop:
-    """Registers orders, has buyers pay them, and tells the service of it."""
+    """Registers orders, has buyers pay them, and announces the payments to the service."""
 
     pool: Pool
     sandbox: RunningSandbox
@@ -56,44 +56,44 @@ class Shop:
         order = Order(merchant_uid, amount, currency, Store(ACCOUNT, tier))
         await register(self.pool, NewOrder(order), Timetable())
 
-    async def tell(self, merchant_uid: str, *imp_uids: str, account: str = ACCOUNT, tier: str = "") -> None:
-        """Give notice of these payments, and have them looked at."""
-        said = [
+    async def announce(self, merchant_uid: str, *imp_uids: str, account: str = ACCOUNT, tier: str = "") -> None:
+        """Record notices of these payments, and verify them."""
+        batch = [
             Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, tier, account=account)
             for imp_uid in imp_uids
         ]
-        rows = await in_transaction(self.pool, notices.record, said, timedelta())
+        rows = await in_transaction(self.pool, notices.record, batch, timedelta())
         await self.verifier.verify(rows)
 
     async def paid_twice(self, merchant_uid: str, amount: int = 64900, **terms: Any) -> tuple[str, str]:
-        """Two windows, both paid: the payment that pays the order, and the one that is a duplicate."""
+        """Pay two windows of an order. Returns the payment that pays it, and the duplicate."""
         await self.order(merchant_uid, amount)
-        opened = [(await self.sandbox.open(merchant_uid, amount, **terms))["imp_uid"] for _ in range(2)]
-        for imp_uid in opened:
+        windows = [(await self.sandbox.open(merchant_uid, amount, **terms))["imp_uid"] for _ in range(2)]
+        for imp_uid in windows:
             await self.sandbox.move(imp_uid, "pay")
-        await self.tell(merchant_uid, *opened)
+        await self.announce(merchant_uid, *windows)
         [(_, duplicate)] = await self.problems(merchant_uid)
-        [kept] = set(opened) - {duplicate}
-        return kept, duplicate
+        [first] = set(windows) - {duplicate}
+        return first, duplicate
 
     async def paid_wrongly(self, merchant_uid: str, amount: float = 100, **terms: Any) -> str:
-        """An order over 64,900 won, and a payment that is not of it."""
+        """Register an order of 64,900 won, and pay it in a wrong way. Returns the payment."""
         await self.order(merchant_uid)
         payment: str = (await self.sandbox.pay(merchant_uid, amount, **terms))["imp_uid"]
-        await self.tell(merchant_uid, payment, account=terms.get("account", ACCOUNT), tier=terms.get("tier") or "")
+        await self.announce(merchant_uid, payment, account=terms.get("account", ACCOUNT), tier=terms.get("tier") or "")
         return payment
 
     async def problems(self, merchant_uid: str) -> list[tuple[str, str]]:
-        found = await self.pool.fetchval("SELECT problems FROM orders WHERE merchant_uid = $1", merchant_uid)
-        return [(problem["kind"], problem["imp_uid"]) for problem in found]
+        rows = await self.pool.fetchval("SELECT problems FROM orders WHERE merchant_uid = $1", merchant_uid)
+        return [(problem["kind"], problem["imp_uid"]) for problem in rows]
 
     async def let_the_finding_age(self, wait: timedelta = timedelta(minutes=10)) -> None:
-        """As if everything so far had happened so much earlier."""
+        """Shift all events and refunds into the past."""
         await self.pool.execute("UPDATE order_events SET at = at - $1::interval", wait)
         await self.pool.execute("UPDATE refunds SET found_at = found_at - $1::interval, due_at = due_at - $1", wait)
 
     async def let_the_call_age(self, wait: timedelta = timedelta(hours=1)) -> None:
-        """As if PortOne had been asked so much earlier."""
+        """Shift the calls to PortOne into the past."""
         await self.pool.execute("UPDATE refunds SET asked_at = asked_at - $1::interval, due_at = due_at - $1", wait)
 
     async def refund(self, imp_uid: str) -> asyncpg.Record:
@@ -102,12 +102,12 @@ class Shop:
         return row
 
     async def moves(self, imp_uid: str) -> list[str]:
-        """The refund's states in their order."""
+        """Return the refund's states in order."""
         rows = await self.pool.fetch("SELECT state FROM refund_moves WHERE imp_uid = $1 ORDER BY id", imp_uid)
         return [row["state"] for row in rows]
 
     async def truth(self, imp_uid: str) -> dict[str, Any]:
-        """The payment as PortOne has it."""
+        """Return the payment as PortOne has it."""
         return await self.sandbox.control("GET", f"payments/{imp_uid}")
 
     async def cancel_calls(self) -> int:
@@ -118,13 +118,13 @@ class Shop:
         return await self.cancel_calls() > 0
 
 
-async def given_back(shop: Shop, imp_uids: Sequence[str]) -> list[int]:
-    """How often money went back for each payment, as PortOne has it."""
+async def refund_counts(shop: Shop, imp_uids: Sequence[str]) -> list[int]:
+    """Return how often PortOne has refunded each payment."""
     return [len((await shop.truth(imp_uid))["cancel_history"]) for imp_uid in imp_uids]
 
 
 async def due(shop: Shop, refunder: Refunder, merchant_uid: str = "order-1", **terms: bool) -> str:
-    """A duplicate payment whose refund is due."""
+    """Return a duplicate payment whose refund is due."""
     _, duplicate = await shop.paid_twice(merchant_uid, **terms)
     assert await refunder.intents.intend_due() == 1
     await shop.let_the_finding_age()

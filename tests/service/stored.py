@@ -1,4 +1,4 @@
-"""What is stored, read past the service: a test asserts the rows, not only the answers."""
+"""Read the stored rows without the service, because a test asserts the rows and not only the answers."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ DEFAULT = Store("default")
 async def register_order(
     pool: Pool, merchant_uid: str, amount: int = 64900, currency: str = "KRW", *, store: Store = DEFAULT, **rest: Any
 ) -> None:
-    """Register an order as the receiver does, without one."""
+    """Register an order as the receiver does, without a receiver."""
     order = NewOrder(Order(merchant_uid, amount, currency, store), **rest)
     await register(pool, order, Timetable())
 
 
 async def events(pool: Pool, merchant_uid: str) -> list[tuple[int, str]]:
-    """The order's events as (version, state), in their order."""
+    """Return the order's events as (version, state), in order."""
     rows = await pool.fetch("SELECT version, state FROM order_events WHERE merchant_uid = $1 ORDER BY id", merchant_uid)
     return [(row["version"], row["state"]) for row in rows]
 
@@ -43,20 +43,20 @@ async def notices(pool: Pool, imp_uid: str) -> list[asyncpg.Record]:
 
 
 async def count(pool: Pool, table: str) -> int:
-    found: int = await pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a table's name of a test's own
-    return found
+    rows: int = await pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - the test names the table
+    return rows
 
 
 async def problems(pool: Pool, merchant_uid: str) -> list[tuple[str, str]]:
-    """The order's open problems as (kind, imp_uid)."""
-    found: list[dict[str, Any]] = (await order(pool, merchant_uid))["problems"]
-    return [(problem["kind"], problem["imp_uid"]) for problem in found]
+    """Return the order's open problems as (kind, imp_uid)."""
+    stored_problems: list[dict[str, Any]] = (await order(pool, merchant_uid))["problems"]
+    return [(problem["kind"], problem["imp_uid"]) for problem in stored_problems]
 
 
 async def never_paid(pool: Pool) -> bool:
-    """Whether `paid` stands nowhere: neither in an order nor in an event."""
-    found: bool = await pool.fetchval(
+    """Return whether no order and no event has ever said `paid`."""
+    never: bool = await pool.fetchval(
         "SELECT NOT EXISTS (SELECT FROM orders WHERE state = 'paid' OR paid_amount > 0)"
         " AND NOT EXISTS (SELECT FROM order_events WHERE state = 'paid' OR paid_amount > 0)"
     )
-    return found
+    return never

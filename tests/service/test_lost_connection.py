@@ -1,4 +1,4 @@
-"""A look does not outlive the connection that drew its ticket (docs/decisions/0013)."""
+"""A look ends with the connection that drew its ticket (docs/decisions/0013)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,18 +21,18 @@ from tests.service import stored
 
 @dataclass
 class _Crash:
-    """PortOne, while whose answer is on its way every connection to Postgres is cut, once."""
+    """PortOne. Once, while its answer is on its way, every connection to Postgres is cut."""
 
     portone: Asks
     database_url: str
     crashed: bool = False
 
     async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
-        found = await self.portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
+        answer = await self.portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
         if not self.crashed:
             self.crashed = True
             await _cut_all(self.database_url)
-        return found
+        return answer
 
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
         return await self.portone.payments(imp_uids, tier)
@@ -50,7 +50,7 @@ async def _cut_all(database_url: str) -> None:
 async def test_a_look_does_not_outlive_its_connection(
     verifier: Verifier, sandbox: RunningSandbox, pool: Pool, database_url: str
 ) -> None:
-    """Its ticket may be drawn again after a crash, so its answer is thrown away, and its notice is looked for again."""
+    """The answer of a look that lost its connection is discarded, and its notice is looked at again."""
     await stored.register_order(pool, "order-1")
     imp_uid = str((await sandbox.pay("order-1", 64900, webhook=False))["imp_uid"])
     notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-1", claimed_status="paid")

@@ -1,6 +1,6 @@
-"""What others got wrong, by its number in PORTONE.md §4; each is a test of ours.
+"""The mistakes of other integrations, each a test with its number in docs/portone.md §4.
 
-Number 16 is a file of its own, `http/test_garbage_headers.py`.
+Number 16 has its own file, `http/test_garbage_headers.py`.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from workers.tasks import Parts
 
 @pytest.fixture
 async def slow_and_quick(verifier: Verifier, database_url: str) -> AsyncIterator[tuple[Verifier, Verifier]]:
-    """Two workers that may look at one payment side by side."""
+    """Two workers that may look at one payment at the same time."""
     pool = await open_pool(database_url)
     often = replace(verifier.times, spacing=timedelta())
     yield replace(verifier, times=often), replace(verifier, pool=pool, times=often)
@@ -42,7 +42,7 @@ async def _paid(sandbox: RunningSandbox, merchant_uid: str = "order-1", **terms:
     return str((await sandbox.pay(merchant_uid, 64900, **terms))["imp_uid"])
 
 
-async def _said(pool: Pool, imp_uid: str, status: str) -> Notice:
+async def _record(pool: Pool, imp_uid: str, status: str) -> Notice:
     notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-1", claimed_status=status)
     await in_transaction(pool, notices.record, [notice], Timetable().queued)
     return notice
@@ -52,7 +52,7 @@ async def _said(pool: Pool, imp_uid: str, status: str) -> Notice:
 async def test_1_a_payment_replayed_onto_another_order(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, price: int
 ) -> None:
-    """The order is found by PortOne's number and the amounts are really compared, equal price or not."""
+    """The order is found by PortOne's number and the amounts are compared, whether the price is equal or not."""
     await service.register("mine", price)
     await service.register("order-1")
     status, body = await service.complete(await _paid(sandbox), "mine")
@@ -64,7 +64,7 @@ async def test_1_a_payment_replayed_onto_another_order(
 async def test_2_the_order_that_is_checked_is_the_one_that_is_written(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """A webhook that names another order than the payment's writes the payment's."""
+    """A webhook that names another order than the payment's changes only the payment's order."""
     await service.register("mine")
     await service.register("order-1")
     imp_uid = await _paid(sandbox, webhook=False)
@@ -75,7 +75,7 @@ async def test_2_the_order_that_is_checked_is_the_one_that_is_written(
 
 
 async def test_3_a_second_notice_for_an_imp_uid(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """ready → paid → cancelled of one payment are three changes, none of them a duplicate."""
+    """The moves ready → paid → cancelled of one payment are three changes, and none is a duplicate."""
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900, pay_method="vbank"))["imp_uid"]
     for action, state in (("issue", "awaiting_deposit"), ("deposit", "paid"), ("cancel", "cancelled")):
@@ -86,7 +86,7 @@ async def test_3_a_second_notice_for_an_imp_uid(service: RunningService, sandbox
 
 
 async def test_4_the_webhook_comes_first(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """An order that is done already is a success to whoever asks afterwards, however often."""
+    """An order that is paid already is a success for every later completion call."""
     await service.register("order-1")
     imp_uid = await _paid(sandbox)
     await service.becomes("order-1", state="paid")
@@ -98,10 +98,10 @@ async def test_4_the_webhook_comes_first(service: RunningService, sandbox: Runni
 async def test_5_a_decision_on_what_is_newest(
     sandbox: RunningSandbox, pool: Pool, slow_and_quick: tuple[Verifier, Verifier]
 ) -> None:
-    """Two workers settle two payments of one order at once: whoever has the lock second reads what the first wrote."""
+    """When two workers settle two payments of an order, the second to lock it reads what the first wrote."""
     await stored.register_order(pool, "order-1")
-    said = [await _said(pool, await _paid(sandbox, force=True, webhook=False), "paid") for _ in range(2)]
-    await asyncio.gather(*(each.verify([notice.id]) for each, notice in zip(slow_and_quick, said, strict=True)))
+    batch = [await _record(pool, await _paid(sandbox, force=True, webhook=False), "paid") for _ in range(2)]
+    await asyncio.gather(*(worker.verify([notice.id]) for worker, notice in zip(slow_and_quick, batch, strict=True)))
     row = await stored.order(pool, "order-1")
     assert (row["state"], row["paid_amount"]) == ("paid", 64900)
     assert [kind for kind, _ in await stored.problems(pool, "order-1")] == ["duplicate_payment"]
@@ -111,7 +111,7 @@ async def test_5_a_decision_on_what_is_newest(
 async def test_6_and_7_a_failed_look(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, number: int, fault: str
 ) -> None:
-    """A swallowed 401 marks nothing paid (6), and a communication error marks nothing failed (7)."""
+    """A 401 makes no order paid (6), and a communication error makes no order failed (7)."""
     await service.register("order-1")
     await sandbox.faults(api_answer=fault)
     status, _ = await service.complete(await _paid(sandbox), "order-1", headers={"Prefer": "wait=1"})
@@ -133,7 +133,7 @@ async def test_8_failed_is_not_final(service: RunningService, sandbox: RunningSa
 
 
 async def test_9_partial_refunds(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """What was given back is what PortOne says in all, however often each refund is announced."""
+    """The refunded amount is PortOne's total, however often each refund is announced."""
     await service.register("order-1")
     imp_uid = await _paid(sandbox)
     await service.becomes("order-1", state="paid")
@@ -150,7 +150,7 @@ async def test_9_partial_refunds(service: RunningService, sandbox: RunningSandbo
 
 
 async def test_10_the_test_channel(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """No goods for free: a test payment is a problem, and the order stays unpaid."""
+    """A test payment is a problem, and the order stays unpaid."""
     await service.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900, sandbox=True))["imp_uid"]
     await service.becomes("order-1", state="pending", problems=[{"kind": "test_channel", "imp_uid": imp_uid}])
@@ -158,15 +158,15 @@ async def test_10_the_test_channel(service: RunningService, sandbox: RunningSand
 
 
 async def test_11_an_unknown_order(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """It is acknowledged, kept, and settled the moment the order is registered."""
+    """A payment of an unknown order is acknowledged, stored, and settled when the order is registered."""
     imp_uid = await _paid(sandbox)
     [delivery] = (await sandbox.webhooks())["deliveries"]
     assert delivery["answer_status"] == 200
 
-    async def kept() -> bool:
+    async def is_stored() -> bool:
         return await stored.payment(pool, imp_uid) is not None
 
-    await until(kept)
+    await until(is_stored)
     assert (await service.register("order-1"))["state"] == "paid"
 
 
@@ -174,7 +174,7 @@ async def test_11_an_unknown_order(service: RunningService, sandbox: RunningSand
 async def test_12_http_200_is_not_cancelled(
     sandbox: RunningSandbox, pool: Pool, shop: Shop, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
-    """A cancel that is answered 200 with code 1, or with code 0 and no refund yet, has given nothing back."""
+    """A cancel that is answered 200 with code 1, or with code 0 and no refund yet, has refunded nothing."""
     refunder = make_refunder(shop.verifier, cast("PortOne", shop.verifier.accounts[ACCOUNT]))
     duplicate = await due(shop, refunder, async_cancel=channel != "refuses")
     with monkeypatch.context() as closed:
@@ -190,15 +190,15 @@ async def test_12_http_200_is_not_cancelled(
 
 
 def _refuse(payment: object, refund: object) -> None:
-    """The sandbox answers HTTP 200, code 1."""
+    """Let the sandbox answer HTTP 200 with code 1."""
     raise Refused("이미 전액취소된 주문입니다.")
 
 
 @pytest.mark.usefixtures("still_limits")
 async def test_13_an_address_is_no_protection(settings: Settings, pool: Pool) -> None:
-    """A caller that claims PortOne's address gets no more calls by it, and no more belief."""
-    few = settings.model_copy(update={"completions_per_client": 1.0})
-    async with running_receiver(few) as receiver:
+    """A caller that claims PortOne's address gets neither more calls nor more trust."""
+    limited = settings.model_copy(update={"completions_per_client": 1.0})
+    async with running_receiver(limited) as receiver:
         answers = [
             await receiver.complete("imp_1", "order-1", headers={"X-Forwarded-For": address, "Prefer": "wait=0"})
             for address in ("52.78.5.241", "52.78.48.223")
@@ -208,7 +208,7 @@ async def test_13_an_address_is_no_protection(settings: Settings, pool: Pool) ->
 
 
 async def test_14_one_token_for_many_calls(service: RunningService, sandbox: RunningSandbox) -> None:
-    """Ten payments one after the other, ten looks, one token; that calls are bounded is the client's own test."""
+    """Ten payments one after the other cost ten looks and one token."""
     for number in range(10):
         await service.register(f"order-{number}")
         await _paid(sandbox, f"order-{number}")
@@ -218,7 +218,7 @@ async def test_14_one_token_for_many_calls(service: RunningService, sandbox: Run
 
 @pytest.mark.parametrize("imp_uid", ["imp_1234567890", "imp_test", "test", "imp_000000000000"])
 async def test_15_no_magic_imp_uid(service: RunningService, pool: Pool, imp_uid: str) -> None:
-    """No id is taken for paid without PortOne's word."""
+    """No imp_uid is accepted as paid without PortOne's answer."""
     await service.register("order-1")
     status, _ = await service.decided(imp_uid, "order-1")
     assert status == 400
@@ -228,22 +228,22 @@ async def test_15_no_magic_imp_uid(service: RunningService, pool: Pool, imp_uid:
 async def test_17_a_slow_reader(
     sandbox: RunningSandbox, pool: Pool, slow_and_quick: tuple[Verifier, Verifier], parts: Parts
 ) -> None:
-    """A look that was asked before the deposit and answered after it writes nothing over what is newer."""
+    """A look that began before the deposit and was answered after it does not overwrite the newer state."""
     slow, quick = slow_and_quick
     await stored.register_order(pool, "order-1")
     imp_uid = (await sandbox.open("order-1", 64900, pay_method="vbank"))["imp_uid"]
     await sandbox.move(imp_uid, "issue", webhook=False)
-    older, newer = [await _said(pool, imp_uid, status) for status in ("ready", "paid")]
+    older, newer = [await _record(pool, imp_uid, status) for status in ("ready", "paid")]
     asked, answered = asyncio.Event(), asyncio.Event()
 
     class Slow:
-        """PortOne's answer, which takes its time on the way."""
+        """PortOne, whose answer is slow to arrive."""
 
         async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
-            found = await parts.verifier.accounts[ACCOUNT].payment(imp_uid, tier, include_sandbox=include_sandbox)
+            answer = await parts.verifier.accounts[ACCOUNT].payment(imp_uid, tier, include_sandbox=include_sandbox)
             asked.set()
             await answered.wait()
-            return found
+            return answer
 
         async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
             raise AssertionError("one payment is one single look")

@@ -1,4 +1,4 @@
-"""`paid` is never said of what is not (DESIGN.md §2.5), and a failure to ask is not an answer (§2.6)."""
+"""An order is never called `paid` if it is not, and a failure to ask is not an answer (docs/design.md §2.5, §2.6)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -27,8 +27,8 @@ def settings(settings: Settings) -> Settings:
 
 
 async def _record(pool: Pool, imp_uids: Sequence[str], tier: str | None = None) -> list[UUID]:
-    said = [Notice(new_notice_id(), Source.WEBHOOK, uid, tier=tier, claimed_status="paid") for uid in imp_uids]
-    return await in_transaction(pool, notices.record, said, Timetable().queued)
+    batch = [Notice(new_notice_id(), Source.WEBHOOK, uid, tier=tier, claimed_status="paid") for uid in imp_uids]
+    return await in_transaction(pool, notices.record, batch, Timetable().queued)
 
 
 async def _paid(portone: RunningSandbox, merchant_uid: str, /, *, amount: float = 64900, **terms: object) -> str:
@@ -47,7 +47,7 @@ async def _paid(portone: RunningSandbox, merchant_uid: str, /, *, amount: float 
 async def test_a_disagreeing_payment(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, terms: dict[str, object], kind: str
 ) -> None:
-    """A wrong amount or currency, the test channel, another tier: a problem by webhook, a 400 by completion."""
+    """A payment with a wrong amount, currency, channel or tier is a problem by webhook, and a 400 by completion."""
     await service.register("order-1")
     imp_uid = await _paid(sandbox, "order-1", **terms)  # type: ignore[arg-type]
     await service.becomes("order-1", problems=[{"kind": kind, "imp_uid": imp_uid}])
@@ -61,8 +61,8 @@ async def test_a_disagreeing_payment(
 async def test_by_a_batch_look(
     receiver: RunningService, sandbox: RunningSandbox, pool: Pool, verifier: Verifier
 ) -> None:
-    """A batch look, which hides no test payment, is judged like a single one; the honest neighbour is paid."""
-    made = {}
+    """Payments of a batch look are judged like single ones, and only the agreeing one pays its order."""
+    payments = {}
     cases = {
         "test": {"sandbox": True},
         "amount": {"amount": 1},
@@ -71,21 +71,21 @@ async def test_by_a_batch_look(
     }
     for name, terms in cases.items():
         await receiver.register(name)
-        made[name] = await _paid(sandbox, name, **terms, webhook=False)
-    ids = await _record(pool, list(made.values()))
+        payments[name] = await _paid(sandbox, name, **terms, webhook=False)
+    ids = await _record(pool, list(payments.values()))
     await sandbox.faults(omit_sandbox=True)
     await verifier.verify(ids)
     await sandbox.faults()
     assert (await sandbox.calls())["by_template"]["GET /payments"] == 1
     states = {row["merchant_uid"]: row["state"] for row in await pool.fetch("SELECT * FROM orders")}
     assert states == {"test": "pending", "amount": "mismatched", "currency": "mismatched", "ok": "paid"}
-    assert await stored.problems(pool, "test") == [("test_channel", made["test"])]
+    assert await stored.problems(pool, "test") == [("test_channel", payments["test"])]
     paid = await pool.fetch("SELECT merchant_uid FROM order_events WHERE state = 'paid'")
     assert [row["merchant_uid"] for row in paid] == ["ok"]
 
 
 async def test_another_orders_payment_replayed(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """A real payment of equal price, claimed for this order by every path, pays its own order alone."""
+    """A real payment of equal price that is claimed for another order pays only its own."""
     await service.register("mine")
     await service.register("theirs")
     imp_uid = await _paid(sandbox, "theirs")
@@ -100,7 +100,7 @@ async def test_another_orders_payment_replayed(service: RunningService, sandbox:
 async def test_another_tiers_payment_announced_at_our_address(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """A sub-store's payment claimed without its tier is not found; with it, it is another store's money."""
+    """A sub-store's payment is not found without its tier, and with it is another store's money."""
     await service.register("order-1")
     imp_uid = await _paid(sandbox, "order-1", tier=TIER, webhook=False)
     status, answer = await service.decided(imp_uid, "order-1")
@@ -112,12 +112,12 @@ async def test_another_tiers_payment_announced_at_our_address(
 
 
 async def test_a_payment_that_does_not_exist(service: RunningService, pool: Pool) -> None:
-    """An invented imp_uid stores no payment and moves no order; its notice stays open for a while."""
+    """An invented imp_uid stores no payment and changes no order, and its notice stays open for a while."""
     await service.register("order-1")
     status, body = await service.decided("imp_000000000000", "order-1")
     assert (status, body["type"]) == (400, "urn:portone-orders:problem:payment-unknown")
-    said = await stored.notices(pool, "imp_000000000000")
-    assert {(notice["last_outcome"], notice["due_at"] is not None) for notice in said} == {("payment_unknown", True)}
+    rows = await stored.notices(pool, "imp_000000000000")
+    assert {(notice["last_outcome"], notice["due_at"] is not None) for notice in rows} == {("payment_unknown", True)}
     assert (await stored.count(pool, "payments"), await stored.events(pool, "order-1")) == (0, [(1, "pending")])
 
 
@@ -128,7 +128,7 @@ async def test_a_payment_that_does_not_exist(service: RunningService, pool: Pool
 async def test_a_failure_to_ask(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, fault: str, path: str
 ) -> None:
-    """Whatever PortOne fails with, the order stays as it was; once the fault is over, the order is paid."""
+    """While PortOne fails in any way the order does not change, and afterwards it is paid."""
     await service.register("order-1")
     await sandbox.faults(api_answer=fault, api_path=path)
     imp_uid = await _paid(sandbox, "order-1", webhook=False)
@@ -143,7 +143,7 @@ async def test_a_failure_to_ask(
 
 
 async def test_a_provider_that_times_out(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """A call that hangs is given up within its 6 s, changes nothing, and is made again."""
+    """A call that hangs is given up within 6 s, changes nothing, and is made again."""
     await service.register("order-1")
     await sandbox.faults(api_answer="hang")
     imp_uid = await _paid(sandbox, "order-1")
@@ -163,12 +163,12 @@ async def test_a_provider_that_times_out(service: RunningService, sandbox: Runni
 async def test_a_failure_to_ask_for_a_batch(
     receiver: RunningService, sandbox: RunningSandbox, pool: Pool, verifier: Verifier, fault: str
 ) -> None:
-    """The same for a batch look: nothing is stored while it fails, everything once it does not."""
-    made = []
+    """While a batch look fails nothing is stored, and once it succeeds everything is."""
+    payments = []
     for number in range(3):
         await receiver.register(f"order-{number}")
-        made.append(await _paid(sandbox, f"order-{number}", webhook=False))
-    ids = await _record(pool, made)
+        payments.append(await _paid(sandbox, f"order-{number}", webhook=False))
+    ids = await _record(pool, payments)
     await sandbox.faults(api_answer=fault, api_path="/payments")
     judgement = await verifier.verify(ids)
     assert [type(fate) for _, fate in judgement.fates] == [Postponed] * 3
@@ -184,7 +184,7 @@ async def test_a_failure_to_ask_for_a_batch(
 async def test_paid_under_the_order_of_another_number_in_the_answer(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """PortOne answers about another imp_uid than was asked for: the answer is not believed."""
+    """An answer about another imp_uid than the one asked for is not accepted."""
     await service.register("order-1")
     imp_uid = await _paid(sandbox, "order-1", webhook=False)
     await sandbox.move(imp_uid, "set", fields={"imp_uid": "imp_other"})
@@ -202,7 +202,7 @@ async def _failed_to_ask(pool: Pool, imp_uid: str, seconds: float = 20) -> None:
     """Wait until the notice's row says that PortOne could not be asked."""
     not_asked = {"portone_unavailable", "portone_refused", "answer_unreadable"}
 
-    async def said() -> bool:
+    async def has_failed() -> bool:
         return any(row["last_outcome"] in not_asked for row in await stored.notices(pool, imp_uid))
 
-    await until(said, seconds)
+    await until(has_failed, seconds)

@@ -1,4 +1,4 @@
-"""Three hundred tries of each race that could cost money or goods (DESIGN.md §2.8; issue: main job, Must show 6)."""
+"""Each race that could cost money or goods is tried three hundred times (docs/design.md §2.8)."""
 
 import asyncio
 from collections import Counter
@@ -30,13 +30,13 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def verifier(verifier: Verifier) -> Verifier:
-    """One worker's, which may look at a payment as often as it likes: that makes the races."""
+    """The verifier of a worker without a limit of looks at a payment, so that races happen."""
     return replace(verifier, times=replace(verifier.times, spacing=timedelta()))
 
 
 @pytest.fixture
-async def other(verifier: Verifier, database_url: str) -> AsyncIterator[Verifier]:
-    """Another worker's, with a pool of its own."""
+async def other_verifier(verifier: Verifier, database_url: str) -> AsyncIterator[Verifier]:
+    """The verifier of another worker, with its own pool."""
     pool = await open_pool(database_url)
     yield replace(verifier, pool=pool)
     await pool.close()
@@ -49,26 +49,26 @@ async def _register_all(pool: Pool, prefix: str, count: int) -> None:
 
 
 async def _record(pool: Pool, prefix: str, imp_uids: Sequence[str]) -> list[UUID]:
-    """One webhook for each payment; the ids in the payments' order."""
-    said = [
+    """Record a webhook for each payment. Returns the ids in the order of the payments."""
+    webhooks = [
         Notice(new_notice_id(), Source.WEBHOOK, imp_uid, f"{prefix}-{number}", claimed_status="paid")
         for number, imp_uid in enumerate(imp_uids)
     ]
     rows: list[UUID] = []
-    for start in range(0, len(said), 100):
-        batch = said[start : start + 100]
+    for start in range(0, len(webhooks), 100):
+        batch = webhooks[start : start + 100]
         rows += await in_transaction(pool, lambda db, batch=batch: notices.record(db, batch, Timetable().queued))
     return rows
 
 
 async def _paid_in_bulk(sandbox: RunningSandbox, prefix: str, count: int) -> list[str]:
-    made = await sandbox.control("POST", "bulk", count=count, prefix=prefix, amount=64900, force=True)
-    imp_uids: list[str] = made["imp_uids"]
+    answer = await sandbox.control("POST", "bulk", count=count, prefix=prefix, amount=64900, force=True)
+    imp_uids: list[str] = answer["imp_uids"]
     return imp_uids
 
 
 async def _one_event_a_version(pool: Pool) -> None:
-    """Versions step by one, each with its one event, and the last event is the order as it stands."""
+    """Check that versions rise by one, each with one event, and that the last event is the order as stored."""
     gaps = await pool.fetch(
         """
         SELECT o.merchant_uid FROM orders o JOIN order_events e USING (merchant_uid)
@@ -90,11 +90,11 @@ _WINDOWS = """
 
 @pytest.mark.parametrize("before", ["nothing", "a window that was left open"])
 async def test_two_payments_of_one_order(
-    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier, before: str
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other_verifier: Verifier, before: str
 ) -> None:
-    """Both are settled at the same time by two workers: the first pays the order, the second is never unseen."""
+    """When two workers settle two payments of an order, one pays it and the other is always seen as a duplicate."""
     await _register_all(pool, "order", TRIES)
-    if before != "nothing":  # what is stored of a payment already is compared under the locks
+    if before != "nothing":  # a stored payment is compared under the locks
         await pool.execute(_WINDOWS)
     first = await _record(pool, "order", await _paid_in_bulk(sandbox, "order", TRIES))
     second = await _record(pool, "order", await _paid_in_bulk(sandbox, "order", TRIES))
@@ -102,7 +102,7 @@ async def test_two_payments_of_one_order(
         several = slice(start, start + AT_ONCE)
         await asyncio.gather(
             *(verifier.verify([notice]) for notice in first[several]),
-            *(other.verify([notice]) for notice in second[several]),
+            *(other_verifier.verify([notice]) for notice in second[several]),
         )
     await _sweep(pool, verifier)
     rows = await pool.fetch("SELECT state, paid_amount, imp_uid, problems FROM orders")
@@ -117,19 +117,19 @@ async def test_two_payments_of_one_order(
 
 
 async def _sweep(pool: Pool, verifier: Verifier) -> None:
-    """What a sweep does for a notice whose look failed on the way: it is looked for again, and ends."""
+    """Verify, as a sweep does, the notices whose look failed, until all have ended."""
     async with asyncio.timeout(20):
         while waiting := await pool.fetch("SELECT id, last_outcome FROM notices WHERE due_at IS NOT NULL LIMIT 100"):
-            # Nothing but a failure to ask puts one off: a claim that passed it over would be a fault.
+            # Only a failure to ask postpones a notice. A claim that skipped one would be a fault.
             assert {row["last_outcome"] for row in waiting} <= NOT_ASKED
             await verifier.verify([row["id"] for row in waiting])
     assert await pool.fetchval("SELECT count(*) FROM notices WHERE handled_at IS NULL") == 0
 
 
 async def test_the_same_payments_in_opposite_order(
-    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other_verifier: Verifier
 ) -> None:
-    """Two batches with the same payments, each in the other's opposite order: neither deadlocks, both end."""
+    """Two batches with the same payments in opposite order both end, without a deadlock."""
     size = 4
     await _register_all(pool, "order", TRIES * size)
     paid = await _paid_in_bulk(sandbox, "order", TRIES * size)
@@ -137,7 +137,7 @@ async def test_the_same_payments_in_opposite_order(
     deadlocks_before = await _deadlocks(pool)
     for start in range(0, TRIES * size, size):
         batch = slice(start, start + size)
-        await asyncio.gather(verifier.verify(forth[batch]), other.verify(back[batch][::-1]))
+        await asyncio.gather(verifier.verify(forth[batch]), other_verifier.verify(back[batch][::-1]))
     assert await pool.fetchval("SELECT count(*) FROM orders WHERE state = 'paid' AND version = 2") == TRIES * size
     assert await pool.fetchval("SELECT count(*) FROM notices WHERE handled_at IS NULL") == 0
     await _one_event_a_version(pool)
@@ -145,16 +145,16 @@ async def test_the_same_payments_in_opposite_order(
 
 
 async def test_the_same_orders_from_many_payments_in_opposite_order(
-    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other_verifier: Verifier
 ) -> None:
-    """Two batches with different payments of the same orders, in opposite order, lock each order in one order."""
+    """Batches with different payments of the same orders, in opposite order, both end without a deadlock."""
     size = 100
     await _register_all(pool, "order", size)
     forth, back = [await _record(pool, "order", await _paid_in_bulk(sandbox, "order", size)) for _ in range(2)]
     deadlocks_before = await _deadlocks(pool)
     await asyncio.gather(
         *(verifier.verify(forth[start : start + 25]) for start in range(0, size, 25)),
-        *(other.verify(back[start : start + 50][::-1]) for start in range(0, size, 50)),
+        *(other_verifier.verify(back[start : start + 50][::-1]) for start in range(0, size, 50)),
     )
     rows = await pool.fetch("SELECT state, problems FROM orders")
     assert Counter((row["state"], len(row["problems"])) for row in rows) == {("paid", 1): size}
@@ -163,36 +163,36 @@ async def test_the_same_orders_from_many_payments_in_opposite_order(
 
 
 async def test_an_order_registered_while_its_payment_is_settled(
-    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other: Verifier
+    sandbox: RunningSandbox, pool: Pool, verifier: Verifier, other_verifier: Verifier
 ) -> None:
-    """Whichever commits first, the order is paid at the end, with no help from any later look."""
+    """The order is paid whether its registration or its payment commits first, without a later look."""
     paid = await _paid_in_bulk(sandbox, "order", TRIES)
-    said = await _record(pool, "order", paid)
+    notice_ids = await _record(pool, "order", paid)
 
-    async def register_in_turn(numbers: range) -> None:
+    async def register_all(numbers: range) -> None:
         for number in numbers:
             await stored.register_order(pool, f"order-{number}")
 
     for start in range(0, TRIES, AT_ONCE):
-        ids = said[start : start + AT_ONCE]
-        # The first before the looks, the last after them, whatever the machine; between the two it is a race.
+        ids = notice_ids[start : start + AT_ONCE]
+        # The first is registered before the looks and the last after them. The others race.
         first, last = range(start, start + 1), range(start + AT_ONCE - 1, start + AT_ONCE)
-        await register_in_turn(first)
+        await register_all(first)
         await asyncio.gather(
             verifier.verify(ids[::2]),
-            *(other.verify([notice]) for notice in ids[1::2]),
-            register_in_turn(range(first.stop, last.start)),
+            *(other_verifier.verify([notice]) for notice in ids[1::2]),
+            register_all(range(first.stop, last.start)),
         )
-        await register_in_turn(last)
+        await register_all(last)
     states = Counter(row["state"] for row in await pool.fetch("SELECT state FROM orders"))
     assert states == {"paid": TRIES}
     first = Counter(row["state"] for row in await pool.fetch("SELECT state FROM order_events WHERE version = 1"))
-    assert set(first) == {"pending", "paid"}, "both orders of events are to be tried"
+    assert set(first) == {"pending", "paid"}, "both orders of events must occur"
     await _one_event_a_version(pool)
 
 
 async def _deadlocks(pool: Pool) -> int:
-    """How many deadlocks Postgres has had to break in this database, hidden by a retry or not."""
+    """Return how many deadlocks Postgres has resolved in this database, also those hidden by a retry."""
     await pool.execute("SELECT pg_stat_force_next_flush()")
     count: int = await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     return count

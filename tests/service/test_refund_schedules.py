@@ -1,6 +1,6 @@
-"""Two refunders, looks, a console and crashes, interleaved at every await: no payment is asked for twice.
+"""No refund is sent twice, however two refunders, looks, a console and crashes are interleaved at every await.
 
-A few schedules here; `make refund-schedules` runs 1,000 (issue: every life of a payment, Must show 4).
+The tests run a few schedules; `make refund-schedules` runs 1,000.
 """
 
 import os
@@ -31,7 +31,7 @@ from workers.tasks import Parts
 SCHEDULES = int(os.environ.get("REFUND_SCHEDULES", "12"))
 FIRST_SEED = int(os.environ.get("REFUND_SCHEDULES_FROM", "0"))
 
-# Nothing waits but for its turn; in the end, what is still not known is unknown.
+# Actors wait only for their turns. At the end, a refund without a known result becomes unknown.
 NO_WAITS = replace(Timetable().scaled(0), refund_unknown=timedelta(hours=1), refund_window=timedelta(hours=1))
 AT_THE_END = replace(NO_WAITS, refund_unknown=timedelta())
 
@@ -53,32 +53,32 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def wide_pool(database_url: str) -> AsyncIterator[Pool]:
-    """A connection for every actor."""
+    """A pool with a connection for every actor."""
     opened = await open_pool(database_url, 20)
     yield opened
     await opened.close()
 
 
 class Arrivals(Counter[str]):
-    """How often a refund of each payment arrived at PortOne through its API; `refusing`: it is told no."""
+    """Counts the refunds of each payment that arrived through PortOne's API. With `refusing` they are refused."""
 
     refusing = False
 
 
 @pytest.fixture
 def calls(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Arrivals:
-    ledger, arrived = sandbox.app[WORLD].ledger, Arrivals()
+    ledger, arrivals = sandbox.app[WORLD].ledger, Arrivals()
     cancel = ledger.cancel
 
-    def counted(payment: Payment, refund: Refund, **how: Any) -> None:
-        if refund.reason == "duplicate_payment":  # the console's has none
-            arrived[payment.imp_uid] += 1
-            if arrived.refusing:
+    def counted(payment: Payment, refund: Refund, **options: Any) -> None:
+        if refund.reason == "duplicate_payment":  # the console gives no reason
+            arrivals[payment.imp_uid] += 1
+            if arrivals.refusing:
                 raise Refused("은행 점검 시간입니다.")
-        cancel(payment, refund, **how)
+        cancel(payment, refund, **options)
 
     monkeypatch.setattr(ledger, "cancel", counted)
-    return arrived
+    return arrivals
 
 
 @pytest.mark.timeout(1800)
@@ -90,7 +90,7 @@ async def test_no_schedule_asks_twice(
     calls: Arrivals,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Every payment is asked for at most once, and every intent ends refunded, or open before a person."""
+    """Each refund is sent at most once, and ends as refunded or as a problem for a person."""
     secret = settings.portone_imp_secret.get_secret_value()
     portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret, NO_WAITS)
     verifier = replace(parts.verifier, pool=wide_pool, accounts={ACCOUNT: portone}, times=NO_WAITS)
@@ -108,14 +108,14 @@ async def test_no_schedule_asks_twice(
         totals += Counter(schedules=1, gates=schedule.turns.gates, crashes=schedule.turns.crashes)
     await portone.close()
     double = sum(1 for count in calls.values() if count > 1)
-    if "REFUND_SCHEDULES" in os.environ:  # a long run, whose figures are wanted
+    if "REFUND_SCHEDULES" in os.environ:  # a long run prints its figures
         with capsys.disabled():
             print(f"\n{dict(totals)}; calls {calls.total()}, double refunds {double}; ends {dict(ends)}")  # noqa: T201
     assert double == 0
 
 
 class _Schedule:
-    """One order paid twice, and all that happens to it."""
+    """A schedule of one order that was paid twice."""
 
     def __init__(self, seed: int, shop: Shop, verifier: Verifier, portone: PortOne) -> None:
         self.random = Random(seed)
@@ -125,11 +125,11 @@ class _Schedule:
         self.late = self.random.random() < 0.2
         self.console = self.random.random() < 0.3
         self.refused = self.random.random() < 0.15
-        self.duplicate = self.kept = ""
+        self.duplicate = self.first = ""
 
     async def run(self) -> str:
         terms = {"async_cancel": True} if self.random.random() < 0.2 else {}
-        self.kept, self.duplicate = await self.shop.paid_twice(self.order, **terms)
+        self.first, self.duplicate = await self.shop.paid_twice(self.order, **terms)
         trouble = self.random.choice(TROUBLES)
         if trouble:
             await self.shop.sandbox.faults(api_path="/payments/cancel", **trouble)
@@ -153,35 +153,35 @@ class _Schedule:
     async def _tell(self) -> None:
         pool = cast("Pool", SteppedPool(self.shop.pool, self.turns))
         verifier = replace(self.verifier, pool=pool, accounts={ACCOUNT: SteppedPortOne(self.portone, self.turns)})
-        await replace(self.shop, pool=pool, verifier=verifier).tell(self.order, self.kept, self.duplicate)
+        await replace(self.shop, pool=pool, verifier=verifier).announce(self.order, self.first, self.duplicate)
 
     async def _refund_in_the_console(self) -> None:
-        """A person was faster: the whole or a part, of either payment."""
+        """Refund the whole or a part of either payment in the console, as a person would."""
         for _ in range(self.random.randint(0, 120)):
             await self.turns.gate()
-        imp_uid, amount = self.random.choice([self.kept, self.duplicate]), self.random.choice([None, 900])
+        imp_uid, amount = self.random.choice([self.first, self.duplicate]), self.random.choice([None, 900])
         payment = self.shop.sandbox.app[WORLD].ledger.payment(imp_uid)
         if payment.status == "paid" and refundable(payment) > 0:
             await self.shop.sandbox.move(imp_uid, "cancel", **({"amount": amount} if amount else {}))
 
     async def _come_to_an_end(self) -> str:
-        """The troubles are over, workers go on, an asynchronous channel finishes, time passes."""
+        """Let workers go on without troubles, finish asynchronous refunds, and let time pass."""
         refunder = make_refunder(self.verifier, self.portone, times=NO_WAITS, max_per_hour=1_000_000)
         for _ in range(2):
-            await self.shop.tell(self.order, self.kept, self.duplicate)
+            await self.shop.announce(self.order, self.first, self.duplicate)
             await refunder.intents.intend_due()
             await refunder.refund_due()
-            for imp_uid in (self.kept, self.duplicate):
+            for imp_uid in (self.first, self.duplicate):
                 while (await self.shop.truth(imp_uid))["pending_cancels"]:
                     await self.shop.sandbox.move(imp_uid, "finish-cancel")
             await refunder.close_asked()
         await make_refunder(self.verifier, self.portone, times=AT_THE_END).close_asked()
-        await self.shop.tell(self.order, self.kept, self.duplicate)
+        await self.shop.announce(self.order, self.first, self.duplicate)
         states = await self.shop.pool.fetch("SELECT state FROM refunds WHERE merchant_uid = $1", self.order)
         return ", ".join(sorted(row["state"] for row in states)) or "no intent"
 
     async def check(self, calls: Counter[str]) -> None:
-        """Nothing was asked for twice; each end is what PortOne shows, or stands open on the order."""
+        """Check that nothing was sent twice, and that each end is what PortOne shows or a problem of the order."""
         open_problems = await self.shop.problems(self.order)
         rows = await self.shop.pool.fetch("SELECT * FROM refunds WHERE merchant_uid = $1", self.order)
         for row in rows:
@@ -194,15 +194,15 @@ class _Schedule:
                 case "refund_unknown":
                     assert ("refund_unknown", imp_uid) in open_problems
                 case "refused":
-                    # Still a finding, unless the console ended it: of this payment, or of the one before it.
+                    # Still a problem, unless the console ended it, with this payment or with the first.
                     ended = truth["cancel_amount"] or await self._pays(imp_uid)
                     assert ("duplicate_payment", imp_uid) in open_problems or ended
                 case "withdrawn":
                     assert ("duplicate_payment", imp_uid) not in open_problems
                     assert calls[imp_uid] == 0
-                case other:
-                    pytest.fail(f"{imp_uid} is left {other}")
-        assert sum(calls[imp_uid] for imp_uid in (self.kept, self.duplicate)) <= 1
+                case state:
+                    pytest.fail(f"{imp_uid} is still {state}")
+        assert sum(calls[imp_uid] for imp_uid in (self.first, self.duplicate)) <= 1
 
     async def _pays(self, imp_uid: str) -> bool:
         row = await self.shop.pool.fetchrow("SELECT state, imp_uid FROM orders WHERE merchant_uid = $1", self.order)

@@ -1,4 +1,4 @@
-"""A lesser answer is a question, and a look closes it."""
+"""A lesser answer leads to another look, which decides."""
 
 from tests.running import RunningService
 from tests.sandbox_client import RunningSandbox
@@ -7,7 +7,7 @@ from tests.sandbox_client import RunningSandbox
 async def test_a_regression_that_was_none_is_closed_by_the_next_notice(
     service: RunningService, sandbox: RunningSandbox
 ) -> None:
-    """A notice that claims no more than is stored is looked for all the same while a lesser answer stands open."""
+    """While a lesser answer is undecided, even a notice that claims nothing new is looked at."""
     await service.register("order-1")
     payment = await sandbox.pay("order-1", 64900)
     imp_uid = payment["imp_uid"]

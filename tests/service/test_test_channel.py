@@ -1,4 +1,4 @@
-"""A test-channel payment pays nothing, unless ALLOW_TEST_CHANNEL lets it: then the order is marked (DESIGN.md §1)."""
+"""A test-channel payment pays no order, unless ALLOW_TEST_CHANNEL allows it and the order is marked."""
 
 import pytest
 
@@ -20,7 +20,7 @@ async def test_a_test_payment_is_a_problem_and_leaves_the_state_alone(
 
 
 class TestAllowed:
-    """With ALLOW_TEST_CHANNEL."""
+    """The test channel with ALLOW_TEST_CHANNEL."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -29,7 +29,7 @@ class TestAllowed:
     async def test_a_test_payment_pays_and_is_marked(
         self, service: RunningService, sandbox: RunningSandbox, pool: Pool
     ) -> None:
-        """The order is paid, and it and its event say that no money moved."""
+        """A test payment pays the order, which is marked together with its event."""
         await service.register("order-1")
         await sandbox.pay("order-1", 64900, sandbox=True)
         await service.becomes("order-1", state="paid", test_channel=True, version=2)

@@ -1,4 +1,4 @@
-"""Notices share looks: whoever says it, however often, in whatever order, it ends the same (DESIGN.md §2.7, 9)."""
+"""Notices share looks, and any number of them in any order ends the same (docs/design.md §2.7, §2.9)."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ async def _looks(sandbox: RunningSandbox, imp_uid: str) -> int:
 
 
 def _at_most(began: float) -> int:
-    """How many looks at a payment may have begun by now: one at once, then two a second."""
+    """Return how many looks at a payment may have begun by now: one at once, then two a second."""
     return max(2, 1 + int(2 * (time.monotonic() - began)))
 
 
@@ -44,7 +44,7 @@ async def _all_handled(pool: Pool, imp_uid: str, count: int) -> None:
 
 
 async def test_all_at_once(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Five deliveries in both encodings, completion and redirect at once: one version step, one event, ≤ 2 looks."""
+    """Ten webhooks, a completion call and a redirect at once make one version, one event and few looks."""
     await service.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900, webhook=False))["imp_uid"]
     began = time.monotonic()
@@ -63,7 +63,7 @@ async def test_all_at_once(service: RunningService, sandbox: RunningSandbox, poo
 
 
 async def test_webhook_first(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """The order is done already when the browser calls: it is answered from what is stored, and costs no look."""
+    """A completion call after the webhook is answered from the stored payment, without a look."""
     await service.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await service.becomes("order-1", state="paid")
@@ -74,7 +74,7 @@ async def test_webhook_first(service: RunningService, sandbox: RunningSandbox, p
 
 
 async def test_completion_first(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """The webhook of what the browser's call has settled changes nothing, and costs no look."""
+    """A webhook after the completion call changes nothing and costs no look."""
     await service.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900, webhook=False))["imp_uid"]
     assert await service.complete(imp_uid, "order-1") == PAID
@@ -85,7 +85,7 @@ async def test_completion_first(service: RunningService, sandbox: RunningSandbox
 
 
 async def test_the_same_instant(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Twenty times a webhook and its completion call at once: each order steps once, for two looks at most."""
+    """A webhook and its completion call at once make one version, with at most two looks."""
 
     async def pay(number: int) -> None:
         merchant_uid = f"order-{number}"
@@ -103,7 +103,7 @@ async def test_the_same_instant(service: RunningService, sandbox: RunningSandbox
 
 
 async def test_a_refund_is_looked_at_again(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """A second notice for an imp_uid that says more than is stored is never taken for a duplicate."""
+    """A second notice of an imp_uid that claims more than is stored is never ignored as a duplicate."""
     await service.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await service.becomes("order-1", state="paid")
@@ -114,7 +114,7 @@ async def test_a_refund_is_looked_at_again(service: RunningService, sandbox: Run
 
 
 async def test_no_more_than_two_looks_a_second(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Eight calls for a window left open cost PortOne two looks a second, not eight."""
+    """Eight completion calls for an open window cost two looks a second."""
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900))["imp_uid"]
     began = time.monotonic()

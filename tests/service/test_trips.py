@@ -1,4 +1,4 @@
-"""How many trips to Postgres a notice costs in the worker (docs/decisions/0015-one-trip.md)."""
+"""A notice costs the worker few trips to Postgres (docs/decisions/0015-one-trip.md)."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,49 +19,49 @@ from tests.service import stored
 
 @asynccontextmanager
 async def _counted(pool: Pool) -> AsyncIterator[list[str]]:
-    """What we send on whichever connection of the pool; each statement is a trip."""
-    sent: list[str] = []
+    """Collect the statements sent on any connection of the pool. Each is a trip."""
+    statements: list[str] = []
 
     def note(record: LoggedQuery) -> None:
-        # asyncpg asks for the types of a function's parameters, once a connection, with its own compiler switched off.
+        # Once a connection, asyncpg asks for the types of a function's parameters, with jit switched off.
         if "jit" not in record.query and "pg_catalog" not in record.query:
-            sent.append(record.query)
+            statements.append(record.query)
 
-    held = [await pool.acquire() for _ in range(pool.get_max_size())]
-    for connection in held:
+    connections = [await pool.acquire() for _ in range(pool.get_max_size())]
+    for connection in connections:
         connection.add_query_logger(note)
-    for connection in held:
+    for connection in connections:
         await pool.release(connection)
-    yield sent
+    yield statements
 
 
 async def _record(pool: Pool, imp_uids: Sequence[str]) -> list[UUID]:
-    said = [
+    webhooks = [
         Notice(new_notice_id(), Source.WEBHOOK, imp_uid, f"order-{number}", claimed_status="paid")
         for number, imp_uid in enumerate(imp_uids)
     ]
-    return await in_statement(pool, notices.record, said, Timetable().queued)
+    return await in_statement(pool, notices.record, webhooks, Timetable().queued)
 
 
 @pytest.mark.parametrize("count", [1, 50])
 async def test_a_payment_that_nobody_has_seen_costs_two(
     verifier: Verifier, sandbox: RunningSandbox, pool: Pool, count: int
 ) -> None:
-    """One to claim it and one to write what it means, also for a batch."""
+    """A new payment costs two trips, one to claim and one to write, also in a batch."""
     for number in range(count):
         await stored.register_order(pool, f"order-{number}")
-    made = await sandbox.control("POST", "bulk", count=count, prefix="order", amount=64900, force=True)
-    ids = await _record(pool, made["imp_uids"])
-    async with _counted(verifier.pool) as sent:
+    payments = await sandbox.control("POST", "bulk", count=count, prefix="order", amount=64900, force=True)
+    ids = await _record(pool, payments["imp_uids"])
+    async with _counted(verifier.pool) as statements:
         assert len((await verifier.verify(ids)).changes) == count
-    assert [_name(statement) for statement in sent] == ["claim_notices_v1", "write_looks_v1"]
+    assert [_name(statement) for statement in statements] == ["claim_notices_v1", "write_looks_v1"]
     assert await pool.fetchval("SELECT count(*) FROM order_events WHERE state = 'paid' AND version = 2") == count
 
 
 async def test_a_later_notice_goes_the_way_under_the_locks(
     verifier: Verifier, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """A refund of a payment that is stored: there is something to decide, and to compare with."""
+    """A refund of a stored payment is decided under the locks, with at most seven trips."""
     await stored.register_order(pool, "order-0")
     imp_uid: str = (await sandbox.pay("order-0", 64900, webhook=False))["imp_uid"]
     await verifier.verify(await _record(pool, [imp_uid]))
@@ -69,9 +69,9 @@ async def test_a_later_notice_goes_the_way_under_the_locks(
     await sandbox.move(imp_uid, "cancel", webhook=False)
     cancelled = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-0", claimed_status="cancelled")
     await in_statement(pool, notices.record, [cancelled], Timetable().queued)
-    async with _counted(verifier.pool) as sent:
+    async with _counted(verifier.pool) as statements:
         await verifier.verify([cancelled.id])
-    assert len(sent) <= 7
+    assert len(statements) <= 7
     assert await stored.events(pool, "order-0") == [(1, "pending"), (2, "paid"), (3, "cancelled")]
 
 

@@ -1,7 +1,7 @@
-"""A scheduler for tests: actors move one at a time, from one await of Postgres or PortOne to the next, and crash there.
+"""Schedule actors for tests: they move one at a time, from one await of Postgres or PortOne to the next, and crash.
 
-Before and after each statement, each commit and each call there is a gate. A seed decides who passes next and
-who dies at its gate: cancelled, as a killed worker would be, with nothing of its own cleaned up but by Postgres.
+There is a gate before and after each statement, commit and call. A seed decides which actor passes next, and which
+one crashes at its gate: it is cancelled, and only Postgres cleans up, as after the kill of a worker.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from service.db.pool import Pool
 from service.errors import NotAsked, PortOneUnavailable
 from service.portone.client import CANCEL_SECONDS, Envelope, PortOne
 
-# Whoever was let through and has not come to its next gate by then waits for a lock that another holds.
+# An actor that has not reached its next gate by then waits for a lock that another holds.
 _BLOCKED_SECONDS = 0.01
 _SCHEDULE_SECONDS = 30.0
-# Where a crash costs most it is tried most.
+# Crashes are tried most often where they cost most.
 _COMMIT_RISK = 0.03
 _CALL_RISK = 0.25
 
@@ -28,7 +28,7 @@ Actor = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Turns:
-    """One schedule. `crash_at`: the gate, counted over all, at which the first crash happens; others are chance."""
+    """A schedule. The first crash happens at the gate with the number `crash_at`, the others by chance."""
 
     def __init__(self, random: Random, crash_at: int, crashes: int) -> None:
         self._random = random
@@ -43,7 +43,7 @@ class Turns:
         self.crashes = 0
 
     async def gate(self, risk: float = 0.01) -> None:
-        """Wait for one's turn, or crash, with this chance. Whoever is no actor passes."""
+        """Wait for the actor's turn, or crash with this probability. Callers that are not actors pass."""
         number = _actor.get()
         if number is None:
             return
@@ -53,13 +53,13 @@ class Turns:
         await turn
 
     def start(self, actor: Actor) -> None:
-        """Let an actor take part; one that crashes is started again, as a supervisor would."""
+        """Start an actor. If it crashes it is started again, as by a supervisor."""
         number = len(self._actors)
         self._actors[number] = actor
         self._tasks[number] = asyncio.create_task(self._act(number, actor))
 
     async def run(self) -> None:
-        """Until all have come to their end."""
+        """Run until every actor has ended."""
         async with asyncio.timeout(_SCHEDULE_SECONDS):
             while self._alive():
                 self._moved.clear()
@@ -106,7 +106,7 @@ class Turns:
 
 
 class SteppedPool:
-    """A pool whose connections wait for their actor's turn before and after each statement."""
+    """A pool. Its connections wait for their actor's turn before and after each statement."""
 
     def __init__(self, pool: Pool, turns: Turns) -> None:
         self._pool, self._turns = pool, turns
@@ -135,27 +135,27 @@ class _Connection:
         async with self._connection.transaction():
             yield
             await self._turns.gate(_COMMIT_RISK)
-        # Committed, and who did it may die before it knows.
+        # It is committed, and the actor may die before it knows.
         await self._turns.gate(_COMMIT_RISK)
 
 
 class SteppedPortOne:
-    """The client, with a turn before and after each call. `late`: a cancel's request outlives its caller's patience."""
+    """The client, with a turn before and after each call. With `late` a cancel arrives after its caller's time-out."""
 
     def __init__(self, portone: PortOne, turns: Turns, *, late: bool = False) -> None:
         self._portone, self._turns, self._late = portone, turns, late
 
     async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
         await self._turns.gate()
-        found = await self._portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
+        answer = await self._portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
         await self._turns.gate()
-        return found
+        return answer
 
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
         await self._turns.gate()
-        found = await self._portone.payments(imp_uids, tier)
+        answer = await self._portone.payments(imp_uids, tier)
         await self._turns.gate()
-        return found
+        return answer
 
     async def cancel(self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS) -> Envelope:
         await self._turns.gate(_CALL_RISK)
@@ -170,7 +170,7 @@ class SteppedPortOne:
 
 
 def _once(deliver: Callable[[], Coroutine[Any, Any, Any]]) -> Actor:
-    """A request under way: it arrives once, or, if its sender's machine dies first, never."""
+    """Return a request under way, which arrives once, or never if its sender crashes first."""
     sent = False
 
     async def arrive() -> None:

@@ -1,4 +1,4 @@
-"""Two PortOne accounts, `default` and `shop-b`, each with a sub-store `abc`, in one deployment."""
+"""Fixtures: two PortOne accounts, `default` and `shop-b`, each with a sub-store `abc`, in one deployment."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Several PortOne accounts in one deployment (docs/decisions/0012-accounts.md)."""
+"""Several PortOne accounts work in one deployment (docs/decisions/0012-accounts.md)."""
 
 import pytest
 from aiohttp import ClientSession
@@ -14,13 +14,13 @@ WRONG_STORE = "urn:portone-orders:problem:wrong-store"
 
 
 async def test_an_order_of_each_account_and_tier_is_paid(service: RunningService, sandbox: RunningSandbox) -> None:
-    """Each is announced to its own address, and paid under its own key: one look each, one token an account."""
+    """Each order is announced to its own address and paid under its own key, with one token for each account."""
     for number, (account, tier) in enumerate(STORES):
         order = await service.register(f"order-{number}", account=account, tier=tier)
         assert (order["account"], order["tier"]) == (account, tier)
         await sandbox.pay(f"order-{number}", 64900, account=account, tier=tier)
         await service.becomes(f"order-{number}", state="paid", problems=[], account=account)
-    urls = [sent["url"].partition("/portone/v1")[2] for sent in (await sandbox.webhooks())["deliveries"]]
+    urls = [delivery["url"].partition("/portone/v1")[2] for delivery in (await sandbox.webhooks())["deliveries"]]
     assert urls == ["", "/abc", "/accounts/shop-b", "/accounts/shop-b/abc"]
     assert (await sandbox.calls())["by_template"]["POST /users/getToken"] == 2
 
@@ -29,7 +29,7 @@ async def test_an_order_of_each_account_and_tier_is_paid(service: RunningService
 async def test_a_payment_of_another_account_pays_nothing(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, account: str, other: str
 ) -> None:
-    """The right amount, announced to the other account's address and naming this one's order: `wrong_store`."""
+    """A payment of the right amount under another account is `wrong_store` and pays nothing."""
     await service.register("order-1", account=account)
     imp_uid = (await sandbox.pay("order-1", 64900, account=other, webhook=False))["imp_uid"]
     await sandbox.send_webhook(imp_uid, url=f"{service.url}/webhooks/portone/v1/accounts/{other}")
@@ -42,7 +42,7 @@ async def test_a_payment_of_another_account_pays_nothing(
 async def test_where_an_account_is_not_asked_its_payment_is_unknown(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """A browser that names the other account's payment learns nothing of it: the order's account is asked."""
+    """A browser that names another account's payment learns nothing, because only the order's account is asked."""
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900, account="shop-b"))["imp_uid"]
     await sandbox.move(imp_uid, "pay", webhook=False)
@@ -55,7 +55,7 @@ async def test_where_an_account_is_not_asked_its_payment_is_unknown(
 async def test_a_notice_that_names_no_store_is_looked_at_in_its_orders(
     service: RunningService, sandbox: RunningSandbox, tier: str | None
 ) -> None:
-    """A completion call, and a webhook at the address without an account, go where the order is registered."""
+    """A notice without an account is looked at under the account and tier of its order."""
     for number in range(2):
         await service.register(f"order-{number}", account="shop-b", tier=tier)
     await sandbox.faults(webhook_drop=True)
@@ -69,7 +69,7 @@ async def test_a_notice_that_names_no_store_is_looked_at_in_its_orders(
 async def test_one_account_whose_key_is_refused_stops_no_other(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Its notices wait and change nothing; the other's order is paid meanwhile, and its own once the key is mended."""
+    """A refused key delays only its own account's notices, and they are settled once the key is corrected."""
     for account in ("default", "shop-b"):
         await service.register(f"order-{account}", account=account)
     await sandbox.control("POST", "account", account="shop-b", imp_secret="rotated", expire_token=True)
@@ -89,7 +89,7 @@ async def test_one_account_whose_key_is_refused_stops_no_other(
 async def test_what_an_account_that_was_removed_leaves_waits(
     settings: Settings, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Its order stays as it is and keeps no other waiting; nor does its ledger break the promise."""
+    """A removed account's order stays as it is, delays no other, and its ledger does not break the promise."""
     async with running_receiver(settings) as receiver:
         await receiver.register("order-b", account="shop-b")
         await pool.execute("INSERT INTO ledger_scans VALUES ('shop-b', '', now(), 1, false, now() - interval '1 day')")
@@ -109,19 +109,19 @@ async def test_what_an_account_that_was_removed_leaves_waits(
 
         await until(refused)
         assert await stored.events(pool, "order-b") == [(1, "pending")]
-        measured = (await receiver.call("GET", "/healthz/promise", headers=bearer()))[1]
-        assert not [reason for reason in measured["broken"] if "ledger" in reason], measured
+        measures = (await receiver.call("GET", "/healthz/promise", headers=bearer()))[1]
+        assert not [reason for reason in measures["broken"] if "ledger" in reason], measures
 
 
 class TestByItself:
-    """A hundred times as fast, and every webhook is dropped."""
+    """Reconciliation, a hundred times as fast, with every webhook dropped."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"time_scale": 0.01})
 
     async def test_the_ledger_of_each_is_walked(self, service: RunningService, sandbox: RunningSandbox) -> None:
-        """Nobody gives notice: the orders of every account and tier are paid all the same."""
+        """Without any notice, the orders of every account and tier are paid."""
         await sandbox.faults(webhook_drop=True)
         for number, (account, tier) in enumerate(STORES):
             await service.register(f"order-{number}", account=account, tier=tier)
@@ -132,7 +132,7 @@ class TestByItself:
     async def test_a_payment_of_another_account_is_found(
         self, service: RunningService, sandbox: RunningSandbox, pool: Pool
     ) -> None:
-        """Nobody tells of it either: the walk of its own account finds it, and it is `wrong_store`."""
+        """An unannounced payment of another account is found in its own ledger, and is `wrong_store`."""
         await sandbox.faults(webhook_drop=True)
         await service.register("order-1")
         imp_uid = (await sandbox.pay("order-1", 64900, account="shop-b"))["imp_uid"]
@@ -142,7 +142,7 @@ class TestByItself:
     async def test_a_walk_that_is_refused_stops_no_other(
         self, service: RunningService, sandbox: RunningSandbox
     ) -> None:
-        """401 for one account's ledger: the other's lost webhook is found."""
+        """A 401 for one account's ledger does not keep the other's lost webhook from being found."""
         await sandbox.faults(webhook_drop=True)
         await sandbox.control("POST", "account", account="default", imp_secret="rotated", expire_token=True)
         await service.register("order-b", account="shop-b")
@@ -150,17 +150,17 @@ class TestByItself:
         await service.becomes("order-b", state="paid")
 
     async def test_each_account_has_its_own_prepared_amount(self, settings: Settings, sandbox: RunningSandbox) -> None:
-        """PREPARE_AMOUNT: the account's own SDK refuses another amount."""
+        """With PREPARE_AMOUNT the SDK of the order's account refuses another amount."""
         preparing = settings.model_copy(update={"prepare_amount": True})
         async with running_receiver(preparing) as receiver, running_worker(preparing):
             await receiver.register("order-b", account="shop-b")
             await receiver.becomes("order-b", prepared="done")
-        refused, opening = [], f"{sandbox.url}/_control/payments"
+        statuses, url = [], f"{sandbox.url}/_control/payments"
         for account in ("default", "shop-b"):
             body = {"merchant_uid": "order-b", "amount": 1, "account": account}
-            async with ClientSession() as session, session.post(opening, json=body) as answer:
-                refused.append(answer.status)
-        assert refused == [201, 409]
+            async with ClientSession() as session, session.post(url, json=body) as answer:
+                statuses.append(answer.status)
+        assert statuses == [201, 409]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ class TestByItself:
     ],
 )
 async def test_an_address_of_no_store(receiver: RunningService, pool: Pool, path: str, kind: str) -> None:
-    """404, and nothing is recorded."""
+    """A webhook to an unknown address is answered 404, and nothing is recorded."""
     status, body = await receiver.call("POST", f"/webhooks/portone/v1/{path}", json={"imp_uid": "imp_1"})
     assert (status, body["type"].rpartition(":")[2]) == (404, kind)
     assert await stored.count(pool, "notices") == 0
@@ -191,7 +191,7 @@ async def test_an_address_of_no_store(receiver: RunningService, pool: Pool, path
     ],
 )
 async def test_an_order_of_no_store(receiver: RunningService, terms: dict[str, object], kind: str) -> None:
-    """400 with one sentence."""
+    """An order of an unknown store is answered 400 with one sentence."""
     order = {"merchant_uid": "order-1", "amount": 1, **terms}
     status, body = await receiver.call("POST", "/orders", json=order, headers=bearer())
     assert (status, body["type"].rpartition(":")[2]) == (400, kind)
@@ -199,7 +199,7 @@ async def test_an_order_of_no_store(receiver: RunningService, terms: dict[str, o
 
 
 async def test_the_account_is_one_of_the_terms(receiver: RunningService) -> None:
-    """Left out it is `default`; the same number again under another account is another order: 409."""
+    """The default account is `default`, and the same number under another account is answered 409."""
     assert (await receiver.register("order-1"))["account"] == "default"
     assert (await receiver.register("order-1", account="default"))["version"] == 1
     order = {"merchant_uid": "order-1", "amount": 64900, "account": "shop-b"}

@@ -1,4 +1,4 @@
-"""Money of the wrong account goes back where it came from."""
+"""Money of the wrong account is refunded under the account where it is."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from workers.tasks import Parts
 
 @pytest.fixture
 def refunder(parts: Parts, shop: Shop) -> Refunder:
-    """The worker's own, with a policy that refunds."""
+    """The worker's refunder, with a policy that refunds."""
     assert parts.refunder is not None
     intents = replace(parts.refunder.intents, policy=REFUND_ALL, times=TIMES)
     return replace(parts.refunder, verifier=shop.verifier, intents=intents, times=TIMES)
@@ -24,7 +24,7 @@ def refunder(parts: Parts, shop: Shop) -> Refunder:
 async def test_it_goes_back_under_the_account_where_it_was_found(
     shop: Shop, refunder: Refunder, tier: str | None
 ) -> None:
-    """`wrong_store`: the call carries that account's token, for under another it would be refused."""
+    """A `wrong_store` payment is refunded with its own account's token, because another would be refused."""
     imp_uid = await shop.paid_wrongly("order-1", amount=64900, account="shop-b", tier=tier)
     assert await shop.problems("order-1") == [("wrong_store", imp_uid)]
     assert await refunder.intents.intend_due() == 1
@@ -35,7 +35,7 @@ async def test_it_goes_back_under_the_account_where_it_was_found(
 
 
 async def test_an_account_that_was_removed_gets_no_call(shop: Shop) -> None:
-    """Its payment is held for a person, who is told why; no other account is asked in its stead."""
+    """A removed account's payment is held for a person with the reason, and no other account is asked."""
     imp_uid = await shop.paid_wrongly("order-1", amount=64900, account="shop-b")
     without = Intents(shop.pool, REFUND_ALL, frozenset({"default"}), times=TIMES)
     assert await without.intend_due() == 0

@@ -1,4 +1,4 @@
-"""One turn of reconciliation over several accounts: each store's failure is its own."""
+"""A run of reconciliation covers several accounts, and a failure of one does not stop the others."""
 
 from dataclasses import replace
 
@@ -17,13 +17,13 @@ STORES = "SELECT array_agg(account || ':' || tier ORDER BY account, tier) FROM l
 
 @pytest.fixture
 async def refused(sandbox: RunningSandbox) -> None:
-    """The default account's key is PortOne's no more."""
+    """Change the default account's secret at PortOne."""
     await sandbox.control("POST", "account", account="default", imp_secret="rotated")
 
 
 @pytest.mark.usefixtures("refused")
 async def test_a_walk_goes_on_past_an_account_that_is_refused(parts: Parts, pool: Pool) -> None:
-    """The others' ledgers, due after it, are walked in the same turn, and then the failure is told."""
+    """The ledgers of the other accounts are walked in the same run, and then the failure is raised."""
     await in_transaction(pool, ledger_scans.ensure, parts.reconciler.stores)
     await pool.execute("UPDATE ledger_scans SET next_at = now() - interval '1 hour' WHERE account = 'default'")
     with pytest.raises(PortOneRefused):
@@ -33,7 +33,7 @@ async def test_a_walk_goes_on_past_an_account_that_is_refused(parts: Parts, pool
 
 @pytest.mark.usefixtures("refused")
 async def test_silent_orders_of_the_others_are_asked_about(parts: Parts, pool: Pool, sandbox: RunningSandbox) -> None:
-    """Whichever account comes first: the others' payments are found in the same turn."""
+    """The payments of the other accounts are found in the same run, whichever account comes first."""
     for store in parts.reconciler.stores:
         await stored.register_order(pool, f"order-{store.account}-{store.tier}", store=store)
     paid = await sandbox.pay("order-shop-b-abc", 64900, account="shop-b", tier="abc")
@@ -45,7 +45,7 @@ async def test_silent_orders_of_the_others_are_asked_about(parts: Parts, pool: P
 
 
 async def test_the_ledger_of_an_account_that_was_removed_is_left(parts: Parts, pool: Pool) -> None:
-    """It is no turn of anybody's, and what is known of it stays, should the account come back."""
+    """A removed account's ledger is not walked, and its row stays in case the account returns."""
     await parts.reconciler.walk_ledger()
     await pool.execute(
         "UPDATE ledger_scans SET next_at = now() - CASE account || tier WHEN 'default' THEN interval '1 minute'"

@@ -1,4 +1,4 @@
-"""Under which account and tier a notice is looked at, what of a notice is kept, and what a budget is for."""
+"""A notice is looked at under the right account and tier, keeps its account, and uses its account's budget."""
 
 from datetime import timedelta
 
@@ -17,14 +17,14 @@ from service.redis.queue import Queue, connect
 from service.usecases.registration import register
 
 
-def _said(account: str | None, tier: str | None) -> Notice:
+def _notice(account: str | None, tier: str | None) -> Notice:
     return Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1", tier, account=account)
 
 
-async def _where(pool: Pool, *said: Notice) -> set[Store]:
-    """Where the notices, recorded one after the other, are to be looked at."""
+async def _where(pool: Pool, *given: Notice) -> set[Store]:
+    """Return the stores in which the notices, recorded one after the other, will be looked at."""
     rows = []
-    for notice in said:
+    for notice in given:
         recorded = await in_transaction(pool, lambda db, one=notice: notices.record(db, [one], timedelta()))
         rows += recorded
     claim = await in_transaction(pool, looks.claim, rows, Timetable(), allow_test_channel=False)
@@ -32,28 +32,28 @@ async def _where(pool: Pool, *said: Notice) -> set[Store]:
 
 
 @pytest.mark.parametrize(
-    ("said", "registered", "where"),
+    ("given", "registered", "where"),
     [
         ((None, None), None, Store("default")),
         ((None, None), Store("default", "abc"), Store("default", "abc")),
         ((None, None), Store("shop-b", "abc"), Store("shop-b", "abc")),
-        # A tier alone, as versions without accounts write it too, is one of the default account.
+        # A tier without an account is one of the default account.
         ((None, "abc"), Store("shop-b", "xyz"), Store("default", "abc")),
         ((None, ""), Store("shop-b", "xyz"), Store("default")),
         (("shop-b", None), None, Store("shop-b")),
         (("shop-b", None), Store("shop-b", "abc"), Store("shop-b", "abc")),
-        # The tier of another account's order is none of this one's.
+        # The tier of another account's order does not belong to this account.
         (("shop-b", None), Store("default", "abc"), Store("shop-b")),
         (("shop-b", "abc"), Store("default", "xyz"), Store("shop-b", "abc")),
     ],
 )
 async def test_where_a_notice_is_looked_at(
-    pool: Pool, said: tuple[str | None, str | None], registered: Store | None, where: Store
+    pool: Pool, given: tuple[str | None, str | None], registered: Store | None, where: Store
 ) -> None:
-    """Where it says; else where its order is registered; else under the default account."""
+    """A notice is looked at where it says, or where its order is registered, or under the default account."""
     if registered:
         await register(pool, NewOrder(Order("order-1", 64900, "KRW", registered)), Timetable())
-    assert await _where(pool, _said(*said)) == {where}
+    assert await _where(pool, _notice(*given)) == {where}
 
 
 @pytest.mark.parametrize(
@@ -67,21 +67,21 @@ async def test_where_a_notice_is_looked_at(
 async def test_notices_that_share_a_row(
     pool: Pool, first: tuple[str | None, str | None], second: tuple[str | None, str | None], where: Store
 ) -> None:
-    """Of an order that nobody registered: the newest word counts, never one's account with another's tier."""
-    assert await _where(pool, _said(*first), _said(*second)) == {where}
+    """The newest notice of an unregistered order counts, and accounts and tiers of two notices are never mixed."""
+    assert await _where(pool, _notice(*first), _notice(*second)) == {where}
 
 
 async def test_a_spilled_notice_keeps_its_account(redis_url: str) -> None:
-    """What is read back from the stream is what was put there."""
-    queue, said = Queue(connect(redis_url)), [_said("shop-b", "abc"), _said(None, "abc")]
-    await queue.spill(said)
-    assert [notice for _, notice in await queue.spilled(10)] == said
+    """A notice read back from the stream equals the one that was spilled."""
+    queue, given = Queue(connect(redis_url)), [_notice("shop-b", "abc"), _notice(None, "abc")]
+    await queue.spill(given)
+    assert [notice for _, notice in await queue.spilled(10)] == given
     await queue.close()
 
 
 @pytest.mark.parametrize("away", [False, True])
 async def test_one_account_uses_up_no_others_calls(redis_url: str, away: bool) -> None:
-    """Each has the whole rate for itself; without Redis too."""
+    """Each account has the whole rate for itself, even without Redis."""
     redis = connect("redis://127.0.0.1:1/0" if away else redis_url)
     budget = Budget(redis, 1.0)
     while await budget.take(Lane.LIVE, account="shop-b"):

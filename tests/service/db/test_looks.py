@@ -1,4 +1,4 @@
-"""A look's two ends: its claim and its write, each one trip to the database (docs/design.md §3, Worker)."""
+"""The claim and the write of a look are one trip to Postgres each (docs/design.md §3, Worker)."""
 
 import asyncio
 from dataclasses import replace
@@ -57,7 +57,7 @@ async def _ids(pool: Pool, *ids: UUID) -> list[UUID]:
 
 
 async def _store(pool: Pool, *news: StoredLook) -> None:
-    """Store payments as a worker does that decides under the locks."""
+    """Store payments as a worker does under the locks."""
 
     async def work(db: Connection) -> None:
         merchant_uids = [look.payment.merchant_uid for look in news]
@@ -82,7 +82,7 @@ async def _forget_looks(pool: Pool) -> None:
 
 
 async def test_a_claim_says_where_to_look_and_what_the_order_was(pool: Pool) -> None:
-    """Both notices of a payment are claimed for one look, once, with the order's terms and version."""
+    """A claim takes both notices of a payment for one look, once, and returns the order's terms and version."""
     store = Store("shop-b", "abc")
     await stored.register_order(pool, "order-1", 600, "USD", store=store)
     ids = [await _record(pool), await _record(pool)]
@@ -98,7 +98,7 @@ async def test_a_claim_says_where_to_look_and_what_the_order_was(pool: Pool) -> 
 
 
 @pytest.mark.parametrize(
-    "happened",
+    "change",
     [
         "UPDATE notices SET handled_at = now(), due_at = NULL",
         "UPDATE notices SET parked_at = now(), due_at = NULL, last_outcome = 'looked'",
@@ -106,18 +106,18 @@ async def test_a_claim_says_where_to_look_and_what_the_order_was(pool: Pool) -> 
         "DELETE FROM notices",
     ],
 )
-async def test_a_notice_that_ended_or_is_claimed_is_left_alone(pool: Pool, happened: str) -> None:
-    """Nobody looks for what is over, or looks a second time beside a look that is under way."""
+async def test_a_notice_that_ended_or_is_claimed_is_left_alone(pool: Pool, change: str) -> None:
+    """A notice that has ended, or whose look is under way, is not claimed."""
     await stored.register_order(pool, "order-1")
     notice_id = await _record(pool)
-    await pool.execute(happened)
+    await pool.execute(change)
     before = await stored.notices(pool, "imp_1")
     assert await _claim(pool, notice_id) == Claim()
     assert await stored.notices(pool, "imp_1") == before
 
 
 async def test_a_claim_ends_with_its_lease(pool: Pool) -> None:
-    """What a dead worker claimed is another's to claim, as a second try."""
+    """After its lease, a dead worker's notice can be claimed again, as a second try."""
     notice_id = await _record(pool)
     await _claim(pool, notice_id)
     await pool.execute("UPDATE notices SET claimed_until = now()")
@@ -127,7 +127,7 @@ async def test_a_claim_ends_with_its_lease(pool: Pool) -> None:
 
 
 async def test_rows_that_somebody_locks_are_passed_over(pool: Pool) -> None:
-    """A claim waits for nobody's row lock: what is locked is skipped, its neighbours are taken."""
+    """A claim does not wait for row locks, but skips locked rows and takes the others."""
     ids = [await _record(pool, f"imp_{number}", None) for number in range(2)]
     async with pool.acquire() as holder, holder.transaction():
         await holder.execute("SELECT FROM notices WHERE id = $1 FOR UPDATE", ids[0])
@@ -136,25 +136,25 @@ async def test_rows_that_somebody_locks_are_passed_over(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    "happened",
+    "change",
     [
         "UPDATE orders SET state = 'failed'",
         "UPDATE orders SET imp_uid = 'imp_2'",
         "DELETE FROM orders",
     ],
 )
-async def test_an_order_that_has_moved_is_not_fresh(pool: Pool, happened: str) -> None:
-    """Nor is one that nobody registered: its notice is claimed, and what its look means is decided under the locks."""
+async def test_an_order_that_has_moved_is_not_fresh(pool: Pool, change: str) -> None:
+    """A notice whose order has changed or is missing is claimed, and its look is decided under the locks."""
     await stored.register_order(pool, "order-1")
     notice_id = await _record(pool)
-    await pool.execute(happened)
+    await pool.execute(change)
     claim = await _claim(pool, notice_id)
     assert ([notice.id for notice in claim.to_look], claim.fresh) == ([notice_id], {})
 
 
 @pytest.mark.parametrize(("imp_uid", "merchant_uid"), [("imp_1", "order-2"), ("imp_2", "order-1")])
 async def test_nor_is_an_order_of_which_a_payment_is_stored(pool: Pool, imp_uid: str, merchant_uid: str) -> None:
-    """The payment itself, or another of its order: then there is something to compare with."""
+    """An order is not fresh if the payment itself, or another payment of the order, is stored."""
     await stored.register_order(pool, "order-1")
     notice_id = await _record(pool, claimed_status="cancelled")
     await _store(pool, StoredLook(replace(PAYMENT, imp_uid=imp_uid, merchant_uid=merchant_uid), THIS_WRITE))
@@ -176,7 +176,7 @@ async def test_nor_is_an_order_of_which_a_payment_is_stored(pool: Pool, imp_uid:
 async def test_a_notice_that_claims_nothing_new_is_served_by_what_is_stored(
     pool: Pool, payment: Payment, notice: dict[str, str | None], registered: bool, served: bool
 ) -> None:
-    """It costs no look: `paid` of a payment that is stored as paid, of a registered order, and nothing else."""
+    """Only a notice `paid` of a registered order's payment that is stored as paid needs no look."""
     if registered:
         await stored.register_order(pool, "order-1")
     await _store(pool, StoredLook(payment, THIS_WRITE))
@@ -188,7 +188,7 @@ async def test_a_notice_that_claims_nothing_new_is_served_by_what_is_stored(
 
 
 async def test_a_lesser_answer_that_waits_serves_nobody(pool: Pool) -> None:
-    """Only a look can say whether PortOne really took the payment back."""
+    """While a lesser answer is undecided, a notice needs a look."""
     await stored.register_order(pool, "order-1")
     await _store(pool, StoredLook(PAYMENT, 7, Lesser(WINDOW, datetime.now(UTC), THIS_WRITE)))
     notice_id = await _record(pool)
@@ -196,7 +196,7 @@ async def test_a_lesser_answer_that_waits_serves_nobody(pool: Pool) -> None:
 
 
 async def test_a_payment_is_looked_at_twice_a_second_at_most(pool: Pool) -> None:
-    """A notice that comes sooner is due when the time is over, keeps its tries, and is told how long to wait."""
+    """A notice that comes too soon is due after the rest of the spacing, keeps its tries, and gets that wait."""
     first, second = await _record(pool, "imp_1", None), await _record(pool, "imp_2", None)
     await _claim(pool, first)
     await pool.execute("UPDATE notices SET claimed_until = NULL")
@@ -211,7 +211,7 @@ async def test_a_payment_is_looked_at_twice_a_second_at_most(pool: Pool) -> None
 
 
 async def test_payments_that_share_a_slot_are_looked_at_all_the_same(pool: Pool) -> None:
-    """The later one takes the slot: at most an early look comes of it."""
+    """The later payment takes over a shared slot, so that the worst case is an early look."""
     ids = [await _record(pool, f"imp_{number}", None) for number in range(2)]
     await _claim(pool, ids[0])
     await pool.execute("UPDATE last_looks SET slot = hashtext('imp_1') & 65535")
@@ -220,9 +220,9 @@ async def test_payments_that_share_a_slot_are_looked_at_all_the_same(pool: Pool)
 
 
 async def test_a_claim_touches_no_index(pool: Pool) -> None:
-    """Its version of the row stands beside the first, in the same page, but for the last row that fitted in one."""
-    said = [Notice(new_notice_id(), Source.WEBHOOK, f"imp_{number}") for number in range(100)]
-    ids = await in_statement(pool, notices.record, said, TIMES.queued)
+    """Most rows that a claim updates stay in their page, so that no index changes."""
+    batch = [Notice(new_notice_id(), Source.WEBHOOK, f"imp_{number}") for number in range(100)]
+    ids = await in_statement(pool, notices.record, batch, TIMES.queued)
     async with pool.acquire() as db, db.transaction():
         await looks.claim(db, ids, TIMES, allow_test_channel=False)
         in_page = await db.fetchval("SELECT pg_stat_get_xact_tuples_hot_updated('notices'::regclass)")
@@ -230,7 +230,7 @@ async def test_a_claim_touches_no_index(pool: Pool) -> None:
 
 
 async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
-    """Not even once; what is open again is asked about at the next turn."""
+    """A settled order is not asked about, and an order that is open again is asked about at once."""
     await stored.register_order(pool, "order-1")
     await _write(pool, await _claim(pool, await _record(pool)))
     assert await pool.fetchval("SELECT next_check_at FROM orders") is None
@@ -245,7 +245,7 @@ async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
 
 
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
-    """Whoever claims another notice of the payment waits for the first to commit, and then sees it."""
+    """A second claim of a payment waits until the first has committed, and then sees it."""
     await stored.register_order(pool, "order-1")
     ids = [await _record(pool), await _record(pool)]
     async with pool.acquire() as holder, holder.transaction():
@@ -257,7 +257,7 @@ async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
 
 
 async def test_a_write_is_everything_at_once(pool: Pool) -> None:
-    """The payment with a ticket later than the look's, the order's version and event, and the notice's end."""
+    """A write stores the payment with a later ticket, the order's version and event, and the notice's end."""
     await stored.register_order(pool, "order-1")
     claimed = await _claim(pool, await _record(pool))
     await _write(pool, claimed)
@@ -271,7 +271,7 @@ async def test_a_write_is_everything_at_once(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    "happened",
+    "change",
     [
         "UPDATE orders SET version = 2, amount = 100",
         "DELETE FROM orders",
@@ -283,11 +283,11 @@ async def test_a_write_is_everything_at_once(pool: Pool) -> None:
         " VALUES ('imp_1', 'order-2', 'default', '', 'ready', 64900, 'KRW', 0, 0, true, '{}', 1)",
     ],
 )
-async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, happened: str) -> None:
-    """Where the order has moved, or a payment was stored meanwhile, nothing at all is written."""
+async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, change: str) -> None:
+    """If the order has changed, or a payment was stored since the claim, nothing is written."""
     await stored.register_order(pool, "order-1")
     claimed = await _claim(pool, await _record(pool))
-    await pool.execute(happened)
+    await pool.execute(change)
     payments = await stored.count(pool, "payments")
     with pytest.raises(asyncpg.SerializationError):
         await _write(pool, claimed)
@@ -298,7 +298,7 @@ async def test_what_was_read_without_a_lock_is_compared_under_it(pool: Pool, hap
 
 
 async def test_so_is_an_order_that_was_not_to_change(pool: Pool) -> None:
-    """A window that was only opened changes nothing of the terms that were read; of other terms it may."""
+    """Even a payment that changes no order is written only if the order's terms are still those that were read."""
     await stored.register_order(pool, "order-1")
     claimed = await _claim(pool, await _record(pool))
     await pool.execute("UPDATE orders SET version = 2, amount = 100")
@@ -310,14 +310,14 @@ async def test_so_is_an_order_that_was_not_to_change(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    "happened",
+    "change",
     ["arrivals = arrivals + 1", "parked_at = now(), due_at = NULL, claimed_until = NULL, last_outcome = 'regressed'"],
 )
-async def test_a_write_ends_only_what_it_claimed(pool: Pool, happened: str) -> None:
-    """A row that was spoken for again since stays due, and one that has ended keeps its end; the look still counts."""
+async def test_a_write_ends_only_what_it_claimed(pool: Pool, change: str) -> None:
+    """A row that another notice joined stays due, and an ended row keeps its end, but the look still counts."""
     await stored.register_order(pool, "order-1")
     claimed = await _claim(pool, await _record(pool))
-    await pool.execute(f"UPDATE notices SET {happened}")  # noqa: S608 - the test's own
+    await pool.execute(f"UPDATE notices SET {change}")  # noqa: S608 - from this test
     before = await stored.notices(pool, "imp_1")
     await _write(pool, claimed)
     assert await stored.notices(pool, "imp_1") == before
@@ -325,7 +325,7 @@ async def test_a_write_ends_only_what_it_claimed(pool: Pool, happened: str) -> N
 
 
 async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
-    """What that one commits is seen, though it was not there when the write began."""
+    """A write waits for the order's lock, and then sees what its holder has committed."""
     await stored.register_order(pool, "order-1")
     claimed = await _claim(pool, await _record(pool))
     async with pool.acquire() as holder, holder.transaction():
@@ -340,15 +340,15 @@ async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
 
 
 async def _waits(pool: Pool) -> bool:
-    found: bool = await pool.fetchval(
+    waits: bool = await pool.fetchval(
         "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
     )
-    return found
+    return waits
 
 
 async def test_a_lesser_answer_keeps_the_tickets_it_had(pool: Pool) -> None:
-    """Only what this write writes gets its ticket: the stored answer keeps its own beside a new lesser one."""
+    """A write gives its ticket only to what it writes, and a stored answer beside it keeps its own."""
     now = datetime.now(UTC)
     lesser = Lesser(WINDOW, now, THIS_WRITE)
     await _store(pool, StoredLook(PAYMENT, 7, lesser))
@@ -362,21 +362,21 @@ async def test_a_lesser_answer_keeps_the_tickets_it_had(pool: Pool) -> None:
     assert again["written_ticket"] > row["lesser_ticket"] == again["lesser_ticket"]
 
 
-@pytest.mark.parametrize("ends", [Handled(Outcome.LOOKED), Parked(Outcome.ORDER_NOT_REGISTERED)])
-async def test_an_end_is_an_end(pool: Pool, ends: Handled | Parked) -> None:
-    """Handled, or parked with its reason: never both, never due, and claimed no more."""
+@pytest.mark.parametrize("fate", [Handled(Outcome.LOOKED), Parked(Outcome.ORDER_NOT_REGISTERED)])
+async def test_an_end_is_an_end(pool: Pool, fate: Handled | Parked) -> None:
+    """A handled or parked notice is never both, is not due, and is not claimed."""
     await stored.register_order(pool, "order-1")
     notice_id = await _record(pool)
-    await _write(pool, await _claim(pool, notice_id), ends)
+    await _write(pool, await _claim(pool, notice_id), fate)
     [row] = await stored.notices(pool, "imp_1")
-    assert (row["due_at"], row["claimed_until"], row["last_outcome"]) == (None, None, ends.outcome.value)
-    assert (row["parked_at"] is not None) == (row["handled_at"] is None) == isinstance(ends, Parked)
+    assert (row["due_at"], row["claimed_until"], row["last_outcome"]) == (None, None, fate.outcome.value)
+    assert (row["parked_at"] is not None) == (row["handled_at"] is None) == isinstance(fate, Parked)
     assert await _ids(pool, notice_id) == []
 
 
 @pytest.mark.parametrize("wait", [timedelta(seconds=1), timedelta(minutes=1)])
 async def test_a_postponed_notice_is_due_after_its_wait(pool: Pool, wait: timedelta) -> None:
-    """One that is queued again at once is due a little later, if no worker takes it up by then."""
+    """A postponed notice is due after its wait, or a little later if it is queued at once."""
     await stored.register_order(pool, "order-1")
     await _write(pool, await _claim(pool, await _record(pool)), Postponed(Outcome.PORTONE_UNAVAILABLE, wait))
     queued = TIMES.queued if wait <= looks.QUEUED_UP_TO else timedelta()

@@ -1,4 +1,4 @@
-"""Migrations: applied once each, whoever comes at the same time."""
+"""Each migration is applied once, even by several callers at the same time."""
 
 import asyncio
 import sys
@@ -36,7 +36,7 @@ async def _applied(url: str) -> list[str]:
 
 
 async def test_each_is_applied_once(empty_url: str) -> None:
-    """The first run applies all, in their order; the second nothing."""
+    """The first run applies all migrations in order, and the second none."""
     first = await migrate(empty_url)
     assert first == list(sql_files())
     assert sorted(first) == await _applied(empty_url)
@@ -44,7 +44,7 @@ async def test_each_is_applied_once(empty_url: str) -> None:
 
 
 async def test_the_database_has_the_functions_of_the_files(pool: Pool) -> None:
-    """A function's current text is the one file of its name."""
+    """Each function in the database has the text of the file with its name."""
     rows = await pool.fetch(
         "SELECT proname, pg_get_functiondef(oid) AS text, prosrc FROM pg_proc"
         " WHERE pronamespace = 'public'::regnamespace"
@@ -56,7 +56,7 @@ async def test_the_database_has_the_functions_of_the_files(pool: Pool) -> None:
 
 
 async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_url: str) -> None:
-    """Nothing is applied, and the sentence names the file and says what to do."""
+    """If an applied file was changed nothing is applied, and a sentence names the file and says what to do."""
     await migrate(empty_url)
     connection = await asyncpg.connect(empty_url)
     await connection.execute("UPDATE schema_migrations SET checksum = 'other' WHERE name LIKE 'functions/claim%'")
@@ -77,13 +77,13 @@ async def test_a_database_from_before_the_first_release_is_refused(empty_url: st
 
 
 async def test_four_tasks_at_once(empty_url: str) -> None:
-    """Those who come together wait for each other: each migration is applied by one of them."""
+    """Tasks that migrate at the same time wait for each other, and each migration is applied by one."""
     results = await asyncio.gather(*(migrate(empty_url) for _ in range(4)))
     assert sorted(name for applied in results for name in applied) == await _applied(empty_url)
 
 
 async def test_four_processes_at_once(empty_url: str) -> None:
-    """The same for processes: all end well, and each migration was applied by one."""
+    """Processes that migrate at the same time all succeed, and each migration is applied by one."""
     program = (
         "import asyncio, sys; from service.db.migrate import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
     )
@@ -97,9 +97,9 @@ async def test_four_processes_at_once(empty_url: str) -> None:
 
 
 async def test_a_migration_that_fails_leaves_nothing(empty_url: str) -> None:
-    """A file is applied whole or not at all, and its failure is the caller's to see."""
+    """A file is applied completely or not at all, and its error is raised."""
     connection = await asyncpg.connect(empty_url)
-    await connection.execute("CREATE TABLE payments (id int)")  # in the way of the first file's second table
+    await connection.execute("CREATE TABLE payments (id int)")  # conflicts with a table of the first file
     await connection.close()
     with pytest.raises(asyncpg.DuplicateTableError):
         await migrate(empty_url)

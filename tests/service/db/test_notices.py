@@ -1,4 +1,4 @@
-"""Notices' rows are their timetable: recorded once, claimed by one, ended or due again (DESIGN.md §3, Timetable)."""
+"""A notice's row is its timetable: recorded once, claimed by one worker, ended or due again (docs/design.md §3)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ def _notice(imp_uid: str = "imp_1", merchant_uid: str | None = "order-1") -> Not
     return Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, claimed_status="paid")
 
 
-async def _record(pool: Pool, *said: Notice) -> list[UUID]:
-    return await in_transaction(pool, notices.record, said, QUEUED)
+async def _record(pool: Pool, *batch: Notice) -> list[UUID]:
+    return await in_transaction(pool, notices.record, batch, QUEUED)
 
 
 async def _claim(pool: Pool, ids: Sequence[UUID]) -> Claim:
@@ -32,7 +32,7 @@ async def _claim(pool: Pool, ids: Sequence[UUID]) -> Claim:
 
 
 async def test_recording_twice_keeps_one_row(pool: Pool) -> None:
-    """A write that is repeated, also after its order was registered, adds nothing."""
+    """A repeated write adds no row, even after the order was registered."""
     notice = _notice()
     assert await _record(pool, notice) == await _record(pool, notice) == [notice.id]
     await stored.register_order(pool, "order-1")
@@ -41,14 +41,14 @@ async def test_recording_twice_keeps_one_row(pool: Pool) -> None:
 
 
 async def test_registered_notices_have_rows_of_their_own(pool: Pool) -> None:
-    """Each keeps its own claim, so that none is lost in another."""
+    """Each notice of a registered order has its own row, so that no claim is lost."""
     await stored.register_order(pool, "order-1")
-    said = [_notice() for _ in range(3)]
-    assert await _record(pool, *said) == [notice.id for notice in said]
+    batch = [_notice() for _ in range(3)]
+    assert await _record(pool, *batch) == [notice.id for notice in batch]
 
 
 async def test_unregistered_notices_share_a_row(pool: Pool) -> None:
-    """One row a payment, due again and with its tries forgotten whenever somebody speaks of it."""
+    """Notices of an unregistered order share a row for each payment, which each new notice makes due again."""
     first, second, third = [_notice("imp_1", f"nobody-{number}") for number in range(3)]
     await _record(pool, first)
     await _claim(pool, [first.id])
@@ -59,13 +59,13 @@ async def test_unregistered_notices_share_a_row(pool: Pool) -> None:
 
 
 async def test_due_notices_are_taken_once(pool: Pool) -> None:
-    """Two sweeps at once share what is due, oldest first and bounded; each notice has one waker."""
+    """Several sweeps at once divide the due notices, each with at most its limit, and each notice is taken once."""
     await _record(pool, *(_notice(f"imp_{number}", None) for number in range(50)))
     await pool.execute("UPDATE notices SET due_at = now() - interval '1 second'")
     taken = await asyncio.gather(*(in_transaction(pool, notices.take_due, 30, QUEUED) for _ in range(3)))
-    ids = [notice_id for some in taken for notice_id in some]
+    ids = [notice_id for batch in taken for notice_id in batch]
     assert len(ids) == len(set(ids)) == 50
-    assert max(len(some) for some in taken) <= 30
+    assert max(len(batch) for batch in taken) <= 30
     assert await in_transaction(pool, notices.take_due, 30, QUEUED) == []
 
 
@@ -82,7 +82,7 @@ async def test_due_notices_are_taken_once(pool: Pool) -> None:
     ],
 )
 async def test_what_the_table_refuses(pool: Pool, change: str) -> None:
-    """Every notice is open, handled, or parked with a reason: exactly one, whatever the code says."""
+    """The table refuses a notice that is not exactly one of open, handled and parked with a reason."""
     await _record(pool, _notice())
     with pytest.raises(asyncpg.CheckViolationError):
-        await pool.execute(f"UPDATE notices SET {change}")  # noqa: S608 - the test's own
+        await pool.execute(f"UPDATE notices SET {change}")  # noqa: S608 - from this test

@@ -1,4 +1,4 @@
-"""Orders: one version and one event a change, and constraints that repeat what would cost money (DESIGN.md §2.7)."""
+"""Each change of an order is one version and one event, and constraints repeat the rules (docs/design.md §2.7)."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ async def _change(pool: Pool, *changes: tuple[StoredOrder, Settlement]) -> None:
 
 
 async def test_a_change_is_a_version_and_an_event(pool: Pool) -> None:
-    """What was settled is read back as it was, one version later, and its event says the same."""
+    """A settlement is read back unchanged, one version later, and its event has the same content."""
     await stored.register_order(pool, "주문/1")
     [before] = await _read(pool, "주문/1")
     await _change(pool, (before, PAID))
@@ -40,7 +40,7 @@ async def test_a_change_is_a_version_and_an_event(pool: Pool) -> None:
 
 
 async def test_many_changes_in_one_statement(pool: Pool) -> None:
-    """Each of a batch gets its own version and event, with and without problems."""
+    """Each order of a batch gets its own version and event, with or without problems."""
     for number in range(5):
         await stored.register_order(pool, f"order-{number}")
     before = await _read(pool, *(f"order-{number}" for number in range(5)))
@@ -56,7 +56,7 @@ async def test_many_changes_in_one_statement(pool: Pool) -> None:
 
 
 async def test_a_stale_change_is_refused_whole(pool: Pool) -> None:
-    """A decision made on an old version writes nothing, for its neighbours neither."""
+    """A change to an old version is refused, together with its whole batch."""
     for name in ("order-1", "order-2"):
         await stored.register_order(pool, name)
     stale, other = await _read(pool, "order-1", "order-2")
@@ -88,11 +88,11 @@ async def test_a_stale_change_is_refused_whole(pool: Pool) -> None:
     ],
 )
 async def test_what_the_table_refuses(pool: Pool, change: str) -> None:
-    """`paid` without the whole amount, more given back than was paid, an order for nothing: whatever the code says."""
+    """The table refuses `paid` without the whole amount, a refund above it, and other impossible orders."""
     await stored.register_order(pool, "order-1")
     await pool.execute("DELETE FROM order_events")
     with pytest.raises(asyncpg.CheckViolationError):
-        await pool.execute(f"UPDATE orders SET {change}")  # noqa: S608 - the test's own
+        await pool.execute(f"UPDATE orders SET {change}")  # noqa: S608 - from this test
 
 
 async def test_one_event_a_version(pool: Pool) -> None:
@@ -108,7 +108,7 @@ async def test_one_event_a_version(pool: Pool) -> None:
 
 @pytest.mark.parametrize("metadata", [None, {}, {"a": [1, {"b": "한글"}]}])
 async def test_metadata_reads_back(pool: Pool, metadata: dict[str, Any] | None) -> None:
-    """What the shop keeps with its order comes back as it was."""
+    """The shop's metadata is read back unchanged."""
     await stored.register_order(pool, "order-1", metadata=metadata)
     [order] = await _read(pool, "order-1")
     assert order.metadata == metadata

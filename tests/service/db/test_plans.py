@@ -1,4 +1,4 @@
-"""The hot statements stay on their indexes, whatever the tables have grown to."""
+"""The frequent statements use their indexes, whatever the size of the tables."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,14 +19,14 @@ from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from tests.service import stored
 
-# What may be read whole: a table of a row for each account and tier.
+# Tables that may be read completely: they have a row for each account and tier.
 _SMALL = {"ledger_scans"}
-# What may be read from end to end: it holds nothing but what is wanted.
+# Indexes that may be read completely: they contain only the wanted rows.
 _PARTIAL = {"orders_with_problems"}
 
 
 class Explaining:
-    """A connection that asks for each statement's plan before it runs it."""
+    """A connection that reads each statement's plan before it runs the statement."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -45,7 +45,7 @@ class Explaining:
 
 
 def _whole_tables(plan: dict[str, Any]) -> Iterator[str]:
-    """Also an index that is read from end to end: a plan made while the table was small is kept when it is not."""
+    """Yield the tables that a plan reads completely, also by an index, because a plan is kept as tables grow."""
     by_index = "Index Cond" in plan or "Recheck Cond" in plan or plan.get("Index Name") in _PARTIAL
     if plan.get("Relation Name", "ledger_scans") not in _SMALL and not by_index and "Scan" in plan["Node Type"]:
         yield plan["Relation Name"]
@@ -67,8 +67,8 @@ async def _write(db: Any) -> None:
     await orders.lock(db, ["order-1"])
     await payments.lock(db, ["order-1"], ["imp_1"])
     await payments.of_orders(db, ["order-1"])
-    found = await orders.settled(db, ["order-1"], allow_test_channel=False)
-    assert found
+    rows = await orders.settled(db, ["order-1"], allow_test_channel=False)
+    assert rows
 
 
 async def _sweep(db: Any) -> None:
@@ -104,7 +104,7 @@ async def _scanned(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> set[st
 
 @pytest.mark.parametrize("work", _WORK)
 async def test_no_hot_statement_reads_a_whole_table(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> None:
-    """Each has an index for what it looks for, also by a plan that was made while its tables were empty."""
+    """Each frequent statement has an index, even with a plan that was made while its tables were empty."""
     await stored.register_order(pool, "order-1")
     assert await _scanned(pool, work) == set()
 
@@ -116,7 +116,7 @@ _A_MILLION = """
 
 
 async def test_nor_does_it_among_a_million_orders(pool: Pool) -> None:
-    """The planner knows how many there are, and still finds the few by their names."""
+    """With a million orders the planner still finds a few rows by index."""
     await pool.execute(_A_MILLION, timeout=120)
     await pool.execute("ANALYZE orders", timeout=60)
     assert {work.__name__: await _scanned(pool, work) for work in _WORK} == {work.__name__: set() for work in _WORK}
@@ -144,13 +144,13 @@ async def _claim_and_write(db: Connection, number: int) -> None:
 
 @pytest.mark.parametrize("table", ["small", "a million orders"])
 async def test_nor_do_the_functions(pool: Pool, table: str) -> None:
-    """What a claim and a write read is a few rows by their names, whichever plans their functions keep."""
+    """A claim and a write read only a few rows by index, whichever plans their functions keep."""
     await pool.execute(_A_MILLION if table != "small" else _A_MILLION.replace("1000000", "50"), timeout=120)
     async with pool.acquire() as db:
-        for number in range(1, 10):  # from the sixth on, a plan that is kept
+        for number in range(1, 10):  # from the sixth call on, a cached plan
             async with db.transaction():
                 await _claim_and_write(db, number)
-                read = await db.fetch(_READ)  # since the first of them
+                read = await db.fetch(_READ)  # counted since the first call
             assert [row["relname"] for row in read if row["whole"] or row["rows"] > 6 * number] == []
 
 

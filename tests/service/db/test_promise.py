@@ -1,4 +1,4 @@
-"""The promise's measures say what is behind, also what never was ahead."""
+"""The promise's measures include work that has never been done."""
 
 from service.db import promise
 from service.db.pool import Pool, in_transaction
@@ -6,7 +6,7 @@ from service.domain.payment import Store
 
 
 async def test_a_ledger_that_was_never_walked_lags_since_it_was_heard_of(pool: Pool) -> None:
-    """An account whose key is wrong from the start raises the alarm that one raises whose key went wrong."""
+    """A ledger that was never walked lags since its account was configured."""
     await pool.execute(
         "INSERT INTO ledger_scans (account, tier, since, last_completed_at)"
         " VALUES ('default', '', now() - interval '2 days', now()), ('new', '', now() - interval '1 hour', NULL)"

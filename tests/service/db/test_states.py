@@ -1,4 +1,4 @@
-"""States in SQL: each literal set of them is one that the rules name (service/domain/order.py)."""
+"""Each literal set of states in SQL is one that the rules name (service/domain/order.py)."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from service.domain.order import ASKED_ABOUT, EXPIRES, HOLDS_MONEY, IS_REACHED, WITHOUT_MONEY, State
 
 SERVICE = Path(__file__).parents[3] / "service"
-# Where a partial index needs its states spelled out, in the index and in the query that must stay on it.
+# A partial index needs its states as literals, in the index and in the query that must use it.
 SPELLED_OUT = {
     "db/migrations/0001_schema.sql": [frozenset(State), EXPIRES],
     "db/terms.py": [EXPIRES],
@@ -17,15 +17,15 @@ _LITERALS = re.compile(r"\bstate IN \(([^)]*)\)")
 
 
 def _sets(file: Path) -> list[frozenset[str]]:
-    sets = [frozenset(re.findall(r"'(\w+)'", found)) for found in _LITERALS.findall(file.read_text("utf-8"))]
+    sets = [frozenset(re.findall(r"'(\w+)'", text)) for text in _LITERALS.findall(file.read_text("utf-8"))]
     return [states for states in sets if states <= set(State)]
 
 
 def test_sql_spells_out_no_other_sets_of_states() -> None:
-    """A set that SQL decides by is passed to it, so that a new state is decided about in one place."""
+    """SQL gets its sets of states as parameters, so that a new state is added in one place."""
     files = [*SERVICE.rglob("*.sql"), *(SERVICE / "db").glob("*.py")]
-    found = {str(file.relative_to(SERVICE)): sets for file in files if (sets := _sets(file))}
-    assert found == SPELLED_OUT
+    literal_sets = {str(file.relative_to(SERVICE)): sets for file in files if (sets := _sets(file))}
+    assert literal_sets == SPELLED_OUT
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ def test_sql_spells_out_no_other_sets_of_states() -> None:
     ],
 )
 def test_what_follows_from_a_state(states: frozenset[State], expected: str) -> None:
-    """Each question has been answered for each state."""
+    """Each set contains the expected states."""
     assert states == set(expected.split())

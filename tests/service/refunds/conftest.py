@@ -1,4 +1,4 @@
-"""Two workers that may give back what a shop should not have."""
+"""Fixtures: two workers that may refund payments."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -34,8 +34,8 @@ def refunder(verifier: Verifier, portone: PortOne) -> Refunder:
 
 
 @pytest.fixture
-async def other(verifier: Verifier, portone: PortOne, database_url: str) -> AsyncIterator[Refunder]:
-    """Another worker's, with a pool of its own."""
+async def other_refunder(verifier: Verifier, portone: PortOne, database_url: str) -> AsyncIterator[Refunder]:
+    """The refunder of another worker, with its own pool."""
     pool = await open_pool(database_url)
     yield make_refunder(replace(verifier, pool=pool), portone)
     await pool.close()
@@ -43,5 +43,5 @@ async def other(verifier: Verifier, portone: PortOne, database_url: str) -> Asyn
 
 @pytest.fixture
 def ledger(sandbox: RunningSandbox) -> Ledger:
-    """PortOne's own memory."""
+    """The payments as PortOne has them."""
     return sandbox.app[WORLD].ledger

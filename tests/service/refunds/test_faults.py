@@ -1,4 +1,4 @@
-"""Whatever fails on the way, money goes back once at most, and what is not known is a person's."""
+"""Whatever fails, money is refunded at most once, and an unknown result is for a person."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from service.usecases.refunds import Refunder
 from service.usecases.verification import Verifier
 from tests.conftest import Stores
 from tests.running import until
-from tests.service.refunding import Shop, due, given_back, make_refunder
+from tests.service.refunding import Shop, due, make_refunder, refund_counts
 
 
 def _refuse(payment: Payment, refund: Refund) -> None:
@@ -27,7 +27,7 @@ def _refuse(payment: Payment, refund: Refund) -> None:
 async def test_a_refund_whose_answer_is_lost_is_found_by_looking(
     shop: Shop, verifier: Verifier, portone: PortOne, answer: str
 ) -> None:
-    """It happened, and the answer never came or cannot be read: not sent again, a later look closes it."""
+    """A refund without a readable answer is not sent again, and a later look closes it."""
     refunder = make_refunder(verifier, portone, call_seconds=0.3)
     duplicate = await due(shop, refunder)
     await shop.sandbox.faults(api_answer=answer, api_when="after", api_path="/payments/cancel")
@@ -38,11 +38,11 @@ async def test_a_refund_whose_answer_is_lost_is_found_by_looking(
     assert await refunder.close_asked() == 1
     assert (await shop.refund(duplicate))["state"] == "refunded"
     assert await shop.cancel_calls() == 1
-    assert await given_back(shop, [duplicate]) == [1]
+    assert await refund_counts(shop, [duplicate]) == [1]
 
 
 async def test_a_refund_that_never_happened_is_for_a_person(shop: Shop, refunder: Refunder) -> None:
-    """The call was lost before PortOne: never sent again; after an hour an open problem, also of the order."""
+    """A refund call that was lost is never sent again, and after an hour becomes a problem of the order."""
     duplicate = await due(shop, refunder)
     await shop.sandbox.faults(api_answer="reset", api_when="before", api_path="/payments/cancel")
     await refunder.refund_due()
@@ -55,9 +55,9 @@ async def test_a_refund_that_never_happened_is_for_a_person(shop: Shop, refunder
     assert await refunder.intents.intend_due() == 0
     assert await refunder.refund_due() == 0
     assert await shop.cancel_calls() == 1
-    # A person refunds it in the console: the next look ends the problem.
+    # A person refunds it in the console, and the next look ends the problem.
     await shop.sandbox.move(duplicate, "cancel")
-    await shop.tell("order-1", duplicate)
+    await shop.announce("order-1", duplicate)
     await refunder.close_asked()
     assert (await shop.refund(duplicate))["state"] == "refunded"
     assert await shop.problems("order-1") == []
@@ -66,7 +66,7 @@ async def test_a_refund_that_never_happened_is_for_a_person(shop: Shop, refunder
 async def test_already_cancelled_is_no_success_until_a_look_shows_it(
     shop: Shop, refunder: Refunder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The console was faster by a moment: HTTP 200 with code 1, and the look after it finds the money back."""
+    """If the console was faster, PortOne answers 200 with code 1, and only a look shows the refund."""
     duplicate = await due(shop, refunder)
     cancel = ledger.cancel
     monkeypatch.setattr(ledger, "cancel", lambda payment, refund: (cancel(payment, refund), cancel(payment, refund)))
@@ -75,13 +75,13 @@ async def test_already_cancelled_is_no_success_until_a_look_shows_it(
     assert (refund["state"], refund["answer"], refund["answer_text"]) == (
         "refunded", "refused", "이미 전액취소된 주문입니다.",
     )  # fmt: skip
-    assert await given_back(shop, [duplicate]) == [1]
+    assert await refund_counts(shop, [duplicate]) == [1]
 
 
 async def test_a_refusal_stays_refused(
     shop: Shop, refunder: Refunder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PortOne says no and nothing went back: refused, and never asked again by the machine."""
+    """A refund that PortOne refused stays refused and is not sent again automatically."""
     duplicate = await due(shop, refunder)
     monkeypatch.setattr(ledger, "cancel", _refuse)
     assert await refunder.refund_due() == 1
@@ -94,15 +94,15 @@ async def test_a_refusal_stays_refused(
 async def test_a_refused_refund_may_come_to_pay_the_order(
     shop: Shop, refunder: Refunder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The console gives the first payment back after all: the second, still held, pays, and nothing is open."""
-    kept, duplicate = await shop.paid_twice("order-1")
+    """If the console refunds the first payment, the second, whose refund was refused, pays the order."""
+    first, duplicate = await shop.paid_twice("order-1")
     await refunder.intents.intend_due()
     await shop.let_the_finding_age()
     with monkeypatch.context() as closed:
         closed.setattr(ledger, "cancel", _refuse)
         await refunder.refund_due()
-    await shop.sandbox.move(kept, "cancel")
-    await shop.tell("order-1", kept)
+    await shop.sandbox.move(first, "cancel")
+    await shop.announce("order-1", first)
     assert (await shop.refund(duplicate))["state"] == "refused"
     order = await shop.pool.fetchrow("SELECT state, imp_uid, problems FROM orders")
     assert order is not None
@@ -112,7 +112,7 @@ async def test_a_refused_refund_may_come_to_pay_the_order(
 async def test_a_person_may_ask_again_after_a_refusal(
     shop: Shop, refunder: Refunder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A definite no is the one end after which a second call may be made, in a round of its own."""
+    """After a refusal, and only then, a person may have the refund sent again, in a new round."""
     duplicate = await due(shop, refunder)
     with monkeypatch.context() as closed:
         closed.setattr(ledger, "cancel", _refuse)
@@ -124,7 +124,7 @@ async def test_a_person_may_ask_again_after_a_refusal(
 
 
 async def test_an_asynchronous_channel_is_done_when_its_row_is_there(shop: Shop, refunder: Refunder) -> None:
-    """Code 0 without a new cancel_history row is not success: a look after it was made closes the refund."""
+    """Code 0 without a new cancel_history row is not success, and a look at the new row closes the refund."""
     duplicate = await due(shop, refunder, async_cancel=True)
     await refunder.refund_due()
     assert (await shop.refund(duplicate))["answer"] == "accepted"
@@ -137,9 +137,9 @@ async def test_an_asynchronous_channel_is_done_when_its_row_is_there(shop: Shop,
 
 
 async def test_a_worker_that_dies_after_the_request_does_not_send_again(
-    shop: Shop, refunder: Refunder, other: Refunder
+    shop: Shop, refunder: Refunder, other_refunder: Refunder
 ) -> None:
-    """Cancelled while PortOne works on it: another worker looks, and never sends."""
+    """If a worker dies while PortOne handles its call, another worker looks and does not send."""
     duplicate = await due(shop, refunder)
     await shop.sandbox.faults(api_answer="hang", api_when="after", api_path="/payments/cancel")
     dying = asyncio.create_task(refunder.refund_due())
@@ -149,16 +149,16 @@ async def test_a_worker_that_dies_after_the_request_does_not_send_again(
         await dying
     await shop.sandbox.faults()
     assert ((await shop.refund(duplicate))["state"], (await shop.refund(duplicate))["answer"]) == ("asked", None)
-    assert await other.refund_due() == 0
-    assert await other.close_asked() == 1
+    assert await other_refunder.refund_due() == 0
+    assert await other_refunder.close_asked() == 1
     assert await shop.cancel_calls() == 1
-    assert await given_back(shop, [duplicate]) == [1]
+    assert await refund_counts(shop, [duplicate]) == [1]
 
 
 async def test_postgres_gone_between_request_and_record_costs_nothing(
-    shop: Shop, refunder: Refunder, other: Refunder, stores: Stores
+    shop: Shop, refunder: Refunder, other_refunder: Refunder, stores: Stores
 ) -> None:
-    """The answer cannot be written: the refund stays asked, and a look closes it once Postgres is back."""
+    """If the answer cannot be written, the refund stays `asked`, and a look closes it once Postgres is back."""
     duplicate = await due(shop, refunder)
     name = await shop.pool.fetchval("SELECT current_database()")
     admin = await asyncpg.connect(stores.postgres.url("postgres"))
@@ -172,17 +172,17 @@ async def test_postgres_gone_between_request_and_record_costs_nothing(
         await sending
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     await admin.close()
-    assert await other.refund_due() == 0
-    assert await other.close_asked() == 1
+    assert await other_refunder.refund_due() == 0
+    assert await other_refunder.close_asked() == 1
     assert (await shop.refund(duplicate))["state"] == "refunded"
     assert await shop.cancel_calls() == 1
 
 
-async def test_two_workers_send_one_call(shop: Shop, refunder: Refunder, other: Refunder) -> None:
-    """Both take the same refund up at once, as after a lost lease: one of them sends."""
+async def test_two_workers_send_one_call(shop: Shop, refunder: Refunder, other_refunder: Refunder) -> None:
+    """If two workers take up the same refunds at the same time, each refund is sent once."""
     duplicates = [(await shop.paid_twice(f"order-{number}"))[1] for number in range(4)]
     await refunder.intents.intend_due()
     await shop.let_the_finding_age()
-    await asyncio.gather(*(worker.refund_due() for worker in (refunder, other, refunder, other)))
-    assert await given_back(shop, duplicates) == [1] * 4
+    await asyncio.gather(*(worker.refund_due() for worker in (refunder, other_refunder, refunder, other_refunder)))
+    assert await refund_counts(shop, duplicates) == [1] * 4
     assert await shop.cancel_calls() == 4
