@@ -1,4 +1,4 @@
-"""An order, and payments of every shape that `settle` and the rule of refunds may meet, for their property tests."""
+"""An order, and payments of every shape, for the property tests of `settle` and of the rule for refunds."""
 
 from datetime import UTC, datetime
 

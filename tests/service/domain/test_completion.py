@@ -1,4 +1,4 @@
-"""What a browser is told, from what is stored and from what its look came to."""
+"""The answer to a completion call follows from the stored payment and the result of its look."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,16 +14,16 @@ STORE = Store("default")
 ORDER = Order("order-1", 64900, "KRW", STORE)
 PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=datetime(2026, 11, 1, tzinfo=UTC))
 READY = replace(PAID, status=Status.READY, paid_at=None)
-HALF_BACK = replace(PAID, status=Status.CANCELLED, cancelled_amount=100, cancellations=1)
-ALL_BACK = replace(PAID, status=Status.CANCELLED, cancelled_amount=64900, cancellations=1)
+PARTLY_REFUNDED = replace(PAID, status=Status.CANCELLED, cancelled_amount=100, cancellations=1)
+FULLY_REFUNDED = replace(PAID, status=Status.CANCELLED, cancelled_amount=64900, cancellations=1)
 
 
 @pytest.mark.parametrize(
     ("payment", "answer", "final"),
     [
         (PAID, Verified(State.PAID), True),
-        (HALF_BACK, Verified(State.PARTIALLY_CANCELLED), True),
-        (ALL_BACK, Verified(State.CANCELLED), True),
+        (PARTLY_REFUNDED, Verified(State.PARTIALLY_CANCELLED), True),
+        (FULLY_REFUNDED, Verified(State.CANCELLED), True),
         (replace(READY, status=Status.ISSUED), Verified(State.AWAITING_DEPOSIT), True),
         (READY, Unsettled.WINDOW_OPEN, False),
         (replace(READY, status=Status.FAILED), CompletionRefusal.PAYMENT_FAILED, True),
@@ -35,48 +35,48 @@ ALL_BACK = replace(PAID, status=Status.CANCELLED, cancelled_amount=64900, cancel
     ],
 )
 def test_after_a_look(payment: Payment, answer: object, final: bool) -> None:
-    """Each payment has its answer; what may still become better is worth waiting for."""
+    """Each payment has its answer, which is final unless it may still improve."""
     assert reply("order-1", payment, ORDER, Outcome.LOOKED) == Reply(answer, final)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_money_that_arrived_needs_no_look(outcome: Outcome | None) -> None:
-    """The webhook came first: whatever this call's own look came to, the answer is `paid`."""
+    """If the webhook came first the answer is `paid`, whatever the result of this call's look."""
     assert reply("order-1", PAID, ORDER, outcome) == Reply(Verified(State.PAID), final=True)
 
 
 @pytest.mark.parametrize("payment", [None, READY, replace(PAID, amount=1), replace(READY, status=Status.FAILED)])
 def test_nothing_stored_refuses_before_a_look(payment: Payment | None) -> None:
-    """PortOne was not asked on its behalf yet: what is stored may be old, so nobody is refused by it."""
+    """Before its look a call is never refused, because the stored payment may be old."""
     assert reply("order-1", payment, ORDER, None) == Reply(Unsettled.NOT_LOOKED_YET, final=False)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED, Outcome.ANSWER_UNREADABLE])
 @pytest.mark.parametrize("payment", [None, READY, replace(PAID, amount=1)])
 def test_a_failure_to_ask_refuses_nobody(payment: Payment | None, outcome: Outcome) -> None:
-    """PortOne did not answer: 202, never 400."""
+    """If PortOne did not answer, the answer is 202 and never 400."""
     assert reply("order-1", payment, ORDER, outcome) == Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
 
 
 def test_a_payment_that_portone_does_not_know() -> None:
-    """It is refused in the end, but worth waiting for: PortOne's own copies lag."""
+    """An unknown payment is refused only after the wait, because PortOne's replicas lag."""
     assert reply("order-1", None, None, Outcome.PAYMENT_UNKNOWN) == Reply(
         CompletionRefusal.PAYMENT_UNKNOWN, final=False
     )
 
 
 def test_an_order_that_is_not_registered() -> None:
-    """202: the shop may be about to register it."""
+    """An unregistered order is answered 202, because the shop may register it soon."""
     expected = Reply(Unsettled.ORDER_NOT_REGISTERED, final=False)
     assert reply("order-1", PAID, None, Outcome.ORDER_NOT_REGISTERED) == expected
 
 
 def test_who_names_no_order_is_told_of_the_payments_own() -> None:
-    """Without a claimed number there is nothing to compare it with."""
+    """A call without an order number gets the state of the payment's order."""
     assert reply(None, PAID, ORDER, Outcome.LOOKED) == Reply(Verified(State.PAID), final=True)
 
 
 def test_a_claim_beyond_the_answer_is_worth_waiting_for() -> None:
-    """The browser says paid, PortOne says failed: the last word may come within the wait."""
+    """If the browser claims more than PortOne answers, the call waits, because PortOne may still change."""
     failed = replace(READY, status=Status.FAILED)
     assert reply("order-1", failed, ORDER, Outcome.CLAIMS_MORE) == Reply(CompletionRefusal.PAYMENT_FAILED, final=False)

@@ -1,4 +1,4 @@
-"""What `confirm_url` is told."""
+"""The rules of `confirm_url`, and of changes to an order's terms."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,12 +30,12 @@ OPEN = Payable(ORDER, State.PENDING, None, NOW + timedelta(days=1))
     ],
 )
 def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expected: ConfirmationRefusal | None) -> None:
-    """Every state has its answer."""
+    """An order is payable in exactly the states without held money."""
     assert refusal(replace(OPEN, state=state), Decimal(64900), NOW) is expected
 
 
 def test_what_is_closed_or_unknown_is_not_payable() -> None:
-    """Withdrawn, expired, past its time though nobody closed it yet, or never registered."""
+    """A withdrawn, expired, overdue or unregistered order is not payable."""
     amount = Decimal(64900)
     assert refusal(None, amount, NOW) is ConfirmationRefusal.NOT_REGISTERED
     assert refusal(replace(OPEN, closed=Closed.WITHDRAWN), amount, NOW) is ConfirmationRefusal.WITHDRAWN
@@ -44,7 +44,7 @@ def test_what_is_closed_or_unknown_is_not_payable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("currency", "minor", "told", "agrees"),
+    ("currency", "minor", "amount", "agrees"),
     [
         ("KRW", 64900, "64900", True),
         ("KRW", 64900, "64900.0", True),
@@ -62,11 +62,11 @@ def test_what_is_closed_or_unknown_is_not_payable() -> None:
     ],
 )
 def test_the_amount_is_compared_exactly_in_the_orders_currency(
-    currency: str, minor: int, told: str, agrees: bool
+    currency: str, minor: int, amount: str, agrees: bool
 ) -> None:
-    """V1's decimal, in the currency's own unit; what is no amount of it never agrees."""
+    """V1's decimal amount is compared exactly with the order's, and an impossible amount never agrees."""
     order = replace(OPEN, terms=replace(ORDER, amount=minor, currency=currency))
-    assert refusal(order, Decimal(told), NOW) is (None if agrees else ConfirmationRefusal.WRONG_AMOUNT)
+    assert refusal(order, Decimal(amount), NOW) is (None if agrees else ConfirmationRefusal.WRONG_AMOUNT)
 
 
 PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=NOW)
@@ -86,6 +86,6 @@ PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=NOW
     ],
 )
 def test_terms_change_until_money_came(payment: Payment, came: bool) -> None:
-    """Held money of any price counts, the order's own price also once it was given back, a test payment never."""
+    """Held money fixes the terms, as does the order's price even if refunded, but a test payment does not."""
     ready = replace(PAID, imp_uid="imp_2", status=Status.READY)
     assert money_came(ORDER, [ready, payment]) is came

@@ -1,4 +1,4 @@
-"""What may be an id."""
+"""Ids are recognised by their shape."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain, is_tier
 
 @pytest.mark.parametrize("text", ["imp_448280090638", "i", "i" * 64, "A-Z_0-9"])
 def test_an_imp_uid(text: str) -> None:
-    """1 to 64 letters, digits, `_` or `-`."""
+    """An imp_uid has 1 to 64 letters, digits, `_` or `-`."""
     assert is_imp_uid(text)
 
 
@@ -17,7 +17,7 @@ def test_an_imp_uid(text: str) -> None:
     "text", ["", "i" * 65, "imp_1\n", "\nimp_1", "imp 1", "imp/1", "..", "imp_1?", "imp_é", "임프", "１"]
 )
 def test_no_imp_uid(text: str) -> None:
-    """Nothing that could be a path, a line or a script of its own."""
+    """A text that could be a path, a line or another script is no imp_uid."""
     assert not is_imp_uid(text)
 
 
@@ -25,13 +25,13 @@ def test_no_imp_uid(text: str) -> None:
     "text", ["o", "o" * 255, "가" * 255, "🛒" * 255, "a/b?c#d%", "'\"", " ", "..", "\u200b", "\u2028"]
 )
 def test_a_merchant_uid(text: str) -> None:
-    """1 to 255 characters of any script."""
+    """A merchant_uid has 1 to 255 characters of any script."""
     assert is_merchant_uid(text)
 
 
 @pytest.mark.parametrize("text", ["", "o" * 256, "\0", "a\n", "\t", "\x7f", "\x85", "\ud800", "a\udfff"])
 def test_no_merchant_uid(text: str) -> None:
-    """No control characters, and nothing that is no text."""
+    """A text with control characters or surrogates is no merchant_uid."""
     assert not is_merchant_uid(text)
 
 
@@ -40,12 +40,12 @@ def test_no_merchant_uid(text: str) -> None:
     [("abc", True), ("A1z", True), ("ab", False), ("abcd", False), ("ab/", False), ("ab\n", False), ("가나다", False)],
 )
 def test_a_tier(text: str, tier: bool) -> None:
-    """Three letters or digits."""
+    """A tier has three letters or digits."""
     assert is_tier(text) is tier
 
 
 @given(st.text())
 def test_what_is_plain_can_be_stored(text: str) -> None:
-    """Plain text is UTF-8 without NUL, so Postgres takes it."""
+    """Plain text is UTF-8 without NUL, so Postgres accepts it."""
     if is_plain(text):
         assert b"\0" not in text.encode()

@@ -1,4 +1,4 @@
-"""What becomes of a notice after its look, as a table; and what a batch's results mean together."""
+"""The fate of a notice after its look, as a table, and the judgement of a batch."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -33,7 +33,7 @@ DOWN = Unanswered(Outcome.PORTONE_UNAVAILABLE)
 REFUSED = Unanswered(Outcome.PORTONE_REFUSED)
 UNREADABLE = Unanswered(Outcome.ANSWER_UNREADABLE)
 YOUNG, OLD = timedelta(seconds=1), TIMES.grace + timedelta(seconds=1)
-# The id's last bits shorten a backoff; these take nothing off.
+# The last bits of an id shorten its backoff. These bits do not.
 NOTICE_ID = UUID(int=0)
 
 
@@ -50,27 +50,27 @@ def _later(outcome: Outcome, seconds: float) -> Postponed:
 @pytest.mark.parametrize(
     ("notice", "result", "verdict", "registered", "fate"),
     [
-        # PortOne answered, and the answer is the notice's.
+        # PortOne confirmed the notice.
         (_notice(), PAID, Verdict.STORE, True, Handled(Outcome.LOOKED)),
         (_notice(OLD), PAID, Verdict.SAME, True, Handled(Outcome.LOOKED)),
         (_notice(claimed=None), WINDOW, Verdict.STORE, True, Handled(Outcome.LOOKED)),
-        # PortOne answered less than the notice claims: its own copies may lag, but not for ever.
+        # PortOne answered less than the notice claims. Its replicas may lag, but not forever.
         (_notice(), WINDOW, Verdict.STORE, True, _later(Outcome.CLAIMS_MORE, 1)),
         (_notice(tries=3), WINDOW, Verdict.SAME, True, _later(Outcome.CLAIMS_MORE, 8)),
         (_notice(tries=4), WINDOW, Verdict.SAME, True, Handled(Outcome.LOOKED)),
-        # Less than is stored was kept out: only a look a while later can confirm it.
+        # Less than is stored was kept out. Only a later look can confirm it.
         (_notice(), WINDOW, Verdict.KEEP_OUT, True, _later(Outcome.REGRESSED, 60)),
-        # Nobody registered the order.
+        # The order is not registered.
         (_notice(), PAID, Verdict.STORE, False, Postponed(Outcome.ORDER_NOT_REGISTERED, TIMES.grace)),
         (_notice(OLD), PAID, Verdict.SAME, False, Parked(Outcome.ORDER_NOT_REGISTERED)),
-        # PortOne knows no such payment.
+        # PortOne does not know the payment.
         (_notice(), None, None, True, _later(Outcome.PAYMENT_UNKNOWN, 1)),
         (_notice(OLD), None, None, True, Parked(Outcome.PAYMENT_UNKNOWN)),
-        # A failure to ask is not an answer, and ends no notice, however old.
+        # A failure to ask is not an answer, and never ends a notice.
         (_notice(), DOWN, None, True, _later(Outcome.PORTONE_UNAVAILABLE, 1)),
         (_notice(OLD, tries=100), DOWN, None, True, _later(Outcome.PORTONE_UNAVAILABLE, 60)),
         (_notice(OLD, tries=100), REFUSED, None, True, _later(Outcome.PORTONE_REFUSED, 60)),
-        # An answer that stays unreadable is a person's to see.
+        # An answer that stays unreadable is parked for a person.
         (_notice(OLD, tries=7), UNREADABLE, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
         (_notice(YOUNG, tries=8), UNREADABLE, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
         (_notice(OLD, tries=8), UNREADABLE, None, True, Parked(Outcome.ANSWER_UNREADABLE)),
@@ -84,7 +84,7 @@ def test_the_fate_of_a_notice(
 
 
 def test_a_backoff_is_shortened_by_up_to_a_quarter() -> None:
-    """What failed together does not return together: the notices' ids draw their waits apart."""
+    """Notices that failed together return at different times, which their ids decide."""
     waits = set()
     for number in range(1024):
         notice = OpenNotice(UUID(int=number), Source.WEBHOOK, True, "imp_1", STORE, "paid", 1, 3, YOUNG)
@@ -95,7 +95,7 @@ def test_a_backoff_is_shortened_by_up_to_a_quarter() -> None:
 
 
 def test_a_first_look_settles_its_order() -> None:
-    """The payment is news, the order changes, and the notice is handled."""
+    """A first look stores the payment, changes the order, and handles the notice."""
     judgement = judge([_notice()], {"imp_1": PAID}, 5, NOTHING_STORED, [ORDER], TIMES)
     assert judgement.news == [StoredLook(PAID, THIS_WRITE)]
     assert judgement.changes == [(ORDER, Settlement(State.PAID, 64900, 0, "imp_1"))]
@@ -103,7 +103,7 @@ def test_a_first_look_settles_its_order() -> None:
 
 
 def test_what_is_stored_already_is_no_news() -> None:
-    """The same answer again writes nothing but the notice's end."""
+    """An answer that is already stored only ends the notice."""
     stored = StoredPayments(datetime.now(UTC), {"imp_1": StoredLook(PAID, 3)}, frozenset())
     settled = VersionedOrder(ORDER.terms, Settlement(State.PAID, 64900, 0, "imp_1"), 2)
     judgement = judge([_notice()], {"imp_1": PAID}, 5, stored, [settled], TIMES)
@@ -111,7 +111,7 @@ def test_what_is_stored_already_is_no_news() -> None:
 
 
 def test_one_payments_failure_is_no_neighbours() -> None:
-    """A batch's results mean for each payment what they would mean alone."""
+    """A failure for one payment of a batch does not affect the others."""
     other = OpenNotice(NOTICE_ID, Source.WEBHOOK, True, "imp_2", STORE, "paid", 1, 0, YOUNG)
     judgement = judge([_notice(), other], {"imp_1": PAID, "imp_2": DOWN}, 5, NOTHING_STORED, [ORDER], TIMES)
     assert [type(fate) for _, fate in judgement.fates] == [Handled, Postponed]

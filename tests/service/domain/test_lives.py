@@ -1,7 +1,7 @@
-"""A payment's whole life, looked at by several workers at once: over 100,000 generated histories, all seeded.
+"""Whole lives of payments hold under several workers: over 100,000 seeded histories.
 
-A life is what PortOne would answer at each moment; a look begins (draws a ticket), is answered, and is written
-(draws another). `_Memory` does with the rules what `service.usecases.verification` does with them and Postgres.
+A life is PortOne's answer at each moment. A look begins (draws a ticket), is answered, and is written (draws another).
+`_Memory` uses the rules as `service.usecases.verification` does, without Postgres.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def _refunded(amount: int, times: int, status: Status = Status.CANCELLED) -> Pay
     return replace(RECEIPT, status=status, cancelled_amount=amount, cancellations=times)
 
 
-# Every move that PortOne is known to make (PORTONE.md §1), each state further on than the one before.
+# Every move that PortOne is known to make (docs/portone.md §1). Each state has more progress than the one before.
 LIVES: tuple[tuple[Payment, ...], ...] = (
     (READY, PAID, RECEIPT, _refunded(300, 1), _refunded(1000, 2)),
     (READY, ISSUED, PAID, RECEIPT, _refunded(1000, 1)),
@@ -45,7 +45,7 @@ LIVES: tuple[tuple[Payment, ...], ...] = (
 
 @dataclass
 class _Memory:
-    """One payment as stored, and the counters that Postgres keeps."""
+    """A stored payment, and the counters that Postgres keeps."""
 
     stored: StoredLook | None = None
     stored_at: datetime = NOON
@@ -75,7 +75,7 @@ class _Memory:
 
 @cache
 def _interleavings(looks: int) -> tuple[tuple[int, ...], ...]:
-    """Every order of so many looks' three moments: begun, answered, written. Look 0 is the first to begin."""
+    """Return every order of the looks' moments: begun, answered, written. Look 0 is the first to begin."""
 
     def go_on(moments: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         if len(moments) == 3 * looks:
@@ -88,15 +88,15 @@ def _interleavings(looks: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _play(order_of_moments: Sequence[int], answers: Sequence[Payment]) -> Iterator[tuple[_Memory, Verdict]]:
-    """Run one history; `answers` are PortOne's, in the order in which the looks are answered."""
-    memory, told = _Memory(), iter(answers)
+    """Run a history. `answers` are PortOne's, in the order in which the looks are answered."""
+    memory, remaining = _Memory(), iter(answers)
     began: dict[int, int] = {}
     answered: dict[int, Payment] = {}
     for look in order_of_moments:
         if look not in began:
             began[look] = memory.begin()
         elif look not in answered:
-            answered[look] = next(told)
+            answered[look] = next(remaining)
         else:
             yield memory, memory.write(Look(answered[look], began[look]))
 
@@ -104,7 +104,7 @@ def _play(order_of_moments: Sequence[int], answers: Sequence[Payment]) -> Iterat
 @pytest.mark.parametrize("looks", [2, 3])
 @pytest.mark.parametrize("life", LIVES)
 def test_every_interleaving_of_looks_on_a_life_that_only_goes_on(looks: int, life: tuple[Payment, ...]) -> None:
-    """No older answer is stored over a newer one, nothing is taken for a regression, and the furthest is kept."""
+    """No older answer replaces a newer one, none is a regression, and the most progress is kept."""
     age = {payment: number for number, payment in enumerate(life)}
     for moments in _interleavings(looks):
         for answers in combinations_with_replacement(life, looks):
@@ -117,34 +117,34 @@ def test_every_interleaving_of_looks_on_a_life_that_only_goes_on(looks: int, lif
 
 
 def test_lives_only_go_on() -> None:
-    """The lives above are what they say: progress never falls, and no two moments are the same."""
+    """In each life progress never falls, and no two moments are equal."""
     for life in LIVES:
         assert [payment.progress for payment in life] == sorted(payment.progress for payment in life)
         assert len(set(life)) == len(life)
 
 
 @dataclass
-class _Under:
-    """What a history must have come to: the most that any look saw since the last confirmed regression."""
+class _Expectation:
+    """The expected result of a history: the most progress that a look saw since the last confirmed regression."""
 
     most: Progress | None = None
     confirmed: bool = False
 
     def saw(self, before: StoredLook | None, look: Look, verdict: Verdict, stored_for: timedelta) -> None:
-        told = look.payment.progress
-        if before and verdict is Verdict.STORE and told < before.payment.progress:
+        progress = look.payment.progress
+        if before and verdict is Verdict.STORE and progress < before.payment.progress:
             assert before.lesser is not None
             assert replace(before.lesser.payment, regressed=False) == look.payment
-            assert stored_for >= CONFIRMED, "one lagging copy may not unsay what was stored a moment ago"
+            assert stored_for >= CONFIRMED, "a lagging replica may not replace a recent answer"
             assert look.began_ticket > max(before.lesser.written_ticket, before.written_ticket)
-            self.most, self.confirmed = told, True
+            self.most, self.confirmed = progress, True
         else:
-            self.most = max(self.most or told, told)
+            self.most = max(self.most or progress, progress)
 
 
-def _shuffled_history(random: Random, life: Sequence[Payment]) -> tuple[_Memory, _Under]:
-    """Looks that overlap, come twice, late or never, from copies that lag by any amount, over some minutes."""
-    memory, under = _Memory(), _Under()
+def _shuffled_history(random: Random, life: Sequence[Payment]) -> tuple[_Memory, _Expectation]:
+    """Run looks that overlap, and end twice, late or never, from replicas with any lag, over some minutes."""
+    memory, expectation = _Memory(), _Expectation()
     open_looks: list[Look] = []
     for _ in range(random.randint(2, 12)):
         memory.now += timedelta(seconds=random.choice((0, 1, 30, 61)))
@@ -153,30 +153,30 @@ def _shuffled_history(random: Random, life: Sequence[Payment]) -> tuple[_Memory,
             if random.random() < 0.7:  # otherwise its worker dies, or writes it a second time
                 open_looks.remove(look)
             before, stored_for = memory.stored, memory.now - memory.stored_at
-            under.saw(before, look, memory.write(look), stored_for)
+            expectation.saw(before, look, memory.write(look), stored_for)
         else:
             open_looks.append(Look(random.choice(life), memory.begin()))
-    return memory, under
+    return memory, expectation
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_shuffled_duplicated_and_truncated_histories(seed: int) -> None:
-    """They end at the most progress any look saw, or at a confirmed regression; 60,000 of them."""
+    """Each of 60,000 histories ends at the most progress that a look saw, or at a confirmed regression."""
     random, confirmed, alarmed = Random(seed), 0, 0
     for number in range(15_000):
-        memory, under = _shuffled_history(random, LIVES[number % len(LIVES)])
+        memory, expectation = _shuffled_history(random, LIVES[number % len(LIVES)])
         if memory.stored is None:
             continue
-        assert memory.payment.progress == under.most
+        assert memory.payment.progress == expectation.most
         assert memory.stored.lesser is None or memory.stored.lesser.payment.progress < memory.payment.progress
-        confirmed += under.confirmed
+        confirmed += expectation.confirmed
         alarmed += memory.payment.regressed
-    assert confirmed > 100, "these histories confirm too few regressions to show anything"
+    assert confirmed > 100, "too few histories confirm a regression"
     assert alarmed > 100
 
 
 def _strange(random: Random, number: int) -> Payment:
-    """A payment as nothing forbids PortOne to tell it, sensible or not."""
+    """Return a random payment, plausible or not."""
     life = random.choice(LIVES)
     payment = replace(random.choice(life), imp_uid=f"imp_{number}")
     if random.random() < 0.5:
@@ -217,7 +217,7 @@ def _check(order: Order, payments: Sequence[Payment], settled: Settlement) -> No
 
 @pytest.mark.parametrize("allow_test_channel", [False, True])
 def test_what_is_settled_is_what_portone_holds(allow_test_channel: bool) -> None:
-    """Of up to three payments, sensible or not, the amounts are the deciding one's, as the database demands."""
+    """For up to three payments, plausible or not, the order's amounts are those of the deciding payment."""
     random, order = Random(7), replace(ORDER, allow_test_channel=allow_test_channel)
     for _ in range(10_000):
         payments = [_strange(random, number) for number in range(random.randint(0, 3))]
@@ -228,7 +228,7 @@ def test_what_is_settled_is_what_portone_holds(allow_test_channel: bool) -> None
 
 
 def test_a_refund_is_told_before_a_voided_account() -> None:
-    """Paid and given back, then an account opened and voided: the order still tells of the money that was."""
+    """After a refunded payment and a voided account, the order shows the refunded payment."""
     refunded = _refunded(1000, 1)
     voided = replace(READY, imp_uid="imp_2", status=Status.CANCELLED, started_at=NOON + timedelta(days=1))
     settled = settle(ORDER, [voided, refunded])
@@ -237,24 +237,24 @@ def test_a_refund_is_told_before_a_voided_account() -> None:
 
 
 def test_paid_and_wholly_given_back_is_cancelled() -> None:
-    """Before its status follows, or with more given back than was ever asked for, no money is held."""
+    """A payment refunded in full or beyond is `cancelled`, even while its status is still `paid`."""
     for cancelled in (1000, 1001):
         settled = settle(ORDER, [_refunded(cancelled, 1, Status.PAID)])
         assert (settled.state, settled.paid_amount, settled.cancelled_amount) == (State.CANCELLED, 1000, 1000)
 
 
 def test_versions_step_by_one_through_whole_histories() -> None:
-    """Two payments of one order live at once: each change is one version, and each state is what is held then."""
+    """While two payments of an order move, each change is one version, and the state matches the held money."""
     random = Random(11)
     for _ in range(1_500):
         lives = [random.choice(LIVES), tuple(replace(moment, imp_uid="imp_2") for moment in random.choice(LIVES))]
         memories, last, versions = [_Memory(), _Memory()], Settlement(), 1
-        moments = sorted((at, which) for which, life in enumerate(lives) for at in range(len(life)))
+        moments = sorted((at, index) for index, life in enumerate(lives) for at in range(len(life)))
         random.shuffle(moments)
-        for at, which in moments:
-            memory = memories[which]
-            memory.write(Look(lives[which][at], memory.begin()))
-            stored = [one.payment for one in memories if one.stored is not None]
+        for at, index in moments:
+            memory = memories[index]
+            memory.write(Look(lives[index][at], memory.begin()))
+            stored = [memory.payment for memory in memories if memory.stored is not None]
             settled = settle(ORDER, stored)
             _check(ORDER, stored, settled)
             versions += settled != last

@@ -1,4 +1,4 @@
-"""Money is whole numbers of a currency's smallest unit, exactly."""
+"""Amounts are exact whole numbers of a currency's smallest unit."""
 
 from decimal import Decimal
 
@@ -24,7 +24,7 @@ from service.domain.money import DECIMALS, MAX_AMOUNT, InexactAmount, is_known, 
     ],
 )
 def test_exact_amounts(amount: str, currency: str, minor: int) -> None:
-    """V1's decimals become whole numbers."""
+    """V1's decimals become whole numbers of the smallest unit."""
     assert to_minor(Decimal(amount), currency) == minor
 
 
@@ -46,14 +46,14 @@ def test_exact_amounts(amount: str, currency: str, minor: int) -> None:
     ],
 )
 def test_amounts_that_are_none(amount: str, currency: str) -> None:
-    """What is no whole number of the smallest unit, or out of range, is refused; nothing is rounded."""
+    """An amount that is not a whole number of the smallest unit, or out of range, is refused and never rounded."""
     with pytest.raises(InexactAmount):
         to_minor(Decimal(amount), currency)
 
 
 @given(st.decimals(), st.sampled_from(sorted(DECIMALS)))
 def test_exact_or_refused(amount: Decimal, currency: str) -> None:
-    """Whatever comes: the very same amount, or InexactAmount."""
+    """Every decimal is converted to exactly the same amount or raises InexactAmount."""
     try:
         minor = to_minor(amount, currency)
     except InexactAmount:
@@ -63,7 +63,7 @@ def test_exact_or_refused(amount: Decimal, currency: str) -> None:
 
 
 def test_known_currencies() -> None:
-    """Three capital letters each; the ones that shops use are there, and no test code is."""
+    """The known currencies have three capital letters, include those that shops use, and no test codes."""
     assert all(len(code) == 3 and code.isupper() and code.isascii() for code in DECIMALS)
     assert all(is_known(code) for code in ("KRW", "USD", "JPY", "EUR", "CNY"))
     assert not any(is_known(code) for code in ("XXX", "XTS", "krw", "", "WON"))
@@ -71,7 +71,7 @@ def test_known_currencies() -> None:
 
 @given(st.integers() | st.integers(0, MAX_AMOUNT), st.sampled_from(sorted(DECIMALS)))
 def test_a_whole_number_needs_no_decimals(amount: int, currency: str) -> None:
-    """The short way for whole numbers comes to what the long one does, or refuses the same."""
+    """The fast conversion of whole numbers equals the general one, and refuses the same amounts."""
     try:
         minor = to_minor(Decimal(amount), currency)
     except InexactAmount:

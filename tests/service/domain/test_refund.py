@@ -1,4 +1,4 @@
-"""Which money may go back, and how a refund that was asked for ends."""
+"""The rules say which payments may be refunded, and how a refund that was sent ends."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ AN_HOUR = timedelta(hours=1)
 
 
 def test_the_second_payment_may_go_back() -> None:
-    """A duplicate is refundable, the payment that pays the order is not."""
+    """A duplicate may be refunded, and the payment that pays the order may not."""
     assert rule_on_refund(ORDER, [PAID, SECOND], "imp_2", BY_PERSON) == Refundable(
         (ProblemKind.DUPLICATE_PAYMENT,), SECOND
     )
@@ -54,10 +54,10 @@ def test_the_second_payment_may_go_back() -> None:
     ],
 )
 def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind) -> None:
-    """Amount, currency and store fall under ON_MISMATCH, whatever ON_DUPLICATE says."""
-    astray = replace(PAID, **change)
-    assert rule_on_refund(ORDER, [astray], "imp_1", Policy(on_mismatch=Action.REFUND)) == Refundable((kind,), astray)
-    assert rule_on_refund(ORDER, [astray], "imp_1", Policy(on_duplicate=Action.REFUND)) is Hold.POLICY
+    """A wrong amount, currency or store is refunded by ON_MISMATCH, whatever ON_DUPLICATE says."""
+    payment = replace(PAID, **change)
+    assert rule_on_refund(ORDER, [payment], "imp_1", Policy(on_mismatch=Action.REFUND)) == Refundable((kind,), payment)
+    assert rule_on_refund(ORDER, [payment], "imp_1", Policy(on_duplicate=Action.REFUND)) is Hold.POLICY
 
 
 @pytest.mark.parametrize(
@@ -74,37 +74,37 @@ def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind)
     ],
 )
 def test_what_nobody_gets_refunded_here(change: dict[str, object], why: Hold) -> None:
-    """Neither the policy nor a person goes beyond the rules."""
-    astray = replace(PAID, **{"amount": 100} | change)
-    assert rule_on_refund(ORDER, [astray], "imp_1", BY_PERSON) is why
+    """Neither a policy nor a person can refund what the rules exclude."""
+    payment = replace(PAID, **{"amount": 100} | change)
+    assert rule_on_refund(ORDER, [payment], "imp_1", BY_PERSON) is why
 
 
 def test_a_test_payment_that_is_let_in_is_not_refunded_either() -> None:
-    """ALLOW_TEST_CHANNEL makes a duplicate of it, not money."""
+    """A test payment that is a duplicate under ALLOW_TEST_CHANNEL is still not refunded."""
     order = replace(ORDER, allow_test_channel=True)
-    found = [replace(PAID, live=False), replace(SECOND, live=False)]
-    assert settle(order, found).problems
-    assert rule_on_refund(order, found, "imp_2", BY_PERSON) is Hold.TEST_CHANNEL
+    payments = [replace(PAID, live=False), replace(SECOND, live=False)]
+    assert settle(order, payments).problems
+    assert rule_on_refund(order, payments, "imp_2", BY_PERSON) is Hold.TEST_CHANNEL
 
 
 @given(any_payments)
-def test_the_payment_that_pays_an_order_never_goes_back(found: list[Payment]) -> None:
-    """What may be refunded holds live money, is a finding, and is not what the order is paid by."""
-    settlement = settle(ORDER, found)
-    for payment in found:
-        ruling = rule_on_refund(ORDER, found, payment.imp_uid, BY_PERSON)
+def test_the_payment_that_pays_an_order_never_goes_back(payments: list[Payment]) -> None:
+    """A refundable payment holds live money, is a problem, and is not the one that pays the order."""
+    settlement = settle(ORDER, payments)
+    for payment in payments:
+        ruling = rule_on_refund(ORDER, payments, payment.imp_uid, BY_PERSON)
         if isinstance(ruling, Refundable):
             assert ruling.payment == payment
             assert payment.live
             assert payment.held > 0
             assert settlement.paid_amount == 0 or settlement.imp_uid != payment.imp_uid
             after = replace(payment, status=Status.CANCELLED, cancelled_amount=payment.amount)
-            others = [other for other in found if other is not payment]
+            others = [other for other in payments if other is not payment]
             assert settle(ORDER, [*others, after]).paid_amount >= settlement.paid_amount
 
 
 def test_only_facts_make_a_refund() -> None:
-    """Cancelled, nothing held, and a new row of cancel_history: each of them is needed."""
+    """A refund needs all of: status cancelled, no held money, and a new row of cancel_history."""
     assert is_refunded(ASKED, GONE)
     assert not is_refunded(ASKED, SECOND)
     assert not is_refunded(ASKED, replace(GONE, cancellations=0))
@@ -116,7 +116,7 @@ def test_only_facts_make_a_refund() -> None:
 
 @pytest.mark.parametrize(("refused", "looked", "old", "gone"), list(product([False, True], repeat=4)))
 def test_how_a_refund_ends(refused: bool, looked: bool, old: bool, gone: bool) -> None:
-    """Facts first, then a refusal that a look did not contradict, then time; else it is not ended."""
+    """A refund ends by PortOne's facts, or by a refusal that a look confirms, or by time, or not yet."""
     asked = replace(ASKED, refused=refused, age=AN_HOUR if old else timedelta())
     state = after_look(asked, GONE if gone else SECOND, looked=looked, unknown_after=AN_HOUR)
     if gone:
@@ -128,16 +128,16 @@ def test_how_a_refund_ends(refused: bool, looked: bool, old: bool, gone: bool) -
 
 
 def test_the_default_policy_refunds_nothing() -> None:
-    """hold is the default of both."""
+    """By default mismatches and duplicates are held."""
     assert Policy().kinds == frozenset()
 
 
 def test_amounts_are_written_as_v1_does() -> None:
-    """USD 600 is 6.00, KRW 64900 is 64900."""
+    """Amounts are written as V1 does: USD 600 as 6.00, KRW 64900 as 64900."""
     assert (str(to_major(600, "USD")), str(to_major(64900, "KRW"))) == ("6.00", "64900")
 
 
 @given(st.integers(0, MAX_AMOUNT), st.sampled_from(sorted(DECIMALS)))
 def test_an_amount_survives_the_way_there_and_back(minor: int, currency: str) -> None:
-    """Nothing is lost between the smallest unit and V1's decimals."""
+    """An amount converted to V1's decimals and back is unchanged."""
     assert to_minor(to_major(minor, currency), currency) == minor

@@ -1,4 +1,4 @@
-"""The rule that decides, as a table and as properties."""
+"""The rule that settles an order, as a table and as properties."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,12 +33,12 @@ PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=dat
     ],
 )
 def test_one_payment_makes_this_state(payment: Payment, state: State) -> None:
-    """Each status, agreeing or not, leads to one state."""
+    """Each status of an agreeing or disagreeing payment leads to one state."""
     assert settle(ORDER, [payment]).state is state
 
 
 def test_the_first_of_two_pays_and_the_second_is_a_problem() -> None:
-    """Two payments that both hold money: the order is paid by the first."""
+    """If two payments hold money, the first pays the order and the second is a problem."""
     second = replace(PAID, imp_uid="imp_0", paid_at=datetime(2026, 11, 2, tzinfo=UTC))
     settlement = settle(ORDER, [second, PAID])
     assert (settlement.imp_uid, settlement.paid_amount) == ("imp_1", 64900)
@@ -54,19 +54,19 @@ def test_a_disagreeing_payment_never_hides_an_agreeing_one() -> None:
 
 
 @given(any_payments, st.randoms())
-def test_the_order_of_payments_does_not_matter(found: list[Payment], random: Random) -> None:
-    """Whatever order the payments come in, they mean the same."""
-    shuffled = list(found)
+def test_the_order_of_payments_does_not_matter(payments: list[Payment], random: Random) -> None:
+    """The settlement does not depend on the sequence of the payments."""
+    shuffled = list(payments)
     random.shuffle(shuffled)
-    assert settle(ORDER, shuffled) == settle(ORDER, found)
+    assert settle(ORDER, shuffled) == settle(ORDER, payments)
 
 
 @given(any_payments)
-def test_paid_needs_money_held_that_agrees(found: list[Payment]) -> None:
-    """`paid` is only said of a live payment of the order's store, amount and currency that holds money."""
-    settlement = settle(ORDER, found)
+def test_paid_needs_money_held_that_agrees(payments: list[Payment]) -> None:
+    """An order is `paid` only by a live payment of its store, amount and currency that holds money."""
+    settlement = settle(ORDER, payments)
     if settlement.state is State.PAID:
-        [deciding] = [payment for payment in found if payment.imp_uid == settlement.imp_uid]
+        [deciding] = [payment for payment in payments if payment.imp_uid == settlement.imp_uid]
         assert deciding.status is Status.PAID or deciding.held == deciding.amount
         assert (deciding.live, deciding.store, deciding.amount, deciding.currency) == (
             True,

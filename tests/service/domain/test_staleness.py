@@ -1,4 +1,4 @@
-"""Older never beats newer."""
+"""An older answer never replaces a newer one."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,17 +12,17 @@ PAID = replace(READY, status=Status.PAID, paid_at=NOW)
 
 
 def test_more_progress_is_always_stored() -> None:
-    """Even from a look that began before the stored one was written."""
+    """More progress is stored even from a look that began before the stored one was written."""
     assert assess(StoredLook(READY, 10), Look(PAID, 1), NOW) is Verdict.STORE
 
 
 def test_a_late_lesser_answer_is_dropped() -> None:
-    """A slow reader's older news does not overwrite newer."""
+    """Less progress from a look that began before the stored one was written is dropped."""
     assert assess(StoredLook(PAID, 10), Look(READY, 9), NOW) is Verdict.LATE
 
 
 def test_a_regression_is_kept_out_until_it_is_confirmed() -> None:
-    """The same lesser answer counts once it is given again at least 60 s later."""
+    """A lesser answer is stored once the same answer comes again at least 60 s later."""
     assert assess(StoredLook(PAID, 10), Look(READY, 11), NOW) is Verdict.KEEP_OUT
     known = StoredLook(PAID, 10, Lesser(READY, NOW, 12))
     assert assess(known, Look(READY, 13), NOW + timedelta(seconds=59)) is Verdict.KEEP_OUT
@@ -31,7 +31,7 @@ def test_a_regression_is_kept_out_until_it_is_confirmed() -> None:
 
 
 def test_equal_progress_with_other_facts_is_stored_only_from_a_later_look() -> None:
-    """Facts that change without progress are news only if the look began after the write."""
+    """Other facts with equal progress are stored only from a look that began after the write."""
     other = replace(PAID, details=(("receipt_url", "https://example.test/r"),))
     assert assess(StoredLook(PAID, 10), Look(other, 11), NOW) is Verdict.STORE
     assert assess(StoredLook(PAID, 10), Look(other, 9), NOW) is Verdict.LATE

@@ -1,4 +1,4 @@
-"""What every refusal looks like: 4xx, a problem document, nothing stored."""
+"""Assertions on refusals: a 4xx, a problem document, nothing stored."""
 
 from typing import Any
 

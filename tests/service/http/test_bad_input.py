@@ -1,4 +1,4 @@
-"""Whatever comes in: 4xx with a problem document, nothing stored, no neighbour harmed (issue: main job, Bad input)."""
+"""Bad input is answered 4xx with a problem document, stores nothing, and harms no other request."""
 
 import asyncio
 import gzip
@@ -100,7 +100,7 @@ async def test_a_bad_redirect(receiver: RunningService, pool: Pool, query: str) 
 
 @pytest.mark.parametrize("merchant_uid", ["", "m" * 256, "\x1b", 7, ["order-1"], None])
 async def test_a_completions_bad_order_number(receiver: RunningService, pool: Pool, merchant_uid: Any) -> None:
-    """A merchant_uid that cannot be one is refused where somebody waits for an answer; none at all is not."""
+    """A completion call with an impossible merchant_uid is refused, and one without any is accepted."""
     body = {"imp_uid": "imp_1", "merchant_uid": merchant_uid}
     status, answer = await receiver.call("POST", COMPLETION, json=body, headers={"Prefer": "wait=0"})
     if merchant_uid in ("", None):
@@ -111,7 +111,7 @@ async def test_a_completions_bad_order_number(receiver: RunningService, pool: Po
 
 
 async def test_a_webhooks_bad_order_number(receiver: RunningService, pool: Pool) -> None:
-    """PortOne never repeats a 4xx, so a webhook with a usable imp_uid is kept, whatever else it says."""
+    """A webhook with a usable imp_uid is recorded whatever else it says, because PortOne never repeats a 4xx."""
     strange = {"merchant_uid": "m" * 256, "status": ["paid"], "cancellation_id": "\0", "amount": 1, "buyer_name": "김"}
     assert (await receiver.call("POST", WEBHOOK, json={"imp_uid": "imp_1"} | strange))[0] == 200
     [row] = await stored.notices(pool, "imp_1")
@@ -120,7 +120,7 @@ async def test_a_webhooks_bad_order_number(receiver: RunningService, pool: Pool)
 
 @pytest.mark.parametrize("path", [WEBHOOK, COMPLETION, ORDERS])
 async def test_a_body_over_the_limit(receiver: RunningService, pool: Pool, path: str) -> None:
-    """More than 64 KiB is refused, whether the length is declared or not; 64 KiB of unknown keys are not."""
+    """A body above 64 KiB is refused, with or without a declared length, and one below is read."""
 
     async def undeclared() -> Any:
         for _ in range(70):
@@ -138,7 +138,7 @@ async def test_a_body_over_the_limit(receiver: RunningService, pool: Pool, path:
 
 @pytest.mark.parametrize("path", [WEBHOOK, COMPLETION, ORDERS])
 async def test_a_compressed_body(receiver: RunningService, pool: Pool, path: str) -> None:
-    """What counts is its size when unpacked: 16 MiB in 16 KiB are refused, and a notice that was packed is read."""
+    """A compressed body is limited by its unpacked size, and one within the limit is read."""
     headers = JSON | bearer() | {"Content-Encoding": "gzip", "Prefer": "wait=0"}
     await refused(receiver, "POST", path, 413, data=gzip.compress(b" " * 2**24), headers=headers)
     await refused(receiver, "POST", path, 413, data=gzip.compress(b" " * (2**16 + 1)), headers=headers)
@@ -149,15 +149,15 @@ async def test_a_compressed_body(receiver: RunningService, pool: Pool, path: str
 
 
 async def test_a_body_that_is_never_finished(receiver: RunningService, pool: Pool) -> None:
-    """After 5 s without the rest of the body the answer is 408; a client that goes away earlier harms nobody."""
+    """A body that is not complete after 5 s is answered 408, and a client that leaves earlier does no harm."""
     head = (
         f"POST {WEBHOOK} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     )
     url = URL(receiver.url)
     (reader, writer), (_, leaver) = [await asyncio.open_connection(url.host, url.port) for _ in range(2)]
-    for each in (writer, leaver):
-        each.write(head.encode() + b'{"imp_uid": "imp_1"')
-        await each.drain()
+    for stream in (writer, leaver):
+        stream.write(head.encode() + b'{"imp_uid": "imp_1"')
+        await stream.drain()
     leaver.transport.abort()
     async with asyncio.timeout(8):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
@@ -170,7 +170,7 @@ async def test_a_body_that_is_never_finished(receiver: RunningService, pool: Poo
 
 
 async def test_a_wrong_content_type(receiver: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """An order that is not declared as JSON is refused; a notice is read by what it is, for senders mislabel."""
+    """An order that is not declared as JSON is refused, but a notice is read by its content, whatever its label."""
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         headers = {"Content-Type": content_type}
         await refused(receiver, "POST", ORDERS, 415, data=orjson.dumps(ORDER), headers=headers | bearer())
@@ -197,13 +197,13 @@ async def test_a_wrong_content_type(receiver: RunningService, sandbox: RunningSa
 async def test_a_wrong_method_or_address(
     receiver: RunningService, pool: Pool, method: str, path: str, status: int
 ) -> None:
-    """The answer says so in a problem document too, and nothing is stored."""
+    """A wrong method or address is answered with a problem document, and nothing is stored."""
     await refused(receiver, method, path, status, data=b'{"imp_uid": "imp_1"}')
     await nothing_stored(pool)
 
 
 async def test_no_neighbour_is_harmed(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Bad webhooks at the same instant as good ones, invented payments among them: each good one is settled."""
+    """Good webhooks that arrive together with bad and invented ones are all settled."""
     paid = []
     for number in range(5):
         await service.register(f"order-{number}")

@@ -1,4 +1,4 @@
-"""`POST /payments/confirm`: just before PortOne approves (PORTONE.md §2, confirm_url)."""
+"""`POST /payments/confirm` answers PortOne just before it approves a payment (docs/portone.md §2, confirm_url)."""
 
 import asyncio
 import contextlib
@@ -17,15 +17,15 @@ from tests.running import RunningService, bearer, running_receiver
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
-# Whatever is away, and whoever is slow: PortOne waits for as little as 5 s.
+# The limit in all cases, because PortOne may wait for only 5 s.
 PROMISED_SECONDS = 2.0
 
 
-async def _confirm(receiver: RunningService, amount: Any = 64900, **how: Any) -> tuple[int, str | None, str | None]:
-    """Status, problem type and reason."""
+async def _confirm(receiver: RunningService, amount: Any = 64900, **options: Any) -> tuple[int, str | None, str | None]:
+    """Make the call. Returns status, problem type and reason."""
     body = {"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": amount}
     began = time.monotonic()
-    status, answer = await receiver.call("POST", "/payments/confirm", **(how or {"json": body}))
+    status, answer = await receiver.call("POST", "/payments/confirm", **(options or {"json": body}))
     assert time.monotonic() - began < PROMISED_SECONDS
     if status == 200:
         return 200, None, None
@@ -33,7 +33,7 @@ async def _confirm(receiver: RunningService, amount: Any = 64900, **how: Any) ->
 
 
 async def test_a_payable_order_may_be_paid(receiver: RunningService, pool: Pool) -> None:
-    """The registered amount passes, as JSON and as a form, and nothing is written."""
+    """A payment of the registered amount may be made, as JSON or form, and nothing is written."""
     await receiver.register("order-1")
     assert (await _confirm(receiver))[0] == 200
     form = {"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": "64900"}
@@ -43,7 +43,7 @@ async def test_a_payable_order_may_be_paid(receiver: RunningService, pool: Pool)
 
 
 async def test_an_amount_in_dollars_is_portones_decimal(receiver: RunningService) -> None:
-    """600 cents are confirmed as 6 and 6.00, not as 600."""
+    """An order of 600 cents is confirmed for 6 and 6.00, and not for 600."""
     await receiver.register("order-1", 600, currency="USD")
     assert [(await _confirm(receiver, amount))[0] for amount in (6, 6.0, "6.00", 600)] == [200, 200, 200, 409]
 
@@ -51,7 +51,7 @@ async def test_an_amount_in_dollars_is_portones_decimal(receiver: RunningService
 async def test_what_is_not_payable_is_refused_in_korean(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Not registered, another amount, withdrawn, past its time, or paid: each with its reason for the buyer."""
+    """An order that is unregistered, closed, paid or of another amount is refused with a reason for the buyer."""
     assert await _confirm(service) == (404, "order-not-registered", "등록되지 않은 주문입니다.")
     await service.register("order-1")
     assert await _confirm(service, 100) == (409, "wrong-amount", "결제 금액이 주문 금액과 다릅니다.")
@@ -81,13 +81,13 @@ async def test_what_is_not_payable_is_refused_in_korean(
     ],
 )
 async def test_what_cannot_be_read_is_refused(receiver: RunningService, body: bytes) -> None:
-    """A body that names no payment, order or amount is 400, with a reason like any other."""
+    """A body without payment, order or amount is answered 400 with a reason."""
     await receiver.register("order-1")
     assert await _confirm(receiver, data=body) == (400, "unreadable", "요청을 읽을 수 없습니다.")
 
 
 async def test_a_body_that_never_ends_is_refused_in_time(receiver: RunningService) -> None:
-    """Whoever sends half a body does not keep PortOne waiting."""
+    """A body that never ends is refused in time."""
     parts = urlsplit(receiver.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(b"POST /payments/confirm HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -99,7 +99,7 @@ async def test_a_body_that_never_ends_is_refused_in_time(receiver: RunningServic
 
 @pytest.mark.usefixtures("still_limits")
 async def test_too_many_calls_are_refused(settings: Settings) -> None:
-    """One caller's calls beyond its rate are 429."""
+    """Calls of one caller above its rate are answered 429."""
     limited = settings.model_copy(update={"webhooks_per_client": 1.0})
     async with running_receiver(limited) as receiver:
         await receiver.register("order-1")
@@ -108,21 +108,21 @@ async def test_too_many_calls_are_refused(settings: Settings) -> None:
 
 
 async def test_reasons_may_be_english(settings: Settings) -> None:
-    """CONFIRM_LANGUAGE=en."""
+    """With CONFIRM_LANGUAGE=en the reasons are English."""
     async with running_receiver(settings.model_copy(update={"confirm_language": "en"})) as receiver:
         assert (await _confirm(receiver))[2] == "This order is not registered."
 
 
 @contextlib.asynccontextmanager
 async def _silent_server() -> AsyncIterator[str]:
-    """A Postgres that takes connections and never says a word."""
+    """Run a Postgres that accepts connections and never answers."""
     released = asyncio.Event()
 
-    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await released.wait()
         writer.close()
 
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     try:
         yield f"postgresql://user@{host}:{port}/away"
@@ -133,7 +133,7 @@ async def _silent_server() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize(("when_unsure", "status"), [("refuse", 424), ("allow", 200)])
 async def test_without_postgres_a_setting_decides(settings: Settings, when_unsure: str, status: int) -> None:
-    """Refusing connections or silent, Postgres cannot be asked: CONFIRM_WHEN_UNSURE says what PortOne hears."""
+    """If Postgres refuses connections or is silent, CONFIRM_WHEN_UNSURE decides the answer."""
     async with _silent_server() as silent:
         for url in ("postgresql://user@127.0.0.1:1/away", silent):
             away = settings.model_copy(
@@ -144,7 +144,7 @@ async def test_without_postgres_a_setting_decides(settings: Settings, when_unsur
 
 
 async def test_a_locked_table_is_not_waited_for(receiver: RunningService, pool: Pool) -> None:
-    """Postgres answers others but not us: refused in time, and served again afterwards."""
+    """While a table is locked the call is refused in time, and afterwards answered again."""
     await receiver.register("order-1")
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
@@ -154,21 +154,21 @@ async def test_a_locked_table_is_not_waited_for(receiver: RunningService, pool: 
 
 @contextlib.asynccontextmanager
 async def _frozen_at_will(database_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """The database behind a network that carries bytes while the event is set, and holds them otherwise."""
-    parts, flows, carried = urlsplit(database_url), asyncio.Event(), set[asyncio.Task[None]]()
+    """Put the database behind a network that carries bytes only while the event is set."""
+    parts, flows, tasks = urlsplit(database_url), asyncio.Event(), set[asyncio.Task[None]]()
     flows.set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while read := await reader.read(65536):
+            while chunk := await reader.read(65536):
                 await flows.wait()
-                writer.write(read)
+                writer.write(chunk)
         finally:
             writer.close()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(parts.hostname, parts.port)
-        carried.update((asyncio.create_task(carry(reader, back)), asyncio.create_task(carry(there, writer))))
+        db_reader, db_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        tasks.update((asyncio.create_task(carry(reader, db_writer)), asyncio.create_task(carry(db_reader, writer))))
 
     server = await asyncio.start_server(connect, "127.0.0.1", 0)
     try:
@@ -176,13 +176,13 @@ async def _frozen_at_will(database_url: str) -> AsyncIterator[tuple[str, asyncio
         yield parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{host}:{port}").geturl(), flows
     finally:
         server.close()
-        for task in carried:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*carried, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_postgres_that_falls_silent_is_not_waited_for(settings: Settings) -> None:
-    """On a connection that was good a moment ago: refused in time, and served again afterwards."""
+    """If an open connection falls silent the call is refused in time, and afterwards answered again."""
     database_url = settings.database_url.get_secret_value()
     async with _frozen_at_will(database_url) as (url, flows):
         behind = settings.model_copy(update={"database_url": type(settings.database_url)(url)})
@@ -197,14 +197,14 @@ async def test_a_postgres_that_falls_silent_is_not_waited_for(settings: Settings
 
 @dataclass
 class Shop:
-    """The shop's stock hook: its address, what it was asked, and what it answers."""
+    """The shop's stock hook: its address, the questions that it got, and its answer."""
 
     answer: Callable[[], Awaitable[web.Response]]
     url: str = ""
-    asked: list[Any] = field(default_factory=list)
+    questions: list[Any] = field(default_factory=list)
 
-    async def hear(self, request: web.Request) -> web.Response:
-        self.asked.append(await request.json())
+    async def handle(self, request: web.Request) -> web.Response:
+        self.questions.append(await request.json())
         return await self.answer()
 
 
@@ -220,7 +220,7 @@ async def _takes_too_long() -> web.Response:
 @contextlib.asynccontextmanager
 async def _running_shop(answer: Callable[[], Awaitable[web.Response]]) -> AsyncIterator[Shop]:
     app, shop = web.Application(), Shop(answer)
-    app.router.add_post("/stock", shop.hear)
+    app.router.add_post("/stock", shop.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -240,7 +240,7 @@ async def _asking(settings: Settings, shop: Shop, **more: Any) -> AsyncIterator[
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "heard"),
+    ("status", "body", "expected"),
     [
         (200, None, (200, None, None)),
         (204, None, (200, None, None)),
@@ -250,18 +250,18 @@ async def _asking(settings: Settings, shop: Shop, **more: Any) -> AsyncIterator[
         (409, ["reason"], (409, "out-of-stock", "재고가 부족합니다.")),
     ],
 )
-async def test_the_shop_is_asked_for_stock(settings: Settings, status: int, body: Any, heard: Any) -> None:
-    """Its yes lets the payment go on, its no holds it, with the shop's own words where it has some."""
+async def test_the_shop_is_asked_for_stock(settings: Settings, status: int, body: Any, expected: Any) -> None:
+    """The shop's yes lets the payment go on, and its no stops it, with the shop's reason if it gives one."""
     async with _running_shop(lambda: _answers(status, body)) as shop, _asking(settings, shop) as receiver:
-        assert await _confirm(receiver, 6) == heard
-        assert shop.asked == [{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": 600, "currency": "USD"}]
+        assert await _confirm(receiver, 6) == expected
+        assert shop.questions == [{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": 600, "currency": "USD"}]
 
 
 async def test_the_shop_is_not_asked_about_what_is_refused_anyway(settings: Settings) -> None:
-    """Another amount is refused from Postgres alone."""
+    """A wrong amount is refused without asking the shop."""
     async with _running_shop(_answers) as shop, _asking(settings, shop) as receiver:
         assert (await _confirm(receiver, 5))[1] == "wrong-amount"
-        assert shop.asked == []
+        assert shop.questions == []
 
 
 @pytest.mark.parametrize(("when_unsure", "status"), [("refuse", 424), ("allow", 200)])
@@ -271,7 +271,7 @@ async def test_the_shop_is_not_asked_about_what_is_refused_anyway(settings: Sett
 async def test_a_shop_that_does_not_answer_leaves_us_unsure(
     settings: Settings, answer: Callable[[], Awaitable[web.Response]], when_unsure: str, status: int
 ) -> None:
-    """An error, a redirect or silence is no answer: CONFIRM_WHEN_UNSURE says what PortOne hears."""
+    """If the shop answers with an error, a redirect or not at all, CONFIRM_WHEN_UNSURE decides the answer."""
     async with (
         _running_shop(answer) as shop,
         _asking(settings, shop, confirm_when_unsure=when_unsure) as receiver,
@@ -281,7 +281,7 @@ async def test_a_shop_that_does_not_answer_leaves_us_unsure(
 
 @pytest.mark.usefixtures("still_limits")
 async def test_the_shop_is_asked_so_often_and_no_more(settings: Settings) -> None:
-    """Beyond STOCK_HOOK_PER_SECOND nobody is asked, and we are unsure."""
+    """Above STOCK_HOOK_PER_SECOND the shop is not asked, and the answer is `unsure`."""
     async with _running_shop(_answers) as shop, _asking(settings, shop, stock_hook_per_second=1.0) as receiver:
         assert [(await _confirm(receiver, 6))[0] for _ in range(3)] == [200, 424, 424]
-        assert len(shop.asked) == 1
+        assert len(shop.questions) == 1

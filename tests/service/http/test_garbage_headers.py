@@ -1,6 +1,6 @@
-"""Number 16 in PORTONE.md §4: garbage in a header that carries a secret is 401, never 500.
+"""Garbage in a header for a secret is answered 401, never 500: number 16 in docs/portone.md §4.
 
-V1 signs nothing. What it has is the service key; whatever a sender puts beside a webhook is no business of ours.
+V1 signs nothing, so the only secret is the service key. Headers beside a webhook are ignored.
 """
 
 import asyncio
@@ -43,12 +43,12 @@ GARBAGE = {
     "a format string": b"Bearer %s%n{0.__class__}",
     "very long": b"Bearer " + b"k" * 7000,
 }
-# The server's own parser ends these before any handler is asked.
+# The server's parser refuses these before any handler runs.
 UNREADABLE = {"a NUL": b"Bearer \x00", "a newline": b"Bearer\r\n\x01: x", "a carriage return": b"Bearer \rx"}
 
 
 async def _status(service: RunningService, method: str, path: str, headers: dict[str, bytes], body: bytes = b"") -> int:
-    """What a request of these very bytes is answered with: no client would send them."""
+    """Send a request with exactly these bytes, which no client would send, and return its status."""
     address = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     lines = [f"{method} {path} HTTP/1.1".encode(), b"Host: localhost", b"Connection: close"]
@@ -63,7 +63,7 @@ async def _status(service: RunningService, method: str, path: str, headers: dict
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 async def test_16_garbage_for_a_key(receiver: RunningService, pool: Pool, garbage: bytes) -> None:
-    """Wherever a key is wanted it is 401, whatever else the request holds; nothing is done."""
+    """Garbage instead of a key is answered 401 at every protected address, and nothing is done."""
     for method, path in KEYED:
         body = b'{"merchant_uid": "order-1", "amount": 1}'
         assert await _status(receiver, method, path, {"Authorization": garbage}, body) == 401, (method, path)
@@ -72,14 +72,14 @@ async def test_16_garbage_for_a_key(receiver: RunningService, pool: Pool, garbag
 
 @pytest.mark.parametrize("garbage", UNREADABLE.values(), ids=UNREADABLE)
 async def test_16_what_is_no_header_at_all(receiver: RunningService, garbage: bytes) -> None:
-    """A request that is no HTTP is 400."""
+    """A header that is not valid HTTP is answered 400."""
     for method, path in KEYED:
         assert await _status(receiver, method, path, {"Authorization": garbage}) == 400
 
 
 @pytest.mark.parametrize("name", ["Authorization", "webhook-signature", "webhook-id", "webhook-timestamp"])
 async def test_16_garbage_beside_a_webhook(receiver: RunningService, pool: Pool, name: str) -> None:
-    """V1 webhooks carry no signature: what looks like one is not read, and the notice is taken as any other."""
+    """A header like a signature beside a webhook is ignored, because V1 webhooks have none."""
     for number, garbage in enumerate(GARBAGE.values()):
         body = b'{"imp_uid": "imp_%d", "merchant_uid": "order-1", "status": "paid"}' % number
         assert await _status(receiver, "POST", "/webhooks/portone/v1", {name: garbage}, body) == 200

@@ -1,4 +1,4 @@
-"""The guide's page on taking payments, line by line; each test is named after its line (issue: main job)."""
+"""The service does what PortOne's guide on taking payments demands; each test is named after a line of it."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,13 +23,13 @@ def settings(settings: Settings) -> Settings:
 async def _silently(
     sandbox: RunningSandbox, merchant_uid: str = "order-1", amount: float = 64900, **terms: object
 ) -> str:
-    """Pay without a webhook; the payment's imp_uid."""
+    """Pay without a webhook. Returns the imp_uid."""
     paid = await sandbox.pay(merchant_uid, amount, webhook=False, **terms)
     return str(paid["imp_uid"])
 
 
 async def _lands(service: RunningService, query: str) -> dict[str, str]:
-    """Where the redirected browser is sent on to: the query of the shop's page."""
+    """Follow a redirect of the buyer's browser. Returns the query with which it reaches the shop's page."""
     async with service.session.get(f"{service.url}/payment-redirect?{query}", allow_redirects=False) as answer:
         assert answer.status == 303, await answer.text()
         parts = urlsplit(answer.headers["Location"])
@@ -38,7 +38,7 @@ async def _lands(service: RunningService, query: str) -> dict[str, str]:
 
 
 async def test_token_issued(service: RunningService, sandbox: RunningSandbox) -> None:
-    """The key and secret buy one token, which all later looks share."""
+    """The key and secret give one token, which all later looks share."""
     for number in range(3):
         await service.register(f"order-{number}")
         await sandbox.pay(f"order-{number}", 64900)
@@ -61,7 +61,7 @@ async def test_single_look_up_by_imp_uid(service: RunningService, sandbox: Runni
 async def test_order_found_by_the_number_that_portone_returns(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """A webhook and a call that name another order settle the order that PortOne names, and no other."""
+    """A call that names another order settles only the order that PortOne names."""
     await service.register("order-1")
     await service.register("order-2")
     imp_uid = await _silently(sandbox, "order-1")
@@ -73,7 +73,7 @@ async def test_order_found_by_the_number_that_portone_returns(
 
 
 async def test_amounts_compared(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """The amount inside PortOne's answer is compared with the one stored beforehand, to the last unit."""
+    """The amount in PortOne's answer is compared with the registered one, to the last unit."""
     await service.register("order-1", 64900)
     await service.register("order-2", 600, currency="USD")
     await sandbox.pay("order-1", 64899)
@@ -84,7 +84,7 @@ async def test_amounts_compared(service: RunningService, sandbox: RunningSandbox
 
 
 async def test_paid_handled(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """`paid` is answered 200 with the state, and stored with its payment."""
+    """A paid payment is answered 200 with the state, and stored."""
     await service.register("order-1")
     imp_uid = await _silently(sandbox)
     assert await service.complete(imp_uid, "order-1") == (200, {"merchant_uid": "order-1", "state": "paid"})
@@ -94,7 +94,7 @@ async def test_paid_handled(service: RunningService, sandbox: RunningSandbox, po
 
 
 async def test_ready_answered_as_awaiting_deposit(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """An issued virtual account awaits its deposit, and pays the order only once the money is there."""
+    """An issued virtual account is `awaiting_deposit`, and pays the order only after the deposit."""
     await service.register("order-1")
     payment = await sandbox.open("order-1", 64900, pay_method="vbank")
     await sandbox.move(payment["imp_uid"], "issue")
@@ -107,7 +107,7 @@ async def test_ready_answered_as_awaiting_deposit(service: RunningService, sandb
 
 
 async def test_mismatch_refused_with_400(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """A payment of another amount is refused, named as a problem, and never called paid."""
+    """A payment of another amount is refused with 400, and is a problem of the order."""
     await service.register("order-1")
     imp_uid = await _silently(sandbox, amount=100)
     status, body = await service.complete(imp_uid, "order-1")
@@ -117,7 +117,7 @@ async def test_mismatch_refused_with_400(service: RunningService, sandbox: Runni
 
 
 async def test_failed_verification_400(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """A payment that failed, and one that PortOne does not know, are refused with 400."""
+    """A failed payment and an unknown one are refused with 400."""
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900))["imp_uid"]
     await sandbox.move(imp_uid, "fail", reason="한도초과")
@@ -142,7 +142,7 @@ async def test_callback_path(service: RunningService, sandbox: RunningSandbox, p
 async def test_redirect_path_with_success(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, extra: str
 ) -> None:
-    """The redirected browser goes on to the shop's page with its order and the verified state."""
+    """The redirected browser reaches the shop's page with its order and the verified state."""
     await service.register("order-1")
     landed = await _lands(service, f"imp_uid={await _silently(sandbox)}&merchant_uid=order-1{extra}")
     assert landed == {"lang": "ko", "merchant_uid": "order-1", "state": "paid"}
@@ -160,7 +160,7 @@ async def test_redirect_path_with_success(
 async def test_redirect_path_with_error(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, extra: str
 ) -> None:
-    """With `error_code` and `error_msg` the browser goes on to the shop's page with the failure, by PortOne's word."""
+    """After a failed payment the redirected browser reaches the shop's page with the state that PortOne reports."""
     await service.register("order-1")
     imp_uid = (await sandbox.open("order-1", 64900))["imp_uid"]
     await sandbox.move(imp_uid, "fail")
@@ -172,7 +172,7 @@ async def test_redirect_path_with_error(
 async def test_redirect_path_believes_neither_success_nor_error(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """`error_code` on a payment that is paid, and `imp_success` on one that is not, decide nothing."""
+    """The redirect's `error_code` and `imp_success` decide nothing, because only PortOne's answer counts."""
     await service.register("order-1")
     await service.register("order-2")
     landed = await _lands(service, f"imp_uid={await _silently(sandbox)}&merchant_uid=order-1&error_code=F400")
@@ -187,7 +187,7 @@ async def test_redirect_path_believes_neither_success_nor_error(
 
 
 async def test_webhook_as_the_final_word(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Nobody came back from the payment window, or came back too early: the webhook alone settles the order."""
+    """The webhook settles the order even if the buyer never returns, or returns too early."""
     await service.register("order-1")
     window = await sandbox.open("order-1", 64900)
     status, body = await service.complete(window["imp_uid"], "order-1", headers={"Prefer": "wait=0"})
@@ -201,7 +201,7 @@ async def test_webhook_as_the_final_word(service: RunningService, sandbox: Runni
 
 
 async def test_sub_store_by_webhook(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """`IMP.agency`: the tier's own webhook address, and the Tier header on the look, settle the sub-store's order."""
+    """A sub-store's webhook at its own address settles its order, by a look with the Tier header."""
     await service.register("order-1", tier=TIER)
     imp_uid = (await sandbox.pay("order-1", 64900, tier=TIER))["imp_uid"]
     await service.becomes("order-1", state="paid", tier=TIER)
@@ -213,7 +213,7 @@ async def test_sub_store_by_webhook(service: RunningService, sandbox: RunningSan
 
 
 async def test_sub_store_by_completion(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """A completion names no tier: the payment is looked for under the tier that its order was registered for."""
+    """A completion call's payment is looked at under its order's tier."""
     await service.register("order-1", tier=TIER)
     imp_uid = await _silently(sandbox, tier=TIER)
     assert (await service.complete(imp_uid, "order-1"))[0] == 200
@@ -221,7 +221,7 @@ async def test_sub_store_by_completion(service: RunningService, sandbox: Running
 
 
 async def test_sub_store_that_is_not_configured(service: RunningService, pool: Pool) -> None:
-    """A tier that nobody configured has no webhook address and registers no order."""
+    """A tier that is not configured has no webhook address and cannot register an order."""
     webhook = {"imp_uid": "imp_1", "merchant_uid": "order-1", "status": "paid"}
     assert (await service.call("POST", "/webhooks/portone/v1/zzz", json=webhook))[0] == 404
     order = {"merchant_uid": "order-1", "amount": 64900, "tier": "zzz"}
@@ -230,7 +230,7 @@ async def test_sub_store_that_is_not_configured(service: RunningService, pool: P
 
 
 async def test_unique_merchant_uid_stored_beforehand(receiver: RunningService, pool: Pool) -> None:
-    """One number is one order: 201, the same again 200, other terms 409, and nothing is stored twice."""
+    """An order number is registered once: first 201, then 200 for the same terms and 409 for others."""
     order = {"merchant_uid": "order-1", "amount": 64900, "name": "신발"}
     assert (await receiver.call("POST", "/orders", json=order, headers=bearer()))[0] == 201
     assert (await receiver.call("POST", "/orders", json=order, headers=bearer()))[0] == 200
@@ -244,7 +244,7 @@ async def test_unique_merchant_uid_stored_beforehand(receiver: RunningService, p
 async def test_a_payment_seen_before_its_order_is_settled_on_registration(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """The webhook came before the order was stored: registering it settles it at that moment."""
+    """If the webhook came before the order was registered, the registration settles it."""
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     status, _ = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
     assert status == 202

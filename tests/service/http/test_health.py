@@ -1,4 +1,4 @@
-"""Health measures the promise, and readiness only whether a notice can be accepted."""
+"""Health measures the promise, and readiness measures only whether a notice can be accepted."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.running import RunningService, bearer
 
 
 async def test_readyz_asks_only_whether_a_notice_can_be_accepted(receiver: RunningService) -> None:
-    """With both stores there the receiver is ready, and no key is needed to ask."""
+    """With both databases the receiver is ready, and needs no key to say so."""
     status, body = await receiver.call("GET", "/readyz")
     assert (status, body) == (200, {"postgres": "ok", "redis": "durable"})
 
@@ -18,7 +18,7 @@ async def test_readyz_asks_only_whether_a_notice_can_be_accepted(receiver: Runni
 async def test_a_postgres_without_our_tables_cannot_accept(
     receiver: RunningService, pool: Pool, redis_url: str
 ) -> None:
-    """Before the first migration Postgres accepts nothing; once Redis does not either, readiness is 503."""
+    """Without the tables Postgres counts as away, and readiness is 503 once Redis accepts nothing either."""
     await pool.execute("DROP TABLE schema_migrations")
     assert await receiver.call("GET", "/readyz") == (200, {"postgres": "away", "redis": "durable"})
     async with Redis.from_url(redis_url) as redis:
@@ -32,41 +32,41 @@ async def test_a_postgres_without_our_tables_cannot_accept(
 
 @pytest.mark.parametrize("path", ["/healthz", "/orders/order-1"])
 async def test_answers_end_with_a_newline(receiver: RunningService, path: str) -> None:
-    """An answer and a problem both end a line, so that a terminal's prompt begins on the next."""
+    """Answers and problems end with a newline, so that a terminal's prompt starts on a new line."""
     async with receiver.session.get(f"{receiver.url}{path}") as answer:
         assert (await answer.read()).endswith(b"}\n")
 
 
 async def test_the_promise_is_kept_while_nothing_waits(receiver: RunningService) -> None:
-    """With nothing due, parked or wrong the promise is kept."""
+    """Without due or parked notices and problems, the promise is kept."""
     status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
     assert status == 200
     assert (body["broken"], body["open_notices"], body["parked_notices"]) == ([], 0, 0)
 
 
 async def test_an_old_notice_breaks_the_promise(receiver: RunningService, pool: Pool) -> None:
-    """A notice that nobody looked at in time is an alarm with its reason."""
+    """A notice that was not looked at in time breaks the promise, with a reason."""
     await pool.execute(
         "INSERT INTO notices (id, source, imp_uid, registered, due_at, received_at)"
         " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, now(), now() - interval '2 minutes')"
     )
     status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
     assert status == 503
-    [said] = body["broken"]
-    waited = re.fullmatch(r"the oldest notice has waited (\d+) s", said)
-    assert waited
-    assert 120 <= int(waited[1]) < 240  # it goes on waiting while a busy machine asks
+    [reason] = body["broken"]
+    wait = re.fullmatch(r"the oldest notice has waited (\d+) s", reason)
+    assert wait
+    assert 120 <= int(wait[1]) < 240  # a busy machine may take a while to ask
 
 
 @pytest.mark.parametrize("path", ["/healthz/promise", "/metrics"])
 async def test_the_promise_and_the_metrics_want_a_key(receiver: RunningService, path: str) -> None:
-    """Whoever is not entitled learns nothing."""
+    """The promise and the metrics are answered only with a key."""
     status, _ = await receiver.call("GET", path)
     assert status == 401
 
 
 async def test_metrics_count_what_was_accepted(receiver: RunningService) -> None:
-    """An accepted webhook shows in the metrics."""
+    """The metrics count an accepted webhook."""
     await receiver.call("POST", "/webhooks/portone/v1", json={"imp_uid": "imp_1", "merchant_uid": "order-1"})
     _, text = await receiver.call("GET", "/metrics", headers=bearer())
     assert "notices_accepted_total 1.0" in text
@@ -74,11 +74,11 @@ async def test_metrics_count_what_was_accepted(receiver: RunningService) -> None
 
 
 async def test_metrics_count_each_answer_once(receiver: RunningService) -> None:
-    """Answers by status are counted from the first on, however often the page is read."""
+    """Each answer is counted once by its status, however often the metrics are read."""
     for _ in range(2):
         await receiver.call("POST", "/webhooks/portone/v1", json={"imp_uid": "imp_1"})
     await receiver.call("POST", "/webhooks/portone/v1", json={})
     for before in range(2):
         _, text = await receiver.call("GET", "/metrics", headers=bearer())
-        assert f'requests_total{{status="200"}} {2 + before}.0' in text  # the page itself is an answer
+        assert f'requests_total{{status="200"}} {2 + before}.0' in text  # the metrics themselves are an answer
         assert 'requests_total{status="400"} 1.0' in text

@@ -1,4 +1,4 @@
-"""Who may knock how often, and whose pages may call (issue: main job, Receiver)."""
+"""The rates of callers are limited, and only configured pages may call."""
 
 import asyncio
 import time
@@ -24,9 +24,9 @@ AT_ONCE = {"Prefer": "wait=0"}
 
 @pytest.mark.usefixtures("still_limits")
 async def test_completions_beyond_the_rate_are_refused(settings: Settings, pool: Pool) -> None:
-    """A client that calls too often gets 429 and when to come back, and stores nothing by it."""
-    few = settings.model_copy(update={"completions_per_client": 2.0})
-    async with running_receiver(few) as receiver:
+    """Completion calls of a client above its rate are answered 429 and store nothing."""
+    limited = settings.model_copy(update={"completions_per_client": 2.0})
+    async with running_receiver(limited) as receiver:
         calls = (receiver.call("POST", COMPLETION, json=BODY, headers=AT_ONCE) for _ in range(10))
         answers = await asyncio.gather(*calls)
     refused = [(status, body) for status, body in answers if status != 202]
@@ -39,17 +39,17 @@ async def test_completions_beyond_the_rate_are_refused(settings: Settings, pool:
 
 @pytest.mark.usefixtures("still_limits")
 async def test_the_rate_of_all_clients_together(settings: Settings) -> None:
-    """Many clients do not add up to more than the rate of all."""
-    few = settings.model_copy(update={"completions_per_second": 1.0})
-    async with running_receiver(few) as receiver:
+    """Calls of all clients together are limited by the common rate."""
+    limited = settings.model_copy(update={"completions_per_second": 1.0})
+    async with running_receiver(limited) as receiver:
         first, second = [await receiver.call("POST", COMPLETION, json=BODY, headers=AT_ONCE) for _ in range(2)]
     assert (first[0], second[0]) == (202, 429)
 
 
 async def test_webhooks_beyond_the_rate_are_slowed_not_refused(settings: Settings, pool: Pool) -> None:
-    """PortOne sends once: what comes too fast waits for its place, and every webhook gets its 200."""
-    slow = settings.model_copy(update={"webhooks_per_client": 20.0})
-    async with running_receiver(slow) as receiver:
+    """Webhooks above the rate wait, and all are answered 200, because PortOne sends each once."""
+    limited = settings.model_copy(update={"webhooks_per_client": 20.0})
+    async with running_receiver(limited) as receiver:
         began = time.monotonic()
         bodies = ({"imp_uid": f"imp_{number}", "status": "paid"} for number in range(30))
         answers = await asyncio.gather(*(receiver.call("POST", "/webhooks/portone/v1", json=body) for body in bodies))
@@ -59,7 +59,7 @@ async def test_webhooks_beyond_the_rate_are_slowed_not_refused(settings: Setting
 
 
 def test_a_limiter_forgets_and_fills() -> None:
-    """A bucket holds one second's worth, fills at its rate, and never more."""
+    """A limiter's bucket holds one second of its rate, and fills at that rate."""
     now = 100.0
     limiter = Limiter(2.0, 1000.0, clock=lambda: now)
     assert [limiter.wait_seconds("a") for _ in range(3)] == [0.0, 0.0, pytest.approx(0.5)]
@@ -81,16 +81,16 @@ def test_a_limiter_forgets_and_fills() -> None:
     ],
 )
 def test_whose_address_counts(peer: str, forwarded: str | None, client: str) -> None:
-    """Only our own proxies are believed, and of what they say only the rightmost address that is not theirs."""
+    """The client's address is the rightmost one in X-Forwarded-For that is not a trusted proxy's."""
     headers = {"X-Forwarded-For": forwarded} if forwarded is not None else {}
     request = make_mocked_request("POST", "/", headers=headers).clone(remote=peer)
     assert client_address(request, [ip_network("10.0.0.0/8")]) == client
 
 
 async def test_cors_for_the_configured_origins_only(settings: Settings) -> None:
-    """The shop's page may read the answer of a completion call, any other page may not; nor any other address."""
-    given = settings.model_copy(update={"cors_origins": (SHOP,)})
-    async with running_receiver(given) as receiver:
+    """Only the shop's configured page may read answers, and only those of a completion call."""
+    with_origin = settings.model_copy(update={"cors_origins": (SHOP,)})
+    async with running_receiver(with_origin) as receiver:
         for method, path, origin, allowed in (
             ("OPTIONS", COMPLETION, SHOP, True),
             ("OPTIONS", COMPLETION, "https://evil.example.test", False),
@@ -102,8 +102,8 @@ async def test_cors_for_the_configured_origins_only(settings: Settings) -> None:
         ):
             headers = {"Origin": origin, "Access-Control-Request-Method": "POST"} | AT_ONCE
             async with receiver.session.request(method, receiver.url + path, headers=headers) as answer:
-                said = answer.headers.get("Access-Control-Allow-Origin")
-                assert said == (origin if allowed else None), (method, path, origin)
+                allowed_origin = answer.headers.get("Access-Control-Allow-Origin")
+                assert allowed_origin == (origin if allowed else None), (method, path, origin)
                 assert answer.headers.get("Access-Control-Allow-Credentials") is None
 
 
@@ -111,7 +111,7 @@ async def test_cors_for_the_configured_origins_only(settings: Settings) -> None:
 async def test_the_consoles_test_button(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, encoding: str
 ) -> None:
-    """Its dummy body is answered 200, leaves one bounded row, and no payment or order."""
+    """The console's test button is answered 200, and leaves one row and no payment or order."""
     sent = await sandbox.control("POST", "console-test", format=encoding)
     assert [delivery["answer_status"] for delivery in sent["deliveries"]] == [200]
 
@@ -124,7 +124,7 @@ async def test_the_consoles_test_button(
 
 
 async def test_invented_payments_fill_no_table(receiver: RunningService, pool: Pool) -> None:
-    """Notices that name no registered order share one row a payment, however many come."""
+    """Notices of unregistered orders share one row for each payment, whatever their number."""
     for number in range(5):
         body = {"imp_uid": "imp_1", "merchant_uid": f"invented-{number}", "status": "paid"}
         assert (await receiver.call("POST", "/webhooks/portone/v1", json=body))[0] == 200

@@ -1,4 +1,4 @@
-"""Orders over HTTP: what may not be registered, what may, and for whom (issue: main job, Bad input)."""
+"""Orders over HTTP are registered with valid terms and a key, and refused otherwise."""
 
 from typing import Any
 from urllib.parse import quote
@@ -76,7 +76,7 @@ async def test_a_bad_order(receiver: RunningService, pool: Pool) -> None:
 
 @pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer test-service-key2", "Basic x"])
 async def test_a_missing_or_wrong_key(receiver: RunningService, pool: Pool, key: str | None) -> None:
-    """Without a service key nobody registers or reads an order, nor learns whether there is one."""
+    """Without a service key a caller can neither register nor read an order, nor learn whether it exists."""
     headers = {} if key is None else {"Authorization": key}
     await refused(receiver, "POST", ORDERS, 401, json=ORDER, headers=headers)
     await nothing_stored(pool)
@@ -114,7 +114,7 @@ ODD = [
 
 
 async def test_odd_order_numbers_are_legal(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Whatever 1 to 255 characters a shop counts its orders in: registered, paid by webhook or call, read back."""
+    """Order numbers of any 1 to 255 legal characters are registered, paid and read back."""
     for number, merchant_uid in enumerate(ODD):
         await service.register(merchant_uid)
         imp_uid = (await sandbox.pay(merchant_uid, 64900, webhook=bool(number % 2)))["imp_uid"]

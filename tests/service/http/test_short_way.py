@@ -1,4 +1,4 @@
-"""The short way of a webhook: whoever sends it cannot tell it from aiohttp's own way."""
+"""A sender cannot distinguish a webhook's short way from aiohttp's own way."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ class Wire:
         await self._writer.drain()
 
     async def ask_first(self, body: bytes) -> None:
-        """The head, and the body once it is asked for: so it surely comes in two pieces."""
+        """Send the head, and the body once the server asks for it, so that it surely arrives in two pieces."""
         head, _ = _request(body, b"Expect: 100-continue")
         await self.send(head)
         async with asyncio.timeout(10):
@@ -32,7 +32,7 @@ class Wire:
         await self.send(body)
 
     async def answer(self) -> tuple[str, dict[str, str], bytes]:
-        """Status line, headers but for those that name the time or the server, body."""
+        """Return the status line, the headers except Date and Server, and the body."""
         async with asyncio.timeout(10):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
             headers = dict(line.split(": ", 1) for line in head[1:])
@@ -57,7 +57,7 @@ async def wire(receiver: RunningService) -> AsyncIterator[Wire]:
 
 
 def _request(body: bytes, *lines: bytes, path: str = PATH, version: bytes = b"1.1") -> tuple[bytes, bytes]:
-    """A request's head and body."""
+    """Return a request's head and body."""
     head = [b"POST %s HTTP/%s" % (path.encode(), version), b"Host: localhost", b"Content-Length: %d" % len(body)]
     return b"\r\n".join([*head, *lines, b"", b""]), body
 
@@ -72,7 +72,7 @@ def _webhook(imp_uid: str) -> bytes:
     ids=["JSON", "a form", "no imp_uid", "nothing", "malformed", "too large"],
 )
 async def test_both_ways_answer_alike(wire: Wire, pool: Pool, body: bytes) -> None:
-    """In one piece it goes the short way, in two aiohttp's own: the same answer, and the same is recorded."""
+    """A request in one piece (the short way) and in two (aiohttp's way) has the same answer and the same rows."""
     await wire.send(b"".join(_request(body)))
     short, arrivals = await wire.answer(), [row["arrivals"] for row in await stored.notices(pool, "imp_1")]
     assert arrivals == [1] * (short[0] == "HTTP/1.1 200 OK")
@@ -84,7 +84,7 @@ async def test_both_ways_answer_alike(wire: Wire, pool: Pool, body: bytes) -> No
 
 @pytest.mark.parametrize("lines", [(b"Connection: close",), ()], ids=["asked to close", "HTTP/1.0"])
 async def test_a_connection_that_does_not_stay(wire: Wire, lines: tuple[bytes, ...]) -> None:
-    """It is answered, told so where it may think otherwise, and closed."""
+    """A connection that is not kept alive is answered, gets the right header, and is closed."""
     await wire.send(b"".join(_request(_webhook("imp_1"), *lines, version=b"1.1" if lines else b"1.0")))
     status, headers, body = await wire.answer()
     assert (status.split(" ", 1)[1], body) == ("200 OK", b"OK")
@@ -93,23 +93,23 @@ async def test_a_connection_that_does_not_stay(wire: Wire, lines: tuple[bytes, .
 
 
 async def test_one_after_the_other_without_waiting(wire: Wire, pool: Pool) -> None:
-    """Requests that were sent at once are answered in turn, each on its own."""
-    said = [b"".join(_request(_webhook(f"imp_{number}"))) for number in range(5)]
-    await wire.send(b"".join([*said, *_request(b"{}")]))
+    """Requests sent at once are answered in order, each separately."""
+    requests = [b"".join(_request(_webhook(f"imp_{number}"))) for number in range(5)]
+    await wire.send(b"".join([*requests, *_request(b"{}")]))
     statuses = [(await wire.answer())[0].split(" ")[1] for _ in range(6)]
     assert statuses == ["200"] * 5 + ["400"]
     assert await stored.count(pool, "notices") == 5
 
 
 async def test_only_this_very_address(wire: Wire, pool: Pool) -> None:
-    """What merely decodes to it is another one."""
+    """Only the exact address takes the short way, not one that decodes to it."""
     await wire.send(b"".join(_request(_webhook("imp_1"), path="/webhooks/portone%2Fv1")))
     assert (await wire.answer())[0] == "HTTP/1.1 404 Not Found"
     assert await stored.count(pool, "notices") == 0
 
 
 async def test_both_ways_are_counted(receiver: RunningService, wire: Wire) -> None:
-    """The page of metrics knows of all."""
+    """The metrics count the answers of both ways."""
     await wire.send(b"".join(_request(_webhook("imp_1"))))
     await wire.answer()
     await wire.ask_first(_webhook("imp_1"))

@@ -1,4 +1,4 @@
-"""An order's terms change: amended and withdrawn before payment, expired by the clock (issue 4, Terms of an order)."""
+"""An order's terms may be amended or withdrawn before payment, and unpaid orders expire."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ async def _events(pool: Pool) -> list[tuple[int, str, int, str | None]]:
     return [(row["version"], row["state"], row["amount"], row["closed"]) for row in rows]
 
 
-async def _is_past_its_time(pool: Pool, merchant_uid: str = "order-1") -> None:
+async def _make_overdue(pool: Pool, merchant_uid: str = "order-1") -> None:
     await pool.execute(
         "UPDATE orders SET expires_at = now() - interval '1 second' WHERE merchant_uid = $1", merchant_uid
     )
@@ -40,7 +40,7 @@ def _kind(problem: Any) -> str:
 async def test_an_amended_amount_is_what_must_be_paid(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Amended before payment, the order is paid by the new amount, with a version and an event for each change."""
+    """An order amended before payment is paid by its new amount, with a version and an event for each change."""
     await service.register("order-1", 64900)
     status, order = await _amend(service, amount=50000, name="Two books")
     assert (status, order["amount"], order["version"], order["name"]) == (200, 50000, 2, "Two books")
@@ -64,11 +64,11 @@ async def test_the_etag_is_the_version(receiver: RunningService) -> None:
 
 
 async def test_an_amendment_must_say_what_it_was_based_on(receiver: RunningService, pool: Pool) -> None:
-    """Without If-Match 428, with a stale or a weak one 412, with a malformed one 400; nothing changes."""
+    """An amendment without a valid If-Match is refused with 428, 412 or 400, and changes nothing."""
     await receiver.register("order-1")
     answers = [await _amend(receiver, None, amount=1), await _amend(receiver, 7, amount=1)]
-    for given in ('W/"1"', "1", '"1'):
-        headers = bearer() | {"If-Match": given}
+    for if_match in ('W/"1"', "1", '"1'):
+        headers = bearer() | {"If-Match": if_match}
         answers.append(await receiver.call("PATCH", "/orders/order-1", json={"amount": 1}, headers=headers))
     assert [(status, _kind(problem)) for status, problem in answers] == [
         (428, "if-match-required"),
@@ -80,18 +80,18 @@ async def test_an_amendment_must_say_what_it_was_based_on(receiver: RunningServi
     assert await _events(pool) == [(1, "pending", 64900, None)]
 
 
-@pytest.mark.parametrize("given", ["*", '"9", "1"'])
-async def test_if_match_may_name_any_or_several(receiver: RunningService, given: str) -> None:
-    """A star matches whatever is there, a list each of its tags."""
+@pytest.mark.parametrize("if_match", ["*", '"9", "1"'])
+async def test_if_match_may_name_any_or_several(receiver: RunningService, if_match: str) -> None:
+    """If-Match may be a star, which matches every version, or a list of tags."""
     await receiver.register("order-1")
     status, order = await receiver.call(
-        "PATCH", "/orders/order-1", json={"amount": 1}, headers=bearer() | {"If-Match": given}
+        "PATCH", "/orders/order-1", json={"amount": 1}, headers=bearer() | {"If-Match": if_match}
     )
     assert (status, order["amount"]) == (200, 1)
 
 
 async def test_of_two_amendments_at_once_one_wins(receiver: RunningService, pool: Pool) -> None:
-    """Two shops' services that amend the same version: one is told that it came too late."""
+    """Of two amendments of the same version one succeeds, and the other is refused with 412."""
     await receiver.register("order-1")
     answers = await asyncio.gather(_amend(receiver, amount=1), _amend(receiver, amount=2))
     assert sorted(status for status, _ in answers) == [200, 412]
@@ -99,7 +99,7 @@ async def test_of_two_amendments_at_once_one_wins(receiver: RunningService, pool
 
 
 async def test_an_amendment_that_changes_nothing_writes_nothing(receiver: RunningService, pool: Pool) -> None:
-    """The same terms again, or none: the version stays."""
+    """An amendment with the same terms, or none, makes no new version."""
     await receiver.register("order-1", 64900)
     for changes in ({}, {"amount": 64900, "currency": "KRW", "name": None}):
         status, order = await _amend(receiver, **changes)
@@ -123,7 +123,7 @@ async def test_an_amendment_that_changes_nothing_writes_nothing(receiver: Runnin
 async def test_bad_terms_are_refused_in_one_sentence(
     receiver: RunningService, changes: dict[str, Any], field: str
 ) -> None:
-    """What cannot be an order's terms is a 400 that names the field."""
+    """Impossible terms are refused with a 400 that names the field."""
     await receiver.register("order-1")
     status, problem = await _amend(receiver, **changes)
     assert (status, _kind(problem)) == (400, "invalid-order")
@@ -131,7 +131,7 @@ async def test_bad_terms_are_refused_in_one_sentence(
 
 
 async def test_terms_need_a_service_key_and_an_order(receiver: RunningService) -> None:
-    """401 without a key, 404 for an order that nobody registered, also for a name that can be none."""
+    """Terms cannot be changed without a key (401) or of an unknown order (404)."""
     for method, path in (("PATCH", "/orders/order-1"), ("POST", "/orders/order-1/withdraw")):
         assert (await receiver.call(method, path, json={}))[0] == 401
     for name in ("order-1", "x" * 256):
@@ -144,7 +144,7 @@ async def test_terms_need_a_service_key_and_an_order(receiver: RunningService) -
 async def test_terms_stay_once_money_is_held(
     service: RunningService, sandbox: RunningSandbox, pool: Pool, amount: int
 ) -> None:
-    """Paid, or paid with another amount: the price does not follow, and the order is not withdrawn."""
+    """An order with held money can be neither amended nor withdrawn."""
     await service.register("order-1", 64900)
     await sandbox.pay("order-1", amount)
     order = await service.becomes("order-1", version=2)
@@ -156,7 +156,7 @@ async def test_terms_stay_once_money_is_held(
 async def test_terms_stay_once_the_price_was_paid_and_given_back(
     service: RunningService, sandbox: RunningSandbox
 ) -> None:
-    """A cancelled order is history: its amount is not rewritten."""
+    """The amount of an order that was paid and refunded cannot be amended."""
     await service.register("order-1", 64900)
     payment = await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid")
@@ -166,7 +166,7 @@ async def test_terms_stay_once_the_price_was_paid_and_given_back(
 
 
 async def test_amending_settles_what_is_stored(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """An account that was issued for the wrong amount becomes the order's once the amount is corrected."""
+    """A payment of another amount becomes the order's once the order's amount is corrected."""
     await service.register("order-1", 64900)
     payment = await sandbox.open("order-1", 50000, pay_method="vbank")
     await sandbox.move(payment["imp_uid"], "issue")
@@ -180,7 +180,7 @@ async def test_amending_settles_what_is_stored(service: RunningService, sandbox:
 async def test_a_withdrawn_order_is_told_all_the_same(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Withdrawn once, whatever is repeated; money that comes afterwards makes it paid, and it stays withdrawn."""
+    """A withdrawn order stays withdrawn, and money that comes afterwards makes it paid."""
     await service.register("order-1")
     for headers in ({}, {}, {"If-Match": '"1"'}):
         status, order = await _withdraw(service, **headers)
@@ -197,17 +197,17 @@ async def test_a_withdrawn_order_is_told_all_the_same(
 
 
 async def test_a_withdrawal_may_be_conditional(receiver: RunningService, pool: Pool) -> None:
-    """With a stale If-Match it is refused."""
+    """A withdrawal with a stale If-Match is refused."""
     await receiver.register("order-1")
     assert (await _withdraw(receiver, **{"If-Match": '"2"'}))[0] == 412
     assert (await stored.order(pool, "order-1"))["closed"] is None
 
 
 async def test_what_is_past_its_time_expires_once(receiver: RunningService, pool: Pool) -> None:
-    """Pending orders past `expires_at` are closed in batches, by however many workers, with one event each."""
+    """Pending orders past `expires_at` are closed once each, in batches and by several workers."""
     for number in range(5):
         await receiver.register(f"order-{number}")
-        await _is_past_its_time(pool, f"order-{number}")
+        await _make_overdue(pool, f"order-{number}")
     await receiver.register("open")
     closed = await asyncio.gather(
         *(in_transaction(pool, expire_due, 3) for _ in range(4)),
@@ -220,9 +220,9 @@ async def test_what_is_past_its_time_expires_once(receiver: RunningService, pool
 
 
 async def test_an_expired_order_may_still_be_paid(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Expired, then paid by a window that was left open: the money is told."""
+    """An expired order that is paid by an open window becomes paid."""
     await service.register("order-1")
-    await _is_past_its_time(pool)
+    await _make_overdue(pool)
     assert await in_transaction(pool, expire_due, 100) == 1
     await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid", closed="expired", version=3)
@@ -230,7 +230,7 @@ async def test_an_expired_order_may_still_be_paid(service: RunningService, sandb
 
 
 async def test_only_unpaid_orders_expire(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """An account that waits for its deposit, and a paid order, stay open."""
+    """Orders that are paid or await a deposit do not expire."""
     for name in ("issued", "paid"):
         await service.register(name)
     issued = await sandbox.open("issued", 64900, pay_method="vbank")
@@ -238,14 +238,14 @@ async def test_only_unpaid_orders_expire(service: RunningService, sandbox: Runni
     await sandbox.pay("paid", 64900)
     for name, state in (("issued", "awaiting_deposit"), ("paid", "paid")):
         await service.becomes(name, state=state)
-        await _is_past_its_time(pool, name)
+        await _make_overdue(pool, name)
     assert await in_transaction(pool, expire_due, 100) == 0
 
 
 async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool: Pool) -> None:
-    """Amended before it was closed, an order expires at its new time."""
+    """An order that was amended before its end expires at its new time."""
     await receiver.register("order-1")
-    await _is_past_its_time(pool)
+    await _make_overdue(pool)
     later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     assert (await _amend(receiver, expires_at=later))[0] == 200
     assert await in_transaction(pool, expire_due, 100) == 0
@@ -254,7 +254,7 @@ async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool:
 async def test_a_payment_and_an_amendment_at_once_end_the_same_way(
     service: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
-    """Whichever comes first, the order shows what its final terms and the payment come to, versions in steps."""
+    """If a payment and an amendment come at once, the order matches its final terms, with versions in steps of one."""
     for number in range(20):
         await service.register(f"race-{number}", 64900)
     headers = bearer() | {"If-Match": '"1"'}

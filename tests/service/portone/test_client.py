@@ -1,4 +1,4 @@
-"""The client only moves bytes: bounded, with one token for all, and no failure that looks like an answer."""
+"""The client moves bytes within bounds, shares one token, and never takes a failure for an answer."""
 
 import asyncio
 from collections import defaultdict
@@ -22,7 +22,7 @@ FOUND = {"imp_uid": "imp_1"}
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it arrived."""
+    """A call as it arrived at the server."""
 
     headers: dict[str, str]
     query: list[tuple[str, str]]
@@ -31,7 +31,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered: a payload as JSON, or raw bytes."""
+    """An answer: a payload as JSON, or raw bytes."""
 
     payload: Any = None
     status: int = 200
@@ -43,7 +43,7 @@ Script = Answer | Callable[[Call], Answer] | asyncio.Event
 
 
 class Stage:
-    """A server that plays a script for each address; the last answer of a script repeats. An Event is waited for."""
+    """A server that plays a script for each address. The last answer repeats, and an Event is waited for."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -58,11 +58,11 @@ class Stage:
         call = Call(dict(request.headers), list(request.query.items()), await request.read())
         self.calls[address].append(call)
         script = self.scripts[address]
-        turn = script.pop(0) if len(script) > 1 else script[0]
-        if isinstance(turn, asyncio.Event):
-            await turn.wait()
+        step = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(step, asyncio.Event):
+            await step.wait()
             return web.Response()
-        answer = turn if isinstance(turn, Answer) else turn(call)
+        answer = step if isinstance(step, Answer) else step(call)
         body = answer.body if answer.body is not None else orjson.dumps(answer.payload)
         return web.Response(body=body, status=answer.status, headers=answer.headers, content_type="application/json")
 
@@ -77,34 +77,34 @@ def _token(name: str = "token-1", seconds: int = 1800) -> Answer:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
-    runner = web.ServerRunner(web.Server(made.serve), shutdown_timeout=0.1)
+    server = Stage()
+    runner = web.ServerRunner(web.Server(server.serve), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = "http://{}:{}".format(*runner.addresses[0])
-    made.play(TOKEN, _token())
-    yield made
+    server.url = "http://{}:{}".format(*runner.addresses[0])
+    server.play(TOKEN, _token())
+    yield server
     await runner.cleanup()
 
 
 @pytest.fixture
 async def portone(stage: Stage) -> AsyncIterator[PortOne]:
-    made = PortOne(stage.url, "imp_key", SECRET)
-    yield made
-    await made.close()
+    opened = PortOne(stage.url, "imp_key", SECRET)
+    yield opened
+    await opened.close()
 
 
 async def test_one_token_request_is_under_way_at_a_time(stage: Stage, portone: PortOne) -> None:
-    """Fifty looks at once, none of which has a token: one is asked for, and all share it."""
+    """Fifty looks at once without a token request one token, and share it."""
     stage.play(ONE, Answer(_envelope(FOUND)))
     assert await asyncio.gather(*(portone.payment("imp_1", "") for _ in range(50))) == [FOUND] * 50
-    [asked] = stage.calls[TOKEN]
-    assert orjson.loads(asked.body) == {"imp_key": "imp_key", "imp_secret": SECRET}
+    [request] = stage.calls[TOKEN]
+    assert orjson.loads(request.body) == {"imp_key": "imp_key", "imp_secret": SECRET}
     assert {call.headers["Authorization"] for call in stage.calls[ONE]} == {"token-1"}
 
 
 async def test_a_token_that_dies_in_flight(stage: Stage, portone: PortOne) -> None:
-    """401 refreshes the token once and repeats the call once; fifty callers with one dead token cost one refresh."""
+    """A 401 refreshes the token and repeats the call once, and fifty callers with a dead token cost one refresh."""
 
     def answer(call: Call) -> Answer:
         if call.headers["Authorization"] == "dead":
@@ -118,7 +118,7 @@ async def test_a_token_that_dies_in_flight(stage: Stage, portone: PortOne) -> No
 
 
 async def test_a_key_that_is_refused(stage: Stage, portone: PortOne) -> None:
-    """A second 401 is an error: nothing is verified, nothing loops, and no secret is in its text."""
+    """A second 401 is an error without a further try, and its text has no secret."""
     stage.play(ONE, Answer(_envelope(None, -1), status=401))
     with pytest.raises(PortOneRefused) as raised:
         await portone.payment("imp_1", "")
@@ -127,7 +127,7 @@ async def test_a_key_that_is_refused(stage: Stage, portone: PortOne) -> None:
 
 
 async def test_a_token_with_little_time_left_is_asked_for_anew(stage: Stage, portone: PortOne) -> None:
-    """Under a minute before its end, by PortOne's own clock, the token is refreshed; before, it is kept."""
+    """A token is refreshed when it has less than a minute left by PortOne's clock, and not before."""
     stage.play(TOKEN, _token("short", seconds=59), _token("long"))
     stage.play(ONE, Answer(_envelope(FOUND)))
     for _ in range(3):
@@ -136,7 +136,7 @@ async def test_a_token_with_little_time_left_is_asked_for_anew(stage: Stage, por
 
 
 async def test_the_tier_header(stage: Stage, portone: PortOne) -> None:
-    """A sub-store's look names its tier, single and batch; the account's own has no such header."""
+    """A look at a sub-store's payments has its tier as a header, and other looks have no such header."""
     stage.play(ONE, Answer(_envelope(FOUND)))
     stage.play("GET /payments", Answer(_envelope([FOUND]), status=207))
     await portone.payment("imp_1", "abc")
@@ -173,14 +173,14 @@ async def test_the_tier_header(stage: Stage, portone: PortOne) -> None:
     ],
 )
 async def test_what_is_no_answer(stage: Stage, portone: PortOne, answer: Answer, error: type[NotAsked]) -> None:
-    """HTTP 200 with another code, HTML, half a body, a redirect, any error status: never a payment, never "none"."""
+    """An answer with a wrong code, shape or status is a failure, never a payment and never an unknown one."""
     stage.play(ONE, answer)
     with pytest.raises(error):
         await portone.payment("imp_1", "")
 
 
 async def test_what_portone_does_not_know(stage: Stage, portone: PortOne) -> None:
-    """PortOne's own 404, in its envelope, is an answer: there is none."""
+    """PortOne's 404 in its envelope means that the payment is unknown."""
     stage.play(ONE, Answer(_envelope(None, code=-1), status=404))
     stage.play("GET /payments", Answer(_envelope(None, code=-1), status=404))
     assert await portone.payment("imp_1", "") is None
@@ -198,7 +198,7 @@ async def test_what_portone_does_not_know(stage: Stage, portone: PortOne) -> Non
     ],
 )
 async def test_a_token_that_cannot_be_read(stage: Stage, portone: PortOne, token: Any) -> None:
-    """An answer without a usable token is an error like any other, and the next look asks again."""
+    """An answer without a usable token is an error, and the next look asks again."""
     stage.play(TOKEN, Answer(_envelope(token)), _token())
     stage.play(ONE, Answer(_envelope(FOUND)))
     with pytest.raises(UnreadableAnswer):
@@ -207,7 +207,7 @@ async def test_a_token_that_cannot_be_read(stage: Stage, portone: PortOne, token
 
 
 async def test_a_look_is_bounded_in_time(stage: Stage, portone: PortOne, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Token and call together have LOOK_SECONDS, however slowly each dawdles; the token's lock is free after it."""
+    """Token and call together have LOOK_SECONDS, and the token's lock is free afterwards."""
     never = asyncio.Event()
     stage.play(TOKEN, never, _token())
     stage.play(ONE, never, Answer(_envelope(FOUND)))
@@ -221,7 +221,7 @@ async def test_a_look_is_bounded_in_time(stage: Stage, portone: PortOne, monkeyp
 
 
 async def test_a_server_that_is_not_there(stage: Stage) -> None:
-    """A refused connection and a name that leads nowhere are failures to ask."""
+    """A refused connection and an unknown host are failures to ask."""
     for url in ("http://127.0.0.1:1", "http://portone.invalid"):
         portone = PortOne(url, "imp_key", SECRET)
         with pytest.raises(PortOneUnavailable) as raised:
@@ -231,18 +231,18 @@ async def test_a_server_that_is_not_there(stage: Stage) -> None:
 
 
 async def test_an_id_cannot_leave_its_place_in_the_path(stage: Stage, portone: PortOne) -> None:
-    """Whatever is asked for is one segment of the path."""
+    """An id is one segment of the path, whatever it contains."""
     stage.play("GET /payments/a%2F..%2Fb", Answer(_envelope(FOUND)))
     assert await portone.payment("a/../b", "") == FOUND
 
 
 async def test_calls_under_way_are_bounded(stage: Stage, portone: PortOne) -> None:
-    """However many look, PortOne sees sixteen at a time."""
+    """At most sixteen calls are under way at a time."""
     under_way, most = asyncio.Event(), client._CALLS_UNDER_WAY
     stage.play(ONE, *[under_way] * 40, Answer(_envelope(FOUND)))
     looks = [asyncio.create_task(portone.payment("imp_1", "")) for _ in range(40)]
     async with asyncio.timeout(20):
-        while len(stage.calls[ONE]) < most:  # noqa: ASYNC110 - the stage's own count is the signal
+        while len(stage.calls[ONE]) < most:  # noqa: ASYNC110 - the stage's count is the signal
             await asyncio.sleep(0)
         for _ in range(200):
             await asyncio.sleep(0)

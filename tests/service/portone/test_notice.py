@@ -1,4 +1,4 @@
-"""Recorded bytes in, known keys out: every shape that V1's senders are known to use (PORTONE.md §2)."""
+"""The parser reads the known keys from every shape that V1's senders use (docs/portone.md §2)."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -21,11 +21,11 @@ RECORDED: dict[bytes, dict[str, str]] = {
     | {"status": "cancelled", "cancellation_id": "c_1"},
     b'{"imp_uid":"imp_448280090638","merchant_uid":"ORD-1","status":"cancelled","cancellation_id":"c_1"}': IDS
     | {"status": "cancelled", "cancellation_id": "c_1"},
-    # The escrow variant, and keys that nobody announced.
+    # The escrow variant, and undocumented keys.
     b'{"imp_uid":"imp_448280090638","merchant_uid":"ORD-1","status":"paid","event":"escrow","extra":{"a":[1]}}': IDS
     | {"status": "paid"},
     b'{"imp_uid":"imp_448280090638","merchant_uid":"ORD-1","buyer_name":"\xea\xb9\x80","amount":64900}': IDS,
-    # A browser's callback, of this SDK and of older ones.
+    # A browser's callback, from this SDK and older ones.
     b'{"imp_uid":"imp_448280090638","merchant_uid":"ORD-1","error_code":null,"error_msg":null,"success":true}': IDS,
     b"imp_uid=imp_448280090638&merchant_uid=ORD-1&imp_success=true&error_msg=": IDS,
     # The console's test button.
@@ -37,21 +37,21 @@ RECORDED: dict[bytes, dict[str, str]] = {
     # Korean order numbers, in both encodings.
     '{"imp_uid":"imp_1","merchant_uid":"주문/1"}'.encode(): {"imp_uid": "imp_1", "merchant_uid": "주문/1"},
     b"imp_uid=imp_1&merchant_uid=%EC%A3%BC%EB%AC%B8%2F1+a": {"imp_uid": "imp_1", "merchant_uid": "주문/1 a"},
-    # What is not of the shape that we know is dropped, not refused.
+    # Values of an unknown shape are dropped, not refused.
     b'{"imp_uid":"imp_1","merchant_uid":123,"status":["paid"],"cancellation_id":""}': {"imp_uid": "imp_1"},
     b'{"imp_uid":"imp_1","merchant_uid":null,"status":"\\u0000","cancellation_id":null}': {"imp_uid": "imp_1"},
 }
 
 
-@pytest.mark.parametrize(("body", "kept"), RECORDED.items())
-def test_recorded_bytes(body: bytes, kept: dict[str, str]) -> None:
-    """Each keeps its known keys, bounded, and nothing else."""
-    assert known_keys(parse_body(body)) == kept
+@pytest.mark.parametrize(("body", "keys"), RECORDED.items())
+def test_recorded_bytes(body: bytes, keys: dict[str, str]) -> None:
+    """A recorded body keeps exactly its known keys, within bounds."""
+    assert known_keys(parse_body(body)) == keys
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes(body: bytes) -> None:
-    """Bytes are known keys that may be stored, or UnusableNotice; nothing else."""
+    """Any bytes give known keys that may be stored, or raise UnusableNotice."""
     _only_usable(body)
 
 
@@ -62,17 +62,17 @@ texts = st.text(max_size=70) | st.integers(0, 10**35).map("imp_{}".format)
 
 @given(st.dictionaries(names, json | texts))
 def test_any_values(fields: dict[str, Any]) -> None:
-    """The same for every value under the known keys, in both encodings."""
+    """Any values of the known keys, in both encodings, give storable keys or raise UnusableNotice."""
     _only_usable(orjson.dumps(fields))
     _only_usable(urlencode({name: str(value) for name, value in fields.items()}).encode())
 
 
 def _only_usable(body: bytes) -> None:
     try:
-        kept = known_keys(parse_body(body))
+        keys = known_keys(parse_body(body))
     except UnusableNotice:
         return
-    assert set(kept) <= {"imp_uid", "merchant_uid", "status", "cancellation_id"}
-    assert is_imp_uid(kept["imp_uid"])
-    assert "merchant_uid" not in kept or is_merchant_uid(kept["merchant_uid"])
-    assert all(len(value) <= 64 and is_plain(value) for value in kept.values())
+    assert set(keys) <= {"imp_uid", "merchant_uid", "status", "cancellation_id"}
+    assert is_imp_uid(keys["imp_uid"])
+    assert "merchant_uid" not in keys or is_merchant_uid(keys["merchant_uid"])
+    assert all(len(value) <= 64 and is_plain(value) for value in keys.values())

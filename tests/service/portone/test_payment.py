@@ -1,4 +1,4 @@
-"""Reading V1's payment object: every field that may be null, zero, absent or of a new kind (PORTONE.md §1)."""
+"""V1's payment object is read, whichever fields are null, zero, absent or new (docs/portone.md §1)."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -34,7 +34,7 @@ OTHERS = sorted(set(PAID) - set(DECIDING))
 
 
 def test_a_paid_payment() -> None:
-    """What decides is read, under the store that was asked."""
+    """The deciding fields are read, under the store that was asked."""
     payment = read_payment(PAID, STORE)
     assert (payment.imp_uid, payment.merchant_uid, payment.store) == ("imp_448280090638", "order-1", STORE)
     assert (payment.status, payment.amount, payment.currency, payment.live) == (Status.PAID, 64900, "KRW", True)
@@ -42,7 +42,7 @@ def test_a_paid_payment() -> None:
 
 
 def test_no_personal_data_is_kept() -> None:
-    """No buyer, card, account holder or custom_data, whatever else is kept for people."""
+    """The details contain no buyer, card, account holder or custom_data."""
     assert not {"김철수", "kim@example.test", "910020*********1", "홍길동", '{"a": 1}'} & set(
         dict(read_payment(PAID, STORE).details).values()
     )
@@ -61,17 +61,17 @@ def test_no_personal_data_is_kept() -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_any_other_field_may_be_null_or_absent(name: str) -> None:
-    """Whatever does not decide may be null, or missing, and the payment says the same."""
-    whole = read_payment(PAID, STORE)
+    """A field that does not decide may be null or missing, and the payment is the same."""
+    original = read_payment(PAID, STORE)
     for fields in (PAID | {name: None}, {key: value for key, value in PAID.items() if key != name}):
         payment = read_payment(fields, STORE)
-        assert (payment.status, payment.amount, payment.live) == (whole.status, whole.amount, whole.live)
+        assert (payment.status, payment.amount, payment.live) == (original.status, original.amount, original.live)
 
 
 @pytest.mark.parametrize("name", DECIDING)
 @pytest.mark.parametrize("value", [None, "", [], {}, "\x00", "-1\n", -1, 0.1, float("nan"), float("inf"), True, 10**30])
 def test_a_deciding_field_of_another_shape_is_unreadable(name: str, value: Any) -> None:
-    """A payment whose amount, state or owner is not said clearly is no payment."""
+    """A payment without a clear amount, state or owner is unreadable."""
     if (name, value) == ("sandbox", True):
         assert not read_payment(PAID | {name: value}, STORE).live
         return
@@ -81,7 +81,7 @@ def test_a_deciding_field_of_another_shape_is_unreadable(name: str, value: Any) 
 
 @pytest.mark.parametrize("name", DECIDING)
 def test_a_deciding_field_that_is_missing_is_unreadable(name: str) -> None:
-    """Only `sandbox` may be absent, and then whoever asked must know."""
+    """Of the deciding fields only `sandbox` may be absent, and then the caller must know the channel."""
     fields = {key: value for key, value in PAID.items() if key != name}
     with pytest.raises(UnreadableAnswer):
         read_payment(fields, STORE)
@@ -102,13 +102,13 @@ def test_a_deciding_field_that_is_missing_is_unreadable(name: str) -> None:
     ],
 )
 def test_what_a_status_means(fields: dict[str, Any], status: Status) -> None:
-    """An issued virtual account is `ready` with its number."""
+    """Each status is read, and `ready` with an account number is an issued virtual account."""
     assert read_payment(PAID | fields, STORE).status is status
 
 
 @pytest.mark.parametrize("status", ["PAID", "Paid", "paid ", "refunded", "pending", "0"])
 def test_an_unknown_status_is_unreadable(status: str) -> None:
-    """A word that we do not know decides nothing."""
+    """A payment with an unknown status is unreadable."""
     with pytest.raises(UnreadableAnswer):
         read_payment(PAID | {"status": status}, STORE)
 
@@ -129,12 +129,12 @@ def test_an_unknown_status_is_unreadable(status: str) -> None:
     ],
 )
 def test_amounts_are_exact(amount: Any, currency: str, minor: int) -> None:
-    """V1's decimals become whole smallest units, never by a float's arithmetic."""
+    """V1's decimals become whole smallest units, without float arithmetic."""
     assert read_payment(PAID | {"amount": amount, "currency": currency}, STORE).amount == minor
 
 
 def test_refunds_are_read_not_added() -> None:
-    """`cancel_amount` is cumulative as PortOne tells it; the history only counts the refunds."""
+    """The refunded amount is PortOne's `cancel_amount`, and the history only counts the refunds."""
     history = [{"amount": 100, "cancelled_at": 1}, {"amount": 200, "cancelled_at": 2}]
     payment = read_payment(PAID | {"status": "cancelled", "cancel_amount": 300, "cancel_history": history}, STORE)
     assert (payment.cancelled_amount, payment.cancellations, payment.held) == (300, 2, 64600)
@@ -151,7 +151,7 @@ json = st.recursive(
     st.dictionaries(st.sampled_from(sorted(PAID)), json, max_size=4), st.sets(st.sampled_from(sorted(PAID)), max_size=2)
 )
 def test_any_mutation(changed: dict[str, Any], dropped: set[str]) -> None:
-    """A Payment that can be stored, or UnreadableAnswer; nothing else."""
+    """A mutated body gives a Payment that can be stored, or raises UnreadableAnswer."""
     fields = {name: value for name, value in (PAID | changed).items() if name not in dropped}
     try:
         payment = read_payment(fields, STORE)
@@ -163,7 +163,7 @@ def test_any_mutation(changed: dict[str, Any], dropped: set[str]) -> None:
 
 
 @given(json)
-def test_anything_at_all(found: Any) -> None:
-    """Whatever stands where a payment should."""
+def test_anything_at_all(body: Any) -> None:
+    """Any other JSON in the place of a payment raises UnreadableAnswer."""
     with pytest.raises(UnreadableAnswer):
-        read_payment(found, STORE)
+        read_payment(body, STORE)

@@ -1,4 +1,4 @@
-"""100,000 mutated payment bodies, all seeded: a Payment that Postgres can hold, or UnreadableAnswer, nothing else."""
+"""Each of 100,000 seeded mutations gives a Payment that Postgres can store, or UnreadableAnswer."""
 
 from decimal import Decimal
 from random import Random
@@ -14,8 +14,8 @@ from service.portone.payment import read_payment, says_channel
 
 STORE = Store("default")
 
-# Every field of PORTONE.md §1 that matters, as captured answers have them.
-WHOLE: dict[str, Any] = {
+# Every field of docs/portone.md §1 that matters, as in captured answers.
+BODY: dict[str, Any] = {
     "imp_uid": "imp_448280090638",
     "merchant_uid": "주문-1",
     "amount": 64900,
@@ -83,7 +83,7 @@ STRANGE: tuple[Any, ...] = (
     [], [None], [[]], [{}], [1, 2, 3], {}, {"amount": 1}, {"a": {"b": []}}, b"bytes", (1,),
 )  # fmt: skip
 
-# No buyer, card, account holder or custom_data, ever (DESIGN.md §2.11).
+# No buyer, card, account holder or custom_data (docs/design.md §2.11).
 KEPT = {
     "pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url",
     "failed_at", "cancelled_at", "vbank_date",
@@ -91,10 +91,10 @@ KEPT = {
 
 
 def _mutated(random: Random) -> Any:
-    """The whole answer with one to four wounds; now and then nothing like an answer."""
+    """Return the body with one to four mutations, or rarely something that is no body."""
     if random.random() < 0.01:
         return random.choice(STRANGE)
-    body = dict(WHOLE)
+    body = dict(BODY)
     body["status"] = random.choice(("ready", "paid", "failed", "cancelled"))
     if random.random() < 0.2:
         body |= {"vbank_num": "110123456789", "vbank_date": 1790086400}
@@ -113,7 +113,7 @@ def _mutated(random: Random) -> Any:
 
 
 def _read(body: Any, live: bool | None) -> Payment | None:
-    """None where it is unreadable; any other error is the test's failure."""
+    """Read the body. Returns None if it is unreadable. Any other error fails the test."""
     try:
         return read_payment(body, STORE, live=live)
     except UnreadableAnswer:
@@ -121,7 +121,7 @@ def _read(body: Any, live: bool | None) -> Payment | None:
 
 
 def _can_be_stored(payment: Payment) -> bool:
-    """What the columns of `payments`, and those of the order that it settles, demand."""
+    """Return whether the columns of `payments` and `orders` accept the payment."""
     texts = [payment.imp_uid, payment.merchant_uid, payment.currency, *(str(value) for _, value in payment.details)]
     return (
         0 <= payment.amount <= MAX_AMOUNT
@@ -139,8 +139,8 @@ def _can_be_stored(payment: Payment) -> bool:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_mutated_body_is_a_payment_or_unreadable(seed: int) -> None:
-    """Whatever PortOne, or something between, makes of an answer."""
-    random, read, unreadable = Random(seed), 0, 0
+    """A mutated body is a payment or unreadable, whatever PortOne or a proxy sends."""
+    random, readable, unreadable = Random(seed), 0, 0
     for _ in range(25_000):
         body = _mutated(random)
         says_channel(body)
@@ -148,9 +148,9 @@ def test_a_mutated_body_is_a_payment_or_unreadable(seed: int) -> None:
         if payment is None:
             unreadable += 1
             continue
-        read += 1
+        readable += 1
         assert _can_be_stored(payment), body
-    assert read > 2_500, "so few are readable that the mutations show nothing"
+    assert readable > 2_500, "too few bodies are readable"
     assert unreadable > 2_500
 
 
@@ -158,36 +158,36 @@ DECIDE = {"imp_uid", "merchant_uid", "amount", "cancel_amount", "currency", "sta
 TIMES = {"started_at", "paid_at", "failed_at", "cancelled_at", "vbank_date"}
 
 
-@pytest.mark.parametrize("key", sorted(WHOLE.keys() - DECIDE - TIMES - {"cancel_history"}))
+@pytest.mark.parametrize("key", sorted(BODY.keys() - DECIDE - TIMES - {"cancel_history"}))
 def test_what_decides_nothing_may_be_anything(key: str) -> None:
-    """Null, zero, empty, unknown or of another type: such a field never makes an answer unreadable."""
+    """A field that does not decide never makes an answer unreadable, whatever its value."""
     for value in (None, 0, 1, "", "unknown", [], {}):
-        assert _read(WHOLE | {key: value}, live=None) is not None, value
-    assert _read({name: value for name, value in WHOLE.items() if name != key}, live=None) is not None
+        assert _read(BODY | {key: value}, live=None) is not None, value
+    assert _read({name: value for name, value in BODY.items() if name != key}, live=None) is not None
 
 
 @pytest.mark.parametrize("key", sorted(TIMES))
 def test_a_time_may_be_zero_null_or_absent(key: str) -> None:
-    """Zero is V1's "not applicable"; what is no time is unreadable."""
+    """A time may be zero (V1's "not applicable"), null or absent, and any other value is unreadable."""
     for value in (0, None):
-        assert _read(WHOLE | {key: value}, live=None) is not None, value
+        assert _read(BODY | {key: value}, live=None) is not None, value
     for value in ("unknown", -1, 1.5, True, 253402300800, [1]):
-        assert _read(WHOLE | {key: value}, live=None) is None, value
+        assert _read(BODY | {key: value}, live=None) is None, value
 
 
 @pytest.mark.parametrize("key", sorted(DECIDE))
 def test_what_decides_is_never_guessed(key: str) -> None:
-    """Null, absent or of another type, an answer without it is unreadable; so is a status that we do not know."""
+    """An answer with a deciding field that is null, absent, of another type or unknown is unreadable."""
     for value in (None, "", [], {}, b""):
-        assert _read(WHOLE | {key: value}, live=None) is None, value
-    assert _read({name: value for name, value in WHOLE.items() if name != key}, live=None) is None
-    assert _read(WHOLE | {"status": "in_process"}, live=None) is None
+        assert _read(BODY | {key: value}, live=None) is None, value
+    assert _read({name: value for name, value in BODY.items() if name != key}, live=None) is None
+    assert _read(BODY | {"status": "in_process"}, live=None) is None
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_mutated_bytes_are_a_payment_or_unreadable(seed: int) -> None:
-    """The same for bytes that were damaged on the way and still are JSON."""
-    random, whole, parsed = Random(seed), orjson.dumps(WHOLE), 0
+    """Damaged bytes that are still JSON are a payment or unreadable."""
+    random, whole, parsed = Random(seed), orjson.dumps(BODY), 0
     for _ in range(20_000):
         damaged = bytearray(whole)
         for _ in range(random.randint(1, 3)):

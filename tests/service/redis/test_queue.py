@@ -1,4 +1,4 @@
-"""arq's quirks on the queue's side, each answered in `service/redis/queue.py` (DESIGN.md §5)."""
+"""arq's quirks on the side of the queue, each handled in `service/redis/queue.py` (docs/design.md §5)."""
 
 import asyncio
 import contextlib
@@ -41,22 +41,22 @@ async def arq(redis_url: str) -> AsyncIterator[ArqRedis]:
 
 @pytest.fixture
 async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    made = Queue(connect(redis_url))
-    yield made
-    await made.close()
+    opened = Queue(connect(redis_url))
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
 async def half_open() -> AsyncIterator[str]:
-    """A Redis that takes every connection and never says a word."""
-    held: list[asyncio.StreamWriter] = []
+    """A Redis that accepts every connection and never answers."""
+    writers: list[asyncio.StreamWriter] = []
 
     async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        held.append(writer)
+        writers.append(writer)
 
     server = await asyncio.start_server(hold, "127.0.0.1", 0)
     yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-    for writer in held:
+    for writer in writers:
         writer.close()
     server.close()
     await server.wait_closed()
@@ -67,7 +67,7 @@ async def _job_ids(arq: ArqRedis) -> list[str]:
 
 
 async def test_arq_reads_our_jobs(queue: Queue, arq: ArqRedis) -> None:
-    """A job is in arq's own format and queue: its function, its arguments, and that it waits."""
+    """arq reads a job of ours with its function and arguments, and sees that it is queued."""
     ids = [uuid4(), uuid4()]
     await queue.put(ids)
     [job_id] = await _job_ids(arq)
@@ -88,7 +88,7 @@ async def test_nothing_on_the_queue_can_run_code(queue: Queue, arq: ArqRedis) ->
 
 
 async def test_the_same_notices_can_be_queued_again(queue: Queue, arq: ArqRedis) -> None:
-    """Each job has an id of its own, so that none is refused as seen before."""
+    """Each job has its own id, so that arq refuses none as a duplicate."""
     ids = [uuid4()]
     for _ in range(3):
         await queue.put(ids)
@@ -96,7 +96,7 @@ async def test_the_same_notices_can_be_queued_again(queue: Queue, arq: ArqRedis)
 
 
 async def test_a_job_that_waits(queue: Queue, arq: ArqRedis) -> None:
-    """A deferred job is due after its wait, and arq says so."""
+    """A deferred job is due after its wait, and arq sees it as deferred."""
     await queue.put([uuid4()], timedelta(seconds=30))
     [job_id] = await _job_ids(arq)
     assert await Job(job_id, arq, QUEUE_NAME, _deserializer=deserialize).status() is JobStatus.deferred
@@ -104,41 +104,41 @@ async def test_a_job_that_waits(queue: Queue, arq: ArqRedis) -> None:
 
 
 async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
-    """A wake-up is published with each job that is due now, so that nobody waits for arq's next poll."""
-    heard = messages(arq, WAKE_CHANNEL)
-    assert await anext(heard) is None  # it listens now
+    """Each job that is due now publishes a wake-up, so that no worker waits for arq's next poll."""
+    received = messages(arq, WAKE_CHANNEL)
+    assert await anext(received) is None  # the subscription is active
     await queue.put([uuid4()])
     async with asyncio.timeout(10):
-        assert await anext(heard) == b""
-    await heard.aclose()
+        assert await anext(received) == b""
+    await received.aclose()
 
 
 async def test_the_waiters_are_told(queue: Queue, arq: ArqRedis) -> None:
-    """One message a batch names the payments that were looked at."""
-    heard = messages(arq, LOOKED_CHANNEL)
-    assert await anext(heard) is None
+    """One message for each batch names the payments that were looked at."""
+    received = messages(arq, LOOKED_CHANNEL)
+    assert await anext(received) is None
     await queue.tell(["imp_1", "imp_2"])
     async with asyncio.timeout(10):
-        assert await anext(heard) == b"imp_1,imp_2"
-    await heard.aclose()
+        assert await anext(received) == b"imp_1,imp_2"
+    await received.aclose()
 
 
 async def test_a_listener_outlives_its_connection(queue: Queue, arq: ArqRedis, redis_url: str) -> None:
-    """A subscription that is cut is made anew, and says so with None; then it hears again."""
-    heard = messages(arq, LOOKED_CHANNEL)
-    assert await anext(heard) is None
-    waiting = asyncio.ensure_future(anext(heard))
+    """A subscription that is cut is made again, yields None, and then receives again."""
+    received = messages(arq, LOOKED_CHANNEL)
+    assert await anext(received) is None
+    waiting = asyncio.ensure_future(anext(received))
     async with RedisClient.from_url(redis_url) as admin:
         await admin.client_kill_filter(_type="pubsub")
     async with asyncio.timeout(10):
         assert await waiting is None
         await queue.tell(["imp_1"])
-        assert await anext(heard) == b"imp_1"
-    await heard.aclose()
+        assert await anext(received) == b"imp_1"
+    await received.aclose()
 
 
 async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
-    """A Redis that never answers costs a second, not for ever; a listener is not deafened by it."""
+    """A call to a Redis that never answers fails within seconds."""
     queue = Queue(connect(half_open))
     began = time.monotonic()
     with pytest.raises(RedisUnavailable):
@@ -148,7 +148,7 @@ async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
 
 
 async def test_what_is_spilled_comes_back_whole(queue: Queue, arq: ArqRedis) -> None:
-    """The stream keeps notices in their order until they are forgotten, and nothing in it expires."""
+    """The stream keeps notices in order until they are removed, and nothing in it expires."""
     second = Notice(new_notice_id(), Source.WEBHOOK, "imp_2")
     await queue.spill([NOTICE, second])
     entries = await queue.spilled(10)
@@ -160,14 +160,14 @@ async def test_what_is_spilled_comes_back_whole(queue: Queue, arq: ArqRedis) -> 
 
 @pytest.mark.parametrize("entry", [b"", b"{", b"[]", b"[1,2]", b'["x","webhook","imp_1",null,null,null,null]'])
 async def test_an_unreadable_entry_is_told_apart(queue: Queue, arq: ArqRedis, entry: bytes) -> None:
-    """Whatever stands in the stream, it raises nothing and hides no neighbour."""
+    """An unreadable entry raises nothing and hides no other."""
     await arq.xadd(SPILL_STREAM, {"notice": entry})
     await queue.spill([NOTICE])
     assert [notice for _, notice in await queue.spilled(10)] == [None, NOTICE]
 
 
 async def test_a_durable_redis_is_shown_to_be_one(arq: ArqRedis, queue: Queue) -> None:
-    """Each setting that could lose what was accepted is one sentence; ours has none."""
+    """Each setting that could lose a notice is reported in a sentence, and the embedded Redis has none."""
     assert await weaknesses(arq) == []
     assert await queue.is_durable()
     await arq.config_set("appendfsync", "everysec")
@@ -179,7 +179,7 @@ async def test_a_durable_redis_is_shown_to_be_one(arq: ArqRedis, queue: Queue) -
 
 
 async def test_a_cancelled_listener_ends(arq: ArqRedis) -> None:
-    """A listener that is cancelled ends, whatever it was about to send (asyncio.wait_for on Python 3.11)."""
+    """A cancelled listener ends, whatever it was doing (asyncio.wait_for on Python 3.11)."""
 
     async def listen() -> None:
         async for _ in messages(arq, LOOKED_CHANNEL):
@@ -191,11 +191,11 @@ async def test_a_cancelled_listener_ends(arq: ArqRedis) -> None:
             await asyncio.sleep(0)
         listening.cancel()
         done, _ = await asyncio.wait([listening], timeout=10)
-        assert done, f"it listens on after {turns} turns"
+        assert done, f"it still listens after {turns} turns"
         with contextlib.suppress(asyncio.CancelledError):
             await listening
 
 
 def test_ids_are_plain_texts() -> None:
-    """A UUID goes over the queue as a text that reads back."""
+    """A UUID in the queue is a text that can be read back."""
     assert UUID(str(NOTICE.id)) == NOTICE.id

@@ -1,4 +1,4 @@
-"""Batches that arrive while one is verified form the next."""
+"""Batches that arrive during a run form the next run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from service.usecases.batching import Batcher
 
 
 class Runs:
-    """A verification that ends when it is told to, and what each was given."""
+    """A verification that ends when the test says so, and keeps the ids of each run."""
 
     def __init__(self) -> None:
-        self.given: list[list[UUID]] = []
+        self.batches: list[list[UUID]] = []
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
 
     async def __call__(self, ids: Sequence[UUID]) -> None:
-        self.given.append(list(ids))
+        self.batches.append(list(ids))
         self.begun.set()
         await self.go_on.wait()
 
 
 async def test_a_lone_batch_runs_at_once() -> None:
-    """Nothing is waited for while nothing is under way."""
+    """A batch runs at once if no run is under way."""
     runs, ids = Runs(), [uuid4()]
     runs.go_on.set()
     await Batcher(runs).join(ids)
-    assert runs.given == [ids]
+    assert runs.batches == [ids]
 
 
 async def test_those_that_come_meanwhile_run_together() -> None:
-    """Ten batches that arrive during a run are the next run."""
+    """Ten batches that arrive during a run form the next run."""
     runs = Runs()
     batcher = Batcher(runs)
     first = asyncio.create_task(batcher.join([uuid4()]))
@@ -43,11 +43,11 @@ async def test_those_that_come_meanwhile_run_together() -> None:
     await asyncio.sleep(0)
     runs.go_on.set()
     await asyncio.gather(first, *later)
-    assert [len(ids) for ids in runs.given] == [1, 10]
+    assert [len(ids) for ids in runs.batches] == [1, 10]
 
 
 async def test_a_run_is_bounded() -> None:
-    """No run has more than one look can ask for."""
+    """No run has more notices than a look can ask for."""
     runs = Runs()
     batcher = Batcher(runs)
     first = asyncio.create_task(batcher.join([uuid4()]))
@@ -56,12 +56,12 @@ async def test_a_run_is_bounded() -> None:
     await asyncio.sleep(0)
     runs.go_on.set()
     await asyncio.gather(first, *later)
-    assert max(len(ids) for ids in runs.given) <= NOTICES_PER_JOB
-    assert sum(len(ids) for ids in runs.given) == 181
+    assert max(len(ids) for ids in runs.batches) <= NOTICES_PER_JOB
+    assert sum(len(ids) for ids in runs.batches) == 181
 
 
 async def test_a_slow_run_holds_nobody_up() -> None:
-    """While PortOne is slow the next batch runs beside the one that waits for it."""
+    """While PortOne is slow the next batch runs beside the waiting one."""
     runs = Runs()
     batcher = Batcher(runs)
     slow = asyncio.create_task(batcher.join([uuid4()]))
@@ -76,7 +76,7 @@ async def test_a_slow_run_holds_nobody_up() -> None:
 
 
 async def test_a_whole_batch_waits_for_one_run_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is as large as it can be, so it begins at once beside a run, but the next one waits its turn."""
+    """A full batch starts at once beside a run, and the next full batch waits."""
     monkeypatch.setattr(batching, "_SLOW_SECONDS", 60.0)
     runs = Runs()
     batcher = Batcher(runs)
@@ -84,14 +84,14 @@ async def test_a_whole_batch_waits_for_one_run_at_most(monkeypatch: pytest.Monke
     joined = [asyncio.create_task(batcher.join([uuid4() for _ in range(size)])) for size in sizes]
     for _ in range(10):
         await asyncio.sleep(0)
-    assert [len(ids) for ids in runs.given] == [1, NOTICES_PER_JOB - 1]
+    assert [len(ids) for ids in runs.batches] == [1, NOTICES_PER_JOB - 1]
     runs.go_on.set()
     await asyncio.gather(*joined)
-    assert [len(ids) for ids in runs.given] == list(sizes)
+    assert [len(ids) for ids in runs.batches] == list(sizes)
 
 
 async def test_an_error_is_every_joiners() -> None:
-    """Whoever joined a run that failed learns of it, and the next run is not affected."""
+    """A failed run raises for every batch in it, and the next run is not affected."""
     calls = 0
 
     async def fail_once(ids: Sequence[UUID]) -> None:

@@ -1,4 +1,4 @@
-"""What is accepted is durable, whatever happens to its neighbours, its sender or a store (DESIGN.md §2.1)."""
+"""An accepted notice is durable, whatever happens to others, its sender or a database (docs/design.md §2.1)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,20 +40,20 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
 
 @pytest.fixture
 async def queue(redis_url: str) -> AsyncIterator[Queue]:
-    made = Queue(connect(redis_url))
-    yield made
-    await made.close()
+    opened = Queue(connect(redis_url))
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
 async def intake(pool: Pool, queue: Queue) -> AsyncIterator[Intake]:
-    made = _intake(pool, queue)
-    yield made
-    await made.close()
+    opened = _intake(pool, queue)
+    yield opened
+    await opened.close()
 
 
 async def _without_postgres(stores: Stores, pool: Pool) -> None:
-    """Let nobody in any more, and throw out who is in."""
+    """Refuse new connections to the test's database, and end all others."""
     name = await pool.fetchval("SELECT current_database()")
     admin = await asyncpg.connect(stores.postgres.url("postgres"))
     try:
@@ -64,7 +64,7 @@ async def _without_postgres(stores: Stores, pool: Pool) -> None:
 
 
 async def test_batches_form_while_a_write_is_under_way(intake: Intake, pool: Pool, redis: RedisClient) -> None:
-    """A lone notice is written at once; what comes meanwhile is written together, with one job a batch."""
+    """A single notice is written at once, and those that arrive meanwhile are written together, with one job."""
     receipts = await asyncio.gather(*(intake.accept(_notice(f"imp_{number}")) for number in range(250)))
     assert {receipt.row_id for receipt in receipts} == {row["id"] for row in await pool.fetch("SELECT id FROM notices")}
     assert await stored.count(pool, "notices") == 250
@@ -72,7 +72,7 @@ async def test_batches_form_while_a_write_is_under_way(intake: Intake, pool: Poo
 
 
 async def test_a_notice_that_postgres_refuses_is_refused_alone(intake: Intake, pool: Pool) -> None:
-    """Its neighbours of the same batch are recorded, each once."""
+    """Only the notice that Postgres refuses is refused, and the others of its batch are recorded once."""
     batch = [_notice("imp_first"), *(_notice(f"imp_{number}") for number in range(5))]
     batch += [_notice("imp_nul", "\0"), _notice("i" * 65), _notice("imp_surrogate", "\ud800"), _notice("imp_last")]
     results = await asyncio.gather(*(intake.accept(notice) for notice in batch), return_exceptions=True)
@@ -82,13 +82,13 @@ async def test_a_notice_that_postgres_refuses_is_refused_alone(intake: Intake, p
 
 
 async def test_one_that_is_refused_is_refused_to_its_sender(intake: Intake) -> None:
-    """Alone in its batch it is refused just the same."""
+    """A notice that Postgres refuses is also refused if it is alone in its batch."""
     with pytest.raises(UnusableNotice):
         await intake.accept(_notice("i" * 65))
 
 
 async def test_recorded_without_redis(pool: Pool) -> None:
-    """With Redis away a notice is recorded all the same, and due soon, so that a sweep queues it."""
+    """Without Redis a notice is recorded and due soon, so that a sweep queues it."""
     queue = Queue(connect(NOWHERE))
     receipt = await _intake(pool, queue).accept(_notice())
     [row] = await stored.notices(pool, "imp_1")
@@ -98,7 +98,7 @@ async def test_recorded_without_redis(pool: Pool) -> None:
 
 
 async def test_spilled_without_postgres(intake: Intake, pool: Pool, stores: Stores, redis: RedisClient) -> None:
-    """With Postgres away a notice waits in our own stream, which never expires; nothing is queued for it."""
+    """Without Postgres a notice waits in a stream that never expires, and no job is queued."""
     await _without_postgres(stores, pool)
     assert (await intake.accept(_notice())).row_id is None
     assert (await redis.xlen(SPILL_STREAM), await redis.ttl(SPILL_STREAM)) == (1, -1)
@@ -106,7 +106,7 @@ async def test_spilled_without_postgres(intake: Intake, pool: Pool, stores: Stor
 
 
 async def test_refused_without_either(pool: Pool, stores: Stores) -> None:
-    """With neither store there, nothing is claimed to be kept."""
+    """Without both databases a notice is refused."""
     await _without_postgres(stores, pool)
     queue = Queue(connect(NOWHERE))
     with pytest.raises(NothingRecorded):
@@ -125,7 +125,7 @@ async def test_refused_without_either(pool: Pool, stores: Stores) -> None:
 async def test_not_spilled_into_a_redis_that_may_forget(
     intake: Intake, pool: Pool, stores: Stores, redis: RedisClient, setting: str, bad: str, good: str
 ) -> None:
-    """Only a Redis shown to keep what it accepts may accept a notice: else it is refused, to be sent again."""
+    """A Redis that may lose data accepts no notice, which is refused so that it is sent again."""
     await _without_postgres(stores, pool)
     await redis.config_set(setting, bad)
     try:
@@ -137,14 +137,14 @@ async def test_not_spilled_into_a_redis_that_may_forget(
 
 
 async def test_a_postgres_that_cannot_write_is_away(intake: Intake, pool: Pool, redis: RedisClient) -> None:
-    """A missing table, or any trouble of Postgres' own, is no fault of the notice: it is spilled, not refused."""
+    """If Postgres itself has a fault, such as a missing table, a notice is spilled and not refused."""
     await pool.execute("ALTER TABLE notices RENAME TO notices_moved")
     assert (await intake.accept(_notice())).row_id is None
     assert await redis.xlen(SPILL_STREAM) == 1
 
 
 async def test_a_sender_that_goes_away(intake: Intake, pool: Pool) -> None:
-    """The notice of a caller who hangs up is recorded all the same, and its neighbours are answered."""
+    """The notice of a caller who hangs up is recorded, and the others of its batch are answered."""
     leaving, staying = [asyncio.create_task(intake.accept(_notice(f"imp_{number}"))) for number in range(2)]
     await asyncio.sleep(0)
     leaving.cancel()
@@ -154,7 +154,7 @@ async def test_a_sender_that_goes_away(intake: Intake, pool: Pool) -> None:
 
 
 async def test_the_number_that_waits_is_bounded(pool: Pool, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past capacity completions are told to come again, while webhooks wait for a place and are all recorded."""
+    """Past capacity completion calls are refused, while webhooks wait for a place and are all recorded."""
     monkeypatch.setattr(intake_module, "_WAITING_MAX", 10)
     intake = _intake(pool, queue)
     webhooks = [_notice(f"imp_{number}") for number in range(50)]
@@ -168,7 +168,7 @@ async def test_the_number_that_waits_is_bounded(pool: Pool, queue: Queue, monkey
 
 
 async def test_the_same_notice_twice(intake: Intake, pool: Pool) -> None:
-    """A notice is written once, however often its write is repeated."""
+    """A notice is recorded once, however often its write is repeated."""
     await stored.register_order(pool, "order-1")
     notice = _notice("imp_1", "order-1")
     first, second = await intake.accept(notice), await intake.accept(notice)
@@ -177,7 +177,7 @@ async def test_the_same_notice_twice(intake: Intake, pool: Pool) -> None:
 
 
 async def test_a_silent_postgres_holds_up_one_batch(intake: Intake, pool: Pool) -> None:
-    """Whoever waits for it in vain is not followed by the next: they are kept in Redis at once."""
+    """Only the first batch waits for a Postgres that does not answer, and the next are spilled at once."""
     async with pool.acquire() as holder, holder.transaction():
         await holder.execute("LOCK TABLE notices IN ACCESS EXCLUSIVE MODE")
         assert await intake.accept(_notice()) == Receipt(None)
@@ -195,7 +195,7 @@ async def test_ids_are_uuids_of_version_seven() -> None:
 
 
 async def test_no_server_is_needed_to_start() -> None:
-    """A pool opens without a Postgres, for the receiver starts before its stores."""
+    """A pool opens without a Postgres, because the receiver may start before its databases."""
     pool = await open_pool("postgresql://127.0.0.1:1/none")
     queue = Queue(connect(NOWHERE))
     with pytest.raises(NothingRecorded):

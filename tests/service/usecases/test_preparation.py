@@ -1,4 +1,4 @@
-"""PREPARE_AMOUNT: PortOne knows an order's amount before its window opens (PORTONE.md §1, prepare)."""
+"""With PREPARE_AMOUNT PortOne knows an order's amount before its window opens (docs/portone.md §1, prepare)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ POST, PUT, GET = (f"{method} /payments/prepare" for method in ("POST", "PUT", "G
 
 @dataclass(frozen=True)
 class Preparing:
-    """What preparing works with."""
+    """The parts with which preparing works."""
 
     pool: Pool
     accounts: Mapping[str, PortOne]
@@ -57,12 +57,12 @@ async def _amend(receiver: RunningService, version: int, **changes: Any) -> Any:
 
 
 async def _calls(sandbox: RunningSandbox) -> list[int]:
-    """How often POST, PUT and GET were called."""
+    """Return how often POST, PUT and GET were called."""
     calls = (await sandbox.calls())["by_template"]
     return [calls.get(POST, 0), calls.get(PUT, 0), calls.get(f"{GET}/{{merchant_uid}}", 0)]
 
 
-async def _known(preparing: Preparing, tier: str = "") -> Any:
+async def _prepared(preparing: Preparing, tier: str = "") -> Any:
     return await preparing.accounts[ACCOUNT].prepared("order-1", tier)
 
 
@@ -72,15 +72,17 @@ async def _row(pool: Pool) -> tuple[Any, ...]:
     return tuple(row)
 
 
-@pytest.mark.parametrize(("amount", "currency", "told"), [(64900, "KRW", 64900), (605, "USD", 6.05), (100, "JPY", 100)])
+@pytest.mark.parametrize(
+    ("amount", "currency", "major"), [(64900, "KRW", 64900), (605, "USD", 6.05), (100, "JPY", 100)]
+)
 async def test_an_amount_is_prepared_in_the_background(
-    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing, amount: int, currency: str, told: float
+    receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing, amount: int, currency: str, major: float
 ) -> None:
-    """Registering asks PortOne nothing; the worker tells it the exact amount, and the order shows that it is done."""
+    """A registered amount is prepared exactly by a worker, not by the registration, and the order shows it."""
     order = await receiver.register("order-1", amount, currency=currency)
     assert (order["prepared"], await _calls(sandbox)) == ("pending", [0, 0, 0])
     assert await prepare_due(preparing, 10) == 1
-    assert await _known(preparing) == {"merchant_uid": "order-1", "amount": told}
+    assert await _prepared(preparing) == {"merchant_uid": "order-1", "amount": major}
     assert (await receiver.read("order-1"))["prepared"] == "done"
     assert (await receiver.read("order-1"))["version"] == 1
     assert await prepare_due(preparing, 10) == 0
@@ -90,20 +92,20 @@ async def test_an_amount_is_prepared_in_the_background(
 async def test_an_amended_amount_is_changed_with_put(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """PortOne is known to have an amount, so the next one is a change; a new name is none."""
+    """A new amount after the first is sent as a change, and a new name is not sent."""
     await receiver.register("order-1", 64900)
     await prepare_due(preparing, 10)
     assert (await _amend(receiver, 1, name="A book"))["prepared"] == "done"
     assert (await _amend(receiver, 2, amount=50000))["prepared"] == "pending"
     assert await prepare_due(preparing, 10) == 1
-    assert (await _known(preparing))["amount"] == 50000
+    assert (await _prepared(preparing))["amount"] == 50000
     assert (await _calls(sandbox))[:2] == [1, 1]
 
 
 async def test_what_is_registered_already_is_read_back(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """A worker died between PortOne's answer and ours: the same amount is found there, and that is that."""
+    """If PortOne has the same amount already, as after a worker's death, the preparation is done."""
     await receiver.register("order-1", 64900)
     await preparing.accounts[ACCOUNT].prepare({"merchant_uid": "order-1", "amount": "64900"}, "")
     assert await prepare_due(preparing, 10) == 1
@@ -114,18 +116,18 @@ async def test_what_is_registered_already_is_read_back(
 async def test_another_amount_that_is_registered_already_is_changed(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """Whoever registered it: the order's own amount is what PortOne is to know."""
+    """If PortOne has another amount it is changed to the order's."""
     await receiver.register("order-1", 64900)
     await preparing.accounts[ACCOUNT].prepare({"merchant_uid": "order-1", "amount": "100"}, "")
     assert await prepare_due(preparing, 10) == 1
-    assert (await _known(preparing))["amount"] == 64900
+    assert (await _prepared(preparing))["amount"] == 64900
     assert await _calls(sandbox) == [2, 1, 2]
 
 
 async def test_what_portone_forgot_is_registered_again(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """A change of what is not there is 404: then it is registered."""
+    """If a change is answered 404 the amount is registered again."""
     await receiver.register("order-1", 64900)
     await preparing.pool.execute("UPDATE preparations SET known = true")
     assert await prepare_due(preparing, 10) == 1
@@ -137,7 +139,7 @@ async def test_what_portone_forgot_is_registered_again(
 async def test_a_failure_to_ask_is_tried_again(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing, answer: str
 ) -> None:
-    """It says nothing of the amount, which stays pending until PortOne answers, whatever it had done."""
+    """After a failure to ask the amount stays pending until PortOne answers."""
     await receiver.register("order-1", 64900)
     await sandbox.faults(api_answer=answer, api_when="after", api_path="/prepare")
     assert await prepare_due(preparing, 10) == 1
@@ -145,13 +147,13 @@ async def test_a_failure_to_ask_is_tried_again(
     await sandbox.faults()
     assert await prepare_due(preparing, 10) == 1
     assert (await receiver.read("order-1"))["prepared"] == "done"
-    assert (await _known(preparing))["amount"] == 64900
+    assert (await _prepared(preparing))["amount"] == 64900
 
 
 async def test_who_is_never_answered_gives_up(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """After the last try the order says so; amending its amount tries again."""
+    """After the last try the order shows the failure, and amending its amount tries again."""
     await receiver.register("order-1", 64900)
     await preparing.pool.execute("UPDATE preparations SET tries = 35")
     await sandbox.faults(api_answer="500")
@@ -164,7 +166,7 @@ async def test_who_is_never_answered_gives_up(
 async def test_a_refusal_is_shown_on_the_order(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """What PortOne says is what the order says, and nothing is tried again by itself."""
+    """A refusal of PortOne's is shown on the order and not tried again automatically."""
     await receiver.register("order-1", 10**15)
     assert await prepare_due(preparing, 10) == 1
     prepared = (await receiver.read("order-1"))["prepared"]
@@ -177,11 +179,11 @@ async def test_a_refusal_is_shown_on_the_order(
 async def test_an_amendment_while_portone_is_asked_comes_after(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """The newer amount waits for whoever is at PortOne with the older one, so that it arrives last."""
+    """A newer amount waits while an older one is being sent, so that it arrives last."""
     await receiver.register("order-1", 64900)
 
     class Amending(PortOne):
-        """Amends the order while PortOne is asked, and looks whether another worker would take it."""
+        """PortOne. While it is asked, the order is amended and another worker tries to prepare it."""
 
         taken = -1
 
@@ -199,14 +201,14 @@ async def test_an_amendment_while_portone_is_asked_comes_after(
     assert Amending.taken == 0
     assert (await receiver.read("order-1"))["prepared"] == "pending"
     assert await prepare_due(preparing, 10) == 1
-    assert (await _known(preparing))["amount"] == 50000
+    assert (await _prepared(preparing))["amount"] == 50000
     assert await _row(preparing.pool) == ("done", 2, True, 1, True)
 
 
 async def test_what_a_dead_worker_held_is_taken_up_again(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """Killed while it asked: the claim runs out, and the next worker asks."""
+    """After a dead worker's claim has ended, the next worker prepares the amount."""
     await receiver.register("order-1", 64900)
     await preparing.pool.execute(
         "UPDATE preparations SET claimed_at = now() - interval '9 s', due_at = now() - interval '1 s', tries = 1"
@@ -221,19 +223,19 @@ async def test_each_tier_has_its_own_amount(
     """An order of a sub-store is prepared under its Tier header."""
     await receiver.register("order-1", 64900, tier="abc")
     await prepare_due(preparing, 10)
-    assert (await _known(preparing, "abc"))["amount"] == 64900
-    assert await _known(preparing) is None
+    assert (await _prepared(preparing, "abc"))["amount"] == 64900
+    assert await _prepared(preparing) is None
 
 
 class TestNotWanted:
-    """Without PREPARE_AMOUNT."""
+    """Orders without PREPARE_AMOUNT."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"prepare_amount": False})
 
     async def test_nothing_is_prepared(self, receiver: RunningService, preparing: Preparing) -> None:
-        """The order says so with null, before and after an amendment."""
+        """The order shows null, before and after an amendment."""
         order = await receiver.register("order-1")
         assert order["prepared"] is None
         assert (await _amend(receiver, 1, amount=1))["prepared"] is None
@@ -242,7 +244,7 @@ class TestNotWanted:
     async def test_what_was_prepared_once_follows_its_order(
         self, receiver: RunningService, preparing: Preparing
     ) -> None:
-        """Switched off since: PortOne's SDK still refuses another amount than the one that it was told."""
+        """A prepared amount still follows its order after the setting was switched off."""
         await receiver.register("order-1")
         await preparing.pool.execute("INSERT INTO preparations (merchant_uid) VALUES ('order-1')")
         await prepare_due(preparing, 10)

@@ -1,4 +1,4 @@
-"""State converges although no notice ever arrives."""
+"""An order's state converges even if no notice ever arrives."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 from workers.tasks import Parts
 
-# A hundred times as fast: the first silent check is due after 0.6 s, the ledger is walked each 0.6 s.
+# A hundred times as fast: the first silent check is due after 0.6 s, the ledger is walked every 0.6 s.
 SCALE = 0.01
 
 
@@ -19,7 +19,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def test_a_lost_webhook_is_found_in_the_ledger(service: RunningService, sandbox: RunningSandbox) -> None:
-    """Every webhook is dropped and nobody calls: the order is paid all the same."""
+    """A payment whose webhook is lost, and without a completion call, pays its order."""
     await sandbox.faults(webhook_drop=True)
     await service.register("order-1")
     await sandbox.pay("order-1", 64900)
@@ -28,7 +28,7 @@ async def test_a_lost_webhook_is_found_in_the_ledger(service: RunningService, sa
 
 
 async def test_a_refund_that_nobody_announces_is_found(service: RunningService, sandbox: RunningSandbox) -> None:
-    """A refund made after payment, its webhook lost, shows on the order."""
+    """A refund whose webhook is lost shows on the order."""
     await service.register("order-1")
     payment = await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid")
@@ -38,7 +38,7 @@ async def test_a_refund_that_nobody_announces_is_found(service: RunningService, 
 
 
 async def test_many_lost_webhooks_cost_few_calls(service: RunningService, sandbox: RunningSandbox) -> None:
-    """300 payments that nobody announced are found by one walk and looked at in batches."""
+    """300 unannounced payments are found by a walk and looked at in batches."""
     await sandbox.faults(webhook_drop=True)
     for number in range(300):
         await service.register(f"order-{number}", amount=1000)
@@ -55,7 +55,7 @@ async def test_nothing_differs_costs_one_page(
     """A walk ends at the first page that agrees, and records no notice."""
     await receiver.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
-    # By hand: a worker's own walk would see a difference whenever it came between the payment and its look.
+    # By hand, because a worker's walk between the payment and its look would see a difference.
     await parts.verifier.verify([notice["id"] for notice in await stored.notices(pool, imp_uid)])
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
     for walks in (1, 2):
@@ -68,11 +68,11 @@ async def test_nothing_differs_costs_one_page(
 async def test_notices_parked_for_an_unknown_order_are_replayed(
     settings: Settings, pool: Pool, sandbox: RunningSandbox
 ) -> None:
-    """A notice parked because nobody had registered its order is looked at again once somebody has."""
+    """A notice parked for an unregistered order is looked at again once the order is registered."""
     async with running_receiver(settings) as service, running_worker(settings):
         sandbox.send_webhooks_to(f"{service.url}/webhooks/portone/v1")
         await sandbox.pay("order-1", 64900)
-        # The grace of 10 minutes is 6 s here; its end is not waited for but set.
+        # The grace time of 10 minutes is 6 s here. The test sets its end instead of waiting.
         await _notice_becomes(pool, "order_not_registered", "due_at")
         await pool.execute("UPDATE notices SET received_at = now() - interval '1 hour', due_at = now()")
         await _notice_becomes(pool, "order_not_registered", "parked_at")
@@ -82,8 +82,8 @@ async def test_notices_parked_for_an_unknown_order_are_replayed(
 
 
 async def _notice_becomes(pool: Pool, outcome: str, time: str) -> None:
-    async def is_so() -> bool:
+    async def has_become() -> bool:
         row = await pool.fetchrow("SELECT * FROM notices")
         return row is not None and row["last_outcome"] == outcome and row[time] is not None
 
-    await until(is_so)
+    await until(has_become)
