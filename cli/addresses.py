@@ -55,8 +55,8 @@ class Addresses:
 
 
 def _first(name: str, values: dict[str, str], *defaults: str) -> str:
-    known = (os.environ.get(name), values.get(name), *defaults)
-    return next((value for value in known if value), "")
+    candidates = (os.environ.get(name), values.get(name), *defaults)
+    return next((value for value in candidates if value), "")
 
 
 def running_dev_values(state_dir: Path) -> dict[str, str]:

@@ -32,12 +32,12 @@ class Parts:
 
     def __init__(self, plan: Plan, screen: Screen) -> None:
         self.plan, self._screen = plan, screen
-        state, given = plan.state, plan.settings
+        state, settings = plan.state, plan.settings
         self._postgres = Postgres(state.path / "postgres", state.log("postgres"), say=screen.warn)
         self._redis = Redis(state.path / "redis", state.log("redis"), record=state.record("redis"))
         # The shell may have sourced our own env file. The URLs in it are the embedded servers', not given ones.
-        self._given_database = _given("DATABASE_URL", given.database_url, self._postgres.owns)
-        self._given_redis = _given("REDIS_URL", given.redis_url, self._redis.owns)
+        self._given_database = _external_url("DATABASE_URL", settings.database_url, self._postgres.owns)
+        self._given_redis = _external_url("REDIS_URL", settings.redis_url, self._redis.owns)
         self._parts: dict[str, Part] = {}
 
     @property
@@ -176,7 +176,7 @@ async def _together() -> AsyncIterator[asyncio.TaskGroup]:
         raise failed.exceptions[0] from None
 
 
-def _given(setting: str, secret: SecretStr, is_ours: Callable[[str], bool]) -> str:
+def _external_url(setting: str, secret: SecretStr, is_ours: Callable[[str], bool]) -> str:
     """Return the URL of a server that is not ours, or an empty string."""
     url = secret.get_secret_value()
     try:

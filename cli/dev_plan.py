@@ -24,8 +24,8 @@ class Plan:
     @property
     def has_sandbox(self) -> bool:
         """True unless a PortOne was given. The sandbox's own address, from our env file, does not count."""
-        given = "portone_api_url" in self.settings.model_fields_set and self.settings.portone_api_url
-        return not given or self.settings.portone_imp_key == self.imp_key
+        url = "portone_api_url" in self.settings.model_fields_set and self.settings.portone_api_url
+        return not url or self.settings.portone_imp_key == self.imp_key
 
     @property
     def host(self) -> str:

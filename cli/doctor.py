@@ -47,7 +47,7 @@ async def check_postgres(settings: Settings) -> list[str]:
 
 
 async def check_redis(settings: Settings) -> list[str]:
-    """Check that Redis keeps all that it accepts: only then may it take notices without Postgres (DESIGN.md §2.1)."""
+    """Check that Redis keeps all that it accepts, because it may take notices (docs/design.md §2.1)."""
     from service.errors import RedisUnavailable
     from service.redis.queue import connect, weaknesses
 

@@ -28,9 +28,9 @@ def read_or_none(path: Path) -> str | None:
 
 def remember(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(24)) -> str:
     """Return the file's text. The first time, write what `make` returns."""
-    known = read_or_none(path)
-    if known:
-        return known
+    stored = read_or_none(path)
+    if stored:
+        return stored
     text = make()
     write_private(path, text)
     return text

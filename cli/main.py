@@ -13,7 +13,7 @@ from cli.order import order
 from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
-from cli.secrets import shown
+from cli.secrets import setting_lines
 from cli.settings_source import load_settings
 from service.settings import Settings
 
@@ -48,8 +48,8 @@ def _stop(sentence: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"portone-orders {version('portone-orders')}")
         raise typer.Exit
 
@@ -104,7 +104,7 @@ def migrate() -> None:
 @app.command()
 def settings() -> None:
     """Print all settings with secrets hidden, and their source: the environment, a running `dev`, or `.env`."""
-    for line in shown(load_settings(always_report=True)):
+    for line in setting_lines(load_settings(always_report=True)):
         typer.echo(line)
 
 

@@ -33,8 +33,8 @@ def free_port(*preferred: int) -> int:
 
 def remembered_port(path: Path) -> int:
     """Return the loopback port of the last run, so that addresses stay, or another one if it is taken."""
-    known = read_or_none(path) or ""
-    port = free_port(*([int(known)] if known.isdigit() else []))
-    if str(port) != known:
+    last_port = read_or_none(path) or ""
+    port = free_port(*([int(last_port)] if last_port.isdigit() else []))
+    if str(port) != last_port:
         write_private(path, str(port))
     return port

@@ -159,8 +159,8 @@ async def _stop(send: Callable[[int], object], alive: Callable[[], bool], plan: 
                 await _poll(lambda: not alive())
 
 
-async def _poll(done: Callable[[], bool], pause_seconds: float = _POLL_SECONDS) -> None:
-    while not done():  # noqa: ASYNC110 - no system call reports these ends on all systems
+async def _poll(condition: Callable[[], bool], pause_seconds: float = _POLL_SECONDS) -> None:
+    while not condition():  # noqa: ASYNC110 - no system call reports these ends on all systems
         await asyncio.sleep(pause_seconds)
 
 

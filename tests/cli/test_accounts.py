@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from cli.dev_plan import Plan
-from cli.secrets import HIDDEN, shown
+from cli.secrets import HIDDEN, setting_lines
 from cli.state import StateDir
 from sandbox.__main__ import main
 from sandbox.config import Keys, SandboxConfig
@@ -89,9 +89,9 @@ def test_a_wrong_account_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: 
 
 def test_settings_show_the_accounts_and_hide_their_secrets(settings: Settings) -> None:
     """Names and keys are shown, and secrets are hidden."""
-    [line] = [line for line in shown(settings) if line.startswith("PORTONE_ACCOUNTS=")]
+    [line] = [line for line in setting_lines(settings) if line.startswith("PORTONE_ACCOUNTS=")]
     assert json.loads(line.partition("=")[2]) == {"shop-b": {"imp_key": "imp_key_b", "imp_secret": HIDDEN}}
-    assert "s3cret" not in repr(settings) + "".join(shown(settings))
+    assert "s3cret" not in repr(settings) + "".join(setting_lines(settings))
 
 
 async def test_doctor_checks_the_key_of_each(tmp_path: Path, settings: Settings) -> None:

@@ -120,8 +120,8 @@ def test_every_problem_kind_is_listed() -> None:
 def test_every_problem_kind_but_the_general_ones_has_an_example() -> None:
     """Each type is an example of some endpoint's answer."""
     general = {"not-found", "method-not-allowed", "bad-request"}
-    shown = {name for _, _, each in operations() for media in contents(each) for name in media.get("examples", {})}
-    assert kinds_in_code() - general <= shown
+    examples = {name for _, _, call in operations() for media in contents(call) for name in media.get("examples", {})}
+    assert kinds_in_code() - general <= examples
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""For the tests of refunds: a shop with payments to refund, and the refunder."""
+"""A shop with payments to refund, and the refunder, for the tests of refunds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -234,25 +234,25 @@ async def test_17_a_slow_reader(
     imp_uid = (await sandbox.open("order-1", 64900, pay_method="vbank"))["imp_uid"]
     await sandbox.move(imp_uid, "issue", webhook=False)
     older, newer = [await _record(pool, imp_uid, status) for status in ("ready", "paid")]
-    asked, answered = asyncio.Event(), asyncio.Event()
+    request_sent, answer_released = asyncio.Event(), asyncio.Event()
 
     class Slow:
         """PortOne, whose answer is slow to arrive."""
 
         async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
             answer = await parts.verifier.accounts[ACCOUNT].payment(imp_uid, tier, include_sandbox=include_sandbox)
-            asked.set()
-            await answered.wait()
+            request_sent.set()
+            await answer_released.wait()
             return answer
 
         async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
             raise AssertionError("one payment is one single look")
 
     late = asyncio.create_task(replace(slow, accounts={ACCOUNT: Slow()}).verify([older.id]))
-    await asked.wait()
+    await request_sent.wait()
     await sandbox.move(imp_uid, "deposit", webhook=False)
     await quick.verify([newer.id])
-    answered.set()
+    answer_released.set()
     await late
     row = await stored.payment(pool, imp_uid)
     assert row is not None

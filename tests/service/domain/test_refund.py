@@ -117,8 +117,8 @@ def test_only_facts_make_a_refund() -> None:
 @pytest.mark.parametrize(("refused", "looked", "old", "gone"), list(product([False, True], repeat=4)))
 def test_how_a_refund_ends(refused: bool, looked: bool, old: bool, gone: bool) -> None:
     """A refund ends by PortOne's facts, or by a refusal that a look confirms, or by time, or not yet."""
-    asked = replace(ASKED, refused=refused, age=AN_HOUR if old else timedelta())
-    state = after_look(asked, GONE if gone else SECOND, looked=looked, unknown_after=AN_HOUR)
+    refund = replace(ASKED, refused=refused, age=AN_HOUR if old else timedelta())
+    state = after_look(refund, GONE if gone else SECOND, looked=looked, unknown_after=AN_HOUR)
     if gone:
         assert state is RefundState.REFUNDED
     elif refused and looked:

@@ -24,10 +24,10 @@ def test_a_late_lesser_answer_is_dropped() -> None:
 def test_a_regression_is_kept_out_until_it_is_confirmed() -> None:
     """A lesser answer is stored once the same answer comes again at least 60 s later."""
     assert assess(StoredLook(PAID, 10), Look(READY, 11), NOW) is Verdict.KEEP_OUT
-    known = StoredLook(PAID, 10, Lesser(READY, NOW, 12))
-    assert assess(known, Look(READY, 13), NOW + timedelta(seconds=59)) is Verdict.KEEP_OUT
-    assert assess(known, Look(READY, 13), NOW + timedelta(seconds=60)) is Verdict.STORE
-    assert assess(known, Look(PAID, 13), NOW) is Verdict.RECOVERED
+    stored = StoredLook(PAID, 10, Lesser(READY, NOW, 12))
+    assert assess(stored, Look(READY, 13), NOW + timedelta(seconds=59)) is Verdict.KEEP_OUT
+    assert assess(stored, Look(READY, 13), NOW + timedelta(seconds=60)) is Verdict.STORE
+    assert assess(stored, Look(PAID, 13), NOW) is Verdict.RECOVERED
 
 
 def test_equal_progress_with_other_facts_is_stored_only_from_a_later_look() -> None:
