@@ -58,9 +58,9 @@ async def work(settings: Settings) -> None:
     """Run the three cron tasks again and again, until killed."""
     async with make_parts(settings) as parts:
         secret = settings.portone_imp_secret.get_secret_value()
-        portone = PortOne(settings.portone_api_url, settings.portone_imp_key, secret, TIMES)
-        verifier = replace(parts.verifier, accounts={ACCOUNT: portone}, times=TIMES)
-        ctx = {REFUNDER: make_refunder(settings, verifier, portone)}
+        accounts = {ACCOUNT: PortOne(settings.portone_api_url, settings.portone_imp_key, secret, TIMES)}
+        verifier = replace(parts.verifier, accounts=accounts, times=TIMES)
+        ctx = {REFUNDER: make_refunder(settings, verifier, accounts)}
         while True:
             for task in (intend_refunds, send_refunds, close_refunds):
                 await task(ctx)
