@@ -80,6 +80,7 @@ OUTCOMES = {
     Outcome.PAYMENT_UNKNOWN: "PortOne does not know the payment. It is asked again, then the notice is parked.",
     Outcome.PORTONE_UNAVAILABLE: "PortOne did not answer. It is asked again, and no order changes.",
     Outcome.PORTONE_REFUSED: "PortOne refused our key. It is asked again, and no order changes.",
+    Outcome.STORE_NOT_CONFIGURED: "The account or tier is not configured. The notice is parked until it is.",
     Outcome.ANSWER_UNREADABLE: "PortOne's answer is unreadable. It is asked again, then parked; no order changes.",
 }
 

@@ -87,9 +87,9 @@ GUARDS = (
     Guard(
         "a look ends with its connection",
         "service/usecases/verification.py",
-        "            return await self.write(connection, claim, results)\n",
-        "            async with one_connection(self.pool) as connection:\n"
-        "                return await self.write(connection, claim, results)\n",
+        "                    judgement += await self.write(connection, claim, answers)\n",
+        "                    async with one_connection(self.pool) as connection:\n"
+        "                        judgement += await self.write(connection, claim, answers)\n",
         _test("tests/service/test_lost_connection.py"),
     ),
     Guard(
@@ -196,8 +196,8 @@ GUARDS = (
     Guard(
         "ledger scan: an open notice that sees less hides no difference",
         "service/db/notices.py",
-        "                (n.due_at IS NOT NULL AND n.claimed_until IS NULL\n                 AND coalesce",
-        "                (n.due_at IS NOT NULL OR n.claimed_until IS NULL\n                 AND coalesce",
+        "AND n.due_at > now() - $8::interval AND n.claimed_until IS NULL\n",
+        "AND n.due_at > now() - $8::interval\n",
         _test("tests/faults/test_ledger.py"),
     ),
     Guard(
@@ -241,7 +241,7 @@ GUARDS = (
     Guard(
         "at most two looks a second",
         "service/db/functions/claim_notices_v1.sql",
-        "                   WHEN l.looked_at > clock_timestamp() - spacing THEN 'too_soon'\n",
+        "                   WHEN l.looked_at + l.spaced > clock_timestamp() THEN 'too_soon'\n",
         "",
     ),
 )

@@ -35,7 +35,7 @@ class PortOneRefused(NotAsked):
 class AccountNotConfigured(NotAsked):
     """The PortOne account is not configured: name it in PORTONE_ACCOUNTS."""
 
-    outcome = Outcome.PORTONE_REFUSED
+    outcome = Outcome.STORE_NOT_CONFIGURED
 
 
 class UnreadableAnswer(NotAsked):

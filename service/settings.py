@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         100.0, description="Calls a second to PortOne under one account, by all workers together"
     )
     time_scale: float = Field(1.0, gt=0, le=10, description="Every wait times this; other than 1 only for tests")
-    promise_age_seconds: float = Field(60.0, gt=0, description="Age of the oldest unlooked notice that raises an alarm")
+    promise_age_seconds: float = Field(60.0, gt=0, description="How long a notice may be due before an alarm is raised")
     promise_lag_seconds: float = Field(300.0, gt=0, description="Age of the last ledger scan that raises an alarm")
     promise_parked: int = Field(1000, ge=0, description="Count of parked notices that raises an alarm")
     keep_handled_days: float = Field(30.0, gt=0, description="Days until a handled notice is pruned")

@@ -73,7 +73,14 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
 def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]) -> Parts:
     times = Timetable().scaled(settings.time_scale)
     reconciler = Reconciler(pool, queue, accounts, budget, times, settings.stores)
-    verifier = Verifier(pool, accounts, budget, allow_test_channel=settings.allow_test_channel, times=times)
+    verifier = Verifier(
+        pool,
+        accounts,
+        budget,
+        allow_test_channel=settings.allow_test_channel,
+        times=times,
+        stores=frozenset(settings.stores),
+    )
     return Parts(
         pool=pool,
         queue=queue,
@@ -95,7 +102,7 @@ def _turns(reconciler: Reconciler, preparing: Preparing) -> tuple[Turn, ...]:
     async def prepare_amounts() -> int:
         return await prepare_due(preparing, _PREPARED_A_TURN)
 
-    return _paced(reconciler.replay_late, preparing.times.late_orders), expire_orders, prepare_amounts
+    return _paced(reconciler.replay_parked, preparing.times.late_orders), expire_orders, prepare_amounts
 
 
 def _paced(turn: Turn, every: timedelta) -> Turn:

@@ -15,8 +15,7 @@ from workers.verify import PARTS
 
 log = structlog.get_logger()
 
-# A sweep is bounded, and it adds nothing to a queue that is this long already: workers are behind, not idle.
-_SWEPT_MAX = 1_000
+# To a queue that is this long already a sweep adds live work alone: workers are behind, not idle.
 _QUEUED_JOBS_MAX = 200
 _PRUNED_AT_ONCE = 1_000
 
@@ -50,12 +49,15 @@ async def _sweep_spill(parts: Parts) -> int:
 
 
 async def _sweep_due(parts: Parts) -> int:
-    if await parts.queue.length() > _QUEUED_JOBS_MAX:
-        return 0
-    due = await in_transaction(parts.pool, notices.take_due, _SWEPT_MAX, parts.times.queued)
-    for start in range(0, len(due), NOTICES_PER_JOB):
-        await parts.queue.put(due[start : start + NOTICES_PER_JOB])
-    return len(due)
+    """Queue what is due, each lane up to its share; live work overtakes whatever the queue is full of."""
+    backlog = await parts.queue.length() > _QUEUED_JOBS_MAX
+    count = 0
+    for lane, limit in {0: notices.SWEPT[0]}.items() if backlog else notices.SWEPT.items():
+        due = await in_transaction(parts.pool, notices.take_due, parts.times.queued, lane=lane, limit=limit)
+        for start in range(0, len(due), NOTICES_PER_JOB):
+            await parts.queue.put(due[start : start + NOTICES_PER_JOB], first=lane == 0)
+        count += len(due)
+    return count
 
 
 async def reconcile(ctx: Mapping[str, Any]) -> None:

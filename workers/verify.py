@@ -1,19 +1,20 @@
 """The verification of a batch of notices, from claim to commit; the task that puts notices into batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from service.db.looks import QUEUED_UP_TO, Claim
+from service.db.looks import QUEUED_UP_TO
 from service.db.pool import one_connection
 from service.domain.judgement import Judgement, Postponed, Unanswered
 from service.errors import PostgresUnavailable, RedisUnavailable
 from service.notice_ids import read_notice_id
 from service.redis.queue import Queue
-from service.usecases.verification import Verifier
+from service.usecases.verification import Answers, Verifier
 
 log = structlog.get_logger()
 
@@ -37,29 +38,34 @@ async def verify(verifier: Verifier, queue: Queue, ids: Sequence[UUID]) -> None:
     """Look once for the whole batch, write what it means, and wake whoever waits. Raises PostgresUnavailable."""
     async with one_connection(verifier.pool) as connection:
         claim = await verifier.claim(connection, ids)  # draws the ticket
-        results = await verifier.look(claim.to_look)  # no transaction is open
-        judgement = await verifier.write(connection, claim, results)
-    log.info(
-        "notices.verified",
-        notices=len(ids),
-        looked=len(results),
-        stored=len(judgement.news),
-        changed=len(judgement.changes),
-        failed=sum(isinstance(result, Unanswered) for result in results.values()),
-    )
-    await announce(queue, claim, judgement)
+        await announce(queue, claim.served, dict(claim.too_soon))
+        async with aclosing(verifier.look(claim.to_look)) as answered:  # no transaction is open
+            async for answers in answered:
+                judgement = await verifier.write(connection, claim, answers)
+                log_batch(answers, judgement)
+                waits = {notice.id: fate.wait for notice, fate in judgement.fates if isinstance(fate, Postponed)}
+                await announce(queue, answers.results.keys(), waits)
 
 
-async def announce(queue: Queue, claim: Claim, judgement: Judgement) -> None:
-    """Wake whoever waits for these payments, changed or not, and queue again what is soon due again."""
-    imp_uids = {notice.imp_uid for notice in claim.to_look}.union(claim.served)
-    waits = [*claim.too_soon]
-    waits += [(notice.id, fate.wait) for notice, fate in judgement.fates if isinstance(fate, Postponed)]
-    soon = {notice_id: wait for notice_id, wait in waits if wait <= QUEUED_UP_TO}
+async def announce(queue: Queue, imp_uids: Collection[str], waits: Mapping[UUID, timedelta]) -> None:
+    """Wake whoever waits for these payments, changed or not, and queue again the notices that are soon due again."""
+    soon = {notice_id: wait for notice_id, wait in waits.items() if wait <= QUEUED_UP_TO}
     try:
         if imp_uids:
             await queue.tell(list(imp_uids))
         if soon:
-            await queue.put(list(soon), max(soon.values(), default=timedelta()))
+            await queue.put(list(soon), max(soon.values()))
     except RedisUnavailable as error:
         log.warning("notices.not_announced", count=len(imp_uids), reason=str(error))
+
+
+def log_batch(answers: Answers, judgement: Judgement) -> None:
+    """Write the one log line of a look."""
+    log.info(
+        "notices.verified",
+        notices=len(answers.notices),
+        looked=len(answers.results),
+        stored=len(judgement.news),
+        changed=len(judgement.changes),
+        failed=sum(isinstance(result, Unanswered) for result in answers.results.values()),
+    )

@@ -421,7 +421,7 @@ class Schedule:
                 recorder=Recorder(pool, self.queue, TIMES),
                 verifier=Verifier(pool, {ACCOUNT: self.portone}, NoBudget(), times=TIMES),
                 reconciler=reconciler,
-                turns=(reconciler.replay_late,),
+                turns=(reconciler.replay_parked,),
                 times=TIMES,
             )
         }

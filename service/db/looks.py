@@ -66,12 +66,15 @@ async def claim(db: Connection, ids: Sequence[UUID], times: Timetable, *, allow_
 
 
 def _open_notice(row: asyncpg.Record) -> OpenNotice:
+    store = Store(row["account"], row["tier"])
+    hint = Store(row["hint_account"], row["hint_tier"] or "") if row["hint_account"] is not None else store
     return OpenNotice(
         row["id"],
         _SOURCES[row["source"]],
         row["merchant_uid"] is not None,
         row["imp_uid"],
-        Store(row["account"], row["tier"]),
+        store,
+        hint if hint != store else None,
         row["claimed_status"],
         row["arrivals"],
         row["tries"],
@@ -80,7 +83,7 @@ def _open_notice(row: asyncpg.Record) -> OpenNotice:
 
 
 def _fresh_order(row: asyncpg.Record, allow_test_channel: bool) -> VersionedOrder:
-    store = Store(row["order_account"], row["order_tier"])
+    store = Store(row["account"], row["tier"])  # an order's payments are looked for in its own store first
     terms = Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel)
     return VersionedOrder(terms, Settlement(), row["version"])
 

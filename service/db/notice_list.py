@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
+
 from service.db.pool import Connection
 
 
@@ -60,13 +62,22 @@ async def about(db: Connection, name: str, limit: int) -> list[Shown]:
 
 
 async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Make these notices due now, as if they had just come; returns those that exist."""
-    rows = await db.fetch(
-        """
-        UPDATE notices SET due_at = now(), claimed_until = NULL, tries = 0, received_at = now(), last_outcome = NULL,
-               claimed_status = NULL, handled_at = NULL, parked_at = NULL
-        WHERE id = ANY($1::uuid[]) RETURNING id
-        """,
-        ids,
-    )
+    """Make these notices due now, as if they had just come; return those that exist.
+
+    One that then claims what an open one does is looked for with it.
+    """
+    rows = await db.fetch("SELECT id FROM notices WHERE id = ANY($1::uuid[])", ids)
+    for row in rows:
+        try:
+            async with db.transaction():
+                await db.execute(
+                    """
+                    UPDATE notices SET due_at = now(), claimed_until = NULL, tries = 0, received_at = now(),
+                           last_outcome = NULL, claimed_status = NULL, handled_at = NULL, parked_at = NULL
+                    WHERE id = $1
+                    """,
+                    row["id"],
+                )
+        except asyncpg.UniqueViolationError:
+            continue
     return [row["id"] for row in rows]

@@ -1,7 +1,8 @@
 """The table `notices`: what was said, when it is due again, and how it ended."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -9,39 +10,84 @@ import orjson
 
 from service.db.pool import Connection
 from service.domain.notice import Notice, Outcome
+from service.domain.payment import Store
 from service.notice_ids import first_id_since
+
+# Rows are looked for again where another transaction recorded or ended the same notice at the same moment.
+_TRIES = 5
 
 
 async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelta) -> list[UUID]:
-    """Insert a batch in one statement; returns the id of the row that stands for each notice, in their order.
+    """Record a batch; return the id of the row that stands for each notice, in their order.
 
-    A notice naming no registered order joins its payment's one row, which becomes due again. Recording the
-    same notice twice keeps one row.
+    A notice that claims the same of the same payment and order as one that is still open joins its row, which waits for
+    another look even if one is under way. So does one that names no registered order join its payment's one row.
+    Recording the same notice twice keeps one row.
     """
+    alike: dict[tuple[object, ...], list[Notice]] = {}
+    for notice in notices:
+        alike.setdefault(_claim(notice), []).append(notice)
+    rows: dict[UUID, UUID] = {}
+    left = list(alike.values())
+    for _ in range(_TRIES):
+        rows |= await _record(db, left, queued_for)
+        left = [group for group in left if group[0].id not in rows]
+        if not left:
+            break
+    else:
+        raise asyncpg.SerializationError("notices were recorded and ended at once, over and over")
+    stands_for = {notice.id: rows[group[0].id] for group in alike.values() for notice in group}
+    return [stands_for[notice.id] for notice in notices]
+
+
+def _claim(notice: Notice) -> tuple[object, ...]:
+    """Return what the index `notices_open` tells notices apart by."""
+    cancels = notice.cancellation_id is not None
+    return (
+        notice.imp_uid, notice.merchant_uid, notice.source, notice.claimed_status, cancels, notice.account, notice.tier
+    )  # fmt: skip
+
+
+async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: timedelta) -> dict[UUID, UUID]:
+    """Return the row of each group's first notice; a group without one met another transaction."""
     rows = await db.fetch(
         """
         WITH given AS (
             SELECT (g->>0)::uuid AS id, g->>1 AS source, g->>2 AS imp_uid, g->>3 AS merchant_uid, g->>4 AS tier,
-                   g->>5 AS claimed_status, g->>6 AS cancellation_id, g->>7 AS account,
+                   g->>5 AS claimed_status, g->>6 AS cancellation_id, g->>7 AS account, (g->>8)::integer AS arrivals,
                    (SELECT true FROM orders o WHERE o.merchant_uid = g->>3) IS NOT NULL AS registered
             FROM jsonb_array_elements($1::text::jsonb) AS g
         ), new AS (
             INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account,
-                                 registered, due_at)
-            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, now() + $2
+                                 registered, arrivals, due_at)
+            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, arrivals,
+                   now() + $2
             FROM given WHERE registered
             ON CONFLICT DO NOTHING
+            RETURNING id
+        ), joined AS (
+            UPDATE notices n SET arrivals = n.arrivals + g.arrivals, claimed_until = NULL, last_outcome = NULL
+            FROM given g
+            WHERE g.registered AND n.registered AND n.due_at IS NOT NULL
+              AND n.imp_uid = g.imp_uid AND n.merchant_uid = g.merchant_uid AND n.source = g.source
+              AND n.claimed_status IS NOT DISTINCT FROM g.claimed_status
+              AND (n.cancellation_id IS NOT NULL) = (g.cancellation_id IS NOT NULL)
+              AND n.account IS NOT DISTINCT FROM g.account AND n.tier IS NOT DISTINCT FROM g.tier
+            RETURNING g.id AS given, n.id AS stored
         ), shared AS (
             INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status,
-                                      cancellation_id, account, registered, due_at)
+                                      cancellation_id, account, registered, arrivals, due_at)
             SELECT DISTINCT ON (imp_uid) id, source, imp_uid, merchant_uid, tier, claimed_status,
-                   cancellation_id, account, false, now() + $2
+                   cancellation_id, account, false, arrivals, now() + $2
             FROM given WHERE NOT registered ORDER BY imp_uid, id
             ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
-               SET arrivals = n.arrivals + 1, tries = 0, due_at = now() + $2, claimed_until = NULL,
+               SET arrivals = n.arrivals + excluded.arrivals, due_at = now() + $2, claimed_until = NULL,
+                   -- What had ended begins anew; what is open keeps its age and its tries, and so comes to an end.
+                   tries = CASE WHEN n.due_at IS NULL THEN 0 ELSE n.tries END,
+                   received_at = CASE WHEN n.due_at IS NULL THEN now() ELSE n.received_at END,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,
                    source = excluded.source, merchant_uid = excluded.merchant_uid,
-                   -- Account and tier are one word: the newest that was said, and never one of each.
+                   -- Account and tier are one word: the newest that was given, and never one of each.
                    account = CASE WHEN excluded.tier IS NULL THEN coalesce(excluded.account, n.account)
                                   ELSE excluded.account END,
                    tier = CASE WHEN excluded.account IS NULL THEN coalesce(excluded.tier, n.tier)
@@ -49,38 +95,55 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
                    claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
             RETURNING n.id, n.imp_uid
         )
-        SELECT g.id AS given, s.id AS stored FROM given g JOIN shared s USING (imp_uid) WHERE NOT g.registered
+        SELECT NULL::uuid AS given, NULL::uuid AS stored, count(*) AS new FROM new
+        UNION ALL SELECT given, stored, 0 FROM joined
+        UNION ALL SELECT g.id, s.id, 0 FROM given g JOIN shared s USING (imp_uid) WHERE NOT g.registered
         """,
-        _told(notices),
+        _as_json(groups),
         queued_for,
     )
-    # Only rows that are shared come back: every other notice has the row that it brought.
-    shared = {row["given"]: row["stored"] for row in rows}
-    return [shared.get(notice.id, notice.id) for notice in notices]
+    stored = {row["given"]: row["stored"] for row in rows[1:]}
+    if len(stored) + rows[0]["new"] == len(groups):  # nearly always: every other group has the row that it brought
+        return {group[0].id: stored.get(group[0].id, group[0].id) for group in groups}
+    known = await db.fetch("SELECT id FROM notices WHERE id = ANY($1::uuid[])", [group[0].id for group in groups])
+    return {row["id"]: row["id"] for row in known} | stored
 
 
-def _told(notices: Sequence[Notice]) -> str:
-    """The batch as one text, a tenth of the receiver's CPU less than an array a column: asyncpg asks of each element
-    of an array whether it is a sequence. Raises DataError, as asyncpg does, for a text that has no UTF-8."""
+def _as_json(groups: Sequence[Sequence[Notice]]) -> str:
+    """Return the batch as one text: a tenth of the receiver's CPU less than an array for each column.
+
+    Raises DataError, as asyncpg does, for a text that cannot be encoded in UTF-8.
+    """
     rows = [
-        (str(n.id), n.source, n.imp_uid, n.merchant_uid, n.tier, n.claimed_status, n.cancellation_id, n.account)
-        for n in notices
-    ]
+        (
+            str(n.id), n.source, n.imp_uid, n.merchant_uid, n.tier, n.claimed_status, n.cancellation_id, n.account,
+            len(group),
+        )
+        for group in groups
+        for n in group[:1]
+    ]  # fmt: skip
     try:
         return orjson.dumps(rows).decode()
     except TypeError as error:
         raise asyncpg.DataError("a text has no UTF-8") from error
 
 
-async def take_due(db: Connection, limit: int, queued_for: timedelta) -> list[UUID]:
-    """Move a bounded number of due notices on, so that each has one waker, and return them to be queued."""
+# At most this many due notices of each lane are queued in one sweep: live work, what reconciliation found, and notices
+# that name no registered order. The shares are those of the budget of calls (service/redis/budget.py).
+SWEPT = {0: 1_000, 1: 300, 2: 100}
+
+
+async def take_due(db: Connection, queued_for: timedelta, *, lane: int, limit: int) -> list[UUID]:
+    """Move a bounded number of a lane's due notices on, so that each has one waker; return them to be queued."""
     rows = await db.fetch(
         """
-        UPDATE notices SET due_at = now() + $2, claimed_until = NULL
-        WHERE id IN (SELECT id FROM notices WHERE due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
-                     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+        UPDATE notices SET due_at = now() + $3, claimed_until = NULL
+        WHERE id IN (SELECT id FROM notices WHERE lane = $1 AND due_at <= now()
+                       AND (claimed_until IS NULL OR claimed_until <= now())
+                     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,
+        lane,
         limit,
         queued_for,
     )
@@ -93,29 +156,34 @@ async def outcome(db: Connection, notice_id: UUID) -> Outcome | None:
     return Outcome(found) if found else None
 
 
+# A notice that has been due for longer than this is starved: nobody may rely on its look.
+_OVERDUE = timedelta(seconds=10)
+
+
 async def record_differences(db: Connection, differences: Sequence[Notice]) -> list[UUID]:
     """Record what reconciliation found, unless a look at the payment is to come, or it is known to be unreadable.
 
-    A notice that is held may have been looked for before the difference arose, and one that is looked for in
-    another account or tier finds nothing of it: neither stands for the look that is wanted. Returns the new rows,
-    due at once.
+    Three kinds of open notices do not stand for the look that is wanted: one that is claimed may have been looked for
+    before the difference arose, one that asks another store finds nothing of it, and one that is overdue may starve.
+    Returns the new rows, due at once.
     """
     rows = await db.fetch(
         """
         INSERT INTO notices (id, source, imp_uid, merchant_uid, account, tier, registered, due_at)
         SELECT g.id, g.source, g.imp_uid, g.merchant_uid, g.account, g.tier, true, now()
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[])
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
              AS g (id, source, imp_uid, merchant_uid, tier, account)
         WHERE NOT EXISTS (
             SELECT FROM notices n
                  LEFT JOIN payments p ON p.imp_uid = n.imp_uid
-                 LEFT JOIN orders o ON o.merchant_uid = n.merchant_uid
-            WHERE n.imp_uid = g.imp_uid AND (
-                (n.due_at IS NOT NULL AND n.claimed_until IS NULL
-                 AND coalesce(p.account, n.account, CASE WHEN n.tier IS NULL THEN o.account END, 'default') = g.account
-                 AND coalesce(p.tier, n.tier, CASE WHEN n.account IS NULL OR n.account = o.account THEN o.tier END, '')
-                     = g.tier)
-                OR (n.parked_at > now() - interval '1 day' AND n.last_outcome = $6)))
+                 LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
+            WHERE n.imp_uid = g.imp_uid AND n.due_at > now() - $8::interval AND n.claimed_until IS NULL
+              AND n.registered
+              AND coalesce(o.account, p.account, n.account, 'default') = g.account
+              AND coalesce(o.tier, p.tier, n.tier, '') = g.tier)
+          AND NOT EXISTS (
+            SELECT FROM notices n
+            WHERE n.imp_uid = g.imp_uid AND n.parked_at > now() - interval '1 day' AND n.last_outcome = $7)
         ON CONFLICT DO NOTHING
         RETURNING id
         """,
@@ -124,46 +192,118 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
         [notice.imp_uid for notice in differences],
         [notice.merchant_uid for notice in differences],
         [notice.tier for notice in differences],
-        Outcome.ANSWER_UNREADABLE.value,
         [notice.account for notice in differences],
+        Outcome.ANSWER_UNREADABLE.value,
+        _OVERDUE,
     )
     return [row["id"] for row in rows]
 
 
-async def replay_late(db: Connection, limit: int) -> list[UUID]:
-    """Make notices due again that were parked for an order which has since been registered."""
+# What is parked for one of these reasons is looked for again once the reason is gone.
+_WAITS_FOR_ORDER, _WAITS_FOR_STORE = Outcome.ORDER_NOT_REGISTERED.value, Outcome.STORE_NOT_CONFIGURED.value
+
+
+async def replay_of_order(db: Connection, merchant_uid: str) -> None:
+    """Make the order's parked notices due: it was registered just now. Raises asyncpg.SerializationError."""
     rows = await db.fetch(
         """
-        UPDATE notices SET parked_at = NULL, due_at = now(), tries = 0
-        WHERE id IN (SELECT n.id FROM notices n LEFT JOIN payments p USING (imp_uid)
-                     WHERE n.parked_at IS NOT NULL AND n.last_outcome = $2
-                       AND EXISTS (SELECT FROM orders o WHERE o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid))
-                     ORDER BY n.parked_at LIMIT $1 FOR UPDATE OF n SKIP LOCKED)
-        RETURNING id
+        SELECT id FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL AND last_outcome = $2
+        UNION SELECT n.id FROM payments p JOIN notices n USING (imp_uid)
+        WHERE p.merchant_uid = $1 AND (p.status <> 'ready' OR p.lesser IS NOT NULL)
+          AND n.parked_at IS NOT NULL AND n.last_outcome = $2
+        LIMIT 100
         """,
-        limit,
-        Outcome.ORDER_NOT_REGISTERED.value,
+        merchant_uid,
+        _WAITS_FOR_ORDER,
     )
+    if rows:
+        await _replay(db, [row["id"] for row in rows])
+
+
+async def _replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Make parked notices due, but for those that claim what an open one does; return those that are due now.
+
+    Raises asyncpg.SerializationError where such a one was recorded at the same moment.
+    """
+    try:
+        rows = await db.fetch(
+            """
+            UPDATE notices SET parked_at = NULL, due_at = now(), tries = 0
+            WHERE parked_at IS NOT NULL AND id = ANY(ARRAY(
+                SELECT DISTINCT ON (imp_uid, merchant_uid, source, claimed_status, (cancellation_id IS NOT NULL),
+                                    account, tier) id
+                FROM notices n
+                WHERE id = ANY($1::uuid[]) AND (NOT registered OR NOT EXISTS (
+                    SELECT FROM notices o
+                    WHERE o.registered AND o.due_at IS NOT NULL AND o.imp_uid = n.imp_uid AND o.source = n.source
+                      AND o.merchant_uid IS NOT DISTINCT FROM n.merchant_uid
+                      AND o.claimed_status IS NOT DISTINCT FROM n.claimed_status
+                      AND (o.cancellation_id IS NOT NULL) = (n.cancellation_id IS NOT NULL)
+                      AND o.account IS NOT DISTINCT FROM n.account AND o.tier IS NOT DISTINCT FROM n.tier))))
+            RETURNING id
+            """,
+            ids,
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise asyncpg.SerializationError(str(error)) from None
     return [row["id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A slice of the parked notices: those that are due again, and where the next slice begins (None: at the start)."""
+
+    ids: Sequence[UUID]
+    next_after: datetime | None
+
+
+async def replay_parked(db: Connection, after: datetime | None, stores: Sequence[Store], limit: int) -> Replayed:
+    """Make notices due again that were parked for an order that is registered, or a store that is configured, by now.
+
+    Reads a bounded slice of the parked notices, those parked at `after` or later. Raises asyncpg.SerializationError.
+    """
+    rows = await db.fetch(
+        """
+        SELECT n.id, n.parked_at,
+               n.last_outcome = $3
+               AND EXISTS (SELECT FROM orders o WHERE o.merchant_uid = coalesce(
+                   (SELECT p.merchant_uid FROM payments p WHERE p.imp_uid = n.imp_uid), n.merchant_uid))
+               OR n.last_outcome = $4
+               AND (coalesce(n.account, 'default'), coalesce(n.tier, ''))
+                   IN (SELECT * FROM unnest($5::text[], $6::text[])) AS ready
+        FROM (SELECT * FROM notices WHERE parked_at >= coalesce($1, '-infinity'::timestamptz)
+              ORDER BY parked_at LIMIT $2) n
+        """,
+        after,
+        limit,
+        _WAITS_FOR_ORDER,
+        _WAITS_FOR_STORE,
+        [store.account for store in stores],
+        [store.tier for store in stores],
+    )
+    ready = [row["id"] for row in rows if row["ready"]]
+    last = max((row["parked_at"] for row in rows), default=None)
+    return Replayed(await _replay(db, ready) if ready else [], last if len(rows) == limit else None)
 
 
 async def prune(db: Connection, handled: timedelta, unregistered: timedelta, limit: int) -> int:
-    """Delete a small batch of what ended so long ago; returns how many. OpenNotice notices are never deleted.
+    """Delete a small batch of what ended long enough ago; return how many. Open notices are never deleted.
 
-    A notice's id is the time that it came (UUIDv7): what is old stands first in the primary key.
+    What PortOne said of money stands in `payments`, which is not pruned. A notice's id is the time that it came
+    (UUIDv7), so what is old stands first in the primary key.
     """
     done = await db.execute(
         """
-        DELETE FROM notices WHERE id IN (
-            (SELECT id FROM notices WHERE id < $3::uuid AND handled_at < now() - $1::interval ORDER BY id LIMIT $5)
-            UNION ALL
-            (SELECT id FROM notices WHERE NOT registered AND id < $4::uuid
-                AND coalesce(handled_at, parked_at) < now() - $2::interval LIMIT $5))
+        DELETE FROM notices WHERE id = ANY(
+            ARRAY(SELECT id FROM notices WHERE id < $3::uuid AND handled_at < now() - $1::interval ORDER BY id LIMIT $4)
+            || ARRAY(SELECT id FROM notices WHERE parked_at < now() - $1::interval ORDER BY parked_at LIMIT $4)
+            || ARRAY(SELECT id FROM notices WHERE NOT registered AND due_at IS NULL
+                       AND coalesce(handled_at, parked_at) < now() - $2::interval
+                     ORDER BY coalesce(handled_at, parked_at) LIMIT $4))
         """,
         handled,
         unregistered,
         first_id_since(handled),
-        first_id_since(unregistered),
         limit,
     )
     return int(done.split()[1])

@@ -148,6 +148,19 @@ async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) ->
     return [(row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows if row["silent"]]
 
 
+async def ask_again(db: Connection, merchant_uids: Sequence[str], wait: timedelta) -> None:
+    """Give these orders back the check that PortOne did not answer: it is due again after the wait."""
+    if merchant_uids:
+        await db.execute(
+            """
+            UPDATE orders SET checks = greatest(checks - 1, 0), next_check_at = least(next_check_at, now() + $2)
+            WHERE merchant_uid = ANY($1::text[]) AND next_check_at IS NOT NULL
+            """,
+            merchant_uids,
+            wait,
+        )
+
+
 async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> list[tuple[str, str, Store]]:
     """Of these orders: payments (imp_uid, merchant_uid, store) that hold money which the order does not show.
 

@@ -14,16 +14,25 @@ from service.domain.staleness import Lesser, StoredLook
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> StoredPayments:
-    """Lock and read all payments of these orders, and those named, sorted; hold the orders' locks."""
+    """Lock and read the payments of these orders that count, and those named, sorted; hold the orders' locks.
+
+    A window that was only opened counts for nothing in `settle`, and a buyer may open thousands of one order.
+    """
     rows = await db.fetch(
         """
         WITH locked AS (
             SELECT * FROM payments
-            WHERE imp_uid = ANY($2::text[] || ARRAY(SELECT imp_uid FROM payments WHERE merchant_uid = ANY($1::text[])))
+            WHERE imp_uid = ANY(
+                $2::text[]
+                || ARRAY(SELECT imp_uid FROM payments WHERE merchant_uid = ANY($1::text[])
+                         AND (status <> 'ready' OR lesser IS NOT NULL))
+                || ARRAY(SELECT imp_uid FROM refunds WHERE merchant_uid = ANY($1::text[])
+                         AND state = 'refund_unknown'))
             ORDER BY imp_uid FOR UPDATE
         )
         SELECT t.now, p.*,
-               (SELECT true FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown') IS NOT NULL
+               (SELECT true FROM refunds r WHERE r.merchant_uid = p.merchant_uid AND r.imp_uid = p.imp_uid
+                  AND r.state = 'refund_unknown') IS NOT NULL
                  AS refund_unknown
         FROM (SELECT clock_timestamp() AS now) t LEFT JOIN locked p ON true
         """,
@@ -45,13 +54,17 @@ async def read(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]
 
 
 async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Payment]:
-    """All payments of these orders; one whose lesser answer is unconfirmed, or its refund unknown, says so."""
+    """Return the payments of these orders that count, as `settle` takes them."""
     rows = await db.fetch(
         """
-        SELECT p.*, (SELECT true FROM refunds r WHERE r.imp_uid = p.imp_uid AND r.state = 'refund_unknown') IS NOT NULL
+        SELECT p.*, (SELECT true FROM refunds r WHERE r.merchant_uid = p.merchant_uid AND r.imp_uid = p.imp_uid
+                  AND r.state = 'refund_unknown') IS NOT NULL
                     AS refund_unknown
         FROM payments p
-        WHERE p.merchant_uid = ANY($1::text[])
+        WHERE p.imp_uid = ANY(
+            ARRAY(SELECT imp_uid FROM payments WHERE merchant_uid = ANY($1::text[])
+                  AND (status <> 'ready' OR lesser IS NOT NULL))
+            || ARRAY(SELECT imp_uid FROM refunds WHERE merchant_uid = ANY($1::text[]) AND state = 'refund_unknown'))
         """,
         merchant_uids,
     )

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from service.domain.notice import OpenNotice, Outcome, claims_more_than
 from service.domain.order import Settlement, VersionedOrder
@@ -81,6 +82,9 @@ class Judgement:
     changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
     fates: Sequence[tuple[OpenNotice, Fate]] = ()
 
+    def __add__(self, other: Self) -> "Judgement":
+        return Judgement([*self.news, *other.news], [*self.changes, *other.changes], [*self.fates, *other.fates])
+
 
 def judge(
     claimed: Sequence[OpenNotice],
@@ -153,6 +157,8 @@ def fate_of(
     match result:
         case Unanswered(Outcome.ANSWER_UNREADABLE) if aged and notice.tries >= _UNREADABLE_TRIES:
             return Parked(Outcome.ANSWER_UNREADABLE)
+        case Unanswered(Outcome.STORE_NOT_CONFIGURED):
+            return Parked(Outcome.STORE_NOT_CONFIGURED)
         case Unanswered(outcome):
             return Postponed(outcome, _backoff(notice, times))
         case None if aged:
@@ -173,9 +179,11 @@ def fate_of(
 
 
 def _backoff(notice: OpenNotice, times: Timetable) -> timedelta:
-    """Double the wait with each try, less up to a quarter, so that what failed together does not return together.
+    """Lengthen the wait with each try, less up to a quarter, so that what failed together does not return together.
 
     The part that is taken off comes from the notice's own id, whose last bits are random.
     """
-    wait = min(times.backoff_first * 2.0 ** min(notice.tries, 30), times.backoff_last)
+    # Of an order that nobody registered, and perhaps invented: it gives way to others soon.
+    factor, last = (2.0, times.backoff_last) if notice.registered else (8.0, times.backoff_unregistered)
+    wait = min(times.backoff_first * factor ** min(notice.tries, 10), last)
     return wait * (1.0 - notice.id.int % 1024 / 4096)

@@ -30,10 +30,18 @@ class Outcome(StrEnum):
     PORTONE_UNAVAILABLE = "portone_unavailable"
     PORTONE_REFUSED = "portone_refused"
     ANSWER_UNREADABLE = "answer_unreadable"
+    STORE_NOT_CONFIGURED = "store_not_configured"
 
 
 # A failure to ask is not an answer (DESIGN.md §2.6).
-NOT_ASKED = frozenset({Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED, Outcome.ANSWER_UNREADABLE})
+NOT_ASKED = frozenset(
+    {
+        Outcome.PORTONE_UNAVAILABLE,
+        Outcome.PORTONE_REFUSED,
+        Outcome.ANSWER_UNREADABLE,
+        Outcome.STORE_NOT_CONFIGURED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ class Notice:
 class OpenNotice:
     """A notice that this worker has claimed for a look: what it claims, and the store to ask for its payment.
 
-    `registered`: its order is registered by now. `arrivals` counts the notices that share this row. `age` is the
-    time since it was received.
+    `hint` is another store, to be asked if the first knows no such payment. `registered`: its order is, by now.
+    `arrivals` counts the notices that share this row. `age` is the time since it was received.
     """
 
     id: UUID
@@ -73,6 +81,7 @@ class OpenNotice:
     registered: bool
     imp_uid: str
     store: Store
+    hint: Store | None
     claimed_status: str | None
     arrivals: int
     tries: int

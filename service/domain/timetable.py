@@ -22,6 +22,7 @@ class Timetable:
     # After a failure to ask: doubled with each try, from the first to the last.
     backoff_first: timedelta = timedelta(seconds=1)
     backoff_last: timedelta = timedelta(seconds=60)
+    backoff_unregistered: timedelta = timedelta(minutes=5)
     # Nobody speaks of an order: it is asked about after so long, then so long again …; the last one repeats.
     silence: tuple[timedelta, ...] = (
         timedelta(minutes=1),

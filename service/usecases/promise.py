@@ -7,7 +7,7 @@ from service.settings import Settings
 def broken_promises(measured: Measure, settings: Settings) -> list[str]:
     """One sentence for each limit that is passed; empty while the promise is kept."""
     limits = (
-        (measured.oldest_unlooked_seconds, settings.promise_age_seconds, "the oldest notice has waited {:.0f} s"),
+        (measured.overdue_seconds, settings.promise_age_seconds, "a notice has been due for {:.0f} s"),
         (measured.ledger_lag_seconds, settings.promise_lag_seconds, "the last ledger scan ended {:.0f} s ago"),
         (measured.parked_notices, settings.promise_parked, "{} notices are parked"),
     )

@@ -8,7 +8,8 @@ RedisUnavailable or NotAsked, after which the next turn takes up the work.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from service.domain.notice import Notice, Source
 from service.domain.payment import Store
 from service.domain.staleness import StoredLook, same_facts
 from service.domain.timetable import Timetable
-from service.errors import NotAsked, UnreadableAnswer
+from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer
 from service.notice_ids import new_notice_id
 from service.portone.accounts import account_client
 from service.portone.client import PAYMENTS_PER_CALL, LedgerPage
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 # A long walk is done in turns, so that a worker that stops loses little; each page costs one call.
 _PAGES_A_TURN = 10
-_REPLAYED_MAX = 1_000
+_PARKED_A_TURN = 10_000
 # V1 has no `updated_at`: a payment's last change is the latest of these.
 _TIMES = ("started_at", "vbank_issued_at", "paid_at", "failed_at", "cancelled_at")
 
@@ -57,6 +58,8 @@ class Reconciler:
     budget: Budget
     times: Timetable
     stores: Sequence[Store]
+    # How far the walk over the parked notices has come, in this process.
+    position: dict[str, datetime | None] = field(default_factory=dict)
 
     async def ask_about_silent_orders(self) -> int:
         """Ask about up to 100 orders of which nobody has spoken for long; returns how many."""
@@ -64,17 +67,21 @@ class Reconciler:
         by_store: dict[Store, list[str]] = defaultdict(list)
         for merchant_uid, store in silent:
             by_store[store].append(merchant_uid)
-        failures = _Failures()
+        failures, answered = _Failures(), set[str]()
         for store, merchant_uids in by_store.items():
             with failures.of(store):
                 await self._ask_about(merchant_uids, store)
+                answered.update(merchant_uids)
+        unanswered = [merchant_uid for merchant_uid, _ in silent if merchant_uid not in answered]
+        await in_transaction(self.pool, orders.ask_again, unanswered, self.times.silence[0])
         failures.raise_first()
         return len(silent)
 
     async def _ask_about(self, merchant_uids: Sequence[str], store: Store) -> None:
-        if await self.budget.take(Lane.BACKGROUND, 1.0, store.account):
-            portone = account_client(self.accounts, store.account)
-            await self.compare(await portone.payments_of(merchant_uids, store.tier), store)
+        if not await self.budget.take(Lane.BACKGROUND, 1.0, store.account):
+            raise PortOneUnavailable("the budget of calls is used up")
+        portone = account_client(self.accounts, store.account)
+        await self.compare(await portone.payments_of(merchant_uids, store.tier), store)
         await self._notice_unsettled(merchant_uids)
 
     async def walk_ledger(self) -> int:
@@ -120,9 +127,16 @@ class Reconciler:
             await self._queue(await in_transaction(self.pool, notices.record_differences, batch))
         return len(differing)
 
-    async def replay_late(self) -> int:
-        """Make notices due again whose order was registered after they were parked."""
-        return await self._queue(await in_transaction(self.pool, notices.replay_late, _REPLAYED_MAX))
+    async def replay_parked(self) -> int:
+        """Look again for notices that were parked for an order or a store that is there by now; return how many.
+
+        One bounded slice of the parked notices, after the last one's: a million of them take a hundred turns.
+        """
+        replayed = await in_transaction(
+            self.pool, notices.replay_parked, self.position.get("parked"), self.stores, _PARKED_A_TURN
+        )
+        self.position["parked"] = replayed.next_after
+        return await self._queue(replayed.ids)
 
     async def _notice_unsettled(self, merchant_uids: Sequence[str]) -> None:
         await self._queue(await in_transaction(self.pool, _record_left_behind, merchant_uids))
@@ -184,7 +198,7 @@ async def differences(db: Connection, listed: Sequence[object], store: Store) ->
     return [
         _notice(imp_uid, item.get("merchant_uid"), store)
         for imp_uid, item in named.items()
-        if not _agrees(item, stored.get(imp_uid), store)
+        if not _agrees(item, stored.get(imp_uid))
     ]
 
 
@@ -196,12 +210,12 @@ async def _record_left_behind(db: Connection, merchant_uids: Sequence[str]) -> l
     return await notices.record_differences(db, [_notice(*each) for each in left_behind])
 
 
-def _agrees(item: Mapping[str, object], stored: StoredLook | None, store: Store) -> bool:
+def _agrees(item: Mapping[str, object], stored: StoredLook | None) -> bool:
     """Whether a look would bring nothing new: while a lesser answer waits to be confirmed it always does."""
     if stored is None or stored.lesser is not None:
         return False
     try:
-        return same_facts(read_payment(item, store, live=stored.payment.live), stored.payment)
+        return same_facts(read_payment(item, stored.payment.store, live=stored.payment.live), stored.payment)
     except UnreadableAnswer:
         return False
 

@@ -96,8 +96,8 @@ class Refunder:
         of_order = await payments.of_orders(db, [refund.merchant_uid]) if at_order else []
         imp_uids = [payment.imp_uid for payment in of_order] or [refund.imp_uid]
         said = [Notice(new_notice_id(), Source.RECONCILE, imp_uid, refund.merchant_uid) for imp_uid in imp_uids]
-        await notices.record(db, said, self.times.queued)
-        return said
+        rows = await notices.record(db, said, self.times.queued)
+        return [replace(notice, id=row) for notice, row in zip(said, rows, strict=True)]
 
     async def _verify(self, said: Sequence[Notice]) -> None:
         for start in range(0, len(said), PAYMENTS_PER_CALL):

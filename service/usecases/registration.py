@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.db import orders, payments, preparations
+from service.db import notices, orders, payments, preparations
 from service.db.orders import NewOrder, StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.db.preparations import Preparation
@@ -47,6 +47,7 @@ async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepar
         return Registered(stored, False, await preparations.of_order(db, terms.merchant_uid))
     settlement = settle(terms, await payments.of_orders(db, [terms.merchant_uid]))
     inserted = await orders.insert(db, order, settlement, times.silence[0])
+    await notices.replay_of_order(db, terms.merchant_uid)
     if prepare:
         await preparations.want(db, terms.merchant_uid)
     return Registered(inserted, True, await preparations.of_order(db, terms.merchant_uid) if prepare else None)

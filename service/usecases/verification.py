@@ -1,11 +1,12 @@
 """Verification: claim notices, look at their payments, write what that means (docs/design.md §3, Worker).
 
-`workers/verify.py` puts the three steps together for the queue; `Verifier.verify` does for whoever asks in passing.
+`workers/verify.py` puts the three steps together for the queue, `Verifier.verify` for a use case that needs a look.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -24,87 +25,127 @@ from service.domain.notice import OpenNotice, Outcome, Source
 from service.domain.order import VersionedOrder
 from service.domain.payment import Payment, Store
 from service.domain.timetable import Timetable
-from service.errors import AccountNotConfigured
-from service.portone.looks import Asks, look, unanswered
+from service.portone.looks import Asks, look
 from service.redis.budget import Budget, Lane
 
 # Live work waits for its place in the budget, within the lease; other work comes again later.
 _BUDGET_WAIT_SECONDS = 1.0
 _NO_BUDGET = Unanswered(Outcome.PORTONE_UNAVAILABLE, "the budget of calls is used up")
+_NOT_CONFIGURED = Unanswered(Outcome.STORE_NOT_CONFIGURED, "the store is not in PORTONE_ACCOUNTS or PORTONE_TIERS")
+# An account whose PortOne is slow has at most this many looks under way, of the eight that a worker runs side by side:
+# the others' notices are looked at meanwhile, and what finds no place comes again.
+_LOOKS_OF_AN_ACCOUNT = 6
+_TOO_SLOW = Unanswered(Outcome.PORTONE_UNAVAILABLE, "the account's other looks take too long")
+
+
+def _places() -> Mapping[str, asyncio.Semaphore]:
+    return defaultdict(lambda: asyncio.Semaphore(_LOOKS_OF_AN_ACCOUNT))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What PortOne answered in one store: the notices that the look was for, and each payment's result by imp_uid."""
+
+    notices: Sequence[OpenNotice]
+    results: Mapping[str, LookResult]
+
+    @property
+    def payments(self) -> list[Payment]:
+        return [result for result in self.results.values() if isinstance(result, Payment)]
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Verifies notices. `accounts` holds a client for each PortOne account."""
+    """Verifies notices. `accounts` holds a client for each PortOne account; `stores` None: any tier of theirs."""
 
     pool: Pool
     accounts: Mapping[str, Asks]
     budget: Budget
     allow_test_channel: bool = False
     times: Timetable = field(default_factory=Timetable)
+    stores: Set[Store] | None = None
+    places: Mapping[str, asyncio.Semaphore] = field(default_factory=_places)
 
     async def verify(self, ids: Sequence[UUID]) -> Judgement:
         """Look once for the whole batch, write what it means, and return that. Raises PostgresUnavailable."""
+        judgement = Judgement()
         async with one_connection(self.pool) as connection:
             claim = await self.claim(connection, ids)
-            results = await self.look(claim.to_look)
-            return await self.write(connection, claim, results)
+            async with aclosing(self.look(claim.to_look)) as answered:
+                async for answers in answered:
+                    judgement += await self.write(connection, claim, answers)
+        return judgement
 
     async def claim(self, connection: Connection, ids: Sequence[UUID]) -> Claim:
         """Claim what needs a look, drawing the look's ticket."""
         allow = self.allow_test_channel
         return await in_statement_on(connection, looks.claim, ids, self.times, allow_test_channel=allow)
 
-    async def look(self, claimed: Sequence[OpenNotice]) -> dict[str, LookResult]:
-        """Ask PortOne, grouped by account and tier; return each payment's result by imp_uid.
-
-        A payment that was asked for in several stores has the answer of the store that knows it.
-        """
+    async def look(self, claimed: Sequence[OpenNotice]) -> AsyncGenerator[Answers, None]:
+        """Ask PortOne in each store at once, and yield each store's answers as they come. Close it when done."""
         by_store: dict[Store, list[OpenNotice]] = defaultdict(list)
         for notice in claimed:
             by_store[notice.store].append(notice)
-        answers = await asyncio.gather(*(self._look_in(store, group) for store, group in by_store.items()))
-        results: dict[str, LookResult] = {}
-        for imp_uid, result in (item for answer in answers for item in answer.items()):
-            if not isinstance(results.get(imp_uid), Payment):
-                results[imp_uid] = result if result is not None else results.get(imp_uid)
-        return results
+        if len(by_store) == 1:
+            [(store, notices)] = by_store.items()
+            yield await self._look_in(store, notices)
+            return
+        asking = [asyncio.create_task(self._look_in(store, notices)) for store, notices in by_store.items()]
+        try:
+            for answers in asyncio.as_completed(asking):
+                yield await answers
+        finally:
+            for task in asking:
+                task.cancel()
 
-    async def _look_in(self, store: Store, group: Sequence[OpenNotice]) -> dict[str, LookResult]:
-        imp_uids = sorted({notice.imp_uid for notice in group})
-        if (portone := self.accounts.get(store.account)) is None:
-            return dict.fromkeys(imp_uids, unanswered(AccountNotConfigured(store.account)))
-        lane = min((_lane(notice) for notice in group), key=list(Lane).index)
-        if not await self.budget.take(lane, _BUDGET_WAIT_SECONDS if lane is Lane.LIVE else 0.0, store.account):
-            return dict.fromkeys(imp_uids, _NO_BUDGET)
-        return await look(portone, imp_uids, store)
+    async def _look_in(self, store: Store, notices: Sequence[OpenNotice]) -> Answers:
+        """Look in the notices' store, and where it does not know a payment, in the store that its notice hints at."""
+        results = await self._ask(store, notices)
+        elsewhere = defaultdict(list)
+        for notice in notices:
+            if notice.hint is not None and results[notice.imp_uid] is None:
+                elsewhere[notice.hint].append(notice)
+        for hint, unknown in elsewhere.items():
+            results |= await self._ask(hint, unknown)
+        return Answers(notices, results)
 
-    async def write(self, connection: Connection, claim: Claim, results: Mapping[str, LookResult]) -> Judgement:
-        """Write what the results mean, and return it.
+    async def _ask(self, store: Store, notices: Sequence[OpenNotice]) -> dict[str, LookResult]:
+        imp_uids = sorted({notice.imp_uid for notice in notices})
+        portone, places = self.accounts.get(store.account), self.places[store.account]
+        if portone is None or (self.stores is not None and store not in self.stores):
+            return dict.fromkeys(imp_uids, _NOT_CONFIGURED)
+        if places.locked():
+            return dict.fromkeys(imp_uids, _TOO_SLOW)
+        async with places:
+            lane = min((_lane(notice) for notice in notices), key=list(Lane).index)
+            wait_seconds = _BUDGET_WAIT_SECONDS if lane is Lane.LIVE else 0.0
+            if not await self.budget.take(lane, wait_seconds, store.account):
+                return dict.fromkeys(imp_uids, _NO_BUDGET)
+            return await look(portone, imp_uids, store)
+
+    async def write(self, connection: Connection, claim: Claim, answers: Answers) -> Judgement:
+        """Write what the answers mean, and return it.
 
         Where nothing was stored of these orders' payments, one statement takes the orders' locks, compares and writes.
         Anything else, and what that statement finds changed, is decided under the locks.
         """
-        if not claim.to_look:
-            return Judgement()
-        merchant_uids = sorted({found.merchant_uid for found in results.values() if isinstance(found, Payment)})
+        merchant_uids = sorted({payment.merchant_uid for payment in answers.payments})
         if merchant_uids and claim.fresh.keys() >= set(merchant_uids):
             read = [claim.fresh[merchant_uid] for merchant_uid in merchant_uids]
-            judgement = judge(claim.to_look, results, claim.ticket, NOTHING_STORED, read, self.times)
+            judgement = judge(answers.notices, answers.results, claim.ticket, NOTHING_STORED, read, self.times)
             if await try_statement_on(connection, looks.write_if_unchanged, read, judgement, self.times):
                 return judgement
-        return await in_transaction_on(connection, self._write_under_locks, claim, results, merchant_uids)
+        return await in_transaction_on(connection, self._write_under_locks, claim.ticket, answers, merchant_uids)
 
     async def _write_under_locks(
-        self, db: Connection, claim: Claim, results: Mapping[str, LookResult], merchant_uids: Sequence[str]
+        self, db: Connection, ticket: int, answers: Answers, merchant_uids: Sequence[str]
     ) -> Judgement:
         stored, of_orders = NOTHING_STORED, list[VersionedOrder]()
         if merchant_uids:
             await orders.lock(db, merchant_uids)
-            imp_uids = [imp_uid for imp_uid, result in results.items() if isinstance(result, Payment)]
-            stored = await payments.lock(db, merchant_uids, imp_uids)
+            stored = await payments.lock(db, merchant_uids, [payment.imp_uid for payment in answers.payments])
             of_orders = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
-        judgement = judge(claim.to_look, results, claim.ticket, stored, of_orders, self.times)
+        judgement = judge(answers.notices, answers.results, ticket, stored, of_orders, self.times)
         await looks.write(db, merchant_uids, judgement, self.times)
         return judgement
 

@@ -70,5 +70,5 @@ def verifier(parts: Parts) -> Verifier:
 
 @pytest.fixture
 def shop(pool: Pool, sandbox: RunningSandbox, verifier: Verifier) -> Shop:
-    """A shop with payments that should be refunded."""
-    return Shop(pool, sandbox, replace(verifier, times=TIMES))
+    """A shop with money that should not be there."""
+    return Shop(pool, sandbox, replace(verifier, times=TIMES, stores=None))

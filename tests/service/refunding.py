@@ -39,7 +39,7 @@ def make_refunder(
     max_per_hour: int = 5, call_seconds: float = 5.0,
 ) -> Refunder:  # fmt: skip
     accounts = {ACCOUNT: portone}
-    verifier = replace(verifier, accounts=accounts, times=times)
+    verifier = replace(verifier, accounts=accounts, times=times, stores=None)
     intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
     return Refunder(verifier.pool, verifier, intents, accounts, max_per_hour, times, call_seconds)
 

@@ -37,8 +37,11 @@ async def _redirect(service: RunningService, imp_uid: str) -> str:
 
 
 async def _all_handled(pool: Pool, imp_uid: str, count: int) -> None:
+    """Wait until so many notices were handled, on however few rows."""
+
     async def handled() -> bool:
-        return [row["handled_at"] is not None for row in await stored.notices(pool, imp_uid)] == [True] * count
+        rows = await stored.notices(pool, imp_uid)
+        return all(row["handled_at"] for row in rows) and sum(row["arrivals"] for row in rows) == count
 
     await until(handled)
 

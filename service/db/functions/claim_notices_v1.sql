@@ -4,15 +4,19 @@
 --   served    what is stored answers it already: it is handled (docs/design.md §2.9);
 --   too_soon  its payment was looked at less than `spacing` ago: it is due again `queued` after that time is over;
 --   look      it is claimed for `lease`, counted as a try, and its payment's look begins now.
--- Returns a row for each, with the store to ask, its order where one is registered, and the look's ticket. `fresh`:
--- nothing is stored of any payment of the order. A payment that is stored is asked for where it was found; else
--- where the notice says; else where its order is registered. A tier alone means the default account's; an account
--- alone, that account and the tier that its order has there.
+-- A payment whose looks bring nothing new five times is looked at less and less often, down to once in 16 s: nobody can
+-- buy calls to PortOne by speaking of one payment again and again.
+--
+-- Returns a row for each, with its order where one is registered, and the look's ticket. `fresh`: nothing is stored of
+-- any payment of the order. The store to ask is the order's; else where the payment was found; else the one that the
+-- notice names. An address is only a hint: `hint_account` and `hint_tier` name another store, to be asked if the first
+-- knows no such payment. A tier alone means the default account's; an account alone, that account and the tier that
+-- its order has there.
 CREATE FUNCTION claim_notices_v1(ids uuid[], lease interval, spacing interval, queued interval)
 RETURNS TABLE (
     id uuid, source text, imp_uid text, claimed_status text, arrivals integer, tries integer, age interval,
-    account text, tier text, merchant_uid text, amount bigint, currency text, order_account text, order_tier text,
-    version integer, fresh boolean, verdict text, wait interval, ticket bigint
+    account text, tier text, hint_account text, hint_tier text, merchant_uid text, amount bigint, currency text,
+    version integer, fresh boolean, in_vain integer, verdict text, wait interval, ticket bigint
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -28,26 +32,35 @@ BEGIN
     WITH open AS (
         SELECT n.id, n.source, n.imp_uid, n.claimed_status, n.arrivals, n.tries,
                clock_timestamp() - n.received_at AS age,
-               coalesce(p.account, n.account, CASE WHEN n.tier IS NULL THEN o.account END, 'default') AS account,
-               coalesce(p.tier, n.tier, CASE WHEN n.account IS NULL OR n.account = o.account THEN o.tier END, '')
-                 AS tier,
-               o.merchant_uid, o.amount, o.currency, o.account AS order_account, o.tier AS order_tier, o.version,
+               coalesce(o.account, p.account, said.account, 'default') AS account,
+               coalesce(o.tier, p.tier, said.tier, '') AS tier,
+               coalesce(p.account, said.account) AS hint_account, coalesce(p.tier, said.tier) AS hint_tier,
+               o.merchant_uid, o.amount, o.currency, o.version,
                o.state = 'pending' AND o.imp_uid IS NULL AND p.imp_uid IS NULL
-                 AND (SELECT true FROM payments WHERE merchant_uid = o.merchant_uid LIMIT 1) IS NULL AS fresh,
+                 AND (SELECT true FROM payments WHERE merchant_uid = o.merchant_uid
+                      AND (status <> 'ready' OR lesser IS NOT NULL) LIMIT 1) IS NULL AS fresh,
+               -- A payment whose last look was stored, or is long ago, begins again.
+               CASE WHEN p.seen_at >= l.looked_at OR l.looked_at < clock_timestamp() - interval '1 minute' THEN 0
+                    ELSE coalesce(l.in_vain + 1, 0) END AS in_vain,
                CASE
                    -- A lesser answer that waits to be confirmed is a question that only a look can close.
                    WHEN o.merchant_uid IS NOT NULL AND p.status = 'paid' AND p.lesser IS NULL
                         AND n.claimed_status = 'paid' AND n.cancellation_id IS NULL THEN 'served'
-                   WHEN l.looked_at > clock_timestamp() - spacing THEN 'too_soon'
+                   WHEN l.looked_at + l.spaced > clock_timestamp() THEN 'too_soon'
                    ELSE 'look'
                END AS verdict,
-               l.looked_at + spacing - clock_timestamp() AS wait
+               l.looked_at + l.spaced - clock_timestamp() AS wait
         FROM notices n
              LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
              LEFT JOIN LATERAL (SELECT * FROM orders WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
                                 OFFSET 0) o ON true
-             LEFT JOIN LATERAL (SELECT looked_at FROM last_looks
+             LEFT JOIN LATERAL (SELECT looked_at, in_vain, spacing * 2 ^ greatest(least(in_vain, 9) - 4, 0) AS spaced
+                                FROM last_looks
                                 WHERE slot = hashtext(n.imp_uid) & 65535 AND imp_uid = n.imp_uid OFFSET 0) l ON true
+             CROSS JOIN LATERAL (
+                 SELECT CASE WHEN n.tier IS NULL THEN n.account ELSE coalesce(n.account, 'default') END AS account,
+                        coalesce(n.tier, CASE WHEN n.account = o.account THEN o.tier
+                                              WHEN n.account IS NOT NULL THEN '' END) AS tier) said
         WHERE n.id = ANY(ids) AND n.handled_at IS NULL AND n.parked_at IS NULL
               AND (n.claimed_until IS NULL OR n.claimed_until <= now())
         ORDER BY n.id FOR UPDATE OF n SKIP LOCKED
@@ -62,11 +75,12 @@ BEGIN
             last_outcome = CASE open.verdict WHEN 'served' THEN 'served_by_stored_look' ELSE n.last_outcome END
         FROM open WHERE n.id = open.id
     ), looked AS (
-        INSERT INTO last_looks (slot, imp_uid, looked_at)
-        SELECT slot, imp_uid, clock_timestamp() FROM (
-            SELECT DISTINCT ON (slot) hashtext(open.imp_uid) & 65535 AS slot, open.imp_uid FROM open
+        INSERT INTO last_looks (slot, imp_uid, looked_at, in_vain)
+        SELECT slot, imp_uid, clock_timestamp(), in_vain FROM (
+            SELECT DISTINCT ON (slot) hashtext(open.imp_uid) & 65535 AS slot, open.imp_uid, open.in_vain FROM open
             WHERE open.verdict = 'look' ORDER BY slot) AS sorted
-        ON CONFLICT (slot) DO UPDATE SET imp_uid = excluded.imp_uid, looked_at = excluded.looked_at
+        ON CONFLICT (slot) DO UPDATE
+            SET imp_uid = excluded.imp_uid, looked_at = excluded.looked_at, in_vain = excluded.in_vain
     )
     SELECT open.*, drawn FROM open;
 END $$;

@@ -31,7 +31,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(2, k) FROM (
             SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
         -- In statements of their own, after the locks: they read what is newest.
-        IF EXISTS (SELECT FROM payments WHERE merchant_uid = ANY(names))
+        IF EXISTS (SELECT FROM payments WHERE merchant_uid = ANY(names) AND (status <> 'ready' OR lesser IS NOT NULL))
            OR EXISTS (SELECT FROM jsonb_array_elements(of_orders) AS g
                       WHERE g->>1 IS NOT NULL AND (g->>1)::integer IS DISTINCT FROM
                             (SELECT o.version FROM orders o WHERE o.merchant_uid = g->>0)) THEN

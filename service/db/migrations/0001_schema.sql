@@ -81,7 +81,8 @@ CREATE TABLE payments (
     seen_at          timestamptz NOT NULL DEFAULT now(),
     CHECK ((lesser IS NULL) = (lesser_seen_at IS NULL) AND (lesser IS NULL) = (lesser_ticket IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX payments_merchant_uid ON payments (merchant_uid);
+-- Windows that were only opened decide nothing, and a buyer may open thousands: they are in no order's way.
+CREATE INDEX payments_that_count ON payments (merchant_uid) WHERE status <> 'ready' OR lesser IS NOT NULL;
 
 CREATE TABLE notices (
     id              uuid PRIMARY KEY,
@@ -94,6 +95,9 @@ CREATE TABLE notices (
     claimed_status  text,
     cancellation_id text,
     registered      boolean NOT NULL,
+    -- Whose turn it is when not all can be swept or asked about: 0 live, 1 background, 2 unregistered.
+    lane            smallint NOT NULL GENERATED ALWAYS AS (
+                        CASE WHEN NOT registered THEN 2 WHEN source = 'reconcile' THEN 1 ELSE 0 END) STORED,
     received_at     timestamptz NOT NULL DEFAULT now(),
     arrivals        integer NOT NULL DEFAULT 1,
     tries           integer NOT NULL DEFAULT 0,
@@ -113,19 +117,28 @@ CREATE TABLE notices (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
     autovacuum_analyze_scale_factor = 0.05
 );
-CREATE INDEX notices_due ON notices (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notices_due ON notices (lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX notices_imp_uid ON notices (imp_uid);
-CREATE INDEX notices_parked ON notices (parked_at) WHERE parked_at IS NOT NULL;
--- Notices that name no registered order share one row for each payment, so that nobody fills the table.
+-- An open notice stands for all that claim the same of the same payment and order, so that nobody fills the table.
+CREATE UNIQUE INDEX notices_open ON notices
+    (imp_uid, merchant_uid, source, claimed_status, (cancellation_id IS NOT NULL), account, tier) NULLS NOT DISTINCT
+    WHERE due_at IS NOT NULL AND registered;
+-- Notices that name no registered order share one row for each payment, whatever they claim.
 CREATE UNIQUE INDEX notices_unregistered ON notices (imp_uid) WHERE NOT registered;
+CREATE INDEX notices_unregistered_ended ON notices ((coalesce(handled_at, parked_at)))
+    WHERE NOT registered AND due_at IS NULL;
+CREATE INDEX notices_parked ON notices (parked_at) WHERE parked_at IS NOT NULL;
+CREATE INDEX notices_parked_payment ON notices (imp_uid) WHERE parked_at IS NOT NULL;
+CREATE INDEX notices_parked_order ON notices (merchant_uid) WHERE parked_at IS NOT NULL;
 
--- When payments were last looked at, so that nobody looks at one more than twice a second. As many rows as there are
--- slots: a payment that takes another's slot makes us forget that look, which costs at most one early look. So does a
--- crash, after which an unlogged table is empty.
+-- When payments were last looked at, so that nobody looks at one more than twice a second, and less often at one whose
+-- looks bring nothing new: `in_vain` counts those. As many rows as there are slots: a payment that takes another's slot
+-- makes us forget that look, which costs at most one early look. So does a crash, after which the table is empty.
 CREATE UNLOGGED TABLE last_looks (
     slot      integer PRIMARY KEY CHECK (slot BETWEEN 0 AND 65535),
     imp_uid   text NOT NULL,
-    looked_at timestamptz NOT NULL
+    looked_at timestamptz NOT NULL,
+    in_vain   integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 -- The amount of an order that PortOne is to know beforehand (PREPARE_AMOUNT). A table and a timetable of its own: its
@@ -208,7 +221,7 @@ CREATE TABLE refunds (
     CHECK (state <> 'refused' OR answer = 'refused')
 );
 CREATE INDEX refunds_due ON refunds (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX refunds_unknown ON refunds (imp_uid) WHERE state = 'refund_unknown';
+CREATE INDEX refunds_unknown ON refunds (merchant_uid, imp_uid) WHERE state = 'refund_unknown';
 
 -- Every move of a refund. The key repeats the rule that a round is asked for once.
 CREATE TABLE refund_moves (

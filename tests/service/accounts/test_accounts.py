@@ -105,7 +105,7 @@ async def test_what_an_account_that_was_removed_leaves_waits(
         assert status == 202
 
         async def refused() -> bool:
-            return [row["last_outcome"] for row in await stored.notices(pool, "imp_1")] == ["portone_refused"]
+            return [row["last_outcome"] for row in await stored.notices(pool, "imp_1")] == ["store_not_configured"]
 
         await until(refused)
         assert await stored.events(pool, "order-b") == [(1, "pending")]

@@ -21,36 +21,36 @@ def _notice(account: str | None, tier: str | None) -> Notice:
     return Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1", tier, account=account)
 
 
-async def _where(pool: Pool, *given: Notice) -> set[Store]:
-    """Return the stores in which the notices, recorded one after the other, will be looked at."""
+async def _where(pool: Pool, *given: Notice) -> set[tuple[Store, Store | None]]:
+    """Return the store in which each notice is looked at, and its hint, recorded one after the other."""
     rows = []
     for notice in given:
         recorded = await in_transaction(pool, lambda db, one=notice: notices.record(db, [one], timedelta()))
         rows += recorded
     claim = await in_transaction(pool, looks.claim, rows, Timetable(), allow_test_channel=False)
-    return {notice.store for notice in claim.to_look}
+    return {(notice.store, notice.hint) for notice in claim.to_look}
 
 
 @pytest.mark.parametrize(
     ("given", "registered", "where"),
     [
-        ((None, None), None, Store("default")),
-        ((None, None), Store("default", "abc"), Store("default", "abc")),
-        ((None, None), Store("shop-b", "abc"), Store("shop-b", "abc")),
+        ((None, None), None, (Store("default"), None)),
+        ((None, None), Store("default", "abc"), (Store("default", "abc"), None)),
+        ((None, None), Store("shop-b", "abc"), (Store("shop-b", "abc"), None)),
         # A tier without an account is one of the default account.
-        ((None, "abc"), Store("shop-b", "xyz"), Store("default", "abc")),
-        ((None, ""), Store("shop-b", "xyz"), Store("default")),
-        (("shop-b", None), None, Store("shop-b")),
-        (("shop-b", None), Store("shop-b", "abc"), Store("shop-b", "abc")),
+        ((None, "abc"), Store("shop-b", "xyz"), (Store("shop-b", "xyz"), Store("default", "abc"))),
+        ((None, ""), Store("shop-b", "xyz"), (Store("shop-b", "xyz"), Store("default"))),
+        (("shop-b", None), None, (Store("shop-b"), None)),
+        (("shop-b", None), Store("shop-b", "abc"), (Store("shop-b", "abc"), None)),
         # The tier of another account's order does not belong to this account.
-        (("shop-b", None), Store("default", "abc"), Store("shop-b")),
-        (("shop-b", "abc"), Store("default", "xyz"), Store("shop-b", "abc")),
+        (("shop-b", None), Store("default", "abc"), (Store("default", "abc"), Store("shop-b"))),
+        (("shop-b", "abc"), Store("default", "xyz"), (Store("default", "xyz"), Store("shop-b", "abc"))),
     ],
 )
 async def test_where_a_notice_is_looked_at(
-    pool: Pool, given: tuple[str | None, str | None], registered: Store | None, where: Store
+    pool: Pool, given: tuple[str | None, str | None], registered: Store | None, where: tuple[Store, Store | None]
 ) -> None:
-    """A notice is looked at where it says, or where its order is registered, or under the default account."""
+    """A notice is looked at where its order is registered, then where it says; without an order, only where it says."""
     if registered:
         await register(pool, NewOrder(Order("order-1", 64900, "KRW", registered)), Timetable())
     assert await _where(pool, _notice(*given)) == {where}
@@ -68,7 +68,7 @@ async def test_notices_that_share_a_row(
     pool: Pool, first: tuple[str | None, str | None], second: tuple[str | None, str | None], where: Store
 ) -> None:
     """The newest notice of an unregistered order counts, and accounts and tiers of two notices are never mixed."""
-    assert await _where(pool, _notice(*first), _notice(*second)) == {where}
+    assert await _where(pool, _notice(*first), _notice(*second)) == {(where, None)}
 
 
 async def test_a_spilled_notice_keeps_its_account(redis_url: str) -> None:

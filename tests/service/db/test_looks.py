@@ -85,7 +85,7 @@ async def test_a_claim_says_where_to_look_and_what_the_order_was(pool: Pool) -> 
     """A claim takes both notices of a payment for one look, once, and returns the order's terms and version."""
     store = Store("shop-b", "abc")
     await stored.register_order(pool, "order-1", 600, "USD", store=store)
-    ids = [await _record(pool), await _record(pool)]
+    ids = [await _record(pool), await _record(pool, claimed_status=None)]
     claim = await _claim(pool, *ids, new_notice_id())
     assert [(n.id, n.store, n.tries, n.registered) for n in claim.to_look] == [(i, store, 0, True) for i in ids]
     [(name, order)] = claim.fresh.items()
@@ -247,7 +247,7 @@ async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
     """A second claim of a payment waits until the first has committed, and then sees it."""
     await stored.register_order(pool, "order-1")
-    ids = [await _record(pool), await _record(pool)]
+    ids = [await _record(pool), await _record(pool, claimed_status=None)]
     async with pool.acquire() as holder, holder.transaction():
         first = await looks.claim(holder, ids[:1], TIMES, allow_test_channel=False)
         claiming = asyncio.create_task(_claim(pool, ids[1]))
@@ -277,7 +277,7 @@ async def test_a_write_is_everything_at_once(pool: Pool) -> None:
         "DELETE FROM orders",
         "INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,"
         " cancellations, live, details, written_ticket)"
-        " VALUES ('imp_2', 'order-1', 'default', '', 'ready', 64900, 'KRW', 0, 0, true, '{}', 1)",
+        " VALUES ('imp_2', 'order-1', 'default', '', 'failed', 64900, 'KRW', 0, 0, true, '{}', 1)",
         "INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,"
         " cancellations, live, details, written_ticket)"
         " VALUES ('imp_1', 'order-2', 'default', '', 'ready', 64900, 'KRW', 0, 0, true, '{}', 1)",
@@ -332,7 +332,7 @@ async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
         await orders.lock(holder, ["order-1"])
         writing = asyncio.create_task(_write(pool, claimed))
         await until(lambda: _waits(pool))
-        other = StoredLook(replace(WINDOW, imp_uid="imp_2"), THIS_WRITE)
+        other = StoredLook(replace(WINDOW, imp_uid="imp_2", status=Status.FAILED), THIS_WRITE)
         await looks.write(holder, ["order-1"], Judgement([other]), TIMES)
     with pytest.raises(asyncpg.SerializationError):
         await writing

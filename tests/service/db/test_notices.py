@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -40,33 +42,113 @@ async def test_recording_twice_keeps_one_row(pool: Pool) -> None:
     assert await stored.count(pool, "notices") == 1
 
 
-async def test_registered_notices_have_rows_of_their_own(pool: Pool) -> None:
-    """Each notice of a registered order has its own row, so that no claim is lost."""
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_notices_that_claim_the_same_share_a_row(pool: Pool, at_once: bool) -> None:
+    """However many there are of a payment and its order, one is open; it is free to be claimed again."""
     await stored.register_order(pool, "order-1")
-    batch = [_notice() for _ in range(3)]
-    assert await _record(pool, *batch) == [notice.id for notice in batch]
+    first, *others = [_notice() for _ in range(3)]
+    if at_once:
+        assert await _record(pool, first, *others) == [first.id] * 3
+    else:
+        await _record(pool, first)
+        await _claim(pool, [first.id])
+        assert await _record(pool, *others) == [first.id] * 2
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["arrivals"], row["claimed_until"], row["last_outcome"]) == (3, None, None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"claimed_status": "cancelled"},
+        {"claimed_status": None},
+        {"source": Source.COMPLETION},
+        {"cancellation_id": "c-1"},
+        {"tier": "abc"},
+        {"account": "shop-b"},
+        {"merchant_uid": "order-2"},
+    ],
+)
+async def test_one_that_claims_something_else_has_a_row_of_its_own(pool: Pool, other: dict[str, Any]) -> None:
+    """Each keeps its own claim, so that none is lost in another."""
+    await stored.register_order(pool, "order-1")
+    await stored.register_order(pool, "order-2")
+    said = [_notice(), replace(_notice(), **other)]
+    assert await _record(pool, *said) == [notice.id for notice in said]
+
+
+async def test_what_ended_is_joined_by_nobody(pool: Pool) -> None:
+    """A new notice of a payment that was handled is looked at for itself."""
+    await stored.register_order(pool, "order-1")
+    first, second = _notice(), _notice()
+    await _record(pool, first)
+    await pool.execute("UPDATE notices SET due_at = NULL, handled_at = now()")
+    assert await _record(pool, second) == [second.id]
+
+
+async def test_a_hundred_recorders_at_once(pool: Pool) -> None:
+    """Whoever records and whoever ends the same notice at once, each notice has a row that is open after it came."""
+    await stored.register_order(pool, "order-1")
+
+    async def record() -> None:
+        [row] = await _record(pool, _notice())
+        await pool.execute("UPDATE notices SET due_at = NULL, handled_at = now() WHERE id = $1 AND arrivals > 1", row)
+
+    await asyncio.gather(*(record() for _ in range(100)))
+    assert await pool.fetchval("SELECT sum(arrivals) FROM notices") == 100
+    assert await pool.fetchval("SELECT count(*) FROM notices WHERE due_at IS NOT NULL") <= 1
 
 
 async def test_unregistered_notices_share_a_row(pool: Pool) -> None:
-    """Notices of an unregistered order share a row for each payment, which each new notice makes due again."""
+    """One row for each payment, free to be claimed whenever somebody speaks of it; its age and tries stay."""
     first, second, third = [_notice("imp_1", f"nobody-{number}") for number in range(3)]
     await _record(pool, first)
     await _claim(pool, [first.id])
+    await pool.execute("UPDATE notices SET received_at = received_at - interval '1 hour'")
     rows = await _record(pool, second, third)
     assert set(rows) == {first.id}
     [row] = await stored.notices(pool, "imp_1")
-    assert (row["tries"], row["claimed_until"], row["registered"]) == (0, None, False)
+    assert (row["tries"], row["claimed_until"], row["registered"]) == (1, None, False)
+    assert row["due_at"] - row["received_at"] > timedelta(minutes=59)
+
+
+@pytest.mark.parametrize("ended", ["handled_at = now()", "parked_at = now(), last_outcome = 'payment_unknown'"])
+async def test_a_shared_row_that_ended_begins_again(pool: Pool, ended: str) -> None:
+    """A payment that is spoken of again is young again: it is not parked after one look."""
+    first = _notice("imp_1", "nobody")
+    await _record(pool, first)
+    await _claim(pool, [first.id])
+    await pool.execute("UPDATE notices SET received_at = received_at - interval '1 hour'")
+    await pool.execute(f"UPDATE notices SET due_at = NULL, claimed_until = NULL, {ended}")  # noqa: S608
+    await _record(pool, _notice("imp_1", "nobody"))
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["tries"], row["handled_at"], row["parked_at"]) == (0, None, None)
+    assert row["due_at"] - row["received_at"] == QUEUED
+
+
+async def _take_due(pool: Pool, *, lane: int, limit: int) -> list[UUID]:
+    return await in_transaction(pool, notices.take_due, QUEUED, lane=lane, limit=limit)
+
+
+async def test_each_lane_is_swept_by_itself(pool: Pool) -> None:
+    """However many invented notices are due, live ones and those of reconciliation have their own share."""
+    await stored.register_order(pool, "order-1")
+    live, found, invented = _notice(), replace(_notice(), source=Source.RECONCILE), _notice("imp_2", "nobody")
+    await _record(pool, live, found, invented)
+    await pool.execute("UPDATE notices SET due_at = now() - interval '1 second'")
+    lanes = [await _take_due(pool, lane=lane, limit=10) for lane in notices.SWEPT]
+    assert lanes == [[live.id], [found.id], [invented.id]]
 
 
 async def test_due_notices_are_taken_once(pool: Pool) -> None:
     """Several sweeps at once divide the due notices, each with at most its limit, and each notice is taken once."""
     await _record(pool, *(_notice(f"imp_{number}", None) for number in range(50)))
     await pool.execute("UPDATE notices SET due_at = now() - interval '1 second'")
-    taken = await asyncio.gather(*(in_transaction(pool, notices.take_due, 30, QUEUED) for _ in range(3)))
-    ids = [notice_id for batch in taken for notice_id in batch]
+    taken = await asyncio.gather(*(_take_due(pool, lane=2, limit=30) for _ in range(3)))
+    ids = [notice_id for some in taken for notice_id in some]
     assert len(ids) == len(set(ids)) == 50
-    assert max(len(batch) for batch in taken) <= 30
-    assert await in_transaction(pool, notices.take_due, 30, QUEUED) == []
+    assert max(len(some) for some in taken) <= 30
+    assert await _take_due(pool, lane=2, limit=30) == []
 
 
 @pytest.mark.parametrize(

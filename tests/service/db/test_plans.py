@@ -72,7 +72,7 @@ async def _write(db: Any) -> None:
 
 
 async def _sweep(db: Any) -> None:
-    await notices.take_due(db, 100, timedelta(seconds=3))
+    await notices.take_due(db, timedelta(seconds=3), lane=0, limit=100)
 
 
 async def _reconcile(db: Any) -> None:
@@ -80,7 +80,9 @@ async def _reconcile(db: Any) -> None:
     await orders.unsettled_with_money(db, ["order-1"])
     await payments.read(db, ["imp_1"])
     await notices.record_differences(db, [_notice()])
-    await notices.replay_late(db, 100)
+    await notices.replay_parked(db, None, [Store("default")], 100)
+    await notices.replay_of_order(db, "order-1")
+    await orders.ask_again(db, ["order-1"], timedelta())
 
 
 async def _prune(db: Any) -> None:

@@ -32,15 +32,16 @@ WINDOW = Payment("imp_1", "order-1", STORE, Status.READY, 64900, "KRW")
 DOWN = Unanswered(Outcome.PORTONE_UNAVAILABLE)
 REFUSED = Unanswered(Outcome.PORTONE_REFUSED)
 UNREADABLE = Unanswered(Outcome.ANSWER_UNREADABLE)
+NOT_CONFIGURED = Unanswered(Outcome.STORE_NOT_CONFIGURED)
 YOUNG, OLD = timedelta(seconds=1), TIMES.grace + timedelta(seconds=1)
 # The last bits of an id shorten its backoff. These bits do not.
 NOTICE_ID = UUID(int=0)
 
 
 def _notice(
-    age: timedelta = YOUNG, tries: int = 0, claimed: str | None = "paid", source: Source = Source.WEBHOOK
+    age: timedelta = YOUNG, tries: int = 0, claimed: str | None = "paid", *, registered: bool = True
 ) -> OpenNotice:
-    return OpenNotice(NOTICE_ID, source, True, "imp_1", STORE, claimed, 1, tries, age)
+    return OpenNotice(NOTICE_ID, Source.WEBHOOK, registered, "imp_1", STORE, None, claimed, 1, tries, age)
 
 
 def _later(outcome: Outcome, seconds: float) -> Postponed:
@@ -66,7 +67,13 @@ def _later(outcome: Outcome, seconds: float) -> Postponed:
         # PortOne does not know the payment.
         (_notice(), None, None, True, _later(Outcome.PAYMENT_UNKNOWN, 1)),
         (_notice(OLD), None, None, True, Parked(Outcome.PAYMENT_UNKNOWN)),
-        # A failure to ask is not an answer, and never ends a notice.
+        # One that names no registered order may be invented: it gives way for minutes, soon.
+        (_notice(registered=False), None, None, False, _later(Outcome.PAYMENT_UNKNOWN, 1)),
+        (_notice(tries=2, registered=False), None, None, False, _later(Outcome.PAYMENT_UNKNOWN, 64)),
+        (_notice(tries=9, registered=False), None, None, False, _later(Outcome.PAYMENT_UNKNOWN, 300)),
+        # Nobody configured the store: looking again would change nothing.
+        (_notice(), NOT_CONFIGURED, None, True, Parked(Outcome.STORE_NOT_CONFIGURED)),
+        # A failure to ask is not an answer, and ends no notice, however old.
         (_notice(), DOWN, None, True, _later(Outcome.PORTONE_UNAVAILABLE, 1)),
         (_notice(OLD, tries=100), DOWN, None, True, _later(Outcome.PORTONE_UNAVAILABLE, 60)),
         (_notice(OLD, tries=100), REFUSED, None, True, _later(Outcome.PORTONE_REFUSED, 60)),
@@ -87,7 +94,7 @@ def test_a_backoff_is_shortened_by_up_to_a_quarter() -> None:
     """Notices that failed together return at different times, which their ids decide."""
     waits = set()
     for number in range(1024):
-        notice = OpenNotice(UUID(int=number), Source.WEBHOOK, True, "imp_1", STORE, "paid", 1, 3, YOUNG)
+        notice = OpenNotice(UUID(int=number), Source.WEBHOOK, True, "imp_1", STORE, None, "paid", 1, 3, YOUNG)
         fate = fate_of(notice, DOWN, None, set(), TIMES)
         assert isinstance(fate, Postponed)
         waits.add(fate.wait)
@@ -111,8 +118,8 @@ def test_what_is_stored_already_is_no_news() -> None:
 
 
 def test_one_payments_failure_is_no_neighbours() -> None:
-    """A failure for one payment of a batch does not affect the others."""
-    other = OpenNotice(NOTICE_ID, Source.WEBHOOK, True, "imp_2", STORE, "paid", 1, 0, YOUNG)
+    """A batch's results mean for each payment what they would mean alone."""
+    other = OpenNotice(NOTICE_ID, Source.WEBHOOK, True, "imp_2", STORE, None, "paid", 1, 0, YOUNG)
     judgement = judge([_notice(), other], {"imp_1": PAID, "imp_2": DOWN}, 5, NOTHING_STORED, [ORDER], TIMES)
     assert [type(fate) for _, fate in judgement.fates] == [Handled, Postponed]
     assert len(judgement.changes) == 1
