@@ -12,7 +12,7 @@ import pytest
 
 from service.db import looks, notices
 from service.db.looks import Claim
-from service.db.pool import Pool, in_transaction
+from service.db.pool import Connection, Pool, in_transaction
 from service.domain.notice import Notice, Source
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
@@ -86,16 +86,19 @@ async def test_what_ended_is_joined_by_nobody(pool: Pool) -> None:
     assert await _record(pool, second) == [second.id]
 
 
-async def test_a_hundred_recorders_at_once(pool: Pool) -> None:
-    """Whoever records and whoever ends the same notice at once, each notice has a row that is open after it came."""
+async def test_twenty_recorders_at_once(pool: Pool) -> None:
+    """Whoever records and whoever ends the same notice at once, none is lost, and at most one row is open."""
     await stored.register_order(pool, "order-1")
+
+    async def end(db: Connection, row: UUID) -> None:
+        await db.execute("UPDATE notices SET due_at = NULL, handled_at = now() WHERE id = $1 AND arrivals > 1", row)
 
     async def record() -> None:
         [row] = await _record(pool, _notice())
-        await pool.execute("UPDATE notices SET due_at = NULL, handled_at = now() WHERE id = $1 AND arrivals > 1", row)
+        await in_transaction(pool, end, row)
 
-    await asyncio.gather(*(record() for _ in range(100)))
-    assert await pool.fetchval("SELECT sum(arrivals) FROM notices") == 100
+    await asyncio.gather(*(record() for _ in range(20)))
+    assert await pool.fetchval("SELECT sum(arrivals) FROM notices") == 20
     assert await pool.fetchval("SELECT count(*) FROM notices WHERE due_at IS NOT NULL") <= 1
 
 
