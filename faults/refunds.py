@@ -42,7 +42,7 @@ from workers.refunds import REFUNDER, close_refunds, intend_refunds, make_refund
 TIMES = replace(
     Timetable().scaled(0),
     refund_lease=timedelta(seconds=0.3),
-    refund_held=timedelta(seconds=0.3),
+    refund_retry=timedelta(seconds=0.3),
     refund_look_first=timedelta(seconds=0.3),
     refund_look_last=timedelta(seconds=0.5),
     refund_unknown=timedelta(seconds=4),

@@ -1,4 +1,4 @@
-"""What becomes of a batch after its look: payments that are news, orders that change, and each notice's fate. Pure."""
+"""The rule of a batch after its look: which payments are news, which orders change, each notice's fate. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
@@ -13,31 +13,31 @@ from service.domain.settle import settle
 from service.domain.staleness import Look, StoredLook, Verdict, assess, lesser_after
 from service.domain.timetable import Timetable
 
-# An answer that we cannot read may be PortOne's bad hour; after so many tries a person must see it.
+# An unreadable answer may be a passing fault of PortOne's; after this many tries a person must see it.
 _UNREADABLE_TRIES = 8
 # A notice that claims more than PortOne shows is looked at again at most this often, in case PortOne's own copies lag.
 _CLAIM_TRIES = 4
-# The ticket of a write is drawn when it is made, under its locks; until then this stands for it.
+# A write draws its ticket under its locks; until then this stands for it.
 THIS_WRITE = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Why PortOne gave no usable answer: it could not be asked, or its answer could not be read."""
+    """A look without a usable answer: PortOne could not be asked, or its answer could not be read."""
 
     outcome: Outcome
     reason: str = ""
 
 
-# What a look brings for one payment; None where PortOne knows no such payment.
+# The result of a look at one payment; None if PortOne knows no such payment.
 LookResult = Payment | Unanswered | None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPayments:
-    """What is stored of some orders' payments, by imp_uid, at `now` by Postgres' clock.
+    """The stored payments of some orders, by imp_uid, read at `now` by Postgres' clock.
 
-    `refund_unknown` names the payments of whose refund nobody knows the end.
+    `refund_unknown` names the payments whose refund may or may not have happened.
     """
 
     now: datetime
@@ -45,7 +45,7 @@ class StoredPayments:
     refund_unknown: frozenset[str]
 
 
-# Of payments that nobody has seen. Its clock is never read: it only times a lesser answer after a stored one.
+# For payments that were never stored. Its clock is never read: it only times a lesser answer after a stored one.
 NOTHING_STORED = StoredPayments(datetime.min.replace(tzinfo=UTC), {}, frozenset())
 
 
@@ -65,7 +65,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """A notice that is looked for again after `wait`."""
+    """A notice that needs another look after `wait`."""
 
     outcome: Outcome
     wait: timedelta
@@ -76,7 +76,7 @@ Fate = Handled | Parked | Postponed
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a batch of looks means, ready to be written."""
+    """The consequences of a batch of looks, ready to be written."""
 
     news: Sequence[StoredLook] = ()
     changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
@@ -94,9 +94,9 @@ def judge(
     orders: Sequence[VersionedOrder],
     times: Timetable,
 ) -> Judgement:
-    """Say what the results mean, given what is stored of the payments and orders that they name.
+    """Decide what the results mean, given what is stored of the payments and orders that they name.
 
-    `ticket` was drawn before PortOne was asked. `orders` holds those that are registered.
+    `ticket` was drawn before PortOne was asked. `orders` are those that are registered.
     """
     verdicts, news = _assess_all(results, ticket, stored, times)
     payments = _payments_by_order(stored, news)
@@ -115,7 +115,7 @@ def judge(
 def _assess_all(
     results: Mapping[str, LookResult], ticket: int, stored: StoredPayments, times: Timetable
 ) -> tuple[dict[str, Verdict], dict[str, StoredLook]]:
-    """Return each answer's verdict, and what is to be stored; both by imp_uid."""
+    """Return each answer's verdict and the looks to be stored, both by imp_uid."""
     verdicts, news = {}, {}
     for payment in results.values():
         if not isinstance(payment, Payment):
@@ -133,7 +133,7 @@ def _assess_all(
 
 
 def _payments_by_order(stored: StoredPayments, news: Mapping[str, StoredLook]) -> Mapping[str, list[Payment]]:
-    """Return what will be stored of each order's payments, by merchant_uid."""
+    """Return each order's payments as they will be stored, by merchant_uid."""
     payments = defaultdict(list)
     for imp_uid, look in {**stored.looks, **news}.items():
         payment = for_settling(look, refund_unknown=imp_uid in stored.refund_unknown)
@@ -142,7 +142,7 @@ def _payments_by_order(stored: StoredPayments, news: Mapping[str, StoredLook]) -
 
 
 def for_settling(look: StoredLook, *, refund_unknown: bool) -> Payment:
-    """Return the payment as `settle` takes it: marked when a lesser answer is unconfirmed, or its refund unknown."""
+    """Return the payment as `settle` takes it: marked if a lesser answer is unconfirmed or its refund unknown."""
     regressed = look.lesser is not None
     if look.payment.regressed == regressed and not refund_unknown:
         return look.payment
@@ -152,7 +152,7 @@ def for_settling(look: StoredLook, *, refund_unknown: bool) -> Payment:
 def fate_of(
     notice: OpenNotice, result: LookResult, verdict: Verdict | None, registered: Set[str], times: Timetable
 ) -> Fate:
-    """Say what becomes of a notice after its look: handled, parked, or looked for again later."""
+    """Decide what becomes of a notice after its look: handled, parked, or postponed to another look."""
     aged = notice.age > times.grace
     match result:
         case Unanswered(Outcome.ANSWER_UNREADABLE) if aged and notice.tries >= _UNREADABLE_TRIES:
@@ -179,9 +179,9 @@ def fate_of(
 
 
 def _backoff(notice: OpenNotice, times: Timetable) -> timedelta:
-    """Lengthen the wait with each try, less up to a quarter, so that what failed together does not return together.
+    """Lengthen the wait with each try, less up to a quarter, so that notices that failed together return apart.
 
-    The part that is taken off comes from the notice's own id, whose last bits are random.
+    The part that is taken off comes from the notice's id, whose last bits are random.
     """
     # Of an order that nobody registered, and perhaps invented: it gives way to others soon.
     factor, last = (2.0, times.backoff_last) if notice.registered else (8.0, times.backoff_unregistered)

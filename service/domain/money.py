@@ -24,8 +24,7 @@ _DECIMALS = {
 }
 DECIMALS = {code: decimals for decimals, codes in _DECIMALS.items() for code in codes.split()}
 
-# A currency that we do not know cannot be an order's, so whatever it counts in never decides anything;
-# most currencies have two decimals.
+# No order can have an unknown currency, so this guess decides nothing. Most currencies have two decimals.
 _UNKNOWN_CURRENCY_DECIMALS = 2
 
 
@@ -38,12 +37,12 @@ def is_known(currency: str) -> bool:
 
 
 def is_code(currency: str) -> bool:
-    """Whether it has the shape of an ISO 4217 code, known to us or not."""
+    """Return whether the text has the shape of an ISO 4217 code, known to us or not."""
     return len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
 
 
 def exact(value: object) -> Decimal | None:
-    """The number that JSON or a form holds, as it was written: 6.1 is 6.1, not 6.0999…; None where it is none."""
+    """Return a number of JSON or a form as it was written: 6.1 is 6.1, not 6.0999…; None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
     try:
@@ -55,7 +54,7 @@ def exact(value: object) -> Decimal | None:
 def to_minor(amount: Decimal, currency: str) -> int:
     """Convert V1's decimal amount to the smallest unit, exactly: 6.00 USD → 600, 64900 KRW → 64900.
 
-    Raises InexactAmount when nothing exact can be said (0.5 won, NaN, a negative or an enormous number).
+    Raises InexactAmount if there is no exact result (0.5 won, NaN, a negative or an enormous number).
     """
     if not amount.is_finite() or amount < 0 or amount > MAX_AMOUNT:
         raise InexactAmount(f"{amount} is not an amount of money")
@@ -67,7 +66,7 @@ def to_minor(amount: Decimal, currency: str) -> int:
 
 
 def whole_to_minor(amount: int, currency: str) -> int:
-    """The same of a whole number, which needs no decimals on the way: nearly all that V1 tells."""
+    """Convert a whole number, as nearly all of V1's amounts are, without Decimal. Raises InexactAmount."""
     minor: int = amount * 10 ** DECIMALS.get(currency, _UNKNOWN_CURRENCY_DECIMALS)
     if not 0 <= minor <= MAX_AMOUNT:
         raise InexactAmount(f"{amount} is not an amount of money")
@@ -75,5 +74,5 @@ def whole_to_minor(amount: int, currency: str) -> int:
 
 
 def to_major(minor: int, currency: str) -> Decimal:
-    """The amount as V1 writes it, exactly: 600 USD → 6.00, 64900 KRW → 64900."""
+    """Return the amount as V1 writes it, exactly: 600 USD → 6.00, 64900 KRW → 64900."""
     return Decimal(minor).scaleb(-DECIMALS.get(currency, _UNKNOWN_CURRENCY_DECIMALS))

@@ -1,4 +1,4 @@
-"""A notice: somebody's word that a payment moved. A reason to look, never evidence."""
+"""Notices: claims that a payment moved. A notice is a reason to look, never evidence."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ from service.domain.payment import RANK, Status, Store
 
 
 class Source(StrEnum):
-    """Who gave notice."""
+    """The sender of a notice."""
 
     WEBHOOK = "webhook"
     COMPLETION = "completion"
@@ -19,7 +19,7 @@ class Source(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What the last look for a notice came to, as its row names it."""
+    """The result of the last look for a notice, as its row names it."""
 
     LOOKED = "looked"
     SERVED = "served_by_stored_look"
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     STORE_NOT_CONFIGURED = "store_not_configured"
 
 
-# A failure to ask is not an answer (DESIGN.md §2.6).
+# A failure to ask is not an answer (docs/design.md §2.6).
 NOT_ASKED = frozenset(
     {
         Outcome.PORTONE_UNAVAILABLE,
@@ -46,11 +46,10 @@ NOT_ASKED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The known keys of somebody's word, each bounded; the rest of the body is never kept.
+    """The known keys of a notice, each bounded; the rest of its body is never stored.
 
-    `tier` is None where the notice does not say under which sub-store to look, `account` where it does not say
-    under which account; a tier without an account is the default's. `claimed_status` is PortOne's V1 word
-    (`paid`, `ready`, `failed`, `cancelled`), or None.
+    `tier` is None if the notice names no sub-store, `account` if it names no account; a tier without an account is
+    the default account's. `claimed_status` is PortOne's V1 word (`paid`, `ready`, `failed`, `cancelled`), or None.
     """
 
     id: UUID
@@ -64,7 +63,7 @@ class Notice:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody sits before a screen for it."""
+        """Return whether a person at a browser waits for its look."""
         return self.source in (Source.COMPLETION, Source.REDIRECT)
 
 
@@ -88,7 +87,7 @@ class OpenNotice:
     age: timedelta
 
 
-# What a claim says at least; "ready" may be no more than a window left open.
+# The least progress that a claim can mean; "ready" may be no more than a window left open.
 _CLAIMED_RANK = {
     "ready": RANK[Status.READY],
     "failed": RANK[Status.FAILED],
@@ -98,9 +97,9 @@ _CLAIMED_RANK = {
 
 
 def claims_more_than(source: Source, claimed_status: str | None, stored: Status) -> bool:
-    """Whether a notice speaks of more than PortOne's answer shows: a reason to look again soon, no more.
+    """Return whether a notice claims more than PortOne's answer shows: a reason to look again soon, no more.
 
-    A browser says `paid` of every window that ended, also of an account that waits for its deposit.
+    A browser claims `paid` for every window that ended, also for an account that waits for its deposit.
     """
     if source in (Source.COMPLETION, Source.REDIRECT) and stored in (Status.ISSUED, Status.FAILED):
         return False

@@ -1,4 +1,4 @@
-"""An order: the shop's terms, registered before payment, and what its payments have made of it."""
+"""Orders: the shop's terms, registered before payment, and the state that their payments lead to."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from service.domain.payment import Store
 
 
 class State(StrEnum):
-    """What other services may rely on. Each is described in docs/states.md, which a test holds to this."""
+    """The state of an order, for other services to rely on. docs/states.md, which a test checks, describes each."""
 
     PENDING = "pending"
     AWAITING_DEPOSIT = "awaiting_deposit"
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Traits:
-    """What follows from a state, wherever the service must decide by it."""
+    """The consequences of a state, for every place where the service decides by it."""
 
     # Reconciliation goes on asking PortOne about the order: money may still come.
     asked_about: bool
@@ -28,11 +28,11 @@ class _Traits:
     expires: bool
     # A payment holds money of the order or for it: it may not be paid again.
     holds_money: bool
-    # What money has reached stays reached, or is given back: no look makes a completion's answer better.
+    # Money came, and stayed or was given back: no later look gives a completion call a better answer.
     is_reached: bool
 
 
-# Every state stands here: a new one fails at import until each question has been answered for it.
+# Every state is listed: a new one fails at import until each question has been answered for it.
 _TRAITS = {
     State.PENDING: _Traits(asked_about=True, expires=True, holds_money=False, is_reached=False),
     State.AWAITING_DEPOSIT: _Traits(asked_about=True, expires=False, holds_money=False, is_reached=False),
@@ -46,19 +46,19 @@ ASKED_ABOUT = frozenset(state for state in State if _TRAITS[state].asked_about)
 EXPIRES = frozenset(state for state in State if _TRAITS[state].expires)
 HOLDS_MONEY = frozenset(state for state in State if _TRAITS[state].holds_money)
 IS_REACHED = frozenset(state for state in State if _TRAITS[state].is_reached)
-# States in which no money of the order is told of, so that a payment of it that holds some was left behind.
+# States that report no money: a payment that holds some for such an order was left behind.
 WITHOUT_MONEY = frozenset(State) - HOLDS_MONEY - {State.CANCELLED}
 
 
 class Closed(StrEnum):
-    """Why an order takes no payment any more: a field beside the state, for money may come all the same."""
+    """The reason why an order takes no more payments: a field beside the state, because money may still come."""
 
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
 
 
 class ProblemKind(StrEnum):
-    """What a person must see."""
+    """The kinds of problem, each of which a person must see."""
 
     WRONG_AMOUNT = "wrong_amount"
     WRONG_CURRENCY = "wrong_currency"
@@ -90,9 +90,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What the payments mean for the order; `paid_amount` counts only money that agrees with the order.
+    """The effect of the payments on the order; `paid_amount` counts only money that agrees with the order.
 
-    `test_channel`: the payment that decides was made on a test channel, which the deployment lets in.
+    `test_channel`: the deciding payment was made on a test channel, which the deployment allows.
     """
 
     state: State = State.PENDING

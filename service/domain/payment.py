@@ -1,4 +1,4 @@
-"""A payment: one attempt at paying an order, as PortOne reported it."""
+"""Payments: attempts at paying an order, as PortOne reported them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How far a payment has come. V1's `ready` is two things: a window left open, or an account issued."""
+    """The status of a payment. V1's `ready` means two things: a window left open, or an account issued."""
 
     READY = "ready"
     ISSUED = "issued"
@@ -15,7 +15,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-# DESIGN.md §1: ready < account issued < failed < paid < cancelled.
+# docs/design.md §1: ready < account issued < failed < paid < cancelled.
 RANK = {
     Status.READY: 0,
     Status.ISSUED: 1,
@@ -27,20 +27,20 @@ RANK = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Progress:
-    """How far a payment has come. It only ever grows, but for a confirmed regression."""
+    """The progress of a payment. It only grows, except in a confirmed regression."""
 
     rank: int
     cancelled_amount: int
     cancellations: int
 
 
-# The account that PORTONE_IMP_KEY opens; PORTONE_ACCOUNTS names the others.
+# The account of PORTONE_IMP_KEY; PORTONE_ACCOUNTS names the others.
 ACCOUNT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Whose payment it is: a PortOne account and, under it, a sub-store's tier ('' = none)."""
+    """A shop at PortOne: an account and, under it, a sub-store's tier ('' = none)."""
 
     account: str
     tier: str = ""
@@ -48,11 +48,11 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What PortOne said of one payment. Amounts are in the currency's smallest unit.
+    """A payment as PortOne reported it. Amounts are in the currency's smallest unit.
 
-    `details` is the allow-listed rest (method, channel, account, receipt …), kept for people and never
-    decided upon. `regressed` and `refund_unknown` are our own words: PortOne has since answered less,
-    unconfirmed; and we asked for its refund and never learnt what came of it.
+    `details` is the allow-listed rest (method, channel, account, receipt …), stored for people; only the rule of
+    refunds reads it. Two fields are ours, not PortOne's. `regressed`: PortOne has since reported less, not yet
+    confirmed. `refund_unknown`: we asked for its refund and never learnt whether it happened.
     """
 
     imp_uid: str
@@ -76,7 +76,7 @@ class Payment:
 
     @property
     def held(self) -> int:
-        """The money that PortOne holds for this payment now; never less than none."""
+        """The money that PortOne holds for this payment now; never negative."""
         match self.status:
             case Status.PAID:
                 return max(0, self.amount - self.cancelled_amount)

@@ -1,4 +1,4 @@
-"""Which money is given back without being asked for, and how a refund that was asked for ends. Pure."""
+"""The rules of refunds: which money goes back without a person's word, and how a refund ends. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from service.domain.settle import settle
 
 
 class Action(StrEnum):
-    """What is done about money that should not be there."""
+    """An action on money that should not be there."""
 
     HOLD = "hold"
     REFUND = "refund"
 
 
 class RefundState(StrEnum):
-    """intended → asked → one of the ends; what was never sent may be withdrawn."""
+    """The state of a refund: intended → asked → one of the ends; one that was never sent may be withdrawn."""
 
     INTENDED = "intended"
     ASKED = "asked"
@@ -30,14 +30,14 @@ class RefundState(StrEnum):
 
 
 class Hold(StrEnum):
-    """Why money is not given back now; the value is what a person reads."""
+    """A reason not to give money back now; its value is the text that a person reads."""
 
     NO_FINDING = "no longer a finding that may be refunded"
     OTHER_FINDING = "the finding has changed since"
     POLICY = "ON_MISMATCH or ON_DUPLICATE says hold"
     RESOLVED = "a person has resolved the problem"
     TEST_CHANNEL = "a test payment holds no money"
-    REGRESSED = "PortOne has since told less of the payment"
+    REGRESSED = "PortOne has since reported less of the payment"
     REFUND_ACCOUNT = "it may need an account to refund to"
     CURRENCY = "the currency's decimals are not known"
     OTHER_ACCOUNT = "the payment's PortOne account is not configured"
@@ -46,7 +46,7 @@ class Hold(StrEnum):
 
 
 class CancelResult(StrEnum):
-    """What PortOne's answer to a cancel came to."""
+    """The meaning of PortOne's answer to a cancel."""
 
     DONE = "done"  # the money is back
     ACCEPTED = "accepted"  # code 0, and not done yet: an asynchronous channel
@@ -59,26 +59,26 @@ _MISMATCHES = frozenset({ProblemKind.WRONG_AMOUNT, ProblemKind.WRONG_CURRENCY, P
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator lets the machine do: ON_MISMATCH, ON_DUPLICATE."""
+    """The refunds that the operator allows without a person: ON_MISMATCH, ON_DUPLICATE."""
 
     on_mismatch: Action = Action.HOLD
     on_duplicate: Action = Action.HOLD
 
     @property
     def kinds(self) -> frozenset[ProblemKind]:
-        """The findings that are refunded without a person."""
+        """The kinds of problem that are refunded without a person."""
         mismatches = _MISMATCHES if self.on_mismatch is Action.REFUND else frozenset()
         duplicates = {ProblemKind.DUPLICATE_PAYMENT} if self.on_duplicate is Action.REFUND else set()
         return mismatches | duplicates
 
 
-# What a person may have refunded, whatever the policy.
+# A person may have all of these refunded, whatever the policy.
 BY_PERSON = Policy(Action.REFUND, Action.REFUND)
 
 
 @dataclass(frozen=True, slots=True)
 class Refundable:
-    """A finding that may be refunded, sorted; the payment's whole remaining balance goes back."""
+    """A payment whose whole remaining balance may go back, and the problems that allow it, sorted."""
 
     kinds: tuple[ProblemKind, ...]
     payment: Payment
@@ -96,19 +96,19 @@ class Asked:
 
 
 def rule_on_refund(order: Order, payments: Sequence[Payment], imp_uid: str, policy: Policy) -> Refundable | Hold:
-    """Say whether this payment's money may go back, from what `settle` says of all the order's payments."""
+    """Decide whether this payment's money may go back, by what `settle` finds in all the order's payments."""
     problems = {problem.kind for problem in settle(order, payments).problems if problem.imp_uid == imp_uid}
     kinds = problems & BY_PERSON.kinds
     payment = next((payment for payment in payments if payment.imp_uid == imp_uid), None)
     if payment is None or not payment.held or not kinds:
         return Hold.NO_FINDING
-    if never := _never(payment, problems):
-        return never
+    if hold := _permanent_hold(payment, problems):
+        return hold
     return Refundable(tuple(sorted(kinds)), payment) if kinds <= policy.kinds else Hold.POLICY
 
 
-def _never(payment: Payment, problems: set[ProblemKind]) -> Hold | None:
-    """What no policy and no person gets refunded here: it is done in PortOne's console, by hand."""
+def _permanent_hold(payment: Payment, problems: set[ProblemKind]) -> Hold | None:
+    """Return why this payment can only be refunded by hand, in PortOne's console; None if it can be from here."""
     if not payment.live or ProblemKind.TEST_CHANNEL in problems:
         return Hold.TEST_CHANNEL
     if payment.regressed or ProblemKind.REGRESSED_PAYMENT in problems:
@@ -119,12 +119,15 @@ def _never(payment: Payment, problems: set[ProblemKind]) -> Hold | None:
 
 
 def _may_need_account(details: dict[str, str | int]) -> bool:
-    """A deposit cannot be sent back the way it came; nor may it be tried where the method is not told."""
+    """Return whether a refund may need a bank account: a deposit cannot go back the way it came.
+
+    A payment without a method counts as a deposit.
+    """
     return details.get("pay_method", "vbank") == "vbank" or "vbank_name" in details or "vbank_date" in details
 
 
 def is_refunded(asked: Asked, payment: Payment) -> bool:
-    """Whether PortOne's facts show it: cancelled, nothing held, and a cancel_history row that is new."""
+    """Return whether PortOne's facts show the refund: cancelled, nothing held, and a new row of cancel_history."""
     return (
         payment.imp_uid == asked.imp_uid
         and payment.status is Status.CANCELLED
@@ -135,10 +138,10 @@ def is_refunded(asked: Asked, payment: Payment) -> bool:
 
 
 def after_look(asked: Asked, payment: Payment | None, *, looked: bool, unknown_after: timedelta) -> RefundState | None:
-    """How a look ends a refund that was asked for; None: not yet.
+    """Return how a refund that was asked for ended, after a look; None if that is not known yet.
 
-    `looked`: the payment was looked at after the call was answered. "Already cancelled" is a refusal too, so
-    the facts come first. What neither happened nor was refused is, after a while, a person's.
+    `looked`: the payment was looked at after the call was answered. "Already cancelled" is a refusal too, so the facts
+    come first. A refund that neither happened nor was refused in time is left to a person.
     """
     if payment is not None and is_refunded(asked, payment):
         return RefundState.REFUNDED

@@ -1,4 +1,4 @@
-"""The rule that decides: an order's terms and its payments, as last seen, → its state."""
+"""The rule that decides an order's state, from its terms and its payments as last seen."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,16 +9,15 @@ from service.domain.payment import Payment, Status
 
 def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
     """Say what PortOne's payments, as last seen, mean for the order. Pure and total."""
-    in_turn = sorted(payments, key=_turn)
-    compared = [(payment, disagreements(order, payment)) for payment in in_turn]
+    compared = [(payment, disagreements(order, payment)) for payment in sorted(payments, key=_chronologically)]
     agreeing = [payment for payment, wrong in compared if not wrong]
     holding = [payment for payment in agreeing if payment.held]
     if holding:
         first = holding[0]
         state = State.PARTIALLY_CANCELLED if first.cancelled_amount else State.PAID
         payment: Payment | None = first
-    elif astray := [payment for payment, wrong in compared if wrong and payment.live and payment.held]:
-        state, payment = State.MISMATCHED, astray[0]
+    elif mismatched := [payment for payment, wrong in compared if wrong and payment.live and payment.held]:
+        state, payment = State.MISMATCHED, mismatched[0]
     else:
         state, payment = _without_money(agreeing)
     problems = tuple(sorted(_problems(compared, holding)))
@@ -26,32 +25,33 @@ def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
 
 
 def disagreements(order: Order, payment: Payment) -> tuple[ProblemKind, ...]:
-    """What keeps this payment from paying this order, the gravest first; empty when they agree."""
-    found = []
+    """Return what keeps this payment from paying this order, the gravest first; empty if they agree."""
+    kinds = []
     if payment.store != order.store:
-        found.append(ProblemKind.WRONG_STORE)
+        kinds.append(ProblemKind.WRONG_STORE)
     if not payment.live and not order.allow_test_channel:
-        found.append(ProblemKind.TEST_CHANNEL)
+        kinds.append(ProblemKind.TEST_CHANNEL)
     if payment.currency != order.currency:
-        found.append(ProblemKind.WRONG_CURRENCY)
+        kinds.append(ProblemKind.WRONG_CURRENCY)
     if payment.amount != order.amount:
-        found.append(ProblemKind.WRONG_AMOUNT)
-    return tuple(found)
+        kinds.append(ProblemKind.WRONG_AMOUNT)
+    return tuple(kinds)
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def _turn(payment: Payment) -> tuple[datetime, datetime, str]:
-    """Who came first: by the time of payment, then of the window, then by name."""
+def _chronologically(payment: Payment) -> tuple[datetime, datetime, str]:
+    """Return a sort key: the time of payment, then that of the window, then the imp_uid."""
     return payment.paid_at or _NEVER, payment.started_at or _NEVER, payment.imp_uid
 
 
 def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
-    """No money is held: an account that waits for a deposit comes first, then what has been, the latest.
+    """Return the state of an order for which no money is held, and the payment that decides it.
 
-    Of cancelled ones a refund comes before an account that was voided: money is what the order tells of. A
-    payment that is `paid` and wholly given back is cancelled, whatever its status will say.
+    An account that waits for a deposit decides first, then cancelled payments, then failed ones; of several the latest.
+    A refund comes before an account that was voided, because the order reports money. A payment that is still `paid`
+    but wholly given back counts as cancelled.
     """
     for statuses, state in (
         ((Status.ISSUED,), State.AWAITING_DEPOSIT),
@@ -67,7 +67,7 @@ def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
 def _problems(
     compared: Sequence[tuple[Payment, Sequence[ProblemKind]]], holding: Sequence[Payment]
 ) -> Iterator[Problem]:
-    """A disagreement matters once money is held or about to be sent; a duplicate once both hold money."""
+    """Yield the problems: disagreements once money is held or about to be sent, duplicates once both hold money."""
     for payment, wrong in compared:
         if payment.held or payment.status is Status.ISSUED:
             for kind in wrong:
@@ -91,7 +91,7 @@ def _settlement(state: State, payment: Payment | None, problems: tuple[Problem, 
 
 
 def was_paid(payment: Payment) -> bool:
-    """Whether money ever came: an account voided before its deposit is cancelled too, but held none."""
+    """Return whether money ever came: an account voided before its deposit is cancelled too, but never held any."""
     match payment.status:
         case Status.PAID:
             return True

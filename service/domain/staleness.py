@@ -1,7 +1,7 @@
-"""Which answer counts: older never beats newer (DESIGN.md §2.4).
+"""The rule for stale answers: older never beats newer (docs/design.md §2.4).
 
 A look draws a ticket from one Postgres sequence before its request, and another when it writes, under the
-order's lock. So "the look began after that write" is a comparison of two numbers, whatever the clocks say.
+order's lock. So "the look began after that write" compares two numbers, whatever the clocks say.
 """
 
 from dataclasses import dataclass, replace
@@ -10,13 +10,13 @@ from enum import Enum, auto
 
 from service.domain.payment import Payment
 
-# The same lesser answer, this much later, is no replica's lag any more: it is PortOne's truth.
+# The same lesser answer this much later is PortOne's truth, not the lag of a replica.
 REGRESSION_CONFIRMED_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
 class Lesser:
-    """A lesser answer that was kept out: when it was first given, and the ticket of its latest write."""
+    """A lesser answer that was kept out, the time of its first arrival, and the ticket of its latest write."""
 
     payment: Payment
     first_seen_at: datetime
@@ -41,13 +41,13 @@ class Look:
 
 
 class Verdict(Enum):
-    """What becomes of an answer."""
+    """The verdict on an answer."""
 
     STORE = auto()  # news: it replaces what is stored
     SAME = auto()  # nothing new
-    LATE = auto()  # it began before the stored one was written: dropped without a word
+    LATE = auto()  # it began before the stored one was written: dropped silently
     KEEP_OUT = auto()  # less than is stored, from a later look: a regression, not yet confirmed
-    RECOVERED = auto()  # the stored facts again, after a lesser answer: a false alarm ends
+    RECOVERED = auto()  # the stored facts again, after a lesser answer: it was a false alarm
 
 
 def assess(
@@ -56,7 +56,7 @@ def assess(
     now: datetime,
     confirmed_after: timedelta = REGRESSION_CONFIRMED_AFTER,
 ) -> Verdict:
-    """Say what becomes of a look's answer, given what is stored. `now` is Postgres' clock."""
+    """Decide what becomes of a look's answer, given what is stored. `now` is Postgres' clock."""
     if stored is None or look.payment.progress > stored.payment.progress:
         return Verdict.STORE
     if same_facts(look.payment, stored.payment):
@@ -76,7 +76,7 @@ def assess(
 
 
 def lesser_after(verdict: Verdict, stored: StoredLook | None, look: Look, now: datetime, ticket: int) -> Lesser | None:
-    """The lesser answer to remember once the verdict is carried out; `ticket` is the write's."""
+    """Return the lesser answer to store with the verdict; `ticket` is the write's."""
     before = stored.lesser if stored else None
     match verdict:
         case Verdict.SAME | Verdict.LATE:
@@ -84,19 +84,19 @@ def lesser_after(verdict: Verdict, stored: StoredLook | None, look: Look, now: d
         case Verdict.RECOVERED:
             return None
         case Verdict.STORE:
-            # News from a look older than the lesser answer does not unsay it, but must be denied as long itself.
+            # News from a look older than the lesser answer does not refute it, but its wait starts again.
             if before is None or look.began_ticket > before.written_ticket:
                 return None
             return replace(before, first_seen_at=now)
         case Verdict.KEEP_OUT:
-            again = before is not None and same_facts(before.payment, look.payment)
-            first_seen_at = before.first_seen_at if before and again else now
+            is_same = before is not None and same_facts(before.payment, look.payment)
+            first_seen_at = before.first_seen_at if before and is_same else now
             return Lesser(replace(look.payment, regressed=False), first_seen_at, ticket)
 
 
 def same_facts(one: Payment, other: Payment) -> bool:
-    """Whether PortOne told the same, whatever our own word on it."""
-    if one.regressed != other.regressed:  # the only two that need a copy, for this runs at every look
+    """Return whether PortOne reported the same, whatever our own `regressed` says."""
+    if one.regressed != other.regressed:  # no copy otherwise, because this runs at every look
         one = replace(one, regressed=other.regressed)
     return one == other
 

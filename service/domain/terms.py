@@ -1,4 +1,4 @@
-"""When an order's terms may still change: before its payment, and while it is open."""
+"""The rule for changing an order's terms: only before its payment, and while it is open."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,9 @@ from service.domain.settle import disagreements, was_paid
 
 
 def money_came(order: Order, payments: Iterable[Payment]) -> bool:
-    """Whether the terms are past changing: money is held for the order, or its price was paid and given back.
+    """Return whether it is too late to change: money is held for the order, or its price was paid and given back.
 
-    Money that agrees with nothing counts while it is held: whoever paid it must not see the price follow.
+    Money that disagrees with the terms counts too while it is held: the price must not follow a payment.
     """
     return any(
         (payment.held and (payment.live or order.allow_test_channel))

@@ -1,4 +1,4 @@
-"""When things happen: every wait of the service in one place, so that one setting can scale them all."""
+"""The timetable: every wait of the service in one place, so that one setting can scale them all."""
 
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -9,21 +9,21 @@ from typing import Any, Self
 class Timetable:
     """Each wait with its reason. A test or the fault harness runs hours in seconds with `scaled`."""
 
-    # A notice that was recorded and queued is taken up again if no worker claimed it by then.
+    # A notice that was recorded and queued is due again after this, unless a worker claimed it.
     queued: timedelta = timedelta(seconds=3)
-    # A look has 6 s in all; what a dead worker held is taken up again after this.
+    # A claim ends after this, in case its worker died. A look has 6 s in all.
     lease: timedelta = timedelta(seconds=8)
     # A payment is looked at no more than twice a second.
     spacing: timedelta = timedelta(seconds=0.5)
-    # So long a notice stays open whose order nobody registered, or whose payment PortOne does not know.
+    # A notice stays open this long if nobody registered its order, or if PortOne does not know its payment.
     grace: timedelta = timedelta(minutes=10)
-    # The same lesser answer, this much later, is no replica's lag any more: it is PortOne's truth.
+    # The same lesser answer this much later is PortOne's truth, not the lag of a replica.
     regression: timedelta = timedelta(seconds=60)
     # After a failure to ask: doubled with each try, from the first to the last.
     backoff_first: timedelta = timedelta(seconds=1)
     backoff_last: timedelta = timedelta(seconds=60)
     backoff_unregistered: timedelta = timedelta(minutes=5)
-    # Nobody speaks of an order: it is asked about after so long, then so long again …; the last one repeats.
+    # Waits between the questions about an order that no notice names; the last one repeats.
     silence: tuple[timedelta, ...] = (
         timedelta(minutes=1),
         timedelta(minutes=5),
@@ -31,30 +31,30 @@ class Timetable:
         *[timedelta(hours=1)] * 24,
         timedelta(days=1),
     )
-    # PortOne's own list is walked until a page agrees; once a day to its end.
+    # Time between two walks of PortOne's own list: until a page agrees, and once a day to its end.
     ledger: timedelta = timedelta(seconds=60)
     ledger_whole: timedelta = timedelta(days=1)
-    # A PortOne that is down is left alone for so long, doubled up to the last, between probes.
+    # Time between probes of a PortOne that is down: doubled each time, from the first to the last.
     probe_first: timedelta = timedelta(seconds=1)
     probe_last: timedelta = timedelta(seconds=30)
-    # Orders that appeared after their payment or their notices; a safety net, so it may be slow.
+    # Time between two replays of notices whose order was registered late; a safety net, so it may be slow.
     late_orders: timedelta = timedelta(minutes=1)
-    # Money goes back only if the finding has stood for so long: a late webhook or an amended order ends it.
+    # Money goes back only if its problem is this old: a late webhook or an amended order may end the problem.
     refund_after: timedelta = timedelta(minutes=10)
-    # A worker that takes one up has a look (6 s) to make; what a dead one took is taken up again after this.
+    # A refund is due again after this, in case the worker that took it died. A look has 6 s in all.
     refund_lease: timedelta = timedelta(seconds=8)
-    # What may not be sent now, for the hourly cap or for want of a fresh look, is tried again after this.
-    refund_held: timedelta = timedelta(minutes=5)
-    # A refund that was asked for is looked at after so long, then as long again as it has waited, up to the last.
+    # A refund that may not be sent now (hourly cap, no fresh look) is tried again after this.
+    refund_retry: timedelta = timedelta(minutes=5)
+    # A refund that was asked for is looked at after the first wait, then each time its age has doubled, up to the last.
     refund_look_first: timedelta = timedelta(seconds=10)
     refund_look_last: timedelta = timedelta(minutes=10)
-    # Nobody has seen it happen by then: it is a person's.
+    # A refund that no look has shown by then is left to a person.
     refund_unknown: timedelta = timedelta(hours=1)
-    # REFUND_MAX_PER_HOUR's hour.
+    # The hour of REFUND_MAX_PER_HOUR.
     refund_window: timedelta = timedelta(hours=1)
 
     def scaled(self, factor: float) -> Self:
-        """The same timetable, `factor` times as slow (0.01: a hundred times as fast)."""
+        """Return the timetable with every wait `factor` times as long (0.01: a hundred times as fast)."""
         return replace(self, **{field.name: _scale(getattr(self, field.name), factor) for field in fields(self)})
 
 

@@ -161,7 +161,7 @@ class Refunder:
         return {payment.imp_uid for payment in await payments.of_orders(db, [merchant_uid])} <= fresh
 
     async def _hold(self, db: Connection, refund: Refund, why: Hold) -> None:
-        await refunds.hold(db, refund, why.value, self.times.refund_held)
+        await refunds.hold(db, refund, why.value, self.times.refund_retry)
         log.warning("refund.held", imp_uid=refund.imp_uid, why=why.value)
 
     async def _send(self, sending: Sending) -> tuple[CancelResult, str]:
