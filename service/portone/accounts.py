@@ -1,6 +1,6 @@
-"""A client for each PortOne account: each with a token, a breaker and connections of its own.
+"""A client for each PortOne account, with a token, a circuit breaker and connections of its own.
 
-One account whose key is refused, or whose PortOne is down, keeps no other from being asked.
+An account whose key is refused, or whose PortOne is down, does not keep the others from being asked.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ Client = TypeVar("Client")
 
 @asynccontextmanager
 async def open_accounts(accounts: Mapping[str, PortOneAccount], times: Timetable) -> AsyncIterator[dict[str, PortOne]]:
-    """The accounts' clients by their names, closed at the end."""
+    """Open the accounts' clients, by the accounts' names, and close them at the end."""
     async with AsyncExitStack() as stack:
         clients = {}
         for name, account in accounts.items():
@@ -29,7 +29,7 @@ async def open_accounts(accounts: Mapping[str, PortOneAccount], times: Timetable
 
 
 def account_client(accounts: Mapping[str, Client], account: str) -> Client:
-    """The account's client. Raises AccountNotConfigured: of one that once was, orders may still be stored."""
+    """Return the account's client. Raises AccountNotConfigured: stored orders may name an account that was removed."""
     try:
         return accounts[account]
     except KeyError:

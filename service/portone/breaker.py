@@ -1,4 +1,4 @@
-"""A PortOne that is down is not hammered: after some failures only a probe is let through, now and then."""
+"""A circuit breaker: after some failures in a row only a probe, now and then, reaches a PortOne that is down."""
 
 import asyncio
 import time
@@ -9,36 +9,36 @@ from typing import TypeVar
 from service.domain.timetable import Timetable
 from service.errors import PortOneUnavailable
 
-# One slow answer is no outage.
+# One slow answer is not an outage.
 _FAILURES = 5
 
 Result = TypeVar("Result")
 
 
 class Breaker:
-    """Counts failures in a row; open, it refuses at once, until its wait is over and one probe may go."""
+    """A circuit breaker. While open, it refuses at once; when its wait is over, it lets one probe through."""
 
     def __init__(self, times: Timetable, clock: Callable[[], float] = time.monotonic) -> None:
         self._times = times
         self._clock = clock
         self._failures = 0
         self._wait = timedelta()
-        self._opens_at = 0.0
+        self._open_until = 0.0
 
     @property
     def is_open(self) -> bool:
-        return self._failures >= _FAILURES and self._clock() < self._opens_at
+        return self._failures >= _FAILURES and self._clock() < self._open_until
 
     async def call(self, ask: Callable[[], Awaitable[Result]]) -> Result:
-        """Ask, unless the breaker is open. Raises PortOneUnavailable at once when it is."""
+        """Ask, unless the breaker is open. Raises PortOneUnavailable at once if it is."""
         if self.is_open:
             raise PortOneUnavailable("it was down a moment ago, and is asked again shortly")
         if self._failures >= _FAILURES:
             # The wait is over: this call probes, and until it ends others are refused.
-            self._opens_at = self._clock() + self._wait.total_seconds()
+            self._open_until = self._clock() + self._wait.total_seconds()
         try:
             result = await ask()
-        except (PortOneUnavailable, asyncio.CancelledError):  # its caller's time ran out: no answer either
+        except (PortOneUnavailable, asyncio.CancelledError):  # cancelled: the caller's time ran out without an answer
             self._failed()
             raise
         self._failures = 0
@@ -49,4 +49,4 @@ class Breaker:
         self._failures += 1
         if self._failures >= _FAILURES:
             self._wait = min(max(self._wait * 2, self._times.probe_first), self._times.probe_last)
-            self._opens_at = self._clock() + self._wait.total_seconds()
+            self._open_until = self._clock() + self._wait.total_seconds()

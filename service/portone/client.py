@@ -1,6 +1,6 @@
-"""The V1 client. It only moves bytes: what an answer means is read elsewhere (`portone.payment`).
+"""The V1 client. It only moves bytes; `portone.payment` reads what they mean.
 
-Every call is bounded in time; a failure to ask is an error, never an answer (DESIGN.md §2.6).
+Every call is bounded in time; a failure to ask is an error, never an answer (docs/design.md §2.6).
 """
 
 import asyncio
@@ -18,22 +18,22 @@ from service.domain.timetable import Timetable
 from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
 from service.portone.breaker import Breaker
 
-# One look, token and 401 retry included (DESIGN.md §3, Timetable).
+# One look, token and 401 retry included (docs/design.md §3, Timetable).
 LOOK_SECONDS = 6.0
 PAYMENTS_PER_CALL = 100
-# A refund waits for the bank behind PortOne; a question does not.
+# A refund waits for the bank behind PortOne; other calls do not.
 CANCEL_SECONDS = 20.0
 LEDGER_PAGE = 1000
 # A page of the ledger has 1,000 payments of about 2 KB.
 _ANSWER_MAX_BYTES = 16 * 1024 * 1024
 _CALLS_UNDER_WAY = 16
-# With less than a minute left PortOne extends the same token by 5 minutes; before, it would answer the same.
+# With less than a minute left PortOne extends the token by 5 minutes; before that it answers the same token.
 _TOKEN_REFRESH_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An answer of PortOne's own: `code` 0 is success, whatever the HTTP status; and HTTP 200 alone is none."""
+    """An answer in PortOne's envelope. HTTP 200 alone is no success: `code` must be 0."""
 
     status: int
     code: int
@@ -47,7 +47,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class LedgerPage:
-    """A page of PortOne's own list: the payments, how many there are on all pages, and whether another follows."""
+    """A page of PortOne's own list: its payments, the total of all pages, and whether another page follows."""
 
     payments: list[object]
     total: int
@@ -55,10 +55,10 @@ class LedgerPage:
 
 
 class PortOne:
-    """Asks PortOne under one account. Share one per process; `close()` it at the end.
+    """A client of one PortOne account. Share one per process; `close()` it at the end.
 
-    The token needs no store of ours: PortOne answers the same one to every process that asks with this key,
-    so a restart changes nothing. Within the process one request for it is under way at a time.
+    The token is not stored: PortOne answers the same one to every process that asks with this key, so a restart
+    changes nothing. Within the process one request for it is under way at a time.
     """
 
     def __init__(self, base_url: str, imp_key: str, imp_secret: str, times: Timetable | None = None) -> None:
@@ -77,29 +77,29 @@ class PortOne:
         await self._session.close()
 
     async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
-        """One payment as PortOne tells it, or None when it knows no such payment."""
+        """Return PortOne's object of a payment, or None if it knows no such payment."""
         query = {"include_sandbox": "true"} if include_sandbox else {}
         path = f"/payments/{quote(imp_uid, safe='')}"
-        found: object | None = _found(await self._ask("GET", path, tier, query=query))
-        return found
+        payment: object | None = _response(await self._ask("GET", path, tier, query=query))
+        return payment
 
     async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
-        """Those of up to 100 payments that PortOne knows, in no order; the missing are just absent."""
+        """Return those of up to 100 payments that PortOne knows, in no order; the others are absent."""
         return await self._list([("imp_uid[]", imp_uid) for imp_uid in imp_uids], tier)
 
     async def payments_of(self, merchant_uids: Sequence[str], tier: str) -> list[object]:
-        """Payments of up to 100 orders: at least one of each order that has any, not always all (PORTONE.md §1)."""
+        """Return payments of up to 100 orders: at least one of each with any, maybe not all (docs/portone.md §1)."""
         return await self._list([("merchant_uid[]", merchant_uid) for merchant_uid in merchant_uids], tier)
 
     async def ledger(self, tier: str, page: int, *, since: int | None = None) -> LedgerPage:
-        """A page of PortOne's own list, last change first.
+        """Return a page of PortOne's own list, last change first.
 
-        `since`: unix seconds, at most 90 days ago, which is where the list begins without it.
+        `since`: Unix seconds, at most and by default 90 days ago.
         """
         query = {"sorting": "-updated", "limit": str(LEDGER_PAGE), "page": str(page)}
         if since is not None:
             query |= {"from": str(since)}
-        answer = _found(await self._ask("GET", "/payments/status/all", tier, query=query))
+        answer = _response(await self._ask("GET", "/payments/status/all", tier, query=query))
         if answer is None:
             return LedgerPage([], 0, more=False)
         if not isinstance(answer, Mapping) or not isinstance(answer.get("list"), list):
@@ -108,7 +108,7 @@ class PortOne:
         return LedgerPage(answer["list"], total if isinstance(total, int) else 0, more=bool(answer.get("next")))
 
     async def _list(self, query: Sequence[tuple[str, str]], tier: str) -> list[object]:
-        answer = _found(await self._ask("GET", "/payments", tier, query=query))
+        answer = _response(await self._ask("GET", "/payments", tier, query=query))
         if answer is None:
             return []
         if not isinstance(answer, list):
@@ -116,21 +116,21 @@ class PortOne:
         return answer
 
     async def prepare(self, form: Mapping[str, str], tier: str) -> Envelope:
-        """Register an order's amount beforehand; refused where one is registered already."""
+        """Register an order's amount beforehand; refused if one is registered already."""
         return await self._ask("POST", "/payments/prepare", tier, form=form)
 
     async def change_prepared(self, form: Mapping[str, str], tier: str) -> Envelope:
-        """Change an amount that is registered; HTTP 404 where none is."""
+        """Change an amount that is registered; HTTP 404 if none is."""
         return await self._ask("PUT", "/payments/prepare", tier, form=form)
 
     async def prepared(self, merchant_uid: str, tier: str) -> object | None:
-        """The amount that is registered for an order, or None."""
+        """Return the amount that is registered for an order, or None."""
         path = f"/payments/prepare/{quote(merchant_uid, safe='')}"
-        found: object | None = _found(await self._ask("GET", path, tier))
-        return found
+        amount: object | None = _response(await self._ask("GET", path, tier))
+        return amount
 
     async def cancel(self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS) -> Envelope:
-        """Give money back. Sent once, whatever comes: what an unanswered call did, nobody knows. Raises NotAsked."""
+        """Give money back. Sent only once, because an unanswered call may have been carried out. Raises NotAsked."""
         return await self._breaker.call(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
 
     async def _send_once(self, path: str, form: Mapping[str, str], tier: str, timeout_seconds: float) -> Envelope:
@@ -141,21 +141,21 @@ class PortOne:
                 status, body = await self._call("POST", path, token, tier, data=form, timeout=bounded)
         except (TimeoutError, aiohttp.ClientError) as error:
             raise PortOneUnavailable(type(error).__name__) from None
-        return _opened(status, body)
+        return _read_envelope(status, body)
 
     async def _ask(
         self, method: str, path: str, tier: str, *, query: Any = None, form: Mapping[str, str] | None = None
     ) -> Envelope:
         """Ask, unless PortOne was down a moment ago. Raises NotAsked.
 
-        Whether a call that timed out did what it asked for, nobody knows.
+        A call that timed out may have been carried out.
         """
         return await self._breaker.call(lambda: self._exchange(method, path, tier, query, form))
 
     async def _exchange(
         self, method: str, path: str, tier: str, query: Any, form: Mapping[str, str] | None
     ) -> Envelope:
-        """Ask once, and once more with a new token if the token died in flight: nothing was done on a 401."""
+        """Ask, and once more with a new token after a 401: the token may have died in flight, and nothing was done."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 token = await self._fresh_token(stale="")
@@ -165,22 +165,22 @@ class PortOne:
                     status, body = await self._call(method, path, token, tier, params=query, data=form)
         except (TimeoutError, aiohttp.ClientError) as error:
             raise PortOneUnavailable(type(error).__name__) from None
-        return _opened(status, body)
+        return _read_envelope(status, body)
 
     async def _fresh_token(self, stale: str) -> str:
         async with self._token_lock:
             if self._token in ("", stale) or time.monotonic() > self._token_good_until:
                 status, body = await self._call("POST", "/users/getToken", json=self._credentials)
-                answer = _found(_opened(status, body))
+                answer = _response(_read_envelope(status, body))
                 try:
                     token = str(answer["access_token"])
-                    left = float(answer["expired_at"]) - float(answer["now"])
+                    seconds_left = float(answer["expired_at"]) - float(answer["now"])
                 except (TypeError, KeyError, ValueError):
                     raise UnreadableAnswer("the token") from None
-                if not is_plain(token):  # no header can carry it, so no call could ever be made with it
+                if not is_plain(token):  # no header can carry it
                     raise UnreadableAnswer("the token")
                 self._token = token
-                self._token_good_until = time.monotonic() + left - _TOKEN_REFRESH_SECONDS
+                self._token_good_until = time.monotonic() + seconds_left - _TOKEN_REFRESH_SECONDS
             return self._token
 
     async def _call(self, method: str, path: str, token: str = "", tier: str = "", **options: Any) -> tuple[int, bytes]:
@@ -196,24 +196,24 @@ class PortOne:
             return response.status, body
 
 
-def _opened(status: int, body: bytes) -> Envelope:
-    """Open the envelope. Raises NotAsked where there is none."""
+def _read_envelope(status: int, body: bytes) -> Envelope:
+    """Read PortOne's envelope. Raises NotAsked if there is none."""
     if status == 401:
         raise PortOneRefused
     if status == 429 or status >= 500:
         raise PortOneUnavailable(f"HTTP {status}")
     try:
-        found = orjson.loads(body)
-        code, message = found["code"], found.get("message")
+        fields = orjson.loads(body)
+        code, message = fields["code"], fields.get("message")
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UnreadableAnswer(f"HTTP {status} without PortOne's envelope") from None
-    if isinstance(code, bool) or not isinstance(code, int) or (code == 0 and "response" not in found):
+    if isinstance(code, bool) or not isinstance(code, int) or (code == 0 and "response" not in fields):
         raise UnreadableAnswer(f"HTTP {status} without PortOne's envelope")
-    return Envelope(status, code, message if isinstance(message, str) else "", found.get("response"))
+    return Envelope(status, code, message if isinstance(message, str) else "", fields.get("response"))
 
 
-def _found(envelope: Envelope) -> Any:
-    """What a question is answered with, or None when PortOne knows no such thing."""
+def _response(envelope: Envelope) -> Any:
+    """Return a successful answer's response, or None if PortOne knows no such thing. Raises UnreadableAnswer."""
     if envelope.success:
         return envelope.response
     if envelope.status == 404 and envelope.code != 0:

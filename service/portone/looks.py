@@ -1,7 +1,7 @@
-"""One authoritative look at a batch of payments: what PortOne answers for each of them.
+"""Looks: one authoritative fetch of a batch of payments from PortOne.
 
-The quirks that live here and nowhere else: a test payment hides from the single call unless it is asked for;
-an older answer may lack `sandbox`; a batch answer just leaves out what it does not know (PORTONE.md §1).
+The quirks that live here and nowhere else: the single call hides a test payment unless asked to include it; an older
+answer may lack `sandbox`; a batch's answer leaves out payments that PortOne does not know (docs/portone.md §1).
 """
 
 import asyncio
@@ -25,10 +25,9 @@ class Asks(Protocol):
 
 
 async def look(portone: Asks, imp_uids: Sequence[str], store: Store) -> dict[str, LookResult]:
-    """Ask for up to 100 payments of one account and tier; every one of them gets its answer.
+    """Ask for up to 100 payments of one account and tier, and return a result for each.
 
-    Never raises for PortOne's sake, and takes no longer than LOOK_SECONDS: a failure to ask is an answer of
-    its own kind, which changes nothing.
+    Takes no longer than LOOK_SECONDS. A failure to ask raises nothing: it is a result, Unanswered.
     """
     if len(imp_uids) > PAYMENTS_PER_CALL:
         raise ValueError(f"a look asks for at most {PAYMENTS_PER_CALL} payments, not {len(imp_uids)}")
@@ -49,25 +48,25 @@ _TIMED_OUT = Unanswered(Outcome.PORTONE_UNAVAILABLE, "it took too long")
 
 async def _single(portone: Asks, imp_uid: str, store: Store) -> LookResult:
     try:
-        found = await portone.payment(imp_uid, store.tier)
-        return None if found is None else await _read(portone, imp_uid, found, store)
+        answer = await portone.payment(imp_uid, store.tier)
+        return None if answer is None else await _read(portone, imp_uid, answer, store)
     except NotAsked as error:
         return unanswered(error)
 
 
-async def _read(portone: Asks, imp_uid: str, found: object, store: Store) -> Payment:
+async def _read(portone: Asks, imp_uid: str, answer: object, store: Store) -> Payment:
     live = None
-    if not says_channel(found):
-        # Whether it is live shows in whether it hides: 200 without `include_sandbox` is live, 404 is a test.
+    if not says_channel(answer):
+        # Without `include_sandbox` PortOne answers 200 for a live payment, and 404 for a test payment.
         live = await portone.payment(imp_uid, store.tier, include_sandbox=False) is not None
-    payment = read_payment(found, store, live=live)
+    payment = read_payment(answer, store, live=live)
     if payment.imp_uid != imp_uid:
         raise UnreadableAnswer("it is about another payment")
     return payment
 
 
 async def _batch(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]) -> None:
-    """Fill in the answers. A batch that fails twice is asked in halves, so that one cannot fail them all."""
+    """Fill in the answers. A batch that fails twice is asked in halves, so that one payment cannot fail them all."""
     for _ in range(2):
         error = await _whole(portone, imp_uids, store, answers)
         if error is None:
@@ -76,7 +75,7 @@ async def _batch(portone: Asks, imp_uids: Sequence[str], store: Store, answers: 
 
 
 async def _halves(portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]) -> None:
-    """Narrow down on the payment that fails its neighbours; stop where PortOne answers neither half."""
+    """Narrow down to the payment that fails its neighbours; stop if PortOne answers neither half."""
     if len(imp_uids) == 1:
         return
     middle = len(imp_uids) // 2
@@ -93,23 +92,23 @@ async def _whole(
     portone: Asks, imp_uids: Sequence[str], store: Store, answers: dict[str, LookResult]
 ) -> Unanswered | None:
     try:
-        found = await portone.payments(imp_uids, store.tier)
+        items = await portone.payments(imp_uids, store.tier)
     except NotAsked as error:
         failure = unanswered(error)
         answers.update(dict.fromkeys(imp_uids, failure))
         return failure
-    named = {name: item for item in found if isinstance(item, dict) and isinstance(name := item.get("imp_uid"), str)}
+    named = {name: item for item in items if isinstance(item, dict) and isinstance(name := item.get("imp_uid"), str)}
     for imp_uid in imp_uids:
         answers[imp_uid] = await _item(portone, imp_uid, named.get(imp_uid), store)
     return None
 
 
-async def _item(portone: Asks, imp_uid: str, found: object, store: Store) -> LookResult:
-    """One of a batch: what is wrong with it is its own, and harms no neighbour."""
-    if found is None:
+async def _item(portone: Asks, imp_uid: str, answer: object, store: Store) -> LookResult:
+    """Read one payment of a batch, so that an error in it harms no neighbour."""
+    if answer is None:
         return None
     try:
-        return await _read(portone, imp_uid, found, store)
+        return await _read(portone, imp_uid, answer, store)
     except NotAsked as error:
         return unanswered(error)
 

@@ -1,4 +1,4 @@
-"""Read V1's payment object. Pure: the object in, a Payment or UnreadableAnswer out (PORTONE.md §1)."""
+"""Read V1's payment object. Pure: the object in, a Payment or UnreadableAnswer out (docs/portone.md §1)."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from service.domain.money import InexactAmount, exact, is_code, to_minor, whole_
 from service.domain.payment import Payment, Status, Store
 from service.errors import UnreadableAnswer
 
-# What is kept beside the facts, for people. No buyer, card, account holder or custom_data, ever (DESIGN.md §2.11).
+# Stored beside the facts, for people. Never a buyer, card, account holder or custom_data (docs/design.md §2.11).
 _KEPT_TEXTS = frozenset({"pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url"})
 _KEPT_TIMES = frozenset({"failed_at", "cancelled_at", "vbank_date"})
 _KEPT = tuple((key, key in _KEPT_TIMES) for key in sorted(_KEPT_TEXTS | _KEPT_TIMES))
@@ -18,54 +18,54 @@ _KEPT_TEXT_MAX = 300
 _LAST_SECOND = 253402300799
 
 
-def read_payment(found: object, store: Store, *, live: bool | None = None) -> Payment:
-    """Read a payment as PortOne tells it, under the store that was asked.
+def read_payment(answer: object, store: Store, *, live: bool | None = None) -> Payment:
+    """Read PortOne's object of a payment that was asked for under this store.
 
-    `live` decides where the answer lacks `sandbox`, as older ones do. Raises UnreadableAnswer.
+    `live` decides if the answer lacks `sandbox`, as older ones do. Raises UnreadableAnswer.
     """
-    if not isinstance(found, dict):
+    if not isinstance(answer, dict):
         raise UnreadableAnswer("the payment is not an object")
-    currency = _text(found, "currency")
+    currency = _text(answer, "currency")
     if not is_code(currency):
-        raise UnreadableAnswer("currency is not a code")  # a payment that counts in nothing is no wrong currency
-    sandbox = found.get("sandbox")
+        raise UnreadableAnswer("currency is not a code")  # a missing currency is not a wrong one
+    sandbox = answer.get("sandbox")
     if not isinstance(live if sandbox is None else sandbox, bool):
         raise UnreadableAnswer("sandbox does not say whether this is a test payment")
-    imp_uid, merchant_uid = _text(found, "imp_uid"), _text(found, "merchant_uid")
+    imp_uid, merchant_uid = _text(answer, "imp_uid"), _text(answer, "merchant_uid")
     if not is_imp_uid(imp_uid) or not is_merchant_uid(merchant_uid):
-        raise UnreadableAnswer("imp_uid or merchant_uid is not one")
+        raise UnreadableAnswer("imp_uid or merchant_uid is malformed")
     return Payment(
         imp_uid=imp_uid,
         merchant_uid=merchant_uid,
         store=store,
-        status=_status(found),
-        amount=_amount(found, "amount", currency),
+        status=_status(answer),
+        amount=_amount(answer, "amount", currency),
         currency=currency,
-        cancelled_amount=_amount(found, "cancel_amount", currency),
-        cancellations=_cancellations(found),
+        cancelled_amount=_amount(answer, "cancel_amount", currency),
+        cancellations=_cancellations(answer),
         live=not sandbox if sandbox is not None else bool(live),
-        started_at=_time(found, "started_at"),
-        paid_at=_time(found, "paid_at"),
-        details=tuple(_details(found)),
+        started_at=_time(answer, "started_at"),
+        paid_at=_time(answer, "paid_at"),
+        details=tuple(_details(answer)),
     )
 
 
-def says_channel(found: object) -> bool:
-    """Whether the answer itself says if this is a test payment."""
-    return isinstance(found, dict) and isinstance(found.get("sandbox"), bool)
+def says_channel(answer: object) -> bool:
+    """Return whether the answer itself says if this is a test payment."""
+    return isinstance(answer, dict) and isinstance(answer.get("sandbox"), bool)
 
 
-def _text(found: Mapping[str, Any], key: str) -> str:
-    value = found.get(key)
+def _text(answer: Mapping[str, Any], key: str) -> str:
+    value = answer.get(key)
     if not isinstance(value, str) or not is_plain(value):
         raise UnreadableAnswer(f"{key} is not a text")
     return value
 
 
-def _status(found: Mapping[str, Any]) -> Status:
-    match _text(found, "status"):
+def _status(answer: Mapping[str, Any]) -> Status:
+    match _text(answer, "status"):
         case "ready":
-            return Status.ISSUED if found.get("vbank_num") else Status.READY
+            return Status.ISSUED if answer.get("vbank_num") else Status.READY
         case "failed":
             return Status.FAILED
         case "paid":
@@ -73,13 +73,13 @@ def _status(found: Mapping[str, Any]) -> Status:
         case "cancelled":
             return Status.CANCELLED
         case _:
-            raise UnreadableAnswer("the status is one that we do not know")
+            raise UnreadableAnswer("the status is unknown")
 
 
-def _amount(found: Mapping[str, Any], key: str, currency: str) -> int:
-    value = found.get(key)
+def _amount(answer: Mapping[str, Any], key: str, currency: str) -> int:
+    value = answer.get(key)
     try:
-        if type(value) is int:  # and no bool
+        if type(value) is int:  # not a bool
             return whole_to_minor(value, currency)
         amount = None if isinstance(value, str) else exact(value)
         if amount is None:
@@ -89,8 +89,8 @@ def _amount(found: Mapping[str, Any], key: str, currency: str) -> int:
         raise UnreadableAnswer(f"{key}: {error}") from None
 
 
-def _cancellations(found: Mapping[str, Any]) -> int:
-    history = found.get("cancel_history")
+def _cancellations(answer: Mapping[str, Any]) -> int:
+    history = answer.get("cancel_history")
     if history is None:
         return 0
     if not isinstance(history, list):
@@ -98,25 +98,25 @@ def _cancellations(found: Mapping[str, Any]) -> int:
     return len(history)
 
 
-def _seconds(found: Mapping[str, Any], key: str) -> int:
-    """0 is V1's "not applicable"."""
-    value = found.get(key) or 0
+def _seconds(answer: Mapping[str, Any], key: str) -> int:
+    """Return a time in Unix seconds; 0 is V1's "not applicable"."""
+    value = answer.get(key) or 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_SECOND:
         raise UnreadableAnswer(f"{key} is not a time")
     return value
 
 
-def _time(found: Mapping[str, Any], key: str) -> datetime | None:
-    seconds = _seconds(found, key)
+def _time(answer: Mapping[str, Any], key: str) -> datetime | None:
+    seconds = _seconds(answer, key)
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
-def _details(found: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
-    """Sorted, so that the same facts are equal."""
+def _details(answer: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
+    """Yield the details, sorted, so that the same facts are equal."""
     for key, is_time in _KEPT:
-        if not (value := found.get(key)):
+        if not (value := answer.get(key)):
             continue
         if is_time:
-            yield key, _seconds(found, key)
+            yield key, _seconds(answer, key)
         elif isinstance(value, str) and is_plain(value):
             yield key, value[:_KEPT_TEXT_MAX]

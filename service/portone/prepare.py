@@ -1,7 +1,7 @@
-"""Have PortOne know an order's amount beforehand, so that its SDK opens no window on another one.
+"""Register an order's amount with PortOne beforehand, so that its SDK opens no window on another amount.
 
-The quirks that live here: a second registration is HTTP 200 with code 1, whose text is not to be relied upon, so
-what is registered is read back and compared; a change of what is not there is 404 (PORTONE.md §1).
+The quirks that live here: a second registration is HTTP 200 with code 1 and an unreliable text, so the registered
+amount is read back and compared; a change of an amount that is not registered is 404 (docs/portone.md §1).
 """
 
 import asyncio
@@ -29,9 +29,9 @@ class Prepares(Protocol):
 async def prepare(
     portone: Prepares, merchant_uid: str, amount: int, currency: str, *, tier: str, known: bool
 ) -> str | None:
-    """Register the amount, or change it to this; returns None once PortOne has it, or why it refuses.
+    """Register the amount, or change it to this. Return None once PortOne has it, or why it refuses.
 
-    `known`: PortOne has an amount of this order. Doing it again does no harm. Raises NotAsked.
+    `known`: PortOne has an amount of this order. A repeated call does no harm. Raises NotAsked.
     """
     form = {"merchant_uid": merchant_uid, "amount": f"{to_major(amount, currency):f}", "currency": currency}
     try:
@@ -51,26 +51,25 @@ async def prepare(
 async def _compare(
     portone: Prepares, form: Mapping[str, str], amount: int, currency: str, tier: str, refused: Envelope
 ) -> str | None:
-    """It may have been refused only because an amount is there: this one, or one that is to be changed."""
-    found = await portone.prepared(form["merchant_uid"], tier)
-    if found is None:
+    """Compare a refused amount with the registered one, and change that if it differs. Return why it is refused."""
+    answer = await portone.prepared(form["merchant_uid"], tier)
+    if answer is None:
         return _refusal(refused)
-    if read_prepared(found, currency) == (amount, currency):
+    if read_prepared(answer, currency) == (amount, currency):
         return None
     return _refusal(await portone.change_prepared(form, tier))
 
 
-def read_prepared(found: object, currency: str) -> tuple[int, str] | None:
-    """Amount and currency that PortOne has; None where the amount is not one of that currency.
+def read_prepared(answer: object, currency: str) -> tuple[int, str] | None:
+    """Read the amount and currency that PortOne has; None if the amount is not one of that currency.
 
-    An answer without a currency speaks of the order's own. Raises UnreadableAnswer.
+    An answer without a currency means the order's own. Raises UnreadableAnswer.
     """
-    amount = exact(found.get("amount")) if isinstance(found, Mapping) else None
-    if not isinstance(found, Mapping) or amount is None:
+    amount = exact(answer.get("amount")) if isinstance(answer, Mapping) else None
+    if not isinstance(answer, Mapping) or amount is None:
         raise UnreadableAnswer("the prepared amount is not a number")
-    told = found.get("currency") or currency
     try:
-        return to_minor(amount, currency), str(told)
+        return to_minor(amount, currency), str(answer.get("currency") or currency)
     except InexactAmount:
         return None
 
@@ -78,5 +77,5 @@ def read_prepared(found: object, currency: str) -> tuple[int, str] | None:
 def _refusal(answer: Envelope) -> str | None:
     if answer.success:
         return None
-    said = answer.message if is_plain(answer.message) else ""
-    return said[:_REASON_MAX] or f"HTTP {answer.status}, code {answer.code}"
+    text = answer.message if is_plain(answer.message) else ""
+    return text[:_REASON_MAX] or f"HTTP {answer.status}, code {answer.code}"

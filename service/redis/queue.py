@@ -1,8 +1,8 @@
-"""Redis is the queue. arq's quirks on this side live here (DESIGN.md §5; tests/service/redis/test_queue.py).
+"""Redis as the queue. arq's quirks on this side live here (docs/design.md §5; tests/service/redis/test_queue.py).
 
 - Jobs are in arq's format, as JSON: nothing on the queue can run code, and `arq` itself can read them.
-- A job's id is new each time, so that arq never refuses it as one that it has seen.
-- Every command is bounded in time: a half-open connection is an error, not a wait for ever.
+- A job's id is new each time, because arq refuses an id that it has seen.
+- Every command is bounded in time: a half-open connection is an error, not a wait without end.
 - A wake-up is published beside each job: our worker does not wait for arq's next poll.
 """
 
@@ -29,10 +29,10 @@ log = structlog.get_logger()
 
 QUEUE_NAME = "portone-orders"
 VERIFY = "verify_notices"
-# One message a batch: the payments that were looked at, whatever the look came to.
+# One message for each batch: the payments that were looked at, changed or not.
 LOOKED_CHANNEL = "portone-orders:looked"
 WAKE_CHANNEL = "portone-orders:wake"
-# Accepted while Postgres was away. Ours alone: arq knows nothing of it, and nothing in it expires.
+# Notices accepted while Postgres was away. arq knows nothing of this stream, and nothing in it expires.
 SPILL_STREAM = "notices:spill"
 UNREADABLE_STREAM = "notices:spill:unreadable"
 
@@ -54,12 +54,12 @@ def serialize(job: dict[str, Any]) -> bytes:
 
 
 def deserialize(job: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(job)
-    return found
+    fields: dict[str, Any] = orjson.loads(job)
+    return fields
 
 
 def connect(redis_url: str, **options: Any) -> ArqRedis:
-    """A client whose every command is bounded. No server is asked until it is first used."""
+    """Make a client whose every command is bounded in time. It connects when it is first used."""
     pool = ConnectionPool.from_url(
         redis_url,
         **{"socket_timeout": _COMMAND_SECONDS, "socket_connect_timeout": _COMMAND_SECONDS, **options},
@@ -68,7 +68,7 @@ def connect(redis_url: str, **options: Any) -> ArqRedis:
 
 
 class Queue:
-    """Puts batches of notices on the queue, spills them while Postgres is away, and tells who waits."""
+    """The queue of batches of notices, the spill stream beside it, and the messages to waiting calls."""
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
@@ -76,7 +76,7 @@ class Queue:
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
         """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within a second.
 
-        `first`: somebody waits for them, so they overtake up to a minute of backlog, and no more than that.
+        `first`: a person waits for them, so they overtake up to a minute of backlog.
         """
         now_ms = time.time_ns() // 1_000_000
         job_id = uuid4().hex
@@ -97,7 +97,7 @@ class Queue:
         return count
 
     async def is_durable(self) -> bool:
-        """Whether this Redis is shown to keep what it accepts: never assumed, never remembered."""
+        """Return whether this Redis keeps what it accepts, by its own answer now."""
         return not await weaknesses(self._redis)
 
     async def spill(self, notices: Sequence[Notice]) -> None:
@@ -108,12 +108,12 @@ class Queue:
             await _bounded(pipe.execute())
 
     async def spilled(self, limit: int) -> list[tuple[bytes, Notice | None]]:
-        """The oldest entries of the stream; None where one cannot be read."""
+        """Return the oldest entries of the stream, with None for a notice that cannot be read."""
         entries = await _bounded(self._redis.xrange(SPILL_STREAM, count=limit))
         return [(entry_id, _load(fields.get(b"notice", b""))) for entry_id, fields in entries]
 
     async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
-        """Remove entries; only after what they say is committed in Postgres."""
+        """Remove entries. Call it only after their notices are committed in Postgres."""
         if entry_ids:
             await _bounded(self._redis.xdel(SPILL_STREAM, *entry_ids))
 
@@ -140,10 +140,10 @@ def heed_cancellation() -> None:
 
 
 async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]:
-    """The channel's messages for as long as they are asked for; None each time that it was subscribed anew.
+    """Yield the channel's messages without end, and None after each subscription.
 
-    Nothing sent between two subscriptions is heard: whoever listens looks for itself at every None. A silent
-    connection is asked for a sign of life, so that a half-open one does not deafen us.
+    Messages sent between two subscriptions are lost, so at every None a listener must look for itself. A silent
+    connection is pinged, because a half-open one would stay silent for ever.
     """
     while True:
         heed_cancellation()
@@ -151,28 +151,28 @@ async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(channel)
                 yield None
-                async for message in _heard(pubsub):
+                async for message in _receive(pubsub):
                     yield message
         except REDIS_AWAY:
             await asyncio.sleep(_RESUBSCRIBE_SECONDS)
 
 
-async def _heard(pubsub: PubSub) -> AsyncIterator[bytes]:
-    asked = False
+async def _receive(pubsub: PubSub) -> AsyncIterator[bytes]:
+    is_pinged = False
     while True:
         heed_cancellation()
-        heard = await pubsub.get_message(timeout=_SILENCE_SECONDS)
-        if heard is None and asked:
-            raise TimeoutError("Redis gives no sign of life")
-        asked = heard is None
-        if asked:
+        message = await pubsub.get_message(timeout=_SILENCE_SECONDS)
+        if message is None and is_pinged:
+            raise TimeoutError("Redis does not answer a ping")
+        is_pinged = message is None
+        if is_pinged:
             await _bounded(pubsub.ping())
-        elif heard["type"] == "message":
-            yield heard["data"]
+        elif message["type"] == "message":
+            yield message["data"]
 
 
 async def weaknesses(redis: ArqRedis) -> list[str]:
-    """Say, one sentence each, why this Redis alone may not accept a notice. Raises RedisUnavailable."""
+    """Return the reasons why this Redis alone may not accept a notice, as sentences. Raises RedisUnavailable."""
     try:
         async with asyncio.timeout(_COMMAND_SECONDS):
             config: dict[str, str] = {}
@@ -187,13 +187,13 @@ async def weaknesses(redis: ArqRedis) -> list[str]:
         (config.get("appendfsync") == "always", "set appendfsync to always, so that a crash loses nothing"),
         (config.get("maxmemory-policy") == "noeviction", "set maxmemory-policy to noeviction"),
         (role == "master", "REDIS_URL must name the master"),
-        (not sentinels, "it stands behind Sentinel, whose failover may lose what was accepted"),
+        (not sentinels, "use a Redis without Sentinel, whose failover may lose what was accepted"),
     )
-    return [advice for good, advice in checks if not good]
+    return [advice for is_met, advice in checks if not is_met]
 
 
 async def say_weaknesses(redis: ArqRedis) -> None:
-    """Log aloud, once at start, why this Redis could not stand in for Postgres."""
+    """Log the reasons why this Redis may not accept notices while Postgres is away."""
     try:
         for advice in await weaknesses(redis):
             log.warning("redis.weak", advice=advice)
@@ -222,5 +222,5 @@ def _load(entry: bytes) -> Notice | None:
     try:
         notice_id, source, *rest = orjson.loads(entry)
         return Notice(UUID(notice_id), Source(source), *rest)
-    except (ValueError, TypeError, AttributeError):  # the last: UUID, of what is no text
+    except (ValueError, TypeError, AttributeError):  # UUID() raises AttributeError if it is given no text
         return None

@@ -1,4 +1,4 @@
-"""Who waits for a payment's look: one Redis subscription a process, however many calls wait."""
+"""The calls that wait for a payment's look: one Redis subscription in each process wakes them all."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ _WAITERS_MAX = 2_000
 
 
 class TooManyWaiters(Exception):
-    """So many calls wait already that one more may not."""
+    """Too many calls wait already."""
 
 
 class Waiters:
-    """Wakes the calls that wait for a payment. Only a hint: who is woken reads Postgres."""
+    """The calls that wait for a payment. Being woken is only a hint: a call then reads Postgres."""
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
@@ -26,7 +26,7 @@ class Waiters:
 
     @contextlib.contextmanager
     def waiting_for(self, imp_uid: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever a look at the payment was written. Raises TooManyWaiters."""
+        """Yield an event that is set whenever a look at the payment was written. Raises TooManyWaiters."""
         if self._count >= _WAITERS_MAX:
             raise TooManyWaiters
         event = asyncio.Event()
@@ -41,9 +41,9 @@ class Waiters:
                 del self._events[imp_uid]
 
     async def listen(self) -> None:
-        """Wake whoever waits, for as long as the process lives."""
-        async for heard in messages(self._redis, LOOKED_CHANNEL):
-            # What was said while nobody listened is read from Postgres.
-            for imp_uid in list(self._events) if heard is None else heard.decode().split(","):
+        """Wake the calls that wait, for as long as the process lives."""
+        async for message in messages(self._redis, LOOKED_CHANNEL):
+            # None: messages may have been lost, so every call reads Postgres.
+            for imp_uid in list(self._events) if message is None else message.decode().split(","):
                 for event in self._events.get(imp_uid, ()):
                     event.set()
