@@ -183,8 +183,8 @@ GUARDS = (
     Guard(
         "ledger scan",
         "service/usecases/reconciliation.py",
-        "            found += await self._walk(scan)\n",
-        "            found += 0\n",
+        "            count += await self._walk(scan)\n",
+        "            count += 0\n",
     ),
     Guard(
         "ledger scan: an agreeing page hides nothing older",

@@ -1,1 +1,1 @@
-"""Postgres is the memory. One module a table; no function here commits: the caller owns the transaction."""
+"""Postgres, the memory. One module for each table; no function commits, because the caller owns the transaction."""

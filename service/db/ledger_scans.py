@@ -10,9 +10,9 @@ from service.domain.payment import Store
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A walk that is ours to do: from which page, and whether to the end of the list.
+    """A walk that this worker has taken: its first page, and whether it goes to the end of the list.
 
-    `known_until`: what changed before has been compared, by the last walk that came to its end; None: nothing.
+    `known_until`: the last complete walk compared all changes before this time; None if there was none.
     """
 
     store: Store
@@ -22,7 +22,7 @@ class Scan:
 
 
 async def ensure(db: Connection, stores: Sequence[Store]) -> None:
-    """Have a row for each account and tier; the first walk of each is a whole one."""
+    """Insert the missing rows of these accounts and tiers; the first walk of each is a whole one."""
     await db.execute(
         "INSERT INTO ledger_scans (account, tier) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING",
         [store.account for store in stores],
@@ -31,7 +31,7 @@ async def ensure(db: Connection, stores: Sequence[Store]) -> None:
 
 
 async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_every: timedelta) -> Scan | None:
-    """Take a walk that is due of one of these stores, if any; nobody else takes it before its next time."""
+    """Take a due walk of one of these stores, if any; no other worker takes it before its next time."""
     row = await db.fetchrow(
         """
         UPDATE ledger_scans s SET next_at = now() + $1,
@@ -53,8 +53,8 @@ async def take(db: Connection, stores: Sequence[Store], every: timedelta, whole_
     return Scan(Store(row["account"], row["tier"]), row["next_page"], row["whole"], row["known_until"])
 
 
-async def keep(db: Connection, scan: Scan, page: int) -> None:
-    """The walk has come to this page: whoever takes it up after us goes on from there."""
+async def record_page(db: Connection, scan: Scan, page: int) -> None:
+    """Record that the walk has come to this page: if this worker dies, another goes on from there."""
     await db.execute(
         "UPDATE ledger_scans SET next_page = $3 WHERE account = $1 AND tier = $2",
         scan.store.account,
@@ -64,7 +64,7 @@ async def keep(db: Connection, scan: Scan, page: int) -> None:
 
 
 async def go_on(db: Connection, scan: Scan, page: int) -> None:
-    """The walk is not at its end: the next turn goes on from this page, at once."""
+    """End a turn before the walk's end: the next turn goes on from this page, at once."""
     await db.execute(
         "UPDATE ledger_scans SET next_page = $3, next_at = now() WHERE account = $1 AND tier = $2",
         scan.store.account,

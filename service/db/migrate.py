@@ -1,7 +1,7 @@
-"""Migrations and database functions: plain SQL files, applied once each, safe from several processes at once.
+"""Migrations and database functions: plain SQL files, each applied once, even if several processes migrate at once.
 
-Every file is remembered with its checksum. A file that was applied is never changed: a migration is followed by another
-one, and a function NAME_v1 by NAME_v2 beside it, because workers of two versions run side by side during an upgrade.
+Every applied file is recorded with its checksum and never changed: a migration is followed by another one, and a
+function NAME_v1 by NAME_v2 beside it, because workers of two versions run side by side during an upgrade.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ import asyncpg
 from service.db.pool import Connection
 from service.errors import MigrationRefused
 
-# Any number will do that no other program on the same database takes for its own advisory lock.
+# Any number that no other program uses for an advisory lock in the same database.
 _LOCK = 7_262_411
 
 
 async def migrate(database_url: str) -> list[str]:
-    """Apply what is missing, each file in a transaction of its own; return the names of those applied.
+    """Apply the missing files, each in a transaction of its own. Return their names.
 
-    Raises MigrationRefused, before anything is applied, where a file has changed since it was applied.
+    Raises MigrationRefused, before anything is applied, if a file has changed since it was applied.
     """
     connection = await asyncpg.connect(database_url, timeout=10)
     try:
@@ -39,13 +39,13 @@ async def migrate(database_url: str) -> list[str]:
                 )
         return list(missing)
     finally:
-        await connection.close()  # which also gives the lock back
+        await connection.close()  # also releases the lock
 
 
 def sql_files() -> dict[str, str]:
     """Return each file's text by its name, in the order in which they are applied: migrations, then functions."""
-    room = resources.files("service.db")
-    return dict([*_texts(room / "migrations"), *_texts(room / "functions")])
+    package = resources.files("service.db")
+    return dict([*_texts(package / "migrations"), *_texts(package / "functions")])
 
 
 def checksum(text: str) -> str:
@@ -58,7 +58,7 @@ def _texts(folder: Traversable) -> Iterable[tuple[str, str]]:
 
 
 async def pending(connection: Connection) -> dict[str, str]:
-    """Return the files that are still to be applied, text by name. Raises MigrationRefused where one has changed."""
+    """Return the text of each file that is still to be applied, by name. Raises MigrationRefused if one has changed."""
     try:
         rows = await connection.fetch("SELECT name, checksum FROM schema_migrations")
     except asyncpg.UndefinedTableError:

@@ -1,4 +1,4 @@
-"""The table `notices` as a person reads it, and has it looked at again: `portone-orders notices`."""
+"""The table `notices` for people: lists and a replay, for `portone-orders notices`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,19 +42,19 @@ _SHOWN = """
 
 
 async def parked(db: Connection, limit: int) -> list[Shown]:
-    """The notices that wait for a person, the longest parked first."""
+    """Return the notices that wait for a person, the longest parked first."""
     rows = await db.fetch(_SHOWN + "WHERE n.parked_at IS NOT NULL ORDER BY n.parked_at LIMIT $1", limit)
     return [Shown(**row) for row in rows]
 
 
 async def waiting(db: Connection, limit: int) -> list[Shown]:
-    """The notices that are still open, the next due first."""
+    """Return the notices that are still open, the next due first."""
     rows = await db.fetch(_SHOWN + "WHERE n.due_at IS NOT NULL ORDER BY n.due_at LIMIT $1", limit)
     return [Shown(**row) for row in rows]
 
 
 async def about(db: Connection, name: str, limit: int) -> list[Shown]:
-    """The notices with this id, or about this imp_uid, the newest first."""
+    """Return the notices with this id, or about this imp_uid, the newest first."""
     rows = await db.fetch(
         _SHOWN + "WHERE n.id::text = $1 OR n.imp_uid = $1 ORDER BY n.received_at DESC LIMIT $2", name, limit
     )

@@ -1,4 +1,4 @@
-"""The table `order_events`, read back: how an order came to be as it is."""
+"""The table `order_events` for people: the history of an order."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from service.db.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One version of an order, and when it came to be. Amounts are in the currency's smallest unit."""
+    """One version of an order, with its time. Amounts are in the currency's smallest unit."""
 
     version: int
     at: datetime
@@ -23,7 +23,7 @@ class Event:
 
 
 async def history(db: Connection, merchant_uid: str, limit: int) -> list[Event]:
-    """The order's last versions, the oldest first."""
+    """Return the order's last versions, the oldest first."""
     rows = await db.fetch(
         """
         SELECT version, at, state, amount, currency, paid_amount, cancelled_amount, imp_uid, closed, problems

@@ -21,13 +21,13 @@ from service.domain.order import (
 )
 from service.domain.payment import Store
 
-# Advisory locks live in one namespace a database: this keeps orders' apart from payments' (db.notices).
+# A database has one namespace of advisory locks: this number is for orders', 1 for payments' (claim_notices_v1).
 _ORDERS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """What the shop registers. `expires_at` None: the default is the database's."""
+    """An order that the shop registers. `expires_at` None: the database sets the default."""
 
     terms: Order
     name: str | None = None
@@ -37,7 +37,7 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True)
 class StoredOrder(VersionedOrder):
-    """All that is stored of an order."""
+    """An order with all that is stored of it."""
 
     name: str | None
     metadata: dict[str, Any] | None
@@ -48,9 +48,9 @@ class StoredOrder(VersionedOrder):
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
-    """Take the orders' locks, sorted, in a statement of their own: whoever reads next reads what is newest.
+    """Take the orders' locks, sorted, in a statement of their own, so that the next statement reads the newest rows.
 
-    Advisory, because an order that is not registered yet has no row to lock, and its payment and its
+    They are advisory because an order that is not registered yet has no row to lock, and its payment and its
     registration must not miss each other (docs/decisions/0001-advisory-locks.md).
     """
     await db.execute(
@@ -64,13 +64,13 @@ async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
 
 
 async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[StoredOrder]:
-    """Those of the orders that are registered, in no order."""
+    """Return those of the orders that are registered, unsorted."""
     rows = await db.fetch("SELECT * FROM orders WHERE merchant_uid = ANY($1::text[])", merchant_uids)
     return [_order(row, allow_test_channel) for row in rows]
 
 
 async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[VersionedOrder]:
-    """What a settlement needs to know of those that are registered, in no order; hold their locks."""
+    """Return those of the orders that are registered, as settling needs them. The caller holds their locks."""
     rows = await db.fetch(
         """
         SELECT merchant_uid, amount, currency, account, tier, state, paid_amount, cancelled_amount, imp_uid, problems,
@@ -83,9 +83,9 @@ async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_ch
 
 
 async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_check: timedelta) -> StoredOrder:
-    """Store a new order and its first event; hold its lock, and know that it is new.
+    """Store a new order and its first event. The caller holds its lock, and has seen that it is new.
 
-    `first_check`: how long nobody need speak of it before reconciliation asks.
+    `first_check`: the time until reconciliation asks about it.
     """
     terms = order.terms
     row = await db.fetchrow(
@@ -122,10 +122,10 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
 
 
 async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) -> list[tuple[str, Store]]:
-    """Take orders of which nobody has spoken for long, and set each one's next check by the widening schedule.
+    """Take orders that are due to be asked about, and set each one's next check by the widening schedule.
 
-    An order is asked about until it expires, one with a virtual account until a day after its due date; a
-    settled one no more. Rows are locked with SKIP LOCKED, so this waits for nobody.
+    An order is asked about until it is settled or expires, one with a virtual account until a day after its due date.
+    Rows are locked with SKIP LOCKED, so this never waits.
     """
     rows = await db.fetch(
         """
@@ -162,9 +162,9 @@ async def ask_again(db: Connection, merchant_uids: Sequence[str], wait: timedelt
 
 
 async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> list[tuple[str, str, Store]]:
-    """Of these orders: payments (imp_uid, merchant_uid, store) that hold money which the order does not show.
+    """Return payments (imp_uid, merchant_uid, store) that hold money which their order, one of these, does not show.
 
-    None is ever expected, for registering and settling take the same locks; this is the query that would say so.
+    There should be none, because registering and settling take the same locks; this query would find one.
     """
     rows = await db.fetch(
         """
@@ -179,7 +179,7 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
 
 
 def columns(settlement: Settlement) -> tuple[Any, ...]:
-    """The settlement as the tables hold it: state, paid and cancelled amount, imp_uid, problems, test_channel."""
+    """Return the settlement as columns: state, paid and cancelled amount, imp_uid, problems, test_channel."""
     return (
         settlement.state,
         settlement.paid_amount,

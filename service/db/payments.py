@@ -1,4 +1,4 @@
-"""The table `payments`: each payment as PortOne was last seen to tell it."""
+"""The table `payments`: each payment as PortOne last reported it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from service.domain.staleness import Lesser, StoredLook
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> StoredPayments:
-    """Lock and read the payments of these orders that count, and those named, sorted; hold the orders' locks.
+    """Lock and read the payments of these orders that count, and those named, sorted. The caller holds the orders' locks.
 
     A window that was only opened counts for nothing in `settle`, and a buyer may open thousands of one order.
     """
@@ -39,16 +39,16 @@ async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[
         merchant_uids,
         imp_uids,
     )
-    found = [row for row in rows if row["imp_uid"] is not None]
+    stored = [row for row in rows if row["imp_uid"] is not None]
     return StoredPayments(
         rows[0]["now"],
-        {row["imp_uid"]: _stored(row) for row in found},
-        frozenset(row["imp_uid"] for row in found if row["refund_unknown"]),
+        {row["imp_uid"]: _stored(row) for row in stored},
+        frozenset(row["imp_uid"] for row in stored if row["refund_unknown"]),
     )
 
 
 async def read(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]:
-    """Those of the payments that are stored."""
+    """Return those of the payments that are stored, by imp_uid."""
     rows = await db.fetch("SELECT * FROM payments WHERE imp_uid = ANY($1::text[])", imp_uids)
     return {row["imp_uid"]: _stored(row) for row in rows}
 
@@ -77,7 +77,7 @@ async def one(db: Connection, imp_uid: str) -> Payment | None:
 
 
 def columns(look: StoredLook) -> tuple[Any, ...]:
-    """What is stored of the payment, as `write_looks` takes it; a ticket of THIS_WRITE is drawn as it is written."""
+    """Return the look as a row for `write_looks_v1`, which draws a ticket for THIS_WRITE."""
     payment, lesser = look.payment, look.lesser
     return (
         payment.imp_uid,
@@ -99,7 +99,7 @@ def columns(look: StoredLook) -> tuple[Any, ...]:
 
 
 def _seconds(at: datetime | None) -> float | None:
-    """Since 1970; exact to the microsecond, and read by Postgres at half the cost of a date."""
+    """Return seconds since 1970, exact to the microsecond; Postgres reads them at half the cost of a date."""
     return at.timestamp() if at else None
 
 
@@ -147,5 +147,5 @@ def _payment(row: Any) -> Payment:
 
 
 def _time(value: datetime | str | None) -> datetime | None:
-    """A lesser answer is kept as JSON, where a time is a text."""
+    """Read a time, which is a text in a lesser answer, because that is stored as JSON."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value

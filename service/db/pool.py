@@ -1,4 +1,4 @@
-"""The pool of connections, and the one place where a transaction is tried again."""
+"""The pool of connections, and the one place where a transaction is retried."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ Arguments = ParamSpec("Arguments")
 Work = Callable[Concatenate[Connection, Arguments], Awaitable[Result]]
 Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 
-# Postgres says these of transactions that would succeed if they ran again.
+# Postgres' errors for transactions that would succeed if they ran again.
 _RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 10
 
@@ -37,12 +37,12 @@ POSTGRES_AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
-    # asyncpg's own word when a connection is cut in the middle of an answer.
+    # asyncpg's error if a connection is cut in the middle of an answer.
     asyncpg.InternalClientError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 
-# No statement of ours is long; one that is stands behind a fault, and its caller has a better use of the time.
+# Our statements are short. A longer one waits because of a fault, and its caller has a better use of the time.
 _STATEMENT_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
 
@@ -55,7 +55,7 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
         max_size=size,
         command_timeout=_STATEMENT_SECONDS,
         timeout=_CONNECT_SECONDS,
-        init=_speak_json,
+        init=_set_json_codec,
         reset=_nothing_to_reset,
         server_settings={
             "application_name": "portone-orders",
@@ -65,8 +65,8 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
-            # Where a lone notice's plan looks cheaper than one for many, Postgres plans every statement anew each
-            # time: half of what its claim takes, and a third of its write (docs/decisions/0016-plans-are-made-once.md).
+            # If a lone notice's plan looks cheaper than one for many, Postgres plans every statement again each time:
+            # half of what its claim takes, and a third of its write (docs/decisions/0016-plans-are-made-once.md).
             "plan_cache_mode": "force_generic_plan",
         },
     )
@@ -74,7 +74,7 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
 
 @contextlib.asynccontextmanager
 async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for work that may not outlive it: when Postgres dies, so does what is still to be written.
+    """Acquire a connection for work that must end with it: if Postgres restarts, the work cannot write any more.
 
     Raises PostgresUnavailable.
     """
@@ -91,8 +91,8 @@ async def in_transaction(
 ) -> Result:
     """Run `work(connection, …)` in a transaction, again after a deadlock or a serialization failure.
 
-    Raises PostgresUnavailable when Postgres is away. Then nothing was kept or, if only the commit's answer was lost,
-    all of it; so whatever runs here must bear being run again.
+    Raises PostgresUnavailable if Postgres is away. Then nothing was written or, if only the commit's answer was lost,
+    all of it; so the work must be safe to repeat.
     """
     return await _run(_acquire(pool), _in_its_transaction, work, *args, **named)
 
@@ -107,7 +107,7 @@ async def in_transaction_on(
 async def in_statement(
     pool: Pool, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
-    """Do as `in_transaction` does for one statement, which is a transaction by itself: two round trips fewer."""
+    """Run one statement as `in_transaction` does. It is a transaction by itself, which saves two round trips."""
     return await _run(_acquire(pool), _by_itself, work, *args, **named)
 
 
@@ -159,12 +159,12 @@ async def _run(
     connect: Connect, run: Callable[..., Awaitable[Result]], work: Work[Arguments, Result],
     *args: Arguments.args, **named: Arguments.kwargs,
 ) -> Result:  # fmt: skip
-    for left in reversed(range(_TRIES)):
+    for tries_left in reversed(range(_TRIES)):
         try:
             async with connect() as connection:
                 return await run(connection, work, *args, **named)
         except _RETRIABLE:
-            if not left:
+            if not tries_left:
                 raise
         except POSTGRES_AWAY as error:
             raise PostgresUnavailable(type(error).__name__) from error
@@ -172,10 +172,10 @@ async def _run(
 
 
 async def _nothing_to_reset(connection: Any) -> None:
-    """Everything that we set lasts for a transaction, so asyncpg's own reset, a round trip, is not needed."""
+    """Skip asyncpg's own reset, a round trip: whatever we set on a connection lasts for a transaction only."""
 
 
-async def _speak_json(connection: Any) -> None:
+async def _set_json_codec(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
     )

@@ -1,4 +1,4 @@
-"""The table `preparations`: the amount that PortOne is to know before an order's window opens."""
+"""The table `preparations`: the amounts to register with PortOne before an order's window opens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from service.domain.payment import Store
 
 
 class PreparationState(StrEnum):
-    """How far it has come."""
+    """The state of a preparation."""
 
     PENDING = "pending"
     DONE = "done"
@@ -19,7 +19,7 @@ class PreparationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What becomes of an order's amount at PortOne, and why it was refused."""
+    """The preparation of an order's amount: its state, and PortOne's reason if it was refused."""
 
     outcome: PreparationState
     reason: str | None = None
@@ -27,7 +27,10 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A preparation that is held by us: the order's amount as of this revision, and whether PortOne has one."""
+    """A preparation that this worker has claimed, with the order's amount as of this revision.
+
+    `known`: PortOne has an amount of this order.
+    """
 
     merchant_uid: str
     amount: int
@@ -40,9 +43,9 @@ class Claimed:
 
 
 async def want(db: Connection, merchant_uid: str) -> None:
-    """Have the order's amount prepared, anew where it was already; hold the order's lock.
+    """Make the order's amount due to be prepared, even if it was before. The caller holds the order's lock.
 
-    Somebody who is at PortOne with the last amount is waited for, so that theirs does not arrive after ours.
+    A claim under way is left to end first, so that its older amount does not reach PortOne after the new one.
     """
     await db.execute(
         """
@@ -61,8 +64,8 @@ async def of_order(db: Connection, merchant_uid: str) -> Preparation | None:
 
 
 async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
-    """Hold a bounded number of due preparations for as long as asking may take."""
-    held = await db.fetch(
+    """Claim a bounded number of due preparations for as long as asking may take."""
+    claimed = await db.fetch(
         """
         UPDATE preparations SET claimed_at = clock_timestamp(), tries = tries + 1, due_at = clock_timestamp() + $2
         WHERE merchant_uid IN (SELECT merchant_uid FROM preparations WHERE due_at <= now() ORDER BY due_at LIMIT $1
@@ -72,13 +75,13 @@ async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
         limit,
         lease,
     )
-    # In a statement of its own: with the rows held, an amendment is in both tables or in neither.
+    # In a statement of its own: while the rows are locked, an amendment is in both tables or in neither.
     rows = await db.fetch(
         """
         SELECT p.merchant_uid, o.amount, o.currency, o.account, o.tier, p.revision, p.known, p.tries, p.claimed_at
         FROM preparations p JOIN orders o USING (merchant_uid) WHERE p.merchant_uid = ANY($1::text[])
         """,
-        [row["merchant_uid"] for row in held],
+        [row["merchant_uid"] for row in claimed],
     )
     return [
         Claimed(
@@ -96,10 +99,10 @@ async def claim(db: Connection, limit: int, lease: timedelta) -> list[Claimed]:
 
 
 async def end(db: Connection, ended: Sequence[tuple[Claimed, Preparation, timedelta]]) -> None:
-    """Write what came of it: done, refused, or to be tried again after the wait.
+    """Write how these claims ended: done, refused, or to be tried again after the wait.
 
-    Where the order was amended meanwhile only the claim ends, and the newer amount is due at once. A claim that
-    somebody else has taken over is theirs to end.
+    If the order was amended meanwhile, only the claim ends, and the newer amount is due at once. A claim that another
+    worker has taken over is left to it.
     """
     await db.execute(
         """
@@ -114,8 +117,8 @@ async def end(db: Connection, ended: Sequence[tuple[Claimed, Preparation, timede
         """,
         [claimed.merchant_uid for claimed, _, _ in ended],
         [claimed.revision for claimed, _, _ in ended],
-        [became.outcome.value for _, became, _ in ended],
-        [became.reason for _, became, _ in ended],
+        [preparation.outcome.value for _, preparation, _ in ended],
+        [preparation.reason for _, preparation, _ in ended],
         [wait for _, _, wait in ended],
         [claimed.claimed_at for claimed, _, _ in ended],
     )

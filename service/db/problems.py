@@ -1,4 +1,4 @@
-"""What a person must see: orders' open problems, money of orders that nobody registered, and what was said of it."""
+"""Problems for people to see: those of orders, money without a registered order, and the resolutions of both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from service.db.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class OpenProblem:
-    """A problem, what became of its refund if there is one, and the last word of a person who has seen it."""
+    """A problem, its refund if there is one, and its latest resolution by a person."""
 
     kind: str
     merchant_uid: str
@@ -24,7 +24,7 @@ class OpenProblem:
 
 
 async def open_problems(db: Connection, limit: int, imp_uid: str | None = None) -> list[OpenProblem]:
-    """The open problems of a payment, or of all. `held` is the money that PortOne holds for it, as last seen."""
+    """Return the open problems of a payment, or of all. `held` is the money that PortOne holds for it, as last seen."""
     rows = await db.fetch(
         """
         WITH open AS (
@@ -55,7 +55,7 @@ async def open_problems(db: Connection, limit: int, imp_uid: str | None = None) 
 
 
 async def resolve(db: Connection, problems: Sequence[OpenProblem], who: str, why: str) -> None:
-    """Write down that a person has seen these problems."""
+    """Record that a person has resolved these problems."""
     await db.execute(
         """
         INSERT INTO resolutions (merchant_uid, imp_uid, kind, who, why)

@@ -1,4 +1,4 @@
-"""What the promise is measured by, read across the tables."""
+"""The measure of the promise, read across the tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ COUNTED_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How well the promise is kept now. Ages are in seconds; None: nothing of the kind. Counts end at COUNTED_MAX.
+    """The measure of how well the promise is kept now. Ages are in seconds; None if there is nothing of the kind.
 
+    Counts end at COUNTED_MAX.
     `overdue_seconds` is how long the longest starved notice has been due; `unregistered_overdue_seconds` is the same of
     notices that name no registered order, which may be invented and raise no alarm.
     """
@@ -27,9 +28,9 @@ class Measure:
 
 
 async def measure(db: Connection, stores: Sequence[Store]) -> Measure:
-    """Measure it, with the ledgers of these stores: one that is configured no more lags for ever and promises nothing.
+    """Measure the promise. Only the ledgers of these stores count: one that was removed would lag for ever.
 
-    Every part reads a small partial index, whatever the tables have grown to.
+    Every part reads a small partial index, however large the tables are.
     """
     row = await db.fetchrow(
         """

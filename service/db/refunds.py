@@ -1,5 +1,7 @@
-"""The tables `refunds` and `refund_moves`: what was intended, asked for and came of it. Every move is a
-compare-and-set on state and round, in one statement with its row of `refund_moves`."""
+"""The tables `refunds` and `refund_moves`: each refund, and each of its moves from state to state.
+
+Every move is a compare-and-set on state and round, in one statement with its row of `refund_moves`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from service.domain.order import ProblemKind
 from service.domain.payment import Payment
 from service.domain.refund import Asked, CancelResult, RefundState
 
-# Advisory locks live in one namespace a database: 1 is payments', 2 orders'.
+# A database has one namespace of advisory locks: 1 is for payments', 2 for orders'.
 _HOURLY_CAP = 3
 
 # Who moves a refund when no person does.
@@ -20,8 +22,8 @@ MACHINE = "portone-orders"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """Who wants it, and why."""
+class Origin:
+    """The person or machine that wants a refund, and why."""
 
     who: str
     why: str
@@ -39,7 +41,7 @@ class Refund:
     kinds: tuple[ProblemKind, ...]
     found_at: datetime
     due_at: datetime | None
-    said: Said
+    origin: Origin
     amount: int | None
     cancellations_before: int | None
     answer: CancelResult | None
@@ -47,7 +49,7 @@ class Refund:
 
     @property
     def asked(self) -> Asked:
-        """What was asked for; only of a refund that was."""
+        """The refund as it was asked for. Raises ValueError if it was not."""
         if self.amount is None or self.cancellations_before is None or self.age is None:
             raise ValueError(f"{self.imp_uid} was not asked for")
         refused = self.answer is CancelResult.REFUSED
@@ -57,7 +59,7 @@ class Refund:
 async def candidates(
     db: Connection, kinds: Sequence[ProblemKind], after: tuple[str, str], limit: int
 ) -> list[tuple[str, str]]:
-    """Orders' payments (merchant_uid, imp_uid) with such a problem and without a refund, from there on, sorted."""
+    """Return the next payments (merchant_uid, imp_uid) with such a problem and without a refund, sorted."""
     rows = await db.fetch(
         """
         SELECT DISTINCT o.merchant_uid, p.imp_uid
@@ -74,7 +76,7 @@ async def candidates(
 
 
 async def found_at(db: Connection, merchant_uid: str, imp_uid: str, kinds: Sequence[ProblemKind]) -> datetime:
-    """Since when the order's events have shown all of these problems without a break."""
+    """Return since when the order's events have shown all of these problems without a break."""
     at: datetime = await db.fetchval(
         """
         SELECT coalesce(max(since), now()) FROM (
@@ -93,7 +95,7 @@ async def found_at(db: Connection, merchant_uid: str, imp_uid: str, kinds: Seque
 
 
 async def resolved_since(db: Connection, imp_uid: str, kinds: Sequence[ProblemKind], at: datetime) -> bool:
-    """Whether a person has resolved any of these problems since they were found."""
+    """Return whether a person has resolved any of these problems since they were found."""
     resolved: bool = await db.fetchval(
         "SELECT EXISTS (SELECT FROM resolutions WHERE imp_uid = $1 AND kind = ANY($2::text[]) AND at >= $3)",
         imp_uid,
@@ -104,12 +106,14 @@ async def resolved_since(db: Connection, imp_uid: str, kinds: Sequence[ProblemKi
 
 
 async def intend(
-    db: Connection, imp_uid: str, merchant_uid: str, kinds: Sequence[ProblemKind], found: datetime, said: Said,
+    db: Connection, imp_uid: str, merchant_uid: str, kinds: Sequence[ProblemKind], since: datetime, origin: Origin,
     wait: timedelta,
 ) -> bool:  # fmt: skip
-    """Record an intent; hold the order's lock. A new round follows only on a withdrawn one, or on a person's
-    word on a refused or a waiting one. Whether it was recorded."""
-    done = await db.execute(
+    """Record an intent, and return whether it was recorded. The caller holds the order's lock.
+
+    A new round may follow a withdrawn refund and, if a person wants it, a refused or an intended one.
+    """
+    command_tag = await db.execute(
         """
         WITH moved AS (
             INSERT INTO refunds AS r (imp_uid, merchant_uid, state, kinds, found_at, who, why, by_person, due_at)
@@ -127,17 +131,17 @@ async def intend(
         imp_uid,
         merchant_uid,
         kinds,
-        found,
-        said.who,
-        said.why,
-        said.by_person,
+        since,
+        origin.who,
+        origin.why,
+        origin.by_person,
         wait,
     )
-    return done == "INSERT 0 1"
+    return command_tag == "INSERT 0 1"
 
 
 async def take_due(db: Connection, state: RefundState, limit: int, lease: timedelta) -> list[Refund]:
-    """Move a bounded number of due refunds on, so that one worker takes up each, and return them."""
+    """Take a bounded number of due refunds: no other worker takes them during the lease."""
     rows = await db.fetch(
         """
         UPDATE refunds SET due_at = now() + $3::interval
@@ -153,15 +157,15 @@ async def take_due(db: Connection, state: RefundState, limit: int, lease: timede
 
 
 async def read(db: Connection, imp_uid: str, *, lock: bool = False) -> Refund | None:
-    """The row, locked for the transaction if it is to be moved."""
+    """Return the refund, with its row locked for the transaction if it is to be moved."""
     if lock:
         await db.execute("SELECT FROM refunds WHERE imp_uid = $1 FOR UPDATE", imp_uid)
     row = await db.fetchrow("SELECT *, clock_timestamp() - asked_at AS age FROM refunds WHERE imp_uid = $1", imp_uid)
     return _refund(row) if row else None
 
 
-async def hold(db: Connection, refund: Refund, why: str | None, wait: timedelta) -> None:
-    """Take it up again after the wait, if it is still as it was read; `why` says what keeps it from being sent."""
+async def postpone(db: Connection, refund: Refund, why: str | None, wait: timedelta) -> None:
+    """Make a refund due again after the wait, if it is still as it was read; `why` it cannot be sent now."""
     await db.execute(
         """
         UPDATE refunds SET due_at = now() + $5::interval, hold_reason = $4
@@ -176,12 +180,12 @@ async def hold(db: Connection, refund: Refund, why: str | None, wait: timedelta)
 
 
 async def lock_hourly_cap(db: Connection) -> None:
-    """Let one transaction at a time count and send; the last lock taken."""
+    """Let one transaction at a time count and send. This lock is taken last."""
     await db.execute("SELECT pg_advisory_xact_lock($1, 0)", _HOURLY_CAP)
 
 
 async def asked_within(db: Connection, window: timedelta) -> int:
-    """How many were asked for, by all workers together."""
+    """Return how many refunds all workers together have asked for within the window."""
     count: int = await db.fetchval(
         "SELECT count(*) FROM refund_moves WHERE state = 'asked' AND at > now() - $1::interval", window
     )
@@ -189,11 +193,11 @@ async def asked_within(db: Connection, window: timedelta) -> int:
 
 
 async def ask(db: Connection, refund: Refund, payment: Payment, *, wait: timedelta, first_look: timedelta) -> bool:
-    """Move intended → asked for all that the payment holds; True for the one transaction that may then send it.
+    """Move a refund intended → asked, for all that is held; return True to the one transaction that may send it.
 
-    `wait` is since the finding, `first_look` until a look is due.
+    `wait`: the least age of the problem. `first_look`: the time until a look is due.
     """
-    done = await db.execute(
+    command_tag = await db.execute(
         """
         WITH moved AS (
             UPDATE refunds SET state = 'asked', hold_reason = NULL, asked_at = clock_timestamp(), amount = $3,
@@ -212,7 +216,7 @@ async def ask(db: Connection, refund: Refund, payment: Payment, *, wait: timedel
         wait,
         first_look,
     )
-    return done == "INSERT 0 1"
+    return command_tag == "INSERT 0 1"
 
 
 async def answered(db: Connection, refund: Refund, answer: CancelResult, text: str) -> None:
@@ -227,8 +231,8 @@ async def answered(db: Connection, refund: Refund, answer: CancelResult, text: s
 
 
 async def end(db: Connection, refund: Refund, state: RefundState, why: str, who: str = MACHINE) -> bool:
-    """Move it from the state that was read to an end. Whether it still was in that state."""
-    done = await db.execute(
+    """Move a refund from the state that was read to an end, and return whether it still was in that state."""
+    command_tag = await db.execute(
         """
         WITH moved AS (
             UPDATE refunds SET state = $4, ended_at = now(), due_at = NULL, hold_reason = NULL
@@ -244,11 +248,11 @@ async def end(db: Connection, refund: Refund, state: RefundState, why: str, who:
         who,
         why,
     )
-    return done == "INSERT 0 1"
+    return command_tag == "INSERT 0 1"
 
 
 async def shown_unknown(db: Connection, limit: int) -> list[Refund]:
-    """Refunds of unknown end that PortOne has shown since, as `domain.refund.is_refunded` has it."""
+    """Return refunds of unknown end that PortOne has shown since, by the rule of `domain.refund.is_refunded`."""
     rows = await db.fetch(
         """
         SELECT r.*, clock_timestamp() - r.asked_at AS age FROM refunds r JOIN payments p USING (imp_uid)
@@ -270,7 +274,7 @@ def _refund(row: asyncpg.Record) -> Refund:
         kinds=tuple(ProblemKind(kind) for kind in row["kinds"]),
         found_at=row["found_at"],
         due_at=row["due_at"],
-        said=Said(row["who"], row["why"], row["by_person"]),
+        origin=Origin(row["who"], row["why"], row["by_person"]),
         amount=row["amount"],
         cancellations_before=row["cancellations_before"],
         answer=CancelResult(row["answer"]) if row["answer"] else None,

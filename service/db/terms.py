@@ -1,4 +1,4 @@
-"""The tables `orders` and `order_events`, where the shop's terms change: an order is amended or closed."""
+"""Changes of terms in the tables `orders` and `order_events`: an order is amended or closed."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from service.domain.order import EXPIRES
 
 
 async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> None:
-    """One version and one event for a change of terms; hold the order's lock.
+    """Write a change of terms as one version and one event. The caller holds the order's lock.
 
-    Reconciliation asks about the order again, for what was found of it was found under other terms.
+    Reconciliation asks about the order again, because its last answers were judged by other terms.
     """
-    done = await db.execute(
+    command_tag = await db.execute(
         """
         WITH changed AS (
             UPDATE orders SET amount = $3, currency = $4, name = $5, metadata = $6, expires_at = $7, closed = $8,
@@ -40,12 +40,12 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
         after.closed,
         *columns(after.settlement),
     )
-    if done != "INSERT 0 1":
+    if command_tag != "INSERT 0 1":
         raise asyncpg.SerializationError("an order changed under its lock")
 
 
 async def expirable(db: Connection, limit: int) -> list[str]:
-    """Orders that look due to expire, the longest due first; lock them, then `expire` those that are."""
+    """Return orders that look due to expire, the longest due first. Lock them, then `expire` those that are."""
     rows = await db.fetch(
         """
         SELECT merchant_uid FROM orders
@@ -58,7 +58,7 @@ async def expirable(db: Connection, limit: int) -> list[str]:
 
 
 async def expire(db: Connection, merchant_uids: Sequence[str]) -> list[str]:
-    """Close those of the orders that are past their time, with a version and an event each; hold their locks."""
+    """Close those of the orders that are past their time, with a version and an event each. Hold their locks."""
     rows = await db.fetch(
         """
         WITH changed AS (

@@ -16,7 +16,7 @@ from service.http.problems import HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.http.stores import require_store
 from service.usecases import terms
-from service.usecases.registration import Found, find, register
+from service.usecases.registration import OrderView, find, register
 
 # RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
 _TAGS = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
@@ -105,7 +105,7 @@ def _answer(shown: dict[str, Any], status: int = 200) -> web.Response:
     return json_response(shown, status=status, headers={"ETag": f'"{shown["version"]}"'})
 
 
-def _whole(found: Found) -> dict[str, Any]:
+def _whole(found: OrderView) -> dict[str, Any]:
     payment = _shown_payment(found.payment) if found.payment else None
     return _shown(found.order, found.preparation) | {"payment": payment}
 

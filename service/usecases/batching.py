@@ -1,4 +1,4 @@
-"""Verifications that arrive while one is under way form the next: the batch is the unit, also in the worker."""
+"""Batching in the worker: notices that arrive while a batch is verified form the next batch."""
 
 import asyncio
 import time
@@ -8,18 +8,18 @@ from uuid import UUID
 
 from service.redis.queue import NOTICES_PER_JOB
 
-# A run that takes longer than this waits for PortOne or for a disk: the next begins beside it. Were it longer, a sixth
-# of two cores stood idle under load; were it shorter, batches would be too small to pay.
+# A run that takes longer than this waits for PortOne or for a disk, so the next begins beside it. A longer limit left
+# a sixth of two cores idle under load; with a shorter one batches are too small to pay.
 _SLOW_SECONDS = 0.008
-# A whole batch does not wait so long: it begins at once beside so many runs. One is worth a twentieth more payments a
-# second; beside two, more of them share the cores and fewer are settled.
+# A full batch does not wait that long: it begins at once beside at most this many runs. 1 settles a twentieth more
+# payments a second than 0; with 2 more runs share the cores, and fewer payments are settled.
 _WHOLE_BESIDE = 1
-# So many slow runs may be under way at once.
+# At most this many runs at once.
 _RUNS_MAX = 8
 
 
 class Batcher:
-    """Runs batches one after the other, and side by side while PortOne is slow. No timer delays a lone batch."""
+    """A runner of batches, one after the other, or side by side while PortOne is slow. No timer delays a lone batch."""
 
     def __init__(self, run: Callable[[Sequence[UUID]], Awaitable[None]]) -> None:
         self._run = run
@@ -29,7 +29,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
 
     async def join(self, ids: Sequence[UUID]) -> None:
-        """Return once these notices went through a run; its error, if any, is every joiner's."""
+        """Return once these notices went through a run. Raise the run's error, if any, as all who joined it do."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((ids, done))
         self._size += len(ids)
@@ -42,7 +42,7 @@ class Batcher:
             await asyncio.wait(self._runs)
 
     def _start(self) -> None:
-        """Start a run if none is under way, or if those that are wait for somebody else."""
+        """Start a run if none is under way, or if all that are have become slow."""
         if not self._waiting or len(self._runs) >= _RUNS_MAX:
             return
         if (wait := self._wait_seconds()) > 0:
@@ -66,22 +66,22 @@ class Batcher:
         self._start()
 
     def _take(self) -> list[tuple[Sequence[UUID], asyncio.Future[None]]]:
-        """As many of those who wait as fit into one batch, at least the first."""
-        taken = [self._waiting.popleft()]
-        size = len(taken[0][0])
+        """Take as many of the waiting calls as fit into one batch, at least the first."""
+        batch = [self._waiting.popleft()]
+        size = len(batch[0][0])
         while self._waiting and size + len(self._waiting[0][0]) <= NOTICES_PER_JOB:
             size += len(self._waiting[0][0])
-            taken.append(self._waiting.popleft())
+            batch.append(self._waiting.popleft())
         self._size -= size
-        return taken
+        return batch
 
-    async def _run_next(self, joined: Sequence[tuple[Sequence[UUID], asyncio.Future[None]]]) -> None:
+    async def _run_next(self, batch: Sequence[tuple[Sequence[UUID], asyncio.Future[None]]]) -> None:
         error: Exception | None = None
         try:
-            await self._run([notice for ids, _ in joined for notice in ids])
+            await self._run([notice_id for ids, _ in batch for notice_id in ids])
         except Exception as raised:
             error = raised
-        for _, done in joined:
+        for _, done in batch:
             if done.done():
                 continue
             if error is None:

@@ -1,4 +1,4 @@
-"""Preparing amounts (PREPARE_AMOUNT): in the background, so that neither a shop nor a transaction waits for PortOne."""
+"""Preparing amounts (PREPARE_AMOUNT), in the background: neither a shop nor a transaction waits for PortOne."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from service.redis.budget import Budget, Lane
 
 log = structlog.get_logger()
 
-# About half an hour of backoff: a window that opens later opens without it.
+# About half an hour of backoff: after that windows open without a prepared amount.
 _TRIES_MAX = 36
 _GIVEN_UP = "PortOne could not be asked; amend the order to try again"
 
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """What preparing works with; `accounts` holds a client for each PortOne account."""
+    """The parts that preparing works with; `accounts` holds a client for each PortOne account."""
 
     pool: Pool
     accounts: Mapping[str, Prepares]
@@ -34,17 +34,17 @@ class Preparing:
 
 
 async def prepare_due(parts: Preparing, limit: int) -> int:
-    """Ask PortOne for up to `limit` preparations that are due, once each; returns how many were asked for.
+    """Ask PortOne for up to `limit` due preparations, once each. Return how many were asked for.
 
-    Raises PostgresUnavailable. Safe in several workers; what a dead one held is due again after its lease.
+    Raises PostgresUnavailable. Safe in several workers; what a dead one had claimed is due again after its lease.
     """
     claimed = await in_transaction(parts.pool, preparations.claim, limit, parts.times.lease)
     if not claimed:
         return 0
-    became = await asyncio.gather(*(_ask(parts, each) for each in claimed))
-    ended = [(each, end, _wait(each, parts.times)) for each, end in zip(claimed, became, strict=True)]
+    results = await asyncio.gather(*(_ask(parts, each) for each in claimed))
+    ended = [(each, result, _wait(each, parts.times)) for each, result in zip(claimed, results, strict=True)]
     await in_transaction(parts.pool, preparations.end, ended)
-    _log(became)
+    _log(results)
     return len(claimed)
 
 
@@ -71,6 +71,6 @@ def _wait(claimed: Claimed, times: Timetable) -> timedelta:
     return min(times.backoff_first * 2.0 ** min(claimed.tries, 30), times.backoff_last)
 
 
-def _log(became: Sequence[Preparation]) -> None:
-    counts = {outcome.value: sum(end.outcome is outcome for end in became) for outcome in PreparationState}
+def _log(results: Sequence[Preparation]) -> None:
+    counts = {outcome.value: sum(result.outcome is outcome for result in results) for outcome in PreparationState}
     log.info("amounts.prepared", **counts)

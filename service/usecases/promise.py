@@ -1,11 +1,11 @@
-"""Health that measures the promise, not the process: is every notice looked at in time, and PortOne's list walked?"""
+"""The health of the promise, not of a process: every notice is looked at in time, and PortOne's list is walked."""
 
 from service.db.promise import Measure
 from service.settings import Settings
 
 
 def broken_promises(measured: Measure, settings: Settings) -> list[str]:
-    """One sentence for each limit that is passed; empty while the promise is kept."""
+    """Return a sentence for each limit that is passed, so none while the promise is kept."""
     limits = (
         (measured.overdue_seconds, settings.promise_age_seconds, "a notice has been due for {:.0f} s"),
         (measured.ledger_lag_seconds, settings.promise_lag_seconds, "the last ledger scan ended {:.0f} s ago"),

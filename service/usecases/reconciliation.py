@@ -1,7 +1,7 @@
-"""Reconciliation: order state converges although no notice ever arrives (DESIGN.md §3).
+"""Reconciliation: order state converges even if no notice ever arrives (docs/design.md §3).
 
-It writes no payment. Where PortOne's list differs from what is stored it records a notice, and the ordinary
-path looks. Every function does one bounded turn, is safe in several workers, and raises PostgresUnavailable,
+It writes no payment. If PortOne's list differs from what is stored, it records a notice, and a worker looks as for any
+notice. Every function does one bounded turn, is safe in several workers, and raises PostgresUnavailable,
 RedisUnavailable or NotAsked, after which the next turn takes up the work.
 """
 
@@ -50,7 +50,7 @@ class Lists(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Compares what PortOne lists with what is stored. `accounts` holds a client for each PortOne account."""
+    """The comparison of PortOne's lists with what is stored. `accounts` holds a client for each PortOne account."""
 
     pool: Pool
     queue: Queue
@@ -62,7 +62,7 @@ class Reconciler:
     position: dict[str, datetime | None] = field(default_factory=dict)
 
     async def ask_about_silent_orders(self) -> int:
-        """Ask about up to 100 orders of which nobody has spoken for long; returns how many."""
+        """Ask about up to 100 orders that have been silent for long. Return how many."""
         silent = await in_transaction(self.pool, orders.take_silent, PAYMENTS_PER_CALL, self.times.silence)
         by_store: dict[Store, list[str]] = defaultdict(list)
         for merchant_uid, store in silent:
@@ -85,13 +85,13 @@ class Reconciler:
         await self._notice_unsettled(merchant_uids)
 
     async def walk_ledger(self) -> int:
-        """One turn of each walk that is due. Returns the differences.
+        """Do one turn of each walk that is due. Return the number of differences.
 
         A walk goes on until a page agrees and reaches what the last walk knew: a page that agrees says nothing of
-        older changes that were missed. What was walked is kept, so that a failure loses a page and no more.
+        older changes that were missed. Each page is recorded, so that a failure loses only one page.
         """
         await in_transaction(self.pool, ledger_scans.ensure, self.stores)
-        found, failures = 0, _Failures()
+        count, failures = 0, _Failures()
         for _ in self.stores:
             scan = await in_transaction(
                 self.pool, ledger_scans.take, self.stores, self.times.ledger, self.times.ledger_whole
@@ -99,28 +99,28 @@ class Reconciler:
             if scan is None:
                 break
             with failures.of(scan.store):
-                found += await self._walk(scan)
+                count += await self._walk(scan)
         failures.raise_first()
-        return found
+        return count
 
     async def _walk(self, scan: Scan) -> int:
-        found = 0
+        count = 0
         for page in range(scan.page, scan.page + _PAGES_A_TURN):
             if not await self.budget.take(Lane.BACKGROUND, 1.0, scan.store.account):
                 await in_transaction(self.pool, ledger_scans.go_on, scan, page)
-                return found
+                return count
             listed = await account_client(self.accounts, scan.store.account).ledger(scan.store.tier, page)
             differing = await self.compare(listed.payments, scan.store)
-            found += differing
+            count += differing
             if not listed.more or (not differing and not scan.whole and self._reaches(listed.payments, scan)):
-                await self._completed(scan, page, found)
-                return found
-            await in_transaction(self.pool, ledger_scans.keep, scan, page + 1)
+                await self._complete(scan, page, count)
+                return count
+            await in_transaction(self.pool, ledger_scans.record_page, scan, page + 1)
         await in_transaction(self.pool, ledger_scans.go_on, scan, scan.page + _PAGES_A_TURN)
-        return found
+        return count
 
     async def compare(self, listed: Sequence[object], store: Store) -> int:
-        """Record a notice for each listed payment that differs from what is stored; returns how many differ."""
+        """Record a notice for each listed payment that differs from what is stored. Return how many differ."""
         differing = await in_transaction(self.pool, differences, listed, store)
         for start in range(0, len(differing), PAYMENTS_PER_CALL):
             batch = differing[start : start + PAYMENTS_PER_CALL]
@@ -142,34 +142,34 @@ class Reconciler:
         await self._queue(await in_transaction(self.pool, _record_left_behind, merchant_uids))
 
     async def _queue(self, rows: Sequence[UUID]) -> int:
-        """Queue notices that were recorded. Should that fail, the sweep does it: the rows are due at once."""
+        """Queue recorded notices. If that fails, the sweep queues them, because their rows are due at once."""
         for start in range(0, len(rows), NOTICES_PER_JOB):
             await self.queue.put(rows[start : start + NOTICES_PER_JOB])
         return len(rows)
 
     def _reaches(self, listed: Sequence[object], scan: Scan) -> bool:
-        """Whether the page's last change is older than the walk before; an interval's margin is for unequal clocks."""
+        """Return whether the page's last change is older than the last walk, with a margin for unequal clocks."""
         last = listed[-1] if listed else None
         if scan.known_until is None or not isinstance(last, Mapping):
             return False
         changed_at = max((at for name in _TIMES if isinstance(at := last.get(name), int)), default=0)
         return changed_at < (scan.known_until - self.times.ledger).timestamp()
 
-    async def _completed(self, scan: Scan, pages: int, found: int) -> None:
+    async def _complete(self, scan: Scan, pages: int, differing: int) -> None:
         await in_transaction(self.pool, ledger_scans.complete, scan)
-        if found or scan.whole:
+        if differing or scan.whole:
             log.info(
                 "ledger.walked",
                 account=scan.store.account,
                 tier=scan.store.tier,
                 pages=pages,
-                differing=found,
+                differing=differing,
                 whole=scan.whole,
             )
 
 
 class _Failures:
-    """A store that cannot be asked keeps no other from its turn; the first such failure is raised at the end."""
+    """The failures of one turn: a store that cannot be asked stops no other, and the first error is raised last."""
 
     def __init__(self) -> None:
         self._first: NotAsked | None = None
@@ -188,7 +188,7 @@ class _Failures:
 
 
 async def differences(db: Connection, listed: Sequence[object], store: Store) -> list[Notice]:
-    """Those of the listed payments that are not stored as they are listed, as notices."""
+    """Return a notice for each listed payment that is not stored as it is listed."""
     named = {
         imp_uid: item
         for item in listed
@@ -211,7 +211,7 @@ async def _record_left_behind(db: Connection, merchant_uids: Sequence[str]) -> l
 
 
 def _agrees(item: Mapping[str, object], stored: StoredLook | None) -> bool:
-    """Whether a look would bring nothing new: while a lesser answer waits to be confirmed it always does."""
+    """Return whether a look would bring nothing new; while a lesser answer is unconfirmed, every look counts."""
     if stored is None or stored.lesser is not None:
         return False
     try:

@@ -1,6 +1,6 @@
-"""Which refunds are intended: by the policy (ON_MISMATCH, ON_DUPLICATE), or because a person says so.
+"""Intents of refunds: by the policy (ON_MISMATCH, ON_DUPLICATE), or because a person wants one.
 
-An intent asks nothing of PortOne: it begins the wait of `refund_after`, at whose end `usecases.refunds` looks again.
+An intent does not call PortOne: it begins the wait `refund_after`, after which `usecases.refunds` looks again.
 """
 
 from collections.abc import Sequence, Set
@@ -10,7 +10,7 @@ import structlog
 
 from service.db import operator_actions, orders, payments, refunds
 from service.db.pool import Connection, Pool, in_transaction
-from service.db.refunds import MACHINE, Refund, Said
+from service.db.refunds import MACHINE, Origin, Refund
 from service.domain.order import ProblemKind
 from service.domain.payment import ACCOUNT
 from service.domain.refund import BY_PERSON, Hold, Policy, Refundable, rule_on_refund
@@ -19,12 +19,12 @@ from service.errors import NotRefundable
 
 log = structlog.get_logger()
 
-_FOUND_AT_ONCE = 100
+_CANDIDATES_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Intents:
-    """Records intents. `accounts` names the PortOne accounts that are configured."""
+    """The recorder of intents. `accounts` names the PortOne accounts that are configured."""
 
     pool: Pool
     policy: Policy = field(default_factory=Policy)
@@ -33,23 +33,23 @@ class Intents:
     times: Timetable = field(default_factory=Timetable)
 
     async def intend_due(self) -> int:
-        """Record an intent for each finding that the policy refunds; returns how many. Raises PostgresUnavailable."""
+        """Record an intent for each problem that the policy refunds. Return how many. Raises PostgresUnavailable."""
         kinds, after, count = sorted(self.policy.kinds), ("", ""), 0
-        while kinds and (found := await self._candidates(kinds, after)):
-            for merchant_uid, imp_uid in found:
+        while kinds and (candidates := await self._candidates(kinds, after)):
+            for merchant_uid, imp_uid in candidates:
                 count += await self._intend(merchant_uid, imp_uid)
-            after = found[-1]
+            after = candidates[-1]
         return count
 
     async def intend_by_person(self, imp_uid: str, who: str, why: str) -> Refund:
-        """Record that a person wants it, whatever the policy. Raises NotRefundable with the reason."""
-        said = Said(who, why, by_person=True)
-        return await in_transaction(self.pool, self._intend_by_person, imp_uid, said)
+        """Record that a person wants a refund, whatever the policy. Raises NotRefundable with the reason."""
+        origin = Origin(who, why, by_person=True)
+        return await in_transaction(self.pool, self._intend_by_person, imp_uid, origin)
 
     async def rule_on_refund(
         self, db: Connection, merchant_uid: str, imp_uid: str, policy: Policy
     ) -> Refundable | Hold:
-        """What the stored facts allow; hold the order's lock. An order that is not registered has no findings."""
+        """Rule on a refund by the stored facts. The caller holds the order's lock."""
         for order in await orders.read(db, [merchant_uid], allow_test_channel=self.allow_test_channel):
             ruling = rule_on_refund(order.terms, await payments.of_orders(db, [merchant_uid]), imp_uid, policy)
             if isinstance(ruling, Refundable) and ruling.payment.store.account not in self.accounts:
@@ -58,7 +58,7 @@ class Intents:
         return Hold.NO_FINDING
 
     async def _candidates(self, kinds: Sequence[ProblemKind], after: tuple[str, str]) -> list[tuple[str, str]]:
-        return await in_transaction(self.pool, refunds.candidates, kinds, after, _FOUND_AT_ONCE)
+        return await in_transaction(self.pool, refunds.candidates, kinds, after, _CANDIDATES_AT_ONCE)
 
     async def _intend(self, merchant_uid: str, imp_uid: str) -> bool:
         recorded = await in_transaction(self.pool, self._intend_by_policy, merchant_uid, imp_uid)
@@ -71,37 +71,37 @@ class Intents:
         ruling = await self.rule_on_refund(db, merchant_uid, imp_uid, self.policy)
         if isinstance(ruling, Hold):
             return False
-        found = await refunds.found_at(db, merchant_uid, imp_uid, ruling.kinds)
-        if await refunds.resolved_since(db, imp_uid, ruling.kinds, found):
+        since = await refunds.found_at(db, merchant_uid, imp_uid, ruling.kinds)
+        if await refunds.resolved_since(db, imp_uid, ruling.kinds, since):
             return False
-        said, wait = Said(MACHINE, ", ".join(ruling.kinds)), self.times.refund_after
-        return await refunds.intend(db, imp_uid, merchant_uid, ruling.kinds, found, said, wait)
+        origin, wait = Origin(MACHINE, ", ".join(ruling.kinds)), self.times.refund_after
+        return await refunds.intend(db, imp_uid, merchant_uid, ruling.kinds, since, origin, wait)
 
-    async def _intend_by_person(self, db: Connection, imp_uid: str, said: Said) -> Refund:
+    async def _intend_by_person(self, db: Connection, imp_uid: str, origin: Origin) -> Refund:
         payment = await payments.one(db, imp_uid)
         if payment is None:
-            raise NotRefundable("no payment of this imp_uid is stored")
+            raise NotRefundable("no payment with this imp_uid is stored")
         await orders.lock(db, [payment.merchant_uid])
         ruling = await self.rule_on_refund(db, payment.merchant_uid, imp_uid, BY_PERSON)
         if isinstance(ruling, Hold):
             raise NotRefundable(ruling.value)
-        found = await refunds.found_at(db, payment.merchant_uid, imp_uid, ruling.kinds)
+        since = await refunds.found_at(db, payment.merchant_uid, imp_uid, ruling.kinds)
         wait = self.times.refund_after
-        recorded = await refunds.intend(db, imp_uid, payment.merchant_uid, ruling.kinds, found, said, wait)
+        recorded = await refunds.intend(db, imp_uid, payment.merchant_uid, ruling.kinds, since, origin, wait)
         refund = await refunds.read(db, imp_uid)
         if refund is None or not recorded:
-            raise NotRefundable(f"it stands at {refund.state if refund else 'nothing'}, and is not asked for twice")
-        await operator_actions.append(db, said.who, said.why, "problems.refund", [imp_uid])
+            raise NotRefundable(f"its refund is {refund.state if refund else 'gone'}, and is not asked for twice")
+        await operator_actions.append(db, origin.who, origin.why, "problems.refund", [imp_uid])
         return refund
 
 
 def policy_of(refund: Refund, policy: Policy) -> Policy:
-    """A person's word goes beyond the policy, never beyond the rules."""
-    return BY_PERSON if refund.said.by_person else policy
+    """Return the policy for this refund: a person may go beyond the operator's policy, but never beyond the rules."""
+    return BY_PERSON if refund.origin.by_person else policy
 
 
 def still_the_same(refund: Refund, ruling: Refundable | Hold) -> Refundable | Hold:
-    """What was found for the intent must be found now."""
+    """Return the ruling, or a Hold if its problems are not those of the intent."""
     if isinstance(ruling, Refundable) and ruling.kinds != refund.kinds:
         return Hold.OTHER_FINDING
     return ruling

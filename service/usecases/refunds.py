@@ -1,8 +1,8 @@
-"""Giving back money that should not be there: look afresh, ask once, and look until it is known.
+"""Refunds of money that should not be there: look again, ask once, and look until the end is known.
 
-Two loops, each a turn that any worker may run at any time. What must hold stands in Postgres: only the
-transaction that moved a refund intended → asked sends it, after its commit and once; a crash from there on is
-answered by looking, never by sending again.
+There are two loops, each a turn that any worker may run at any time. Postgres keeps what must hold: only the process
+whose transaction moved a refund intended → asked sends it, once, after the commit. After a crash from there on a
+worker looks, and never sends again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 _SENT_A_TURN = 5
 _CLOSED_A_TURN = 20
 _ANSWER_TEXT_MAX = 300
-# Said by something between us and PortOne that lost patience: the call may have been carried out.
+# The time-out of a proxy before PortOne: the call may have been carried out.
 _REQUEST_TIMEOUT = 408
 
 
@@ -53,7 +53,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Refunder:
-    """Sends what was intended and learns how it ended. `accounts` holds a client for each PortOne account."""
+    """The sender of intended refunds, which also learns how they end. `accounts` holds a client for each account."""
 
     pool: Pool
     verifier: Verifier
@@ -64,14 +64,14 @@ class Refunder:
     call_seconds: float = CANCEL_SECONDS
 
     async def refund_due(self) -> int:
-        """Send the refunds that are due and still right; returns how many were sent. Raises PostgresUnavailable."""
+        """Send the refunds that are due and still right. Return how many were sent. Raises PostgresUnavailable."""
         sent = 0
         for refund in await self._take_due(RefundState.INTENDED, _SENT_A_TURN):
             sent += await self._refund(refund)
         return sent
 
     async def close_asked(self) -> int:
-        """Look at the refunds that were asked for; returns how many ended. Raises PostgresUnavailable."""
+        """Look at the refunds that were asked for. Return how many ended. Raises PostgresUnavailable."""
         ended = 0
         for refund in await self._take_due(RefundState.ASKED, _CLOSED_A_TURN):
             ended += await self._close(refund)
@@ -81,65 +81,61 @@ class Refunder:
         lease = self.times.refund_lease
         return await in_transaction(self.pool, refunds.take_due, state, limit, lease)
 
-    # Looking
-
     async def _look(self, refund: Refund, *, at_order: bool) -> list[Notice]:
-        """Have the payment, or all of its order's, looked at in the way that every notice goes.
+        """Have the payment, or all payments of its order, looked at through notices. Return the notices.
 
-        A look that handles one of these notices began after now: it serves only what it claimed before.
+        A look that handles one of these notices begins after now, because it must claim the notice first.
         """
-        said = await in_transaction(self.pool, self._give_notice, refund, at_order=at_order)
-        await self._verify(said)
-        return said
+        given = await in_transaction(self.pool, self._give_notice, refund, at_order=at_order)
+        await self._verify(given)
+        return given
 
     async def _give_notice(self, db: Connection, refund: Refund, *, at_order: bool) -> list[Notice]:
         of_order = await payments.of_orders(db, [refund.merchant_uid]) if at_order else []
         imp_uids = [payment.imp_uid for payment in of_order] or [refund.imp_uid]
-        said = [Notice(new_notice_id(), Source.RECONCILE, imp_uid, refund.merchant_uid) for imp_uid in imp_uids]
-        rows = await notices.record(db, said, self.times.queued)
-        return [replace(notice, id=row) for notice, row in zip(said, rows, strict=True)]
+        given = [Notice(new_notice_id(), Source.RECONCILE, imp_uid, refund.merchant_uid) for imp_uid in imp_uids]
+        rows = await notices.record(db, given, self.times.queued)
+        return [replace(notice, id=row) for notice, row in zip(given, rows, strict=True)]
 
-    async def _verify(self, said: Sequence[Notice]) -> None:
-        for start in range(0, len(said), PAYMENTS_PER_CALL):
-            await self.verifier.verify([notice.id for notice in said[start : start + PAYMENTS_PER_CALL]])
-
-    # Sending
+    async def _verify(self, given: Sequence[Notice]) -> None:
+        for start in range(0, len(given), PAYMENTS_PER_CALL):
+            await self.verifier.verify([notice.id for notice in given[start : start + PAYMENTS_PER_CALL]])
 
     async def _refund(self, refund: Refund) -> bool:
-        """Look afresh, move to `asked`, commit, and only then send. Whether it was sent."""
-        said = await self._look(refund, at_order=True)
-        sending = await in_transaction(self.pool, self._ask, refund, said)
+        """Look again, move to `asked`, commit, and only then send. Return whether it was sent."""
+        given = await self._look(refund, at_order=True)
+        sending = await in_transaction(self.pool, self._ask, refund, given)
         if sending is None:
             return False
-        log.info("refund.asked", imp_uid=refund.imp_uid, who=refund.said.who)
+        log.info("refund.asked", imp_uid=refund.imp_uid, who=refund.origin.who)
         answer, text = await self._send(sending)
-        again = await in_transaction(self.pool, self._record, sending.refund, answer, text)
+        following = await in_transaction(self.pool, self._record, sending.refund, answer, text)
         log.info("refund.answered", imp_uid=refund.imp_uid, answer=answer.value)
-        await self._verify(again)
+        await self._verify(following)
         if answer is CancelResult.REFUSED:
             await self._close(replace(sending.refund, answer=answer))
         return True
 
-    async def _ask(self, db: Connection, refund: Refund, said: Sequence[Notice]) -> Sending | None:
-        """Move it intended → asked if all is as it was found; else withdraw it, or leave it for later."""
+    async def _ask(self, db: Connection, refund: Refund, given: Sequence[Notice]) -> Sending | None:
+        """Move a refund intended → asked if it is still right; else withdraw or postpone it, and return None."""
         await orders.lock(db, [refund.merchant_uid])
-        if not await self._all_looked_at(db, refund.merchant_uid, said):
-            await self._hold(db, refund, Hold.NOT_FRESH)
+        if not await self._all_looked_at(db, refund.merchant_uid, given):
+            await self._postpone(db, refund, Hold.NOT_FRESH)
             return None
-        ruling = await self._judge(db, refund)
+        ruling = await self._rule(db, refund)
         if isinstance(ruling, Hold):
             await refunds.end(db, refund, RefundState.WITHDRAWN, ruling.value)
             return None
         await refunds.lock_hourly_cap(db)
         if await refunds.asked_within(db, self.times.refund_window) >= self.max_per_hour:
-            await self._hold(db, refund, Hold.HOURLY_CAP)
+            await self._postpone(db, refund, Hold.HOURLY_CAP)
             return None
         return await self._move(db, refund, ruling.payment)
 
-    async def _judge(self, db: Connection, refund: Refund) -> Refundable | Hold:
+    async def _rule(self, db: Connection, refund: Refund) -> Refundable | Hold:
         policy = policy_of(refund, self.intents.policy)
         ruling = await self.intents.rule_on_refund(db, refund.merchant_uid, refund.imp_uid, policy)
-        resolved = not refund.said.by_person and await refunds.resolved_since(
+        resolved = not refund.origin.by_person and await refunds.resolved_since(
             db, refund.imp_uid, refund.kinds, refund.found_at
         )
         return Hold.RESOLVED if resolved else still_the_same(refund, ruling)
@@ -155,17 +151,17 @@ class Refunder:
         asked = await refunds.read(db, refund.imp_uid) if moved else None
         return Sending(asked, payment) if asked else None
 
-    async def _all_looked_at(self, db: Connection, merchant_uid: str, said: Sequence[Notice]) -> bool:
-        looked = await notices.looked(db, [notice.id for notice in said])
-        fresh = {notice.imp_uid for notice in said if notice.id in looked}
+    async def _all_looked_at(self, db: Connection, merchant_uid: str, given: Sequence[Notice]) -> bool:
+        looked = await notices.looked(db, [notice.id for notice in given])
+        fresh = {notice.imp_uid for notice in given if notice.id in looked}
         return {payment.imp_uid for payment in await payments.of_orders(db, [merchant_uid])} <= fresh
 
-    async def _hold(self, db: Connection, refund: Refund, why: Hold) -> None:
-        await refunds.hold(db, refund, why.value, self.times.refund_retry)
-        log.warning("refund.held", imp_uid=refund.imp_uid, why=why.value)
+    async def _postpone(self, db: Connection, refund: Refund, why: Hold) -> None:
+        await refunds.postpone(db, refund, why.value, self.times.refund_retry)
+        log.warning("refund.postponed", imp_uid=refund.imp_uid, why=why.value)
 
     async def _send(self, sending: Sending) -> tuple[CancelResult, str]:
-        """The call itself, with no transaction open: the whole remaining balance, which is its own checksum."""
+        """Call PortOne, with no transaction open, for the whole remaining balance, which is its own checksum."""
         payment, kinds = sending.payment, sending.refund.kinds
         amount = str(to_major(payment.held, payment.currency))
         form = {"imp_uid": payment.imp_uid, "amount": amount, "checksum": amount, "reason": ", ".join(kinds)}
@@ -176,7 +172,7 @@ class Refunder:
             return CancelResult.UNKNOWN, str(error)
 
     async def _record(self, db: Connection, refund: Refund, answer: CancelResult, text: str) -> list[Notice]:
-        """Write the answer down; what is done ends, and its order is due to hear of it."""
+        """Record the answer. If the money is back, end the refund, and return a notice that settles its order."""
         await refunds.answered(db, refund, answer, text)
         if answer is CancelResult.DONE and await refunds.end(
             db, refund, RefundState.REFUNDED, "PortOne's answer shows it"
@@ -184,39 +180,40 @@ class Refunder:
             return await self._give_notice(db, refund, at_order=False)
         return []
 
-    # Closing
-
     async def _close(self, refund: Refund) -> bool:
-        """Look at a refund that was asked for, and end it if that shows how it ended."""
-        said = await self._look(refund, at_order=False)
-        state, again = await in_transaction(self.pool, self._close_after, refund, said)
-        await self._verify(again)
+        """Look at a refund that was asked for, and end it if the look shows how it ended."""
+        given = await self._look(refund, at_order=False)
+        state, following = await in_transaction(self.pool, self._close_after, refund, given)
+        await self._verify(following)
         if state:
             log.info("refund.ended", imp_uid=refund.imp_uid, state=state.value)
         return state is not None
 
     async def _close_after(
-        self, db: Connection, refund: Refund, said: Sequence[Notice]
+        self, db: Connection, refund: Refund, given: Sequence[Notice]
     ) -> tuple[RefundState | None, list[Notice]]:
-        """The answer counts as it stood before the look: a refusal since may be of a later moment."""
+        """End a refund after its look, if that shows how it ended.
+
+        PortOne's answer counts as it was before the look, because a refusal since may concern a later moment.
+        """
         current = await refunds.read(db, refund.imp_uid, lock=True)
         if current is None or (current.round, current.state) != (refund.round, RefundState.ASKED):
             return None, []
         asked = replace(current.asked, refused=refund.answer is CancelResult.REFUSED)
-        looked = bool(await notices.looked(db, [notice.id for notice in said]))
+        looked = bool(await notices.looked(db, [notice.id for notice in given]))
         payment = await payments.one(db, refund.imp_uid)
         state = after_look(asked, payment, looked=looked, unknown_after=self.times.refund_unknown)
         if state is None:
             wait = max(self.times.refund_look_first, min(asked.age, self.times.refund_look_last))
-            await refunds.hold(db, current, None, wait)
+            await refunds.postpone(db, current, None, wait)
             return None, []
         await refunds.end(db, current, state, "a look shows it" if looked else "no look showed it in time")
-        # Its order's problems change with it.
-        again = await self._give_notice(db, refund, at_order=False) if state is RefundState.REFUND_UNKNOWN else []
-        return state, again
+        # The problems of its order change with it.
+        is_unknown = state is RefundState.REFUND_UNKNOWN
+        return state, await self._give_notice(db, refund, at_order=False) if is_unknown else []
 
     async def _close_unknown(self) -> int:
-        """What was unknown is known once PortOne has shown it, however long that took."""
+        """End the refunds of unknown end that PortOne has shown since, however late."""
         shown = await in_transaction(self.pool, self._end_shown)
         await self._verify(shown)
         return len(shown)
@@ -230,7 +227,7 @@ class Refunder:
 
 
 def _read_answer(envelope: Envelope, sending: Sending) -> tuple[CancelResult, str]:
-    """HTTP 200 alone says nothing: code, facts and a new row of cancel_history do. Raises NotAsked."""
+    """Read the answer to a cancel by code, facts and new rows of cancel_history, not by HTTP 200. Raises NotAsked."""
     if envelope.code != 0 and envelope.status != _REQUEST_TIMEOUT:
         text = envelope.message[:_ANSWER_TEXT_MAX]
         return CancelResult.REFUSED, text if is_plain(text) else ""

@@ -1,4 +1,4 @@
-"""Registering an order: the shop's terms, before payment. What was already seen for it is settled at once."""
+"""Registering an order: the shop's terms, before payment. Payments that are stored already are settled at once."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from service.errors import OtherTerms
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The order as stored, and whether this call made it."""
+    """A registered order as stored, and whether this call stored it."""
 
     order: StoredOrder
     new: bool
@@ -22,8 +22,8 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An order, the payment that decides its state, and what PortOne knows of its amount beforehand."""
+class OrderView:
+    """An order, the payment that decides its state, and the preparation of its amount."""
 
     order: StoredOrder
     payment: Payment | None
@@ -31,9 +31,9 @@ class Found:
 
 
 async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bool = False) -> Registered:
-    """Store the order, or find the same one. Raises OtherTerms, or PostgresUnavailable.
+    """Store the order, or find the same one stored. Raises OtherTerms or PostgresUnavailable.
 
-    `prepare`: have PortOne know its amount beforehand, which a worker does soon after.
+    `prepare`: have a worker register its amount with PortOne soon after.
     """
     return await in_transaction(pool, _register, order, times, prepare=prepare)
 
@@ -54,21 +54,21 @@ async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepar
 
 
 def _same(stored: StoredOrder, order: NewOrder) -> bool:
-    """A repeated call may leave out when the order expires, which then is as it was."""
+    """Return whether a repeated call names the same order; it may leave out when the order expires."""
     return (stored.terms, stored.name, stored.metadata) == (order.terms, order.name, order.metadata) and (
         order.expires_at in (None, stored.expires_at)
     )
 
 
-async def find(pool: Pool, merchant_uid: str) -> Found | None:
-    """The order as it stands, or None. Raises PostgresUnavailable."""
+async def find(pool: Pool, merchant_uid: str) -> OrderView | None:
+    """Return the order as it stands, or None. Raises PostgresUnavailable."""
     return await in_transaction(pool, read_whole, merchant_uid)
 
 
-async def read_whole(db: Connection, merchant_uid: str) -> Found | None:
-    """The same, within a transaction."""
+async def read_whole(db: Connection, merchant_uid: str) -> OrderView | None:
+    """Return the order as it stands in this transaction, or None."""
     for stored in await orders.read(db, [merchant_uid], allow_test_channel=False):
         imp_uid = stored.settlement.imp_uid
         payment = await payments.one(db, imp_uid) if imp_uid else None
-        return Found(stored, payment, await preparations.of_order(db, merchant_uid))
+        return OrderView(stored, payment, await preparations.of_order(db, merchant_uid))
     return None

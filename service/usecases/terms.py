@@ -1,7 +1,7 @@
-"""An order's terms after it was registered: amended or withdrawn by the shop, or expired by the clock.
+"""Changes of a registered order's terms: amended or withdrawn by the shop, or expired by the clock.
 
-Each takes the locks that registering takes, in the same order, and settles what is stored; whatever PortOne says
-about money afterwards is still told, and may make a closed order paid.
+Each takes the locks that registering takes, in the same order, and settles what is stored. Money that PortOne reports
+afterwards still counts, and may make a closed order paid.
 """
 
 from collections.abc import Set
@@ -17,11 +17,11 @@ from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import money_came
 from service.errors import MoneyCame, OrderClosed, OrderNotRegistered, VersionMoved
-from service.usecases.registration import Found, read_whole
+from service.usecases.registration import OrderView, read_whole
 
 
 class Changes(TypedDict, total=False):
-    """What is to change; what is not named stays. `amount` is in the currency's smallest unit."""
+    """The terms to change; those that are not named stay. `amount` is in the currency's smallest unit."""
 
     amount: int
     currency: str
@@ -38,37 +38,37 @@ async def amend(
     *,
     allow_test_channel: bool,
     prepare: bool,
-) -> Found:
+) -> OrderView:
     """Change an order's terms, if it has one of these versions (None: any).
 
     Raises OrderNotRegistered, VersionMoved, OrderClosed, MoneyCame or PostgresUnavailable.
     """
 
-    async def work(db: Connection) -> Found:
-        before, found = await _locked(db, merchant_uid, allow_test_channel)
+    async def work(db: Connection) -> OrderView:
+        before, stored = await _lock_and_read(db, merchant_uid, allow_test_channel)
         if versions is not None and before.version not in versions:
             raise VersionMoved
         if before.closed:
             raise OrderClosed(before.closed.value)
-        if money_came(before.terms, found):
+        if money_came(before.terms, stored):
             raise MoneyCame
-        await _amend(db, before, found, changes, prepare)
+        await _amend(db, before, stored, changes, prepare)
         return await _whole(db, merchant_uid)
 
     return await in_transaction(pool, work)
 
 
-async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, allow_test_channel: bool) -> Found:
+async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, allow_test_channel: bool) -> OrderView:
     """Close an order that nobody paid; one that is closed stays as it is. Raises as `amend` does."""
 
-    async def work(db: Connection) -> Found:
-        before, found = await _locked(db, merchant_uid, allow_test_channel)
+    async def work(db: Connection) -> OrderView:
+        before, stored = await _lock_and_read(db, merchant_uid, allow_test_channel)
         if not before.closed:
             if versions is not None and before.version not in versions:
                 raise VersionMoved
-            if money_came(before.terms, found):
+            if money_came(before.terms, stored):
                 raise MoneyCame
-            settlement = settle(before.terms, found)
+            settlement = settle(before.terms, stored)
             await terms.rewrite(db, before, replace(before, settlement=settlement, closed=Closed.WITHDRAWN))
         return await _whole(db, merchant_uid)
 
@@ -76,7 +76,7 @@ async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, 
 
 
 async def expire_due(db: Connection, limit: int) -> int:
-    """Close up to `limit` orders past their time that nobody paid; returns how many. The caller commits.
+    """Close up to `limit` orders past their time that nobody paid. Return how many. The caller commits.
 
     Keep `limit` at a few hundred: each order is a lock in Postgres' table of locks until the commit.
     """
@@ -87,14 +87,16 @@ async def expire_due(db: Connection, limit: int) -> int:
     return len(await terms.expire(db, due))
 
 
-async def _locked(db: Connection, merchant_uid: str, allow_test_channel: bool) -> tuple[StoredOrder, list[Payment]]:
+async def _lock_and_read(
+    db: Connection, merchant_uid: str, allow_test_channel: bool
+) -> tuple[StoredOrder, list[Payment]]:
     await orders.lock(db, [merchant_uid])
-    for stored in await orders.read(db, [merchant_uid], allow_test_channel=allow_test_channel):
-        return stored, await payments.of_orders(db, [merchant_uid])
+    for order in await orders.read(db, [merchant_uid], allow_test_channel=allow_test_channel):
+        return order, await payments.of_orders(db, [merchant_uid])
     raise OrderNotRegistered
 
 
-async def _amend(db: Connection, before: StoredOrder, found: list[Payment], changes: Changes, prepare: bool) -> None:
+async def _amend(db: Connection, before: StoredOrder, stored: list[Payment], changes: Changes, prepare: bool) -> None:
     amended = replace(
         before.terms,
         amount=changes.get("amount", before.terms.amount),
@@ -103,7 +105,7 @@ async def _amend(db: Connection, before: StoredOrder, found: list[Payment], chan
     after = replace(
         before,
         terms=amended,
-        settlement=settle(amended, found),
+        settlement=settle(amended, stored),
         name=changes.get("name", before.name),
         metadata=changes.get("metadata", before.metadata),
         expires_at=changes.get("expires_at", before.expires_at),
@@ -111,13 +113,13 @@ async def _amend(db: Connection, before: StoredOrder, found: list[Payment], chan
     if after == before:
         return
     await terms.rewrite(db, before, after)
-    # What PortOne was told beforehand must follow, whatever the setting is now: its SDK refuses another amount.
+    # An amount that PortOne has must follow, whatever the setting is now, because its SDK refuses another amount.
     if amended != before.terms and (prepare or await preparations.of_order(db, amended.merchant_uid)):
         await preparations.want(db, amended.merchant_uid)
 
 
-async def _whole(db: Connection, merchant_uid: str) -> Found:
-    found = await read_whole(db, merchant_uid)
-    if found is None:
+async def _whole(db: Connection, merchant_uid: str) -> OrderView:
+    order = await read_whole(db, merchant_uid)
+    if order is None:
         raise OrderNotRegistered
-    return found
+    return order

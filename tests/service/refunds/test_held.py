@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.db import refunds
-from service.db.refunds import Said
+from service.db.refunds import Origin
 from service.domain.order import ProblemKind
 from service.domain.refund import Action, Hold, Policy
 from service.portone.client import PortOne
@@ -175,7 +175,7 @@ async def test_what_was_asked_is_not_intended_again(shop: Shop, refunder: Refund
     await shop.sandbox.faults(api_answer="reset", api_path="/payments/cancel")
     await refunder.refund_due()
     kinds, now = (ProblemKind.DUPLICATE_PAYMENT,), datetime.now(UTC)
-    for reason in (Said("portone-orders", "late"), Said("kim", "late", by_person=True)):
+    for origin in (Origin("portone-orders", "late"), Origin("kim", "late", by_person=True)):
         async with shop.pool.acquire() as connection, connection.transaction():
-            assert not await refunds.intend(connection, duplicate, "order-1", kinds, now, reason, timedelta())
+            assert not await refunds.intend(connection, duplicate, "order-1", kinds, now, origin, timedelta())
     assert await shop.moves(duplicate) == ["intended", "asked"]
