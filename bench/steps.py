@@ -107,8 +107,8 @@ STEPS = (
     Step(
         "log lines of one turn of the event loop are one write",
         "service/logs.py",
-        "        self._lines.append(orjson.dumps(told, option=_LINE))\n",
-        "        self._lines.append(orjson.dumps(told, option=_LINE))\n        self._write()\n",
+        "        self._lines.append(orjson.dumps(fields, option=_LINE))\n",
+        "        self._lines.append(orjson.dumps(fields, option=_LINE))\n        self._write()\n",
     ),
     Step(
         "the garbage collector skips objects that stay",

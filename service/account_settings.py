@@ -1,4 +1,4 @@
-"""The setting PORTONE_ACCOUNTS: PortOne accounts beside the one that PORTONE_IMP_KEY opens, each by a name of ours."""
+"""The setting PORTONE_ACCOUNTS: PortOne accounts beside that of PORTONE_IMP_KEY, each with a name of our own."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -28,7 +28,7 @@ Tiers = Annotated[tuple[str, ...], AfterValidator(tiers_of_three)]
 
 
 class PortOneAccount(BaseModel):
-    """How one account is asked. `api_url` empty: at PORTONE_API_URL."""
+    """The key, tiers and API address of one account. `api_url` empty: PORTONE_API_URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -39,19 +39,19 @@ class PortOneAccount(BaseModel):
 
 
 def _read(value: object) -> object:
-    """Accept JSON as well as an object: the environment has only texts. Nothing of it may show in the error."""
+    """Accept JSON as well as an object, because the environment has only texts. Errors must not show its secrets."""
     if not isinstance(value, str):
         return value
     try:
-        found: Any = orjson.loads(value or "{}")
+        accounts: Any = orjson.loads(value or "{}")
     except orjson.JSONDecodeError:
         raise ValueError('must be JSON, like {"shop-b": {"imp_key": "…", "imp_secret": "…"}}') from None
-    return found
+    return accounts
 
 
 def _named(accounts: Mapping[str, PortOneAccount]) -> Mapping[str, PortOneAccount]:
     if ACCOUNT in accounts:
-        raise ValueError(f"the account {ACCOUNT} is PORTONE_IMP_KEY's: name this one otherwise")
+        raise ValueError(f"the account {ACCOUNT} is that of PORTONE_IMP_KEY: give this one another name")
     if not all(is_account(name) for name in accounts):
         raise ValueError(f"each name must be 1 to {ACCOUNT_MAX} small letters, digits, '-' or '_'")
     return accounts

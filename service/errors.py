@@ -1,4 +1,4 @@
-"""What can go wrong, as a small tree. The message is the docstring; `transient` says whether to try again."""
+"""The service's errors, as a small tree. The message is the docstring; `transient` says whether to try again."""
 
 from service.domain.notice import Outcome
 
@@ -17,7 +17,7 @@ class NotAsked(ServiceError):
     """PortOne could not be asked."""
 
     transient = True
-    # How a notice's row names it, for people and for a completion that waits.
+    # The name of this failure in a notice's row, for people and for a completion call that waits.
     outcome = Outcome.PORTONE_UNAVAILABLE
 
 
@@ -28,7 +28,7 @@ class PortOneUnavailable(NotAsked):
 class PortOneRefused(NotAsked):
     """PortOne refused our key: check PORTONE_IMP_KEY and PORTONE_IMP_SECRET, or the account in PORTONE_ACCOUNTS."""
 
-    # Transient, for the operator mends a rotated key: no notice may end on it.
+    # Transient, because the operator will correct a rotated key: no notice may end on it.
     outcome = Outcome.PORTONE_REFUSED
 
 
@@ -87,14 +87,14 @@ class MoneyCame(ServiceError):
 
 
 class NotRefundable(ServiceError):
-    """This payment's money is not given back from here."""
+    """This payment cannot be refunded from here."""
 
 
 class Unsure(ServiceError):
-    """Whether a payment may go on could not be learnt in time."""
+    """It was not known in time whether the payment may go on."""
 
     transient = True
 
 
 class MigrationRefused(ServiceError):
-    """The database's schema is not one that this version can go on with."""
+    """This version cannot work with the database's schema."""

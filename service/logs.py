@@ -1,4 +1,4 @@
-"""Logs: one JSON line an event, named in the past tense; no secrets and no personal data (STYLE.md)."""
+"""Logs: one JSON line an event, named in the past tense; no secrets and no personal data (CONTRIBUTING.md)."""
 
 import asyncio
 import logging
@@ -40,10 +40,10 @@ def configure_logs(level: int = logging.INFO) -> None:
 
 
 class Lines:
-    """Lines for what happens thousands of times a second: those of one turn of the event loop are one write.
+    """A log for events that happen thousands of times a second: the lines of one turn of the event loop are one write.
 
-    They are as structlog's, at a seventh of the cost, and of one time: their turn's. A process that is killed loses the
-    lines of that turn.
+    They look like structlog's, at a seventh of the cost, and have the time of their turn. A killed process loses the
+    lines of its last turn.
     """
 
     def __init__(self) -> None:
@@ -51,12 +51,12 @@ class Lines:
         self._now = datetime.now(UTC)
         self._file = sys.stdout.buffer
 
-    def info(self, event: str, **told: object) -> None:
+    def info(self, event: str, **fields: object) -> None:
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._write)
             self._now = datetime.now(UTC)
-        told |= {"event": event, "level": "info", "timestamp": self._now}
-        self._lines.append(orjson.dumps(told, option=_LINE))
+        fields |= {"event": event, "level": "info", "timestamp": self._now}
+        self._lines.append(orjson.dumps(fields, option=_LINE))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []

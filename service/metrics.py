@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' text format: what this receiver did, and how the fleet keeps its promise."""
+"""Metrics in Prometheus' text format: the counts of this receiver, and the measure of the promise."""
 
 from dataclasses import asdict
 
@@ -8,16 +8,16 @@ from service.db.promise import Measure
 
 
 class Metrics:
-    """One registry a process."""
+    """The registry of one process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._accepted = Counter("notices_accepted", "Notices that were made durable", registry=self._registry)
         self._spilled = Counter(
-            "notices_spilled", "Of these, accepted into Redis while Postgres was away", registry=self._registry
+            "notices_spilled", "Notices made durable in Redis while Postgres was away", registry=self._registry
         )
         self._refused = Counter("notices_not_recorded", "Notices answered 503", registry=self._registry)
-        self._batches = Counter("notice_batches", "INSERTs that recorded them", registry=self._registry)
+        self._batches = Counter("notice_batches", "INSERTs that recorded notices", registry=self._registry)
         self._requests = Counter("requests", "Requests answered", ["status"], registry=self._registry)
         self._by_status: dict[int, int] = {}  # since the page was last made
         self._promise = {
@@ -26,18 +26,18 @@ class Metrics:
         }
 
     def count_batch(self, *, accepted: int, spilled: int, refused: int) -> None:
-        """One write of intake's."""
+        """Count one write of intake."""
         self._batches.inc()
         self._accepted.inc(accepted)
         self._spilled.inc(spilled)
         self._refused.inc(refused)
 
     def count_request(self, status: int) -> None:
-        """One answer. Counted here, as each counter has a lock; the page adds them up."""
+        """Count one answer. A counter costs a lock, so answers are added to it only when the page is made."""
         self._by_status[status] = self._by_status.get(status, 0) + 1
 
     def text(self, measured: Measure | None) -> bytes:
-        """The page; without a measure the promise's gauges say NaN."""
+        """Return the page; without a measure the promise's gauges are NaN."""
         while self._by_status:
             status, count = self._by_status.popitem()
             self._requests.labels(status).inc(count)

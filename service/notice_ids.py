@@ -1,4 +1,4 @@
-"""Notices' ids: UUIDv7 (RFC 9562 §5.7), so that those of one time are near each other in the index."""
+"""Ids of notices: UUIDv7 (RFC 9562 §5.7), so that ids of one time are near each other in the index."""
 
 import random
 import time
@@ -11,18 +11,18 @@ _RANDOM_BITS = 80
 
 
 def new_notice_id() -> UUID:
-    """An id of this millisecond, made before anything is written."""
-    # They must be unique, not secret, so the kernel need not be asked for each; `random` is sown anew after a fork.
+    """Return a new id of this millisecond. Call it before anything is written."""
+    # Ids must be unique, not secret, so `random`, which seeds itself again after a fork, saves a call to the kernel.
     return _id(time.time_ns() // 1_000_000, random.getrandbits(_RANDOM_BITS))
 
 
 def read_notice_id(text: str) -> UUID:
-    """The id that a job names. Raises ValueError or TypeError for what is none."""
+    """Read the id that a job names. Raises ValueError or TypeError."""
     return pgproto.UUID(text)
 
 
 def first_id_since(ago: timedelta) -> UUID:
-    """No notice that came earlier than that has a greater id."""
+    """Return the least id of a notice that came at most this long ago."""
     return _id(time.time_ns() // 1_000_000 - ago // timedelta(milliseconds=1), 0)
 
 

@@ -25,7 +25,7 @@ class SettingsError(Exception):
 
 
 def _split(value: object) -> object:
-    """Accept `a,b` as well as a list: the environment has only texts."""
+    """Accept `a,b` as well as a list, because the environment has only texts."""
     if isinstance(value, str):
         return tuple(part for part in (part.strip() for part in value.split(",")) if part)
     return value
@@ -41,14 +41,14 @@ _SCHEMES = {"database_url": ("postgresql", "postgres"), "redis_url": ("redis", "
 
 
 class Settings(BaseSettings):
-    """All settings of the receiver, the worker and the commands. Secrets never show in a repr or a log."""
+    """The settings of the receiver, the worker and the commands. Secrets never show in a repr or a log."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address the receiver listens on")
     port: Port = Field(8080, description="Port the receiver listens on")
     sandbox_port: Port = Field(8081, description="Port of the sandbox, which plays PortOne")
-    state_dir: Path = Field(Path(".run"), description="Where `dev` keeps its stores' data")
+    state_dir: Path = Field(Path(".run"), description="Where `dev` keeps its databases' data")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")
     portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")
@@ -74,33 +74,33 @@ class Settings(BaseSettings):
     on_mismatch: Action = Field(
         Action.HOLD, description="Money of the wrong amount, currency or store: hold it for a person, or refund it"
     )
-    on_duplicate: Action = Field(Action.HOLD, description="A second payment of an order: hold or refund, likewise")
+    on_duplicate: Action = Field(Action.HOLD, description="A second payment of an order: hold it, or refund it")
     refund_max_per_hour: int = Field(
-        5, ge=0, le=1_000_000, description="Refunds sent in an hour by all workers together; beyond it all is held"
+        5, ge=0, le=1_000_000, description="Refunds sent in an hour by all workers together; more of them wait"
     )
     calls_per_second: Rate = Field(
         100.0, description="Calls a second to PortOne under one account, by all workers together"
     )
-    time_scale: float = Field(1.0, gt=0, le=10, description="Every wait times this; other than 1 only for tests")
+    time_scale: float = Field(1.0, gt=0, le=10, description="Factor of every wait; other than 1 only for tests")
     promise_age_seconds: float = Field(60.0, gt=0, description="How long a notice may be due before an alarm is raised")
     promise_lag_seconds: float = Field(300.0, gt=0, description="Age of the last ledger scan that raises an alarm")
     promise_parked: int = Field(1000, ge=0, description="Count of parked notices that raises an alarm")
     keep_handled_days: float = Field(30.0, gt=0, description="Days until a handled notice is pruned")
     keep_unregistered_days: float = Field(
-        3.0, gt=0, description="The same, for notices that named no registered order, parked ones included"
+        3.0, gt=0, description="Days until a handled or parked notice that named no registered order is pruned"
     )
     completion_wait_seconds: float = Field(
         5.0, ge=0, le=20, description="How long a completion call waits for PortOne's answer"
     )
     prepare_amount: bool = Field(
-        False, description="Tell PortOne each order's amount beforehand, so that its SDK opens on no other"
+        False, description="Register each order's amount with PortOne, so that its SDK opens on no other amount"
     )
     confirm_when_unsure: Literal["refuse", "allow"] = Field(
-        "refuse", description="What `confirm_url` is told when Postgres or the stock hook cannot be asked"
+        "refuse", description="Answer to `confirm_url` when Postgres or the stock hook cannot be asked"
     )
     confirm_language: Literal["ko", "en"] = Field("ko", description="Language of `confirm_url`'s reasons")
     stock_hook_url: HttpUrl = Field("", description="The shop's own hook that `confirm_url` asks for stock, if any")
-    stock_hook_per_second: Rate = Field(50.0, description="Questions a second to the stock hook; beyond it is unsure")
+    stock_hook_per_second: Rate = Field(50.0, description="Questions a second to the stock hook; more are unsure")
     allow_test_channel: bool = Field(False, description="Let test-channel payments pay orders: never in production")
 
     @field_validator("portone_accounts")
@@ -121,11 +121,11 @@ class Settings(BaseSettings):
     @field_validator("database_url", "redis_url")
     @classmethod
     def _url(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
-        given, schemes = url.get_secret_value(), _SCHEMES[info.field_name or ""]
-        if given and not given.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        text, schemes = url.get_secret_value(), _SCHEMES[info.field_name or ""]
+        if text and not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError(f"must start with {schemes[0]}://")
         try:
-            urlsplit(given).port  # noqa: B018 - reading it is the check
+            urlsplit(text).port  # noqa: B018 - reading it is the check
         except ValueError:
             # The parser's own error would show part of a password.
             raise ValueError("cannot be read: percent-encode special characters in its password") from None
@@ -133,8 +133,8 @@ class Settings(BaseSettings):
 
     @property
     def accounts(self) -> dict[str, PortOneAccount]:
-        """Every account by its name, the default first; each with the address where it is asked."""
-        # Not validated: without its key the default is asked for nothing, and `require` says so.
+        """Every account by its name, the default first, each with the address of its API."""
+        # Not validated: the default may lack its key, which `require` reports where it is needed.
         default = PortOneAccount.model_construct(
             imp_key=self.portone_imp_key,
             imp_secret=self.portone_imp_secret,
@@ -153,21 +153,21 @@ class Settings(BaseSettings):
         return [Store(name, tier) for name, account in self.accounts.items() for tier in ("", *account.tiers)]
 
     @classmethod
-    def load(cls, **given: Any) -> Self:
-        """Read the settings. Raises SettingsError with one sentence for whatever is wrong."""
+    def load(cls, **values: Any) -> Self:
+        """Read the settings. Raises SettingsError with one sentence that names all that is wrong."""
         try:
-            return cls(**given)
+            return cls(**values)
         except ValidationError as error:
-            wrong = "; ".join(
+            faults = "; ".join(
                 f"{_named(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
                 for e in error.errors(include_input=False, include_url=False)
             )
-            raise SettingsError(f"Correct these settings in the environment or in .env: {wrong}.") from None
+            raise SettingsError(f"Correct these settings in the environment or in .env: {faults}.") from None
         except OSError as error:
             raise SettingsError(f"The settings file .env cannot be read: {error.strerror}.") from None
 
     def require(self, *names: str) -> Self:
-        """Raise SettingsError unless each named setting is given."""
+        """Return the settings. Raises SettingsError unless each named one is given."""
         missing = [name.upper() for name in names if not _text(getattr(self, name))]
         if missing:
             raise SettingsError(f"Set {' and '.join(missing)} in the environment or in .env.")

@@ -1,7 +1,7 @@
 """The workers: `portone-orders worker`, or `arq workers.main.WorkerSettings` for those who supervise it.
 
-Both run the same tasks from the same single queue. Ours outlives a Redis that goes away and is woken by each
-job; arq's own polls, and exits when Redis drops.
+Both run the same tasks from the same single queue. Ours survives a Redis that goes away, and is woken by each job;
+arq's own polls, and exits when Redis drops.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ from workers.woken import WokenWorker
 
 log = structlog.get_logger()
 
-# A look has 6 s; its two transactions are short. arq holds a killed worker's job for the longest of these and
-# 10 s more, but nothing waits for that: the sweep queues its notices again in a job of their own.
+# A look has 6 s; its two transactions are short. arq keeps a killed worker's job for the longest of these and 10 s
+# more, but nothing waits for that: the sweep queues its notices again in a job of their own.
 _JOB_SECONDS = 30
 _SWEEP_SECONDS = 10
 _RECONCILE_SECONDS = 60
@@ -48,7 +48,7 @@ _RETRY_SECONDS = 0.5
 
 _OPTIONS: dict[str, Any] = {
     "functions": (func(verify_notices, name=VERIFY, timeout=_JOB_SECONDS, keep_result=0, max_tries=100),),
-    # When each is due stands in Postgres; a tick only looks, so a missed one loses nothing.
+    # Postgres says what is due; a tick only looks there, so a missed tick loses nothing.
     "cron_jobs": (
         cron(sweep, second=set(range(0, 60, 2)), timeout=_SWEEP_SECONDS, run_at_startup=True),
         cron(reconcile, second=set(range(1, 60, 2)), timeout=_RECONCILE_SECONDS, run_at_startup=True),
@@ -69,7 +69,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 async def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then finish what is under way; outlive whatever Redis does."""
+    """Work until SIGTERM or SIGINT, then finish what is under way. A Redis that goes away does not end the worker."""
     stopping, current = asyncio.Event(), list[WokenWorker]()
 
     def stop(signum: signal.Signals) -> None:
@@ -105,7 +105,7 @@ async def _work(worker: WokenWorker) -> None:
     except asyncio.CancelledError:
         ours = asyncio.current_task()
         if ours and ours.cancelling():
-            raise  # not arq's loop, which a signal ended, but we are to end at once
+            raise  # this task is cancelled, not just arq's loop, which a signal ends
     except REDIS_AWAY as error:
         log.warning("worker.without_redis", reason=type(error).__name__)
     finally:
@@ -119,7 +119,7 @@ async def _listen(worker: WokenWorker) -> None:
 
 
 def _arq_settings() -> dict[str, Any]:
-    """The same worker for arq's own command, whose Redis is bounded, unlike the one that arq would make."""
+    """Return the worker's settings for arq's own command. The client bounds its commands in time; arq's would not."""
     try:
         settings = Settings.load().require("redis_url")
     except SettingsError as error:
@@ -127,8 +127,8 @@ def _arq_settings() -> dict[str, Any]:
     parts = make_parts(settings)
 
     async def start(ctx: dict[str, Any]) -> None:
-        ctx[PARTS] = made = await parts.__aenter__()
-        ctx[REFUNDER] = made.refunder
+        ctx[PARTS] = worker_parts = await parts.__aenter__()
+        ctx[REFUNDER] = worker_parts.refunder
 
     async def stop(ctx: dict[str, Any]) -> None:
         await parts.__aexit__(None, None, None)
@@ -143,7 +143,7 @@ def _arq_settings() -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> type:
-    """`WorkerSettings` is made when it is asked for: it reads the settings, which an import should not."""
+    """Make `WorkerSettings` when it is asked for, because it reads the settings, which an import should not."""
     if name == "WorkerSettings":
         return type(name, (), _arq_settings())
     raise AttributeError(name)

@@ -1,4 +1,4 @@
-"""What the tasks work with, made once a worker."""
+"""The parts that a worker's tasks work with, made once for each worker."""
 
 import contextlib
 import time
@@ -28,13 +28,13 @@ from workers.verify import verify
 _EXPIRED_A_TURN = 200
 _PREPARED_A_TURN = 50
 
-# One bounded turn of background work, safe in several workers; what it returns is a count.
+# One bounded turn of background work, safe in several workers; it returns a count.
 Turn = Callable[[], Awaitable[int]]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the tasks work with; one a worker."""
+    """The parts of one worker."""
 
     pool: Pool
     queue: Queue
@@ -50,13 +50,13 @@ class Parts:
 
     @cached_property
     def batcher(self) -> Batcher:
-        """Puts notices that arrive while a batch is verified into the next."""
+        """The batcher of `verify`: notices that arrive while a batch is verified form the next batch."""
         return Batcher(partial(verify, self.verifier, self.queue))
 
 
 @contextlib.asynccontextmanager
 async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """The tasks' parts, closed at the end."""
+    """Make the tasks' parts, and close them at the end."""
     settings.require("database_url", "redis_url", "portone_imp_key", "portone_imp_secret")
     times = Timetable().scaled(settings.time_scale)
     pool = await open_pool(settings.database_url.get_secret_value())
@@ -106,7 +106,7 @@ def _turns(reconciler: Reconciler, preparing: Preparing) -> tuple[Turn, ...]:
 
 
 def _paced(turn: Turn, every: timedelta) -> Turn:
-    """Return the turn such that it runs at most once in `every`, however often it is called."""
+    """Return the turn, limited to one run in `every`, however often it is called."""
     next_at = time.monotonic()
 
     @wraps(turn)

@@ -1,4 +1,4 @@
-"""arq's cron tasks that give money back: one turn each. They never raise: a refund's row is its timetable."""
+"""arq's cron tasks for refunds, one turn each. They never raise, because a refund's row is its timetable."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,11 +14,11 @@ from service.usecases.verification import Verifier
 
 log = structlog.get_logger()
 
-REFUNDER = "refunder"  # where arq's context holds it
+REFUNDER = "refunder"  # its key in arq's context
 
 
 def make_refunder(settings: Settings, verifier: Verifier, accounts: Mapping[str, Cancels]) -> Refunder:
-    """The worker's refunder, on the worker's own parts."""
+    """Make the worker's refunder from the worker's own parts."""
     policy = Policy(settings.on_mismatch, settings.on_duplicate)
     times = verifier.times
     intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
@@ -26,30 +26,30 @@ def make_refunder(settings: Settings, verifier: Verifier, accounts: Mapping[str,
 
 
 async def intend_refunds(ctx: Mapping[str, Any]) -> None:
-    """Record an intent for each finding that ON_MISMATCH or ON_DUPLICATE refunds."""
+    """Record an intent for each problem that ON_MISMATCH or ON_DUPLICATE refunds."""
     refunder: Refunder = ctx[REFUNDER]
     await _turn("intended", refunder.intents.intend_due)
 
 
 async def send_refunds(ctx: Mapping[str, Any]) -> None:
-    """Ask PortOne for the refunds that are due; also what a person wants while the policy holds."""
+    """Ask PortOne for the refunds that are due, also for those that only a person wants."""
     refunder: Refunder = ctx[REFUNDER]
     await _turn("sent", refunder.refund_due)
 
 
 async def close_refunds(ctx: Mapping[str, Any]) -> None:
-    """Learn how the refunds ended that were asked for."""
+    """Find out how the refunds that were asked for ended."""
     refunder: Refunder = ctx[REFUNDER]
     await _turn("ended", refunder.close_asked)
 
 
-async def _turn(done: str, turn: Callable[[], Awaitable[int]]) -> None:
+async def _turn(name: str, turn: Callable[[], Awaitable[int]]) -> None:
     try:
         count = await turn()
     except PostgresUnavailable as error:
-        log.warning("refunds.turn_failed", turn=done, reason=str(error))
+        log.warning("refunds.turn_failed", turn=name, reason=str(error))
     except Exception:
-        log.exception("refunds.turn_failed", turn=done)
+        log.exception("refunds.turn_failed", turn=name)
     else:
         if count:
-            log.info("refunds.turn_done", turn=done, count=count)
+            log.info("refunds.turn_done", turn=name, count=count)

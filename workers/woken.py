@@ -1,9 +1,9 @@
 """arq's worker, woken by each job, and with a claim and a finish that cost one Redis command each for many jobs.
 
 arq itself polls twice a second, and takes about 17 commands and 350 µs of CPU for a job; each of its three writes
-waits for Redis' log (docs/performance.md). Only for our own batches of notices is that replaced here: cron lines and
-whatever else is on the queue go arq's own way. The queue and its jobs stay arq's, so that its plain worker may run
-beside ours (docs/decisions/0003-woken-worker.md).
+waits for Redis' log (docs/performance.md). That is replaced here only for our own batches of notices: arq runs cron
+lines and all other jobs of the queue. The queue and its jobs stay arq's, so that its plain worker may run beside ours
+(docs/decisions/0003-woken-worker.md).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from service.redis.queue import QUEUE_NAME, REDIS_AWAY, VERIFY, deserialize, hee
 
 log = structlog.get_logger()
 
-# Jobs wake us; the poll is for those that were deferred, for cron, and for a wake-up that was lost.
+# Each job wakes the worker; the poll is for deferred jobs, for cron, and for a lost wake-up.
 _POLL_SECONDS = 0.25
 
 # A claimed job's score is moved behind its lease, so that no worker reads it meanwhile: arq's own worker leaves it in
@@ -38,12 +38,12 @@ return claimed
 
 
 class WokenWorker(Worker):
-    """Polls whenever a job was queued or a place for one came free; `woken` is set by whoever hears of a job."""
+    """A worker that polls when a job was queued or a place for one came free. Set `woken` for each queued job."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(poll_delay=0, handle_signals=False, **options)
         self.woken = asyncio.Event()
-        self.woken.set()  # what was queued before us
+        self.woken.set()  # for jobs that were queued before the start
         self._claim = self.pool.register_script(_CLAIM)
         self._finished: list[str] = []
         self._finishing: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class WokenWorker(Worker):
         self.job_counter -= 1
 
     async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
-        """A batch of notices. Its task never raises, and what a killed worker leaves is the sweep's."""
+        """Run a batch of notices. Its task never raises; what a killed worker leaves, the sweep queues again."""
         await self.functions[VERIFY].coroutine(self.ctx, ids)
         self.jobs_complete += 1
         self._finished.append(job_id)
@@ -95,24 +95,24 @@ class WokenWorker(Worker):
         await asyncio.shield(self._finishing)
 
     async def _finish(self) -> None:
-        """Take what was done off the queue, all of it at once. Done again after a failure, it changes nothing."""
+        """Take the finished jobs off the queue, all at once. A failure leaves jobs that run again without effect."""
         while self._finished:
-            done, self._finished = self._finished, []
-            keys = [prefix + job_id for job_id in done for prefix in _KEYS_OF_A_JOB]
+            job_ids, self._finished = self._finished, []
+            keys = [prefix + job_id for job_id in job_ids for prefix in _KEYS_OF_A_JOB]
             try:
                 async with self.pool.pipeline(transaction=True) as pipe:
-                    pipe.zrem(QUEUE_NAME, *done)
+                    pipe.zrem(QUEUE_NAME, *job_ids)
                     pipe.delete(*keys)
                     await pipe.execute()
             except REDIS_AWAY as error:
-                log.warning("jobs.not_finished", count=len(done), reason=type(error).__name__)
+                log.warning("jobs.not_finished", count=len(job_ids), reason=type(error).__name__)
 
 
 _KEYS_OF_A_JOB = (job_key_prefix, in_progress_key_prefix, retry_key_prefix)
 
 
 def _notices(body: bytes) -> list[str] | None:
-    """The notices of a job that is a batch of ours; None for any other, which is arq's to judge."""
+    """Return the notices of a job that is a batch of ours; None for any other job, which arq runs."""
     try:
         job = deserialize(body)
         [ids] = job["a"]

@@ -14,9 +14,9 @@ COUNTED_MAX = 100_000
 class Measure:
     """The measure of how well the promise is kept now. Ages are in seconds; None if there is nothing of the kind.
 
-    Counts end at COUNTED_MAX.
-    `overdue_seconds` is how long the longest starved notice has been due; `unregistered_overdue_seconds` is the same of
-    notices that name no registered order, which may be invented and raise no alarm.
+    Counts end at COUNTED_MAX. `overdue_seconds` is how long the longest starved notice has been
+    due; `unregistered_overdue_seconds` is the same of notices that name no registered order, which may be invented and
+    raise no alarm.
     """
 
     overdue_seconds: float | None
