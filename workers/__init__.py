@@ -1,1 +1,1 @@
-"""What arq needs: settings, tasks, cron lines, and the worker that outlives Redis."""
+"""The workers: settings, tasks and cron lines for arq, and a worker that survives a restart of Redis."""

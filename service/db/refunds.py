@@ -165,7 +165,7 @@ async def read(db: Connection, imp_uid: str, *, lock: bool = False) -> Refund | 
 
 
 async def postpone(db: Connection, refund: Refund, why: str | None, wait: timedelta) -> None:
-    """Make a refund due again after the wait, if it is still as it was read; `why` it cannot be sent now."""
+    """Make a refund due again after the wait, if it is still as it was read; `why` it must wait, if known."""
     await db.execute(
         """
         UPDATE refunds SET due_at = now() + $5::interval, hold_reason = $4

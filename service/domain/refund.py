@@ -119,10 +119,7 @@ def _permanent_hold(payment: Payment, problems: set[ProblemKind]) -> Hold | None
 
 
 def _may_need_account(details: dict[str, str | int]) -> bool:
-    """Return whether a refund may need a bank account: a deposit cannot go back the way it came.
-
-    A payment without a method counts as a deposit.
-    """
+    """Return whether a refund may need a bank account, as one of a deposit does. An unknown method may be a deposit."""
     return details.get("pay_method", "vbank") == "vbank" or "vbank_name" in details or "vbank_date" in details
 
 

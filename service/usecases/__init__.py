@@ -1,1 +1,1 @@
-"""What the product does, one module for each thing."""
+"""The use cases: one module for each thing that the product does."""

@@ -148,8 +148,8 @@ class Refunder:
             wait=self.times.refund_after,
             first_look=self.times.refund_look_first,
         )
-        asked = await refunds.read(db, refund.imp_uid) if moved else None
-        return Sending(asked, payment) if asked else None
+        current = await refunds.read(db, refund.imp_uid) if moved else None
+        return Sending(current, payment) if current else None
 
     async def _all_looked_at(self, db: Connection, merchant_uid: str, given: Sequence[Notice]) -> bool:
         looked = await notices.looked(db, [notice.id for notice in given])
