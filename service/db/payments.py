@@ -14,7 +14,7 @@ from service.domain.staleness import Lesser, StoredLook
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> StoredPayments:
-    """Lock and read the payments of these orders that count, and those named, sorted. The caller holds the orders' locks.
+    """Lock and read the payments of these orders that count, and those named, sorted. The orders are locked already.
 
     A window that was only opened counts for nothing in `settle`, and a buyer may open thousands of one order.
     """
