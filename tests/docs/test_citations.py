@@ -13,9 +13,9 @@ SOUND = {
     "README.md": "[design](docs/design.md) §2.1, `service/db/`, and `settle` in `service/domain/settle.py`.",
     "docs/design.md": "## 2. Rules\n### 2.1 One rule\n`workers/main.py`\n## 3. Flows\n### Worker\n1. Claim.\n",
     "docs/decisions/0001-use-locks.md": "See (`service/domain/settle.py`, `settle`, `State.PAID`), `test_it_pays`.",
-    "service/domain/settle.py": "# docs/design.md §2, Rules: decision 1.\nclass State:\n    PAID = 1\ndef settle(): ...\n",
+    "service/domain/settle.py": "# docs/design.md §2, Rules: decision 1\nclass State:\n    PAID = 1\ndef settle(): 1\n",
     "service/db/one.sql": "-- docs/design.md §3.1; `service/db/functions/NAME_v1.sql` is any.\n-- `test_channel`",
-    "workers/main.py": "# `service.domain.settle`, `domain.settle.State`: tests/test_pay.py::test_it_pays\ntest_channel = 1\n",
+    "workers/main.py": "`service.domain.settle` `domain.settle.State` tests/test_pay.py::test_it_pays\ntest_channel = 1",
     "tests/test_pay.py": "def test_it_pays(): ...\n",
 }
 
@@ -51,7 +51,7 @@ def test_sound_citations_are_left_alone(tmp_path: Path) -> None:
         ("service/a.py", '"""Flows (docs/design.md §3.7)."""', "docs/design.md has no §3.7"),
         ("docs/faults.md", "By [it](design.md) §4.", "design.md has no §4"),
         ("README.md", "(`service/domain/settle.py`, `gone`)", "service/domain/settle.py does not define gone"),
-        ("README.md", "`settle`, `Gone` in `service/domain/settle.py`", "service/domain/settle.py does not define Gone"),
+        ("README.md", "`PAID`, `Gone` in `service/domain/settle.py`", "service/domain/settle.py does not define Gone"),
         ("README.md", "(`service/db/one.sql`, `gone`)", "service/db/one.sql does not define gone"),
         ("README.md", "By `test_gone`.", "there is no test test_gone"),
         ("service/a.py", '"""See `service.domain.gone`."""', "there is no service.domain.gone"),
