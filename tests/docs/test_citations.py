@@ -12,10 +12,10 @@ REPOSITORY = Path(__file__).parents[2]
 SOUND = {
     "README.md": "[design](docs/design.md) §2.1, `service/db/`, and `settle` in `service/domain/settle.py`.",
     "docs/design.md": "## 2. Rules\n### 2.1 One rule\n`workers/main.py`\n## 3. Flows\n### Worker\n1. Claim.\n",
-    "docs/decisions/0001-use-locks.md": "See (`service/domain/settle.py`, `settle`, `State.PAID`), `test_it_pays`.",
-    "service/domain/settle.py": "# docs/design.md §2, Rules: decision 1\nclass State:\n    PAID = 1\ndef settle(): 1\n",
+    "docs/decisions/0001-use-locks.md": "See (`service/domain/settle.py`, `settle`, `S.PAID`), `test_it_pays`.",
+    "service/domain/settle.py": "# docs/design.md §2, Rules: decision 1\nclass S:\n    PAID = 1\ndef settle(): 1\n",
     "service/db/one.sql": "-- docs/design.md §3.1; `service/db/functions/NAME_v1.sql` is any.\n-- `test_channel`",
-    "workers/main.py": "`service.domain.settle` `domain.settle.State` tests/test_pay.py::test_it_pays\ntest_channel = 1",
+    "workers/main.py": "# `service.domain.settle`, `domain.settle.S` tests/test_pay.py::test_it_pays\ntest_channel = 1",
     "tests/test_pay.py": "def test_it_pays(): ...\n",
 }
 
