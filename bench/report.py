@@ -234,7 +234,7 @@ worker process and one load generator. The order of the systems rotates from rou
   writes. They keep connections alive, cache one token (except "token per request") and use uvloop (except "as
   documented"). Before their 200 they record only the job in Redis; Express answers after the commit. Its handler asks
   PortOne through axios, as the guide's does. The leaner handler does not
-  ([why both](decisions/0017-the-guides-handler.md)).
+  ([why both](decisions/0017-benchmark-the-handler-of-the-guide.md)).
 - **settled/s**: notices are sent as fast as they are accepted. The rate is the payments divided by the time from the
   first request to the last commit, and includes the looks at the stand-in.
 - **accepted/s** is measured in a closed loop without a worker.

@@ -28,7 +28,7 @@ _NAMES_BEFORE = re.compile(rf"(?P<names>(?:{_NAME}(?:,\s*|\s+and\s+))*{_NAME})\s
 _MODULES = re.compile(rf"(?<=[`\s])(?:(?:{_PARTS})(?:\.\w+)+|(?:{_ROOMS})\.\w+(?:\.\w+)*)(?=`)")
 _TESTS = re.compile(r"`(test_\w+)`")
 _DECISIONS = re.compile(r"\b[Dd]ecision (\d+)")
-_ELSEWHERE = re.compile(r"[(]issue\b|\bissue \d")
+_ELSEWHERE = re.compile(r"[(]issue\b|\bissue(?: \d|: )")
 
 _PLANTED = "tests/docs/test_citations.py"
 _PLACEHOLDER = re.compile(r"NAME|NNNN")  # `functions/NAME_v1.sql` speaks of any
