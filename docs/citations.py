@@ -96,14 +96,14 @@ class _Tree:
         return frozenset(found)
 
     def defines(self, file: Path, name: str) -> bool:
-        """Whether a Python file defines the name, or another file has the word."""
+        """Return whether a Python file defines the name, or another file has the word."""
         text = self.texts.get(file, "")
         last = re.escape(name.rpartition(".")[2])
         definition = rf'^\s*(?:(?:async )?def |class ){last}\b|^\s*{last}(?::| =)|"{last}"'
         return re.search(definition if file.suffix == ".py" else rf"\b{last}\b", text, re.MULTILINE) is not None
 
     def has_module(self, dotted: str) -> bool:
-        """Whether a module, or a name in one, has this dotted path; a room of service may begin it."""
+        """Return whether a module, or a name in one, has this dotted path, which may begin with a room of service."""
         parts = dotted.split(".")
         base = self.root if (self.root / parts[0]).exists() else self.root / "service"
         for count in range(len(parts), 0, -1):

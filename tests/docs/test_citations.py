@@ -1,4 +1,4 @@
-"""What docs, docstrings, comments and tools cite is in the repository."""
+"""Every citation in docs, docstrings, comments and tools leads to something in the repository."""
 
 from pathlib import Path
 
