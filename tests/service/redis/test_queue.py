@@ -103,6 +103,17 @@ async def test_a_job_that_waits(queue: Queue, arq: ArqRedis) -> None:
     assert await arq.zscore(QUEUE_NAME, job_id) == pytest.approx((time.time() + 30) * 1000, abs=2000)
 
 
+async def test_a_job_that_somebody_waits_for_goes_first(queue: Queue, arq: ArqRedis) -> None:
+    """A job that somebody waits for starts before jobs of the last minute, and after older ones."""
+    await queue.put([uuid4()])
+    [recent] = await _job_ids(arq)
+    await arq.zadd(QUEUE_NAME, {"older": (time.time() - 90) * 1000})
+    await queue.put([uuid4()], first=True)
+    older, first, last = await _job_ids(arq)
+    assert (older, last) == ("older", recent)
+    assert first not in (older, recent)
+
+
 async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
     """Each job that is due now publishes a wake-up, so that no worker waits for arq's next poll."""
     received = messages(arq, WAKE_CHANNEL)
