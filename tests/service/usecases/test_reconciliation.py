@@ -65,6 +65,21 @@ async def test_nothing_differs_costs_one_page(
     assert await pool.fetchval("SELECT count(*) FROM notices WHERE source = 'reconcile'") == 0
 
 
+async def test_money_that_an_order_does_not_show_is_looked_at(
+    receiver: RunningService, sandbox: RunningSandbox, pool: Pool, parts: Parts
+) -> None:
+    """A silent order with a stored payment that it does not show gets a look, and is paid."""
+    await receiver.register("order-1")
+    imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
+    await parts.verifier.verify([notice["id"] for notice in await stored.notices(pool, imp_uid)])
+    # No way of ours leads here, so the order is put back by hand.
+    await pool.execute("UPDATE orders SET state = 'pending', paid_amount = 0, imp_uid = NULL, next_check_at = now()")
+    assert await parts.reconciler.ask_about_silent_orders() == 1
+    reconcile = await pool.fetchval("SELECT id FROM notices WHERE source = 'reconcile'")
+    await parts.verifier.verify([reconcile])
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid"), (3, "paid")]
+
+
 async def test_notices_parked_for_an_unknown_order_are_replayed(
     settings: Settings, pool: Pool, sandbox: RunningSandbox
 ) -> None:
