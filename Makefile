@@ -1,28 +1,48 @@
-# `make run` and `make test` need Python 3.11 or newer and make, nothing else.
+# `make run` and `make test` need Python 3.11 or newer and make, nothing else. `make` alone lists the targets.
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: run test check format lock clean bench bench-small refund-schedules refund-kills faults faults-small explore explore-small guards shows soak steps
+.PHONY: help run test test-fast check formatted lint types contracts format lock clean \
+    bench bench-small soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows
+
+help: ## List the targets
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/portone-orders dev
 
-test: $(VENV)/.installed-dev ## Run the tests on real, embedded stores
+test: $(VENV)/.installed-dev ## Run all tests, on a real Postgres and a real Redis that they start: minutes
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
-check: $(VENV)/.installed-dev ## Formatter, linter, types, import contracts
+# These need neither Postgres nor Redis.
+FAST := tests/service/domain tests/service/portone tests/docs/test_front_door.py tests/docs/test_runbook.py \
+    tests/docs/test_settings_pages.py tests/docs/test_states.py
+
+test-fast: $(VENV)/.installed-dev ## Test the rules, the parsers and the pages, without databases: seconds
+	@$(BIN)/python -m pytest -q $(FAST)
+
+check: formatted lint types contracts ## Check format, lint, types and import contracts: what every commit must pass
+
+formatted: $(VENV)/.installed-dev ## Check the format
 	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make format' and commit what it changes."; exit 1; }
+
+lint: $(VENV)/.installed-dev ## Run the linter
 	@$(BIN)/ruff check --quiet .
+
+types: $(VENV)/.installed-dev ## Check the types
 	@$(BIN)/mypy
+
+contracts: $(VENV)/.installed-dev ## Check who imports whom
 	@$(BIN)/lint-imports --no-logo
 
-format: $(VENV)/.installed-dev ## Format the code and mend what the linter can
+format: $(VENV)/.installed-dev ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 # Lock files are made from pyproject.toml, with hashes and without an index address: `pip install uv` first.
-lock:
+lock: ## Write the lock files in requirements/ again; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml --extra embedded --group build -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -48,16 +68,16 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives: 15 minutes, and node
+bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives; needs node: 15 minutes
 	@$(BIN)/python -m bench --publish
 
-bench-small: $(VENV)/.installed ## The same in miniature: is the benchmark still working?
+bench-small: $(VENV)/.installed ## Run the benchmark in miniature, to see that it still works
 	@$(BIN)/python -m bench --small
 
-soak: $(VENV)/.installed ## 10⁶ notices, bounds on memory and dead rows, and the oracle over every row: 5 minutes
+soak: $(VENV)/.installed ## Process 10⁶ notices under bounds on memory and dead rows, then check every row: 5 minutes
 	@$(BIN)/python -m bench.soak --publish
 
-steps: $(VENV)/.installed ## What each step towards speed gains, by taking it out: 6 minutes
+steps: $(VENV)/.installed ## Measure what each step towards speed gains, by taking it out: 6 minutes
 	@$(BIN)/python -m bench.steps --publish
 
 bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/package-lock.json $(VENV)/.installed
@@ -68,28 +88,28 @@ bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/packag
 	@cd bench/alternatives/express && npm ci --no-audit --no-fund --silent
 	@touch $@
 
-refund-schedules: $(VENV)/.installed-dev ## 1,000 interleavings of two refunders with crashes at every await: 8 minutes
+refund-schedules: $(VENV)/.installed-dev ## Run 1,000 interleavings of two refunders with crashes at every await: 8 minutes
 	@REFUND_SCHEDULES=1000 $(BIN)/python -m pytest -q tests/service/test_refund_schedules.py
 
-refund-kills: $(VENV)/.installed-dev ## 50 workers killed (-9) around a refund's call: 2 minutes
+refund-kills: $(VENV)/.installed-dev ## Kill 50 workers (-9) around a refund's call: 2 minutes
 	@$(BIN)/python -m faults.refunds --kills 50
 
-faults: $(VENV)/.installed-dev ## EPISODES=200 goes on where it stopped; SEED=17 runs one episode again
+faults: $(VENV)/.installed-dev ## Inject faults for EPISODES=200, going on where it stopped; SEED=17 runs one again
 	@$(BIN)/python -m faults $(if $(SEED),--seed $(SEED),--episodes $(or $(EPISODES),200) --report)
 
-faults-small: $(VENV)/.installed-dev ## Three episodes, as CI runs them: a minute
+faults-small: $(VENV)/.installed-dev ## Run three of these episodes, as CI does: a minute
 	@$(BIN)/python -m faults --episodes 3 --fresh --results .run/faults-small.jsonl
 
-explore: $(VENV)/.installed-dev ## SCHEDULES=10000 of the real code in one process; SEED=17 shows one, step by step
+explore: $(VENV)/.installed-dev ## Run SCHEDULES=10000 of the real code in one process; SEED=17 shows one, step by step
 	@$(BIN)/python -m faults.explorer $(if $(SEED),--replay $(SEED),--schedules $(or $(SCHEDULES),10000) --report)
 
-explore-small: $(VENV)/.installed-dev ## Three hundred schedules, as CI runs them
+explore-small: $(VENV)/.installed-dev ## Run three hundred of these schedules, as CI does
 	@$(BIN)/python -m faults.explorer --schedules 300
 
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
 	@$(BIN)/python -m faults.guards --report
 
-shows: $(VENV)/.installed-dev ## Webhooks all dropped, Redis flushed, PortOne down: the figures, in 3 minutes
+shows: $(VENV)/.installed-dev ## Drop all webhooks, flush Redis, stop PortOne, and write the figures: 3 minutes
 	@$(BIN)/python -m faults.shows all --report
 
 clean: ## Remove what was installed and what `make run` left
