@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: help run test test-fast check formatted lint types contracts format lock clean \
+.PHONY: help run test test-fast check formatted lint types contracts english format lock clean \
     bench bench-small soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows
 
 help: ## List the targets
@@ -18,8 +18,8 @@ test: $(VENV)/.installed-dev ## Run all tests, on a real Postgres and a real Red
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 # These need neither Postgres nor Redis.
-FAST := tests/service/domain tests/service/portone tests/docs/test_front_door.py tests/docs/test_runbook.py \
-    tests/docs/test_settings_pages.py tests/docs/test_states.py
+FAST := tests/service/domain tests/service/portone tests/docs/test_english.py tests/docs/test_front_door.py \
+    tests/docs/test_runbook.py tests/docs/test_settings_pages.py tests/docs/test_states.py
 
 test-fast: $(VENV)/.installed-dev ## Test the rules, the parsers and the pages, without databases: seconds
 	@$(BIN)/python -m pytest -q $(FAST)
@@ -37,6 +37,9 @@ types: $(VENV)/.installed-dev ## Check the types
 
 contracts: $(VENV)/.installed-dev ## Check who imports whom
 	@$(BIN)/lint-imports --no-logo
+
+english: $(VENV)/.installed-dev ## Check the English of docstrings, comments and pages, and that a name means one thing
+	@$(BIN)/python -m docs.english
 
 format: $(VENV)/.installed-dev ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
