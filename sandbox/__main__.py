@@ -22,8 +22,7 @@ STOP_WITHIN_SECONDS = 1.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; answers the process's exit code."""
     options = _read_options(arguments)
-    accounts = dict(options.account)
-    config = SandboxConfig(options.imp_key, options.imp_secret, options.webhook_url, options.state, accounts)
+    config = _read_config(options)
     try:
         _run(serve(config, options.host, options.port))
     except StateFileProblem as problem:
@@ -73,7 +72,37 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     told = [_account(text) for text in os.environ.get("SANDBOX_ACCOUNTS", "").split(",") if text]
     parser.add_argument("--account", type=_account, action="append", default=told, metavar="NAME:KEY:SECRET", help=more)
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep the payments here over a restart")
+    _add_browser_options(parser, default)
     return parser.parse_args(arguments)
+
+
+def _add_browser_options(parser: argparse.ArgumentParser, default: SandboxConfig) -> None:
+    """Add what concerns pages, and the addresses they may name."""
+    user_code = "what the page gives to IMP.init; default %(default)s"
+    parser.add_argument("--user-code", default=os.environ.get("SANDBOX_USER_CODE") or default.user_code, help=user_code)
+    strict = "refuse user codes and channels that are not set up, instead of opening a window"
+    parser.add_argument("--strict", action="store_true", help=strict)
+    hosts = [host for host in os.environ.get("SANDBOX_ALLOWED_HOSTS", "").split(",") if host]
+    allow = "a host beside this machine that may be called, and under whose name browsers may come; * is any"
+    parser.add_argument("--allow-host", action="append", default=hosts, metavar="HOST", help=allow)
+    public = "the address under which browsers reach the sandbox, where it is behind another server"
+    parser.add_argument(
+        "--public-url", default=os.environ.get("SANDBOX_PUBLIC_URL") or None, metavar="URL", help=public
+    )
+
+
+def _read_config(options: argparse.Namespace) -> SandboxConfig:
+    return SandboxConfig(
+        imp_key=options.imp_key,
+        imp_secret=options.imp_secret,
+        webhook_url=options.webhook_url,
+        state_file=options.state,
+        accounts=dict(options.account),
+        user_code=options.user_code,
+        strict=options.strict,
+        allowed_hosts=tuple(options.allow_host),
+        public_url=options.public_url,
+    )
 
 
 def _account(text: str) -> tuple[str, Keys]:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from sandbox import control, state_file, v1
-from sandbox.answers import control_errors
+from sandbox.answers import POLICY, guard_our_own
+from sandbox.browser.app import ROUTES as BROWSER_ROUTES
 from sandbox.config import SandboxConfig
 from sandbox.envelope import envelope_errors
 from sandbox.fault_middleware import inject_faults
@@ -17,12 +18,14 @@ from sandbox.world import WORLD, create_world
 def create_app(config: SandboxConfig, clock: Clock = time.time) -> web.Application:
     """A sandbox, with what its state file remembers. Raises state_file.StateFileProblem."""
     # Outermost first: every call is counted, also one that a fault then answers.
-    middlewares = [v1.count_calls, inject_faults, envelope_errors, v1.require_token, control_errors]
+    middlewares = [v1.count_calls, inject_faults, envelope_errors, v1.require_token, guard_our_own]
     app = web.Application(middlewares=middlewares)
     app[WORLD] = create_world(config, clock)
+    app[POLICY] = app[WORLD].addresses
     if config.state_file is not None:
         state_file.load(app[WORLD].ledger, config.state_file)
     app.router.add_get("/healthz", _healthz)
+    app.add_routes(BROWSER_ROUTES)  # before V1's, whose /payments/{imp_uid} would take /payments/fail
     app.add_routes(v1.ROUTES)
     app.add_routes(control.ROUTES)
     app.cleanup_ctx.extend([state_file.keep_saved, _send_webhooks])

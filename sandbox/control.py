@@ -42,7 +42,7 @@ async def change_account(request: web.Request) -> web.Response:
     tokens, sender = world.tokens.of_account[world.read_account(body)], world.sender
     secret = body.optional_text("imp_secret") or tokens.imp_secret
     life = body.whole("token_life_seconds", tokens.life_seconds, 1, MOST_TOKEN_LIFE_SECONDS)
-    webhook_url = body.url("webhook_url") or sender.webhook_url
+    webhook_url = body.url("webhook_url", world.addresses) or sender.webhook_url
     expire = body.flag("expire_token")
     body.finish()
     sender.webhook_url = webhook_url
@@ -83,23 +83,24 @@ async def send_webhook(request: web.Request) -> web.Response:
     world, body = request.app[WORLD], read_object(await request.read())
     imp_uid, status = body.text("imp_uid"), body.optional_text("status")
     times, chosen = body.whole("times", 1, 1, MOST_TIMES), body.choice("format", FORMATS)
-    tier, url, elsewhere = body.optional_text("tier", 10), body.url("url"), body.given("account")
+    tier, url, elsewhere = body.optional_text("tier", 10), body.url("url", world.addresses), body.given("account")
     account = world.read_account(body)
     body.finish()
     payment = world.ledger.payment(imp_uid)
     console = world.sender.url_for_owner(Owner(account, tier)) if tier or elsewhere else None
-    address = url or console or world.sender.url_for(payment)
-    webhooks = world.sender.encoded(address, body_of(payment, status), chosen) * times
+    addresses = [url or console] if url or console else world.sender.urls_for(payment)
+    told = body_of(payment, status)
+    webhooks = [webhook for address in addresses for webhook in world.sender.encoded(address, told, chosen)] * times
     return _deliveries(await world.sender.deliver_all(webhooks))
 
 
 async def send_console_test(request: web.Request) -> web.Response:
     """`POST /_control/console-test`: the dummy body of the console's test button."""
-    sender, body = request.app[WORLD].sender, read_object(await request.read())
-    chosen, url = body.choice("format", FORMATS), body.url("url")
+    world, body = request.app[WORLD], read_object(await request.read())
+    chosen, url = body.choice("format", FORMATS), body.url("url", world.addresses)
     body.finish()
-    webhooks = sender.encoded(url or sender.webhook_url, CONSOLE_TEST_BODY, chosen)
-    return _deliveries(await sender.deliver_all(webhooks))
+    webhooks = world.sender.encoded(url or world.sender.webhook_url, CONSOLE_TEST_BODY, chosen)
+    return _deliveries(await world.sender.deliver_all(webhooks))
 
 
 async def reset(request: web.Request) -> web.Response:

@@ -12,12 +12,10 @@ from sandbox.answers import answer
 from sandbox.errors import BadInput
 from sandbox.inputs import Body, read_object
 from sandbox.ledger import Ledger, Terms
-from sandbox.payment import Payment
+from sandbox.payment import LONGEST_IMP_UID, LONGEST_MERCHANT_UID, Payment
 from sandbox.refunds import Refund
 from sandbox.world import WORLD, World
 
-LONGEST_MERCHANT_UID = 255
-LONGEST_IMP_UID = 64
 MOST_BULK = 100_000
 MOST_AT_ONCE = 1000
 
@@ -99,7 +97,7 @@ def truth(payment: Payment) -> dict[str, Any]:
         "account": payment.account,
         "tier": payment.tier,
         "test": payment.test,
-        "notice_url": payment.notice_url,
+        "notice_urls": payment.notice_urls,
         "async_cancel": payment.async_cancel,
         "pending_cancels": len(payment.pending_cancels),
         "changed_at": payment.changes[-1].at,
@@ -117,11 +115,16 @@ def _read_terms(world: World, body: Body, merchant_uid: str | None = None) -> Te
         test=body.flag("sandbox"),
         pay_method=body.optional_text("pay_method", 40) or "card",
         imp_uid=None if merchant_uid else body.optional_text("imp_uid", LONGEST_IMP_UID),
-        notice_url=body.url("notice_url"),
+        notice_urls=_read_notice_urls(world, body),
         async_cancel=body.flag("async_cancel"),
         fields=body.mapping("fields"),
         account=world.read_account(body),
     )
+
+
+def _read_notice_urls(world: World, body: Body) -> tuple[str, ...]:
+    url = body.url("notice_url", world.addresses)
+    return () if url is None else (url,)
 
 
 def _open_and_pay(world: World, terms: Terms, *, force: bool) -> Payment:

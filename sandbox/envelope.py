@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 
 from sandbox.errors import Refused
 
+FAILURE_PAGE = "/payments/fail"  # a page for browsers, at PortOne's own address
 UNREADABLE = "요청 본문을 읽을 수 없습니다."
 
 
@@ -22,7 +23,7 @@ class V1Refused(Exception):
 
 def is_v1(request: web.BaseRequest) -> bool:
     """Whether the call is one of PortOne's; the control API and health are ours."""
-    return request.path.startswith(("/users/", "/payments"))
+    return request.path.startswith(("/users/", "/payments")) and request.path != FAILURE_PAGE
 
 
 def success(response: Any, status: int = 200) -> web.Response:

@@ -15,3 +15,11 @@ class UnknownPayment(Exception):
 
 class Refused(Exception):
     """The payment cannot make this move; the message is one sentence that says why."""
+
+
+class AlreadyPaid(Refused):
+    """A window is asked for an order that is paid."""
+
+
+class OtherAmountPrepared(Refused):
+    """A window is asked for another amount or currency than the shop has prepared."""

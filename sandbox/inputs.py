@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from sandbox.addresses import AddressPolicy
 from sandbox.errors import BadInput, NotANumber
 from sandbox.money import decimals_of, fits, read_amount
 
@@ -41,11 +42,12 @@ class Body:
             raise BadInput(f"{name} must be a text of 1 to {longest} characters.")
         return value
 
-    def url(self, name: str) -> str | None:
-        """An http or https address, or None."""
+    def url(self, name: str, addresses: AddressPolicy) -> str | None:
+        """An address that the sandbox may call, or None."""
         url = self.optional_text(name, 2000)
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise BadInput(f"{name} must start with http:// or https://.")
+        refusal = None if url is None else addresses.refusal(url)
+        if refusal is not None:
+            raise BadInput(f"{name}: {refusal}")
         return url
 
     def flag(self, name: str, default: bool = False) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox import refunds
 from sandbox.config import DEFAULT_ACCOUNT
-from sandbox.errors import Refused, UnknownPayment
+from sandbox.errors import AlreadyPaid, OtherAmountPrepared, Refused, UnknownPayment
 from sandbox.money import read_amount, to_wire
 from sandbox.payment import Change, Fields, Owner, Payment, PendingCancel, blank_fields
 from sandbox.refunds import Refund
@@ -15,6 +15,7 @@ from sandbox.refunds import Refund
 Clock = Callable[[], float]
 
 VBANK_LIFE_SECONDS = 3 * 24 * 3600  # a usual deposit window; PortOne lets the shop choose
+TEST_STORE, LIVE_STORE = "INIpayTest", "MOIsandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Terms:
     test: bool = False
     pay_method: str = "card"
     imp_uid: str | None = None
-    notice_url: str | None = None
+    notice_urls: tuple[str, ...] = ()
     async_cancel: bool = False
     fields: Fields = field(default_factory=dict)
     account: str = DEFAULT_ACCOUNT
@@ -36,6 +37,18 @@ class Terms:
     @property
     def owner(self) -> Owner:
         return Owner(self.account, self.tier)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a shop has registered beforehand. Without a currency only the amount is compared."""
+
+    amount: Decimal
+    currency: str | None = None
+
+    def allows(self, amount: Decimal, currency: str) -> bool:
+        """Say whether a window may ask for this."""
+        return self.amount == amount and self.currency in (None, currency)
 
 
 class Ledger:
@@ -46,8 +59,8 @@ class Ledger:
         self._payments: dict[str, Payment] = {}
         self._by_merchant_uid: dict[str, list[Payment]] = {}
         self._last_imp_number = 0
-        self.prepared: dict[tuple[Owner, str], Decimal] = {}
-        """The amounts registered beforehand, by owner and merchant_uid."""
+        self.prepared: dict[tuple[Owner, str], Prepared] = {}
+        """What was registered beforehand, by owner and merchant_uid."""
         self.revision = 0
         """Goes up with every change, so that a saver knows when there is something to save."""
 
@@ -74,7 +87,7 @@ class Ledger:
         """Open a payment window. The SDK's own refusals hold: paid already, or another amount prepared."""
         if not force:
             self._check_window(terms)
-        imp_uid = terms.imp_uid or self._next_imp_uid()
+        imp_uid = terms.imp_uid or self.new_imp_uid()
         if imp_uid in self._payments:
             raise Refused(f"There is a payment {imp_uid} already.")
         payment = Payment(
@@ -82,7 +95,7 @@ class Ledger:
             terms.merchant_uid,
             terms.tier,
             terms.test,
-            terms.notice_url,
+            terms.notice_urls,
             terms.async_cancel,
             account=terms.account,
         )
@@ -164,10 +177,19 @@ class Ledger:
         """Put raw values, possible or not, into what V1 shows. Finding goes by the ids it was opened with."""
         self._change(payment, fields)
 
-    def prepare(self, owner: Owner, merchant_uid: str, amount: Decimal) -> None:
-        """Register the amount that a window for this order must ask for."""
-        self.prepared[owner, merchant_uid] = amount
+    def move_to_test_channel(self, payment: Payment) -> None:
+        """Let the payment be one of a test channel: no money moves."""
+        payment.test = True
+        self._change(payment, {"sandbox": True, "pg_id": TEST_STORE})
+
+    def prepare(self, owner: Owner, merchant_uid: str, terms: Prepared) -> None:
+        """Register what a window for this order must ask for."""
+        self.prepared[owner, merchant_uid] = terms
         self.revision += 1
+
+    def prepared_for(self, owner: Owner, merchant_uid: str) -> Prepared | None:
+        """Return what was registered for this order, or None."""
+        return self.prepared.get((owner, merchant_uid))
 
     def clear(self) -> None:
         """Forget everything. Ids and the order of changes go on, so that nothing old comes back."""
@@ -188,10 +210,13 @@ class Ledger:
     # Inside
 
     def _check_window(self, terms: Terms) -> None:
-        held = [p for p in self.attempts(terms.merchant_uid) if p.owner == terms.owner and p.status == "paid"]
-        _require(not held, f"{terms.merchant_uid} is already paid (the SDK's F1002).")
-        prepared = self.prepared.get((terms.owner, terms.merchant_uid), terms.amount)
-        _require(prepared == terms.amount, f"The amount prepared for {terms.merchant_uid} is {prepared}.")
+        attempts = self.attempts(terms.merchant_uid)
+        if any(payment.owner == terms.owner and payment.status == "paid" for payment in attempts):
+            raise AlreadyPaid(f"{terms.merchant_uid} is already paid (the SDK's F1002).")
+        prepared = self.prepared_for(terms.owner, terms.merchant_uid)
+        if prepared is not None and not prepared.allows(terms.amount, terms.currency):
+            shown = " ".join(filter(None, [str(prepared.amount), prepared.currency]))
+            raise OtherAmountPrepared(f"The amount prepared for {terms.merchant_uid} is {shown}.")
 
     def _opening_fields(self, imp_uid: str, terms: Terms) -> Fields:
         return blank_fields() | {
@@ -203,7 +228,7 @@ class Ledger:
             "sandbox": terms.test,
             "channel": "pc",
             "pg_provider": "html5_inicis",
-            "pg_id": "INIpayTest" if terms.test else "MOIsandbox",
+            "pg_id": TEST_STORE if terms.test else LIVE_STORE,
             "started_at": self._now(),
             **terms.fields,
         }
@@ -218,7 +243,7 @@ class Ledger:
     def _now(self) -> int:
         return int(self._clock())
 
-    def _next_imp_uid(self) -> str:
+    def new_imp_uid(self) -> str:
         """PortOne's ids are the time in ms less its first digit; here no two are ever the same."""
         self._last_imp_number = max(self._last_imp_number + 1, int(self._clock() * 1000))
         while (imp_uid := f"imp_{self._last_imp_number % 10**12:012d}") in self._payments:

@@ -8,6 +8,9 @@ from sandbox.money import WireAmount
 
 Fields = dict[str, Any]
 
+LONGEST_MERCHANT_UID = 255
+LONGEST_IMP_UID = 64  # a V2 transaction's id has 36 characters
+
 # fmt: off
 NULLABLE_FIELDS = (
     "channel", "pg_provider", "emb_pg_provider", "pg_tid", "pg_id", "apply_num", "bank_code", "bank_name",
@@ -91,7 +94,8 @@ class Payment:
     merchant_uid: str
     tier: str | None = None
     test: bool = False
-    notice_url: str | None = None
+    notice_urls: tuple[str, ...] = ()
+    """Where its webhooks go instead of the console's URL."""
     async_cancel: bool = False
     pending_cancels: list[PendingCancel] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from sandbox.config import DEFAULT_ACCOUNT
-from sandbox.ledger import Ledger
+from sandbox.ledger import Ledger, Prepared
 from sandbox.payment import Change, Owner, Payment, PendingCancel
 from sandbox.world import WORLD
 
@@ -34,7 +33,7 @@ def load(ledger: Ledger, file: Path) -> None:
     try:
         saved = orjson.loads(file.read_bytes())
         payments = [_payment(row) for row in saved["payments"]]
-        prepared = {_prepared_for(*names): Decimal(amount) for *names, amount in saved["prepared"]}
+        prepared = {(Owner(*owner), order): _prepared(*terms) for owner, order, terms in saved["prepared"]}
     except (OSError, ValueError, ArithmeticError, KeyError, IndexError, TypeError) as error:
         sentence = f"The sandbox's state in {file} cannot be read: remove the file or name another."
         raise StateFileProblem(sentence) from error
@@ -47,7 +46,7 @@ def dump(ledger: Ledger) -> bytes:
     """The ledger as bytes that `load` takes up."""
     # Shallow: orjson writes the changes by itself, where asdict would copy each of them first.
     payments = [{name: getattr(payment, name) for name in SAVED} for payment in ledger.payments()]
-    prepared = [[*owner, order, str(amount)] for (owner, order), amount in ledger.prepared.items()]
+    prepared = [[owner, order, [str(one.amount), one.currency]] for (owner, order), one in ledger.prepared.items()]
     return orjson.dumps({"payments": payments, "prepared": prepared})
 
 
@@ -92,16 +91,14 @@ async def _save_changes(ledger: Ledger, file: Path) -> None:
                 save(ledger, file)
 
 
-def _prepared_for(*names: Any) -> tuple[Owner, str]:
-    """Account, tier and order; files written before there were accounts begin with the tier."""
-    account, tier, order = names if len(names) == 3 else (DEFAULT_ACCOUNT, *names)
-    return Owner(account, tier), order
+def _prepared(amount: str, currency: str | None) -> Prepared:
+    return Prepared(Decimal(amount), currency)
 
 
 def _payment(row: dict[str, Any]) -> Payment:
     changes = [Change(**change) for change in row.pop("changes")]
     pending = [PendingCancel(**cancel) for cancel in row.pop("pending_cancels")]
-    payment = Payment(**row, pending_cancels=pending)
+    payment = Payment(**row | {"notice_urls": tuple(row["notice_urls"])}, pending_cancels=pending)
     for change in changes:
         payment.apply(change)
     return payment

@@ -8,8 +8,9 @@ from aiohttp import web
 from sandbox import refunds
 from sandbox.envelope import V1Refused, read_v1_body, success
 from sandbox.errors import NotANumber, Refused, UnknownPayment
+from sandbox.ledger import Prepared
 from sandbox.money import decimals_of, fits, read_amount, to_wire
-from sandbox.payment import Owner, Payment
+from sandbox.payment import LONGEST_MERCHANT_UID, Owner, Payment
 from sandbox.refunds import Refund
 from sandbox.v1_reads import BAD_PARAMETER, asker_of, shown
 from sandbox.world import WORLD, World
@@ -37,31 +38,31 @@ async def get_token(request: web.Request) -> web.Response:
 
 async def prepare(request: web.Request) -> web.Response:
     """`POST /payments/prepare`: registers an amount once; the second time is HTTP 200 with code 1."""
-    merchant_uid, amount = await _amount_to_prepare(request)
+    merchant_uid, terms = await _read_terms(request)
     ledger, owner = request.app[WORLD].ledger, asker_of(request)
-    if (owner, merchant_uid) in ledger.prepared:
+    if ledger.prepared_for(owner, merchant_uid) is not None:
         raise Refused(ALREADY_PREPARED)
-    ledger.prepare(owner, merchant_uid, amount)
-    return _prepared(merchant_uid, amount)
+    ledger.prepare(owner, merchant_uid, terms)
+    return _prepared(merchant_uid, terms)
 
 
 async def change_prepared(request: web.Request) -> web.Response:
     """`PUT /payments/prepare`: changes an amount that is registered."""
-    merchant_uid, amount = await _amount_to_prepare(request)
+    merchant_uid, terms = await _read_terms(request)
     ledger, owner = request.app[WORLD].ledger, asker_of(request)
-    if (owner, merchant_uid) not in ledger.prepared:
+    if ledger.prepared_for(owner, merchant_uid) is None:
         raise V1Refused(404, NOT_PREPARED)
-    ledger.prepare(owner, merchant_uid, amount)
-    return _prepared(merchant_uid, amount)
+    ledger.prepare(owner, merchant_uid, terms)
+    return _prepared(merchant_uid, terms)
 
 
 async def read_prepared(request: web.Request) -> web.Response:
     """`GET /payments/prepare/{merchant_uid}`."""
     merchant_uid = request.match_info["merchant_uid"]
-    amount = request.app[WORLD].ledger.prepared.get((asker_of(request), merchant_uid))
-    if amount is None:
+    terms = request.app[WORLD].ledger.prepared_for(asker_of(request), merchant_uid)
+    if terms is None:
         raise V1Refused(404, NOT_PREPARED)
-    return _prepared(merchant_uid, amount)
+    return _prepared(merchant_uid, terms)
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -107,14 +108,17 @@ def _refund_asked_for(body: dict[str, Any]) -> Refund:
     )
 
 
-async def _amount_to_prepare(request: web.Request) -> tuple[str, Decimal]:
+async def _read_terms(request: web.Request) -> tuple[str, Prepared]:
     body = await read_v1_body(request)
     merchant_uid, amount = body.get("merchant_uid"), _number(body, "amount")
-    if not isinstance(merchant_uid, str) or not 1 <= len(merchant_uid) <= 255:
+    if not isinstance(merchant_uid, str) or not 1 <= len(merchant_uid) <= LONGEST_MERCHANT_UID:
         raise V1Refused(400, BAD_PARAMETER.format("merchant_uid"))
     if amount is None or amount < 0 or not fits(amount, "USD"):
         raise V1Refused(400, BAD_PARAMETER.format("amount"))
-    return merchant_uid, amount
+    currency = body.get("currency") or None
+    if currency is not None and not (isinstance(currency, str) and len(currency) == 3):
+        raise V1Refused(400, BAD_PARAMETER.format("currency"))
+    return merchant_uid, Prepared(amount, currency)
 
 
 def _number(body: dict[str, Any], name: str) -> Decimal | None:
@@ -127,7 +131,7 @@ def _number(body: dict[str, Any], name: str) -> Decimal | None:
         raise V1Refused(400, BAD_PARAMETER.format(name)) from None
 
 
-def _prepared(merchant_uid: str, amount: Decimal) -> web.Response:
-    """PortOne keeps no currency with a prepared amount: a whole one is written as an integer."""
-    whole = amount == round(amount, decimals_of("KRW"))
-    return success({"merchant_uid": merchant_uid, "amount": to_wire(amount, "KRW" if whole else "USD")})
+def _prepared(merchant_uid: str, terms: Prepared) -> web.Response:
+    """Answer what is registered. PortOne shows no currency with it: a whole amount is written as an integer."""
+    whole = terms.amount == round(terms.amount, decimals_of("KRW"))
+    return success({"merchant_uid": merchant_uid, "amount": to_wire(terms.amount, "KRW" if whole else "USD")})

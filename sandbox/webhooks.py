@@ -58,7 +58,7 @@ def body_of(payment: Payment, status: str | None = None) -> dict[str, str]:
 
 
 class WebhookSender:
-    """Sends to the payment's notice_url, else to `URL[/accounts/{account}][/{tier}]`."""
+    """Sends to the payment's notice_urls, else to `URL[/accounts/{account}][/{tier}]`."""
 
     def __init__(self, webhook_url: str | None, desk: FaultDesk) -> None:
         self.webhook_url = webhook_url
@@ -82,9 +82,9 @@ class WebhookSender:
         if self._session is not None:
             await self._session.close()
 
-    def url_for(self, payment: Payment) -> str | None:
-        """Where this payment's webhooks go; None when nobody said."""
-        return payment.notice_url or self.url_for_owner(payment.owner)
+    def urls_for(self, payment: Payment) -> list[str | None]:
+        """Return where this payment's webhooks go; [None] when nobody said."""
+        return list(payment.notice_urls) or [self.url_for_owner(payment.owner)]
 
     def url_for_owner(self, owner: Owner) -> str | None:
         """The configured URL, with the account behind it unless it is the default, and the tier as its last part."""
@@ -95,18 +95,26 @@ class WebhookSender:
         return "/".join([parts[0], *(quote(part, safe="") for part in parts[1:])])
 
     @property
+    def session(self) -> aiohttp.ClientSession:
+        """The client with which the sandbox calls a shop."""
+        if self._session is None:
+            raise RuntimeError("The sender was not started.")
+        return self._session
+
+    @property
     def waiting(self) -> int:
         """How many webhooks are delayed, held back or on their way unattended."""
         return len(self._held) + len(self._tasks)
 
     async def announce(self, payment: Payment) -> None:
         """Send the payment's webhook under the fault switches; returns once answered, unless delayed or held."""
-        for webhook in self.encoded(self.url_for(payment), body_of(payment)):
-            await self._send_under_faults(webhook)
+        for url in self.urls_for(payment):
+            for webhook in self.encoded(url, body_of(payment)):
+                await self._send_under_faults(webhook)
 
     def announce_soon(self, payment: Payment) -> None:
         """The same, for a caller that does not wait."""
-        self._in_background(self.announce(payment))
+        self.in_background(self.announce(payment))
 
     def encoded(self, url: str | None, body: dict[str, str], chosen: str | None = None) -> list[Webhook]:
         """The webhook as json, form or both; without a choice, as the switch has it."""
@@ -145,7 +153,7 @@ class WebhookSender:
             if len(self._held) >= faults.webhook_reorder:
                 await self.release_held()
         elif faults.webhook_delay_seconds:
-            self._in_background(self._deliver_late(webhook, faults.webhook_delay_seconds))
+            self.in_background(self._deliver_late(webhook, faults.webhook_delay_seconds))
         else:
             await self._deliver_copies(webhook)
 
@@ -158,7 +166,7 @@ class WebhookSender:
         deliveries = await self.deliver_all([webhook] * faults.webhook_copies)
         if faults.webhook_retries:
             times, seconds = faults.webhook_retries, faults.webhook_retry_seconds
-            self._in_background(self._retry(webhook, deliveries[-1], times, seconds))
+            self.in_background(self._retry(webhook, deliveries[-1], times, seconds))
 
     async def _retry(self, webhook: Webhook, last: Delivery, times: int, seconds: float) -> None:
         """PortOne's retries, for shops that asked for them: after network errors and 5xx alone."""
@@ -172,13 +180,11 @@ class WebhookSender:
         url, body, form = webhook.url, webhook.body, webhook.format
         if url is None:
             return Delivery(url, body, form, "no_url")
-        if self._session is None:
-            raise RuntimeError("The sender was not started.")
         payload = orjson.dumps(body) if form == "json" else urlencode(body).encode()
         headers = {"Content-Type": ENCODINGS[form]}
         started = time.monotonic()
         try:
-            async with self._session.post(url, data=payload, headers=headers, allow_redirects=False) as answer:
+            async with self.session.post(url, data=payload, headers=headers, allow_redirects=False) as answer:
                 await answer.read()
                 status, error = answer.status, None
         except (aiohttp.ClientError, TimeoutError, ValueError) as failure:
@@ -186,7 +192,8 @@ class WebhookSender:
         seconds = round(time.monotonic() - started, 6)
         return Delivery(url, body, form, "failed" if error else "delivered", status, error, seconds)
 
-    def _in_background(self, sending: Coroutine[Any, Any, None]) -> None:
+    def in_background(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Let something happen that nobody waits for; it is given up when the sandbox stops or is reset."""
         task = asyncio.get_running_loop().create_task(sending)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from sandbox.addresses import AddressPolicy
+from sandbox.browser.windows import WindowDesk
 from sandbox.calls import Calls
 from sandbox.config import DEFAULT_ACCOUNT, SandboxConfig
 from sandbox.errors import BadInput, UnknownPayment
@@ -28,6 +30,8 @@ class World:
     faults: FaultDesk
     sender: WebhookSender
     calls: Calls
+    addresses: AddressPolicy
+    windows: WindowDesk
 
     def look(self, asker: Owner, imp_uid: str) -> tuple[Payment, Seen] | None:
         """One payment as this caller sees it, or None."""
@@ -60,6 +64,7 @@ class World:
         self.faults.clear()
         self.sender.forget()
         self.calls.clear()
+        self.windows.clear()
 
     def _all_seen(self, asker: Owner, payments: Iterable[Payment]) -> list[Seen]:
         return [seen for payment in payments if (seen := self._seen(asker, payment))]
@@ -88,4 +93,6 @@ def create_world(config: SandboxConfig, clock: Clock = time.time) -> World:
         desk,
         WebhookSender(config.webhook_url, desk),
         Calls(),
+        AddressPolicy(config.allowed_hosts, config.webhook_url),
+        WindowDesk(),
     )

@@ -1,0 +1,23 @@
+"""The ways in which a window can end, each a button of the window."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a window ends."""
+
+    PAID = "paid"
+    VBANK_ISSUED = "vbank_issued"
+    FAILED = "failed"
+    CLOSED = "closed"
+    TAMPERED_AMOUNT = "tampered_amount"
+    TAMPERED_CURRENCY = "tampered_currency"
+    TEST_CHANNEL = "test_channel"
+    SLOW = "slow"
+    PAID_WITHOUT_WEBHOOK = "paid_without_webhook"
+    WEBHOOK_FIRST = "webhook_first"
+    CALLBACK_FIRST = "callback_first"
+    PAID_THEN_REFUNDED = "paid_then_refunded"
+
+
+CERTIFICATION_OUTCOMES = (Outcome.PAID, Outcome.FAILED, Outcome.CLOSED)
