@@ -121,7 +121,8 @@ class Stack:
         assert self.session  # noqa: S101 - it is started
         url = f"http://127.0.0.1:{self.sandbox_port}/_control/{path}"
         timeout = aiohttp.ClientTimeout(total=seconds)
-        async with self.session.request(method, url, json=body, timeout=timeout) as answer:
+        given = {} if body is None and method != "GET" else body
+        async with self.session.request(method, url, json=given, timeout=timeout) as answer:
             content = await answer.json()
             if answer.status >= 400:
                 raise ControlRefused(f"{method} {path} {body}: {content}")

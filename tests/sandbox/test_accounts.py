@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from sandbox.app import create_app
 from sandbox.config import Keys, SandboxConfig
-from sandbox.ledger import Ledger, Terms
+from sandbox.ledger import Ledger, Prepared, Terms
 from sandbox.money import read_amount
 from sandbox.payment import Owner
 from sandbox.state_file import dump, load
@@ -92,7 +92,7 @@ def test_a_state_file_keeps_the_accounts(tmp_path: Path) -> None:
     """And one that was written before there were any is the default's."""
     ledger, loaded, old = (Ledger(lambda: 1.5) for _ in range(3))
     ledger.pay(ledger.open(Terms("order-1", read_amount(1000), account="shop-b")))
-    ledger.prepare(Owner("shop-b", "abc"), "order-2", read_amount("6.50"))
+    ledger.prepare(Owner("shop-b", "abc"), "order-2", Prepared(read_amount("6.50")))
     file = tmp_path / "state.json"
     file.write_bytes(dump(ledger))
     load(loaded, file)

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sandbox.ledger import Ledger, Terms
+from sandbox.ledger import Ledger, Prepared, Terms
 from sandbox.money import read_amount
 from sandbox.payment import Owner
 from sandbox.state_file import StateFileProblem, dump, load
@@ -96,7 +96,7 @@ def test_a_saved_ledger_is_taken_up_whole(tmp_path: Path) -> None:
     ledger = Ledger(lambda: 1.5)
     payment = ledger.open(Terms("order-1", read_amount(1000), tier="001", async_cancel=True))
     ledger.pay(payment)
-    ledger.prepare(Owner(), "order-2", read_amount("6.50"))
+    ledger.prepare(Owner(), "order-2", Prepared(read_amount("6.50"), "USD"))
     file = tmp_path / "state.json"
     file.write_bytes(dump(ledger))
     loaded = Ledger(lambda: 2.5)

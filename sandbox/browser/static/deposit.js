@@ -59,7 +59,7 @@ function drawFact(key, value) {
   const fact = document.createElement("div");
   fact.append(
     Object.assign(document.createElement("dt"), { textContent: text(key) }),
-    Object.assign(document.createElement("dd"), { textContent: value, className: key }),
+    Object.assign(document.createElement("dd"), { textContent: value, className: `fact-${key}` }),
   );
   return fact;
 }

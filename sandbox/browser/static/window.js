@@ -71,7 +71,7 @@ function drawOrder() {
     const row = document.createElement("div");
     row.append(
       Object.assign(document.createElement("dt"), { textContent: text(key) }),
-      Object.assign(document.createElement("dd"), { textContent: value, className: key }),
+      Object.assign(document.createElement("dd"), { textContent: value, className: `fact-${key}` }),
     );
     return row;
   });
