@@ -1,7 +1,7 @@
 """A shop's own server, of another origin than the sandbox: its pages, and what it is sent."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,8 @@ class Merchant:
     answer: Any = None
     answer_after: asyncio.Event = field(default_factory=asyncio.Event)
     """Answers to POST wait for it; it is set unless a test clears it."""
+    take_order: Callable[[str], Awaitable[object]] | None = None
+    """Called with each order's number that a page sends to `/orders`."""
     visits: list[str] = field(default_factory=list)
     """The addresses of the pages that were asked for, with their queries as they came."""
 
@@ -46,6 +48,8 @@ class Merchant:
         if request.method == "POST":
             self.posts.put_nowait((request.path, await request.json()))
             await self.answer_after.wait()
+            if request.path == "/orders" and self.take_order is not None:
+                await self.take_order((await request.json())["merchant_uid"])
             return web.json_response(self.answer, status=self.answer_status)
         self.visits.append(str(request.rel_url))
         page = self.pages.get(request.path, "<!doctype html><html lang=ko><title>Done</title><h1>Done</h1></html>")

@@ -1,21 +1,10 @@
 """A page in the manner of PortOne's guide, with PortOne's own script address, against the sandbox alone."""
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.browser.visitor import PORTONE_SCRIPT, Visitor
-
-GUIDE_PAGE = (Path(__file__).parent / "guide.html").read_text("utf-8")
-
-
-async def visit_guide_page(visitor: Visitor, server: str, tier: str = "", prefix: str = "payment-", longest: int = 255) -> None:
-    """Go to the guide-like page of the shop, whose script's address is answered inside the browser."""
-    await visitor.answer_portones_script()
-    page = GUIDE_PAGE.replace("{server}", server).replace("{tier}", tier)
-    page = page.replace("{prefix}", prefix).replace("{longest}", str(longest))
-    await visitor.page.goto(visitor.merchant.add_page("/chair", PORTONE_SCRIPT, page))
-    await visitor.page.get_by_role("button", name="결제하기").click()
+from tests.browser.guide_page import buy_on_guide_page
+from tests.browser.visitor import Visitor
 
 
 async def only_payment(visitor: Visitor) -> dict[str, Any]:
@@ -27,7 +16,7 @@ async def only_payment(visitor: Visitor) -> dict[str, Any]:
 async def test_the_guides_page_pays_by_callback(desktop: Visitor) -> None:
     """Its placeholders and its order number of 44 characters open a window that ends in a paid V1 payment."""
     desktop.merchant.answer = {"state": "paid"}
-    await visit_guide_page(desktop, desktop.merchant.origin)
+    await buy_on_guide_page(desktop, desktop.merchant.origin)
     await desktop.choose("paid")
     await desktop.page.get_by_text("200 paid").wait_for()
     payment = await only_payment(desktop)
@@ -41,7 +30,7 @@ async def test_the_guides_page_pays_by_callback(desktop: Visitor) -> None:
 
 async def test_the_guides_page_pays_by_redirect_on_a_phone(phone: Visitor) -> None:
     """On a phone's user agent the browser comes back to m_redirect_url, with both ids in the query."""
-    await visit_guide_page(phone, phone.merchant.origin)
+    await buy_on_guide_page(phone, phone.merchant.origin)
     await phone.page.locator("[data-outcome=paid]").click()
     await phone.page.wait_for_url("**/payment-redirect?*")
     payment = await only_payment(phone)
@@ -52,7 +41,7 @@ async def test_the_guides_page_pays_by_redirect_on_a_phone(phone: Visitor) -> No
 
 async def test_the_guides_page_shows_why_it_failed(desktop: Visitor) -> None:
     """After a refusal `error_code` is there, and `error_msg` is a sentence."""
-    await visit_guide_page(desktop, desktop.merchant.origin)
+    await buy_on_guide_page(desktop, desktop.merchant.origin)
     await desktop.choose("failed")
     await desktop.page.get_by_text("failed: 카드사 승인이 거절되었습니다.").wait_for()
     assert (await only_payment(desktop))["status"] == "failed"
@@ -61,7 +50,7 @@ async def test_the_guides_page_shows_why_it_failed(desktop: Visitor) -> None:
 async def test_the_guides_sub_store_pays_under_its_tier(desktop: Visitor) -> None:
     """IMP.agency makes the payment one of the sub-store's."""
     desktop.merchant.answer = {"state": "paid"}
-    await visit_guide_page(desktop, desktop.merchant.origin, tier="123")
+    await buy_on_guide_page(desktop, desktop.merchant.origin, tier="123")
     await desktop.choose("paid")
     await desktop.page.get_by_text("200 paid").wait_for()
     payment = await only_payment(desktop)
