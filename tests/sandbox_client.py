@@ -23,21 +23,12 @@ class RunningSandbox:
         self.app[WORLD].sender.webhook_url = url
 
     async def control(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-<<<<<<< HEAD
         """Call `/_control/{path}`. A refusal fails the test."""
-        parameters = {"json": body} if method == "POST" else {"params": body}
+        parameters = {"params": body} if method == "GET" else {"json": body}
         async with self._session.request(method, f"{self.url}/_control/{path}", **parameters) as answer:
             content: dict[str, Any] = await answer.json()
             assert answer.status < 400, f"{method} {path} answered {answer.status}: {content}"
             return content
-=======
-        """Call `/_control/{path}`. A refusal is the test's mistake."""
-        given = {"params": body} if method == "GET" else {"json": body}
-        async with self._session.request(method, f"{self.url}/_control/{path}", **given) as answer:
-            answered: dict[str, Any] = await answer.json()
-            assert answer.status < 400, f"{method} {path} answered {answer.status}: {answered}"
-            return answered
->>>>>>> 3626f63 (A page in the guide's manner is tried in a real Chromium)
 
     async def open(self, merchant_uid: str, amount: float, **terms: Any) -> dict[str, Any]:
         """Open a window, whose payment is `ready`. Terms: currency, tier, sandbox (test channel), imp_uid, fields …"""

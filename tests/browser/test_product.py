@@ -13,7 +13,7 @@ from tests.browser.visitor import Visitor
 from tests.running import RunningService, running_receiver, running_worker, until
 from tests.sandbox_client import RunningSandbox
 
-LONGEST_MERCHANT_UID = 40
+LONGEST_MERCHANT_UID = 255
 LATER_SECONDS = 0.5
 
 # What becomes of the order, and what the page's completion call is answered where that does not depend on who is first.
