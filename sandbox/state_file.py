@@ -46,7 +46,7 @@ def dump(ledger: Ledger) -> bytes:
     """The ledger as bytes that `load` takes up."""
     # Shallow: orjson writes the changes by itself, where asdict would copy each of them first.
     payments = [{name: getattr(payment, name) for name in SAVED} for payment in ledger.payments()]
-    prepared = [[owner, order, [str(one.amount), one.currency]] for (owner, order), one in ledger.prepared.items()]
+    prepared = [[[*owner], order, [str(one.amount), one.currency]] for (owner, order), one in ledger.prepared.items()]
     return orjson.dumps({"payments": payments, "prepared": prepared})
 
 

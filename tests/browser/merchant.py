@@ -18,7 +18,7 @@ STRICT_POLICY = "default-src 'none'; script-src {origin}; frame-src {origin}"
 
 @dataclass
 class Merchant:
-    """Pages by path, and the requests that came. It listens on `localhost`: a secure context, as the guide's page needs."""
+    """Pages by path, and the requests that came. `localhost` is a secure context, which the guide's page needs."""
 
     origin: str = ""
     pages: dict[str, str] = field(default_factory=dict)

@@ -21,7 +21,11 @@ async def test_the_guides_page_pays_by_callback(desktop: Visitor) -> None:
     await desktop.page.get_by_text("200 paid").wait_for()
     payment = await only_payment(desktop)
     assert (payment["status"], payment["amount"], payment["currency"]) == ("paid", 64900, "KRW")
-    assert (payment["name"], payment["buyer_name"], payment["buyer_postcode"]) == ("노르웨이 회전 의자", "홍길동", "01181")
+    assert (payment["name"], payment["buyer_name"], payment["buyer_postcode"]) == (
+        "노르웨이 회전 의자",
+        "홍길동",
+        "01181",
+    )
     assert len(payment["merchant_uid"]) == 44
     assert await desktop.merchant.next_post() == ("/orders", {"merchant_uid": payment["merchant_uid"]})
     completion = {"imp_uid": payment["imp_uid"], "merchant_uid": payment["merchant_uid"]}

