@@ -108,12 +108,12 @@ def _window(request: web.Request) -> Window:
 
 def _read_asked(body: Body) -> Asked:
     kind, device = body.choice("kind", tuple(PROVIDERS)), body.choice("device", ("pc", "mobile"))
-    tier = body.anything("tier")
+    tier, provider = body.anything("tier"), body.anything("provider")
     asked = Asked(
         user_code=body.anything("user_code"),
         tier=tier[:10] if isinstance(tier, str) else None,
         kind=kind or "payment",
-        provider=body.optional_text("provider") or "",
+        provider=provider if isinstance(provider, str) else "",
         device=device or "pc",
         mode=body.choice("mode", MODES) or "overlay",
         page_url=body.optional_text("page_url", 10_000) or "",

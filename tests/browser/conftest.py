@@ -59,3 +59,13 @@ async def phone(chromium: Browser, sandbox: RunningSandbox, merchant: Merchant) 
     """A visitor with a phone."""
     async with Visitor.arrive(chromium, sandbox, merchant, **PHONE) as visitor:
         yield visitor
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def strict_desktop(chromium: Browser, merchant: Merchant) -> AsyncIterator[Visitor]:
+    """A visitor of a shop whose sandbox refuses what is not set up, as PortOne does."""
+    async with (
+        running_sandbox(SandboxConfig(strict=True)) as sandbox,
+        Visitor.arrive(chromium, sandbox, merchant) as visitor,
+    ):
+        yield visitor

@@ -240,7 +240,9 @@ async def test_load_ui_names_what_is_wrong_with_the_container(
 ) -> None:
     """None, another type, or the same type twice: PortOne's sentences."""
     await visit_ui_page(desktop, *types)
-    told = await desktop.page.evaluate("try { IMP.loadUI('paypal-spb', {}) } catch (error) { window.told = error.message }; told")
+    told = await desktop.page.evaluate(
+        "try { IMP.loadUI('paypal-spb', {}) } catch (error) { window.told = error.message }; told"
+    )
     assert told == sentence
 
 

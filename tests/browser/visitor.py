@@ -1,5 +1,7 @@
 """A visitor of a shop's page: a browser's context, and all that it must not do."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -7,7 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import ClientSession
-from playwright.async_api import Browser, BrowserContext, Dialog, FrameLocator, Page, Request, Route
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, FrameLocator, Page, Request, Route
+from playwright.async_api import Error as PlaywrightError
 
 from tests.browser.merchant import PLAIN, Merchant
 from tests.sandbox_client import RunningSandbox
@@ -35,6 +38,7 @@ class Visitor:
     errors: list[str] = field(default_factory=list)
     """Uncaught exceptions, and errors and policy violations on the console."""
     requests: list[str] = field(default_factory=list)
+    _dialog_came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     @asynccontextmanager
@@ -44,11 +48,12 @@ class Visitor:
         """Open a context. Leaving checks that no request left the machine and that no policy was violated."""
         context = await browser.new_context(locale="ko-KR", **{"viewport": {"width": 1180, "height": 860}} | device)
         context.set_default_timeout(PATIENCE_MS)
-        page = await context.new_page()
-        visitor = cls(context, page, sandbox, merchant)
+        visitor = cls(context, await context.new_page(), sandbox, merchant)
         context.on("request", visitor._note_request)
-        context.on("page", visitor._watch)
-        visitor._watch(page)
+        # The context's own events come from every page of it, also from a pop-up.
+        context.on("dialog", visitor._take_dialog)
+        context.on("weberror", lambda error: visitor.errors.append(error.error.message))
+        context.on("console", visitor._note_console)
         yield visitor
         foreign = [url for url in visitor.requests if not _is_here(url)]
         await context.close()
@@ -111,18 +116,19 @@ class Visitor:
 
     async def dialog(self) -> str:
         """Return the latest dialog's text, waiting for one."""
-        if not self.dialogs:
-            await self.page.wait_for_event("dialog")
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            await self._dialog_came.wait()
         return self.dialogs[-1]
 
-    def _watch(self, page: Page) -> None:
-        page.on("dialog", self._take_dialog)
-        page.on("pageerror", lambda error: self.errors.append(error.message))
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
 
     async def _take_dialog(self, dialog: Dialog) -> None:
         self.dialogs.append(dialog.message)
-        await dialog.accept()
+        with contextlib.suppress(PlaywrightError):  # headless Chromium has sometimes closed it by then
+            await dialog.accept()
+        self._dialog_came.set()
 
     def _note_request(self, request: Request) -> None:
         self.requests.append(request.url)

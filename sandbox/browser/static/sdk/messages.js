@@ -52,9 +52,12 @@ function finish({ data, redirect_url: redirectUrl, before }) {
   const asked = state.callbacks.get(requestId);
   if (!asked) return;
   state.callbacks.delete(requestId);
+  if (before && device() === "mobile" && typeof asked.callback !== "function") {
+    leaveWithFailure(told, redirectUrl);
+    return;
+  }
   state.finishing = true; // a request made in the callback itself is kept until the frames are fresh
-  if (before && device() === "mobile" && typeof asked.callback !== "function") leaveWithFailure(told, redirectUrl);
-  else callBack(asked.callback, told);
+  callBack(asked.callback, told);
   state.finishing = false;
   reinitialise();
 }
