@@ -44,7 +44,8 @@ async def test_the_module_exports_imp_and_its_slots(desktop: Visitor) -> None:
         """async (address) => {
             const module = await import(address);
             module.default.init("imp00000000");
-            return [Object.keys(module).sort(), Object.keys(module.slots), typeof module.default.deinit, typeof window.IMP];
+            const names = [Object.keys(module).sort(), Object.keys(module.slots)];
+            return [...names, typeof module.default.deinit, typeof window.IMP];
         }""",
         f"{desktop.sandbox.url}/v1/iamport.esm.js",
     )

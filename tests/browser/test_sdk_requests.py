@@ -69,7 +69,8 @@ async def test_the_sdk_checks_no_parameter_and_the_server_refuses(desktop: Visit
     await desktop.request_pay(**given)
     result = await desktop.result()
     assert (result["success"], result["imp_uid"], desktop.dialogs) == (False, None, [])
-    assert result["error_code"] and result["error_msg"]
+    assert result["error_code"]
+    assert result["error_msg"]
     assert await payments(desktop) == []
 
 
@@ -98,7 +99,8 @@ async def test_only_the_sandboxs_frames_are_answered_to(desktop: Visitor) -> Non
             const data = { request_id: params.request_id, imp_uid: "imp_forged", merchant_uid: "order-1" };
             const message = JSON.stringify({ from: "iamport-core", action: "done", data });
             window.postMessage(message, "*");
-            const event = new MessageEvent("message", { data: message, origin: "https://evil.example", source: window });
+            const origin = "https://evil.example";
+            const event = new MessageEvent("message", { data: message, origin, source: window });
             window.dispatchEvent(event);
         }"""
     )
