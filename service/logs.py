@@ -1,4 +1,4 @@
-"""Logs: one JSON line an event, named in the past tense; no secrets and no personal data (CONTRIBUTING.md)."""
+"""Logs: one JSON line an event, named in the past tense; no secrets and no personal data."""
 
 import asyncio
 import logging

@@ -21,7 +21,7 @@ _PRUNED_AT_ONCE = 1_000
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:
-    """Move what was spilled into Postgres, then queue what is due (DESIGN.md §3, Reconciliation a)."""
+    """Move what was spilled into Postgres, then queue what is due (docs/design.md §3, Reconciliation a)."""
     parts: Parts = ctx[PARTS]
     try:
         spilled = await _sweep_spill(parts)
@@ -61,7 +61,7 @@ async def _sweep_due(parts: Parts) -> int:
 
 
 async def reconcile(ctx: Mapping[str, Any]) -> None:
-    """One turn of everything that finds what no notice told (DESIGN.md §3, b to d), and of what follows from it."""
+    """Take one turn of all that finds what no notice told, and of what follows (docs/design.md §3, b to d)."""
     parts: Parts = ctx[PARTS]
     reconciler = parts.reconciler
     for turn in (reconciler.ask_about_silent_orders, reconciler.walk_ledger, *parts.turns):

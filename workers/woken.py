@@ -3,7 +3,7 @@
 arq itself polls twice a second, and takes about 17 commands and 350 µs of CPU for a job; each of its three writes
 waits for Redis' log (docs/performance.md). That is replaced here only for our own batches of notices: arq runs cron
 lines and all other jobs of the queue. The queue and its jobs stay arq's, so that its plain worker may run beside ours
-(docs/decisions/0003-woken-worker.md).
+(docs/decisions/0003-wake-the-worker-instead-of-polling.md).
 """
 
 import asyncio

@@ -51,7 +51,7 @@ async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
     """Take the orders' locks, sorted, in a statement of their own, so that the next statement reads the newest rows.
 
     They are advisory because an order that is not registered yet has no row to lock, and its payment and its
-    registration must not miss each other (docs/decisions/0001-advisory-locks.md).
+    registration must not miss each other (docs/decisions/0001-use-advisory-locks-for-orders.md).
     """
     await db.execute(
         """

@@ -66,7 +66,7 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
             # If a lone notice's plan looks cheaper than one for many, Postgres plans every statement again each time:
-            # half of what its claim takes, and a third of its write (docs/decisions/0016-plans-are-made-once.md).
+            # half of what its claim takes, and a third of its write (docs/decisions/0016-plan-each-statement-once.md).
             "plan_cache_mode": "force_generic_plan",
         },
     )

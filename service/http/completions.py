@@ -68,7 +68,7 @@ def _limit(request: web.Request) -> None:
 
 
 def _notice(fields: Mapping[str, Any], source: Source) -> Notice:
-    """A browser claims `paid` unless it says that something failed; neither is believed (PORTONE.md §2)."""
+    """A browser claims `paid` unless it says that something failed; neither is believed (docs/portone.md §2)."""
     found = known_keys(fields)
     if fields.get("merchant_uid") and "merchant_uid" not in found:
         raise HttpProblem(

@@ -1,4 +1,4 @@
-"""`/healthz`: this process lives. `/readyz`: it can accept, which is all that routing should ask (DESIGN.md §3).
+"""`/healthz`: this process lives. `/readyz`: it can accept, which is all that routing should ask (docs/design.md §3).
 `/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing; they want a service key.
 """
 

@@ -1,7 +1,8 @@
 """The short way of what is nearly all that a receiver hears: a webhook, whole, at the plain address.
 
 aiohttp's router, its chain of middlewares and its making of headers are a third of what a request costs, and come to
-the same each time (docs/decisions/0018-the-short-way.md). Whatever is out of the ordinary goes aiohttp's own way.
+the same each time (docs/decisions/0018-answer-webhooks-before-the-router.md). Whatever is out of the ordinary goes
+aiohttp's own way.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""`POST /webhooks/portone/v1[/accounts/{account}][/{tier}]`: PortOne's word that a payment moved (PORTONE.md §2).
+"""`POST /webhooks/portone/v1[/accounts/{account}][/{tier}]`: PortOne's word that a payment moved (docs/portone.md §2).
 
 It is sent once, and its body names neither account nor tier: the address does. A tier has three characters, so that
 `accounts` is none.

@@ -1,4 +1,4 @@
-"""Parse a notice: bytes in, its known keys out, each bounded; or UnusableNotice. Pure (PORTONE.md §2)."""
+"""Parse a notice: bytes in, its known keys out, each bounded; or UnusableNotice. Pure (docs/portone.md §2)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Intake: what is accepted is durable (DESIGN.md §2.1).
+"""Intake: what is accepted is durable (docs/design.md §2.1).
 
 Notices that arrive while a write is under way form the next batch: one INSERT, one arq job, then all are
 acknowledged. There is no timer, so a lone notice never waits.

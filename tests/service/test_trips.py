@@ -1,4 +1,4 @@
-"""A notice costs the worker few trips to Postgres (docs/decisions/0015-one-trip.md)."""
+"""A notice costs the worker few trips to Postgres (docs/decisions/0015-claim-and-write-in-one-trip-each.md)."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Several PortOne accounts work in one deployment (docs/decisions/0012-accounts.md)."""
+"""Several accounts work in one deployment (docs/decisions/0012-give-each-account-a-name-and-share-nothing.md)."""
 
 import pytest
 from aiohttp import ClientSession
