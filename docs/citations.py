@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PARTS = "service|workers|cli|sandbox|tests|faults|bench|docs"
-_ROOMS = "http|usecases|db|portone|shop|domain"  # not redis: log events begin with it
+_ROOMS = "http|usecases|db|redis|portone|shop|domain"
 _PATH = rf"(?:{_PARTS})/[\w./*-]+\.(?:py|sql|md|toml|ya?ml|json|svg|png|js|css|html|txt)\b"
 _NAME = r"`[A-Za-z_][\w.]*`"
 
@@ -110,9 +110,9 @@ class _Tree:
         for count in range(len(parts), 0, -1):
             folder, rest = base.joinpath(*parts[:count]), parts[count:]
             for file in (folder.with_suffix(".py"), folder / "__init__.py"):
-                if file in self.texts:
-                    return not rest or (file.name != "__init__.py" and self.defines(file, rest[0]))
-        return False
+                if file in self.texts and (not rest or (folder.name == file.stem and self.defines(file, rest[0]))):
+                    return True
+        return any(f'"{dotted}"' in text for text in self.texts.values())  # a log event may begin as a room does
 
 
 def _files(root: Path) -> Iterator[Path]:
