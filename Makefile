@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: help run test test-fast check formatted lint types contracts english format lock clean \
+.PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
     bench bench-small soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows
 
 help: ## List the targets
@@ -16,6 +16,11 @@ run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 
 test: $(VENV)/.installed-dev ## Run all tests, on a real Postgres and a real Redis that they start: minutes
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+browser: ## Install Chromium for the browser tests, where there is none
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || test -n "$$CHROMIUM" || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; } || \
+	    { echo "Install Chromium as your system does, or name one in CHROMIUM."; exit 1; }
 
 # These need neither Postgres nor Redis.
 FAST := tests/service/domain tests/service/portone tests/docs/test_english.py tests/docs/test_front_door.py \
