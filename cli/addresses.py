@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from cli.files import read_or_none
 from cli.processes import birth
@@ -16,6 +17,12 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 def reachable_host(settings: Settings) -> str:
     """Return the host at which this machine reaches the receiver."""
     return _ANYWHERE.get(settings.host, settings.host)
+
+
+def place(url: str) -> str:
+    """Return a server's address without its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'a socket'}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 def receiver_url(settings: Settings) -> str:

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from cli.addresses import place
 from cli.dev_plan import Plan
 from cli.embedded.postgres import Postgres
 from cli.embedded.redis import Redis
@@ -107,7 +107,7 @@ class Parts:
 
         url = self._given_database or self._postgres.url()
         applied = await self._reach("Postgres", "DATABASE_URL", url, partial(migrate, url), CannotConnectNowError)
-        origin = f"given, {_place(url)}" if self._given_database else f"embedded, {_place(url)}"
+        origin = f"given, {place(url)}" if self._given_database else f"embedded, {place(url)}"
         self._screen.done(f"Postgres ({origin}), migrations applied: {', '.join(applied) or 'none, it is up to date'}")
 
     async def _start_redis(self) -> None:
@@ -117,7 +117,7 @@ class Parts:
         self._screen.step("Redis")
         process = self._redis.prepare()
         await self._start_part(Part(process, partial(self._redis.start, process)))
-        self._screen.done(f"Redis (embedded, {_place(self._redis.url())})")
+        self._screen.done(f"Redis (embedded, {place(self._redis.url())})")
 
     async def _reach_redis(self, url: str) -> None:
         from redis import exceptions as redis
@@ -125,7 +125,7 @@ class Parts:
 
         async with Client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             await self._reach("Redis", "REDIS_URL", url, client.ping, redis.ConnectionError, redis.TimeoutError)
-        self._screen.done(f"Redis (given, {_place(url)})")
+        self._screen.done(f"Redis (given, {place(url)})")
 
     async def _start_program(self, program: Program, address: str, probe: Callable[[], Awaitable[bool]]) -> None:
         self._screen.step(program.name)
@@ -156,7 +156,7 @@ class Parts:
                 reason = (str(error) or type(error).__name__).partition("\n")[0]
             if not warned:
                 advice = f"start it, or correct {setting}; this is retried every second"
-                self._screen.warn(f"{name} at {_place(url)} is not reachable ({reason}): {advice}")
+                self._screen.warn(f"{name} at {place(url)} is not reachable ({reason}): {advice}")
                 warned = True
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -180,13 +180,7 @@ def _external_url(setting: str, secret: SecretStr, is_ours: Callable[[str], bool
     """Return the URL of a server that is not ours, or an empty string."""
     url = secret.get_secret_value()
     try:
-        _place(url)
+        place(url)
     except ValueError:  # its text may hold a part of the password
         raise SettingsError(f"{setting} is not a URL: percent-encode the special characters in its password.") from None
     return "" if is_ours(url) else url
-
-
-def _place(url: str) -> str:
-    """Return a server's address without its password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'a socket'}{f':{parts.port}' if parts.port else ''}{parts.path}"

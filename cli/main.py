@@ -13,9 +13,9 @@ from cli.order import order
 from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
-from cli.secrets import setting_lines
 from cli.settings_source import load_settings
-from service.settings import Settings
+from service.settings import Settings, SettingsError
+from service.settings_text import shown
 
 app = typer.Typer(
     help="Turns PortOne payment notices into verified order state. Try `portone-orders dev`: it needs nothing else.",
@@ -104,19 +104,24 @@ def migrate() -> None:
 @app.command()
 def settings() -> None:
     """Print all settings with secrets hidden, and their source: the environment, a running `dev`, or `.env`."""
-    for line in setting_lines(load_settings(always_report=True)):
-        typer.echo(line)
+    for name, text in shown(load_settings(always_report=True)).items():
+        typer.echo(f"{name}={text}")
 
 
 @app.command()
 def doctor() -> None:
-    """Check that Postgres, Redis and PortOne are as the service needs them, and say what to do if not."""
+    """Check the running service, Postgres, Redis and PortOne, and name the culprit of each fault.
+
+    The exit code is 1 if there is a fault.
+    """
     from cli.doctor import examine
 
-    faults = asyncio.run(examine(load_settings()))
-    for name, sentences in faults.items():
-        typer.echo("\n".join(f"{name}: {sentence}" for sentence in sentences) or f"{name}: ok")
-    if any(faults.values()):
+    try:
+        lines, well = asyncio.run(examine(load_settings()))
+    except SettingsError as error:
+        lines, well = [f"Settings: {error}"], False
+    typer.echo("\n".join(lines))
+    if not well:
         raise typer.Exit(1)
 
 

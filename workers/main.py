@@ -12,6 +12,7 @@ import structlog
 from arq.cron import cron
 from arq.worker import func
 
+from service.reasons import redis_reason
 from service.redis.queue import (
     QUEUE_NAME,
     REDIS_AWAY,
@@ -25,6 +26,7 @@ from service.redis.queue import (
     serialize,
 )
 from service.settings import Settings, SettingsError
+from service.usecases.heartbeat import Vitals
 from workers.parts import make_parts
 from workers.refunds import REFUNDER, close_refunds, intend_refunds, send_refunds
 from workers.tasks import prune, reconcile, sweep
@@ -89,7 +91,7 @@ async def run_worker(settings: Settings) -> None:
                 await say_weaknesses(redis)
                 heed_cancellation()
                 if not stopping.is_set():  # a signal that came meanwhile found no loop of arq's to stop
-                    await _work(worker)
+                    await _work(worker, parts.vitals)
             finally:
                 await redis.aclose(close_connection_pool=True)
             if not stopping.is_set():
@@ -97,7 +99,7 @@ async def run_worker(settings: Settings) -> None:
     log.info("worker.stopped")
 
 
-async def _work(worker: WokenWorker) -> None:
+async def _work(worker: WokenWorker, vitals: Vitals) -> None:
     """Run arq's loop until it is stopped or Redis goes away; what was under way is finished first."""
     listening = asyncio.create_task(_listen(worker))
     try:
@@ -108,6 +110,7 @@ async def _work(worker: WokenWorker) -> None:
             raise  # this task is cancelled, not just arq's loop, which a signal ends
     except REDIS_AWAY as error:
         log.warning("worker.without_redis", reason=type(error).__name__)
+        vitals.trouble = f"Redis: {redis_reason(error).text}"
     finally:
         listening.cancel()
         await asyncio.wait([listening, *worker.tasks.values()], timeout=_STOP_SECONDS)

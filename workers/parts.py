@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial, wraps
 
@@ -15,6 +15,7 @@ from service.redis.budget import Budget
 from service.redis.queue import Queue, connect
 from service.settings import Settings
 from service.usecases.batching import Batcher
+from service.usecases.heartbeat import Vitals, beating
 from service.usecases.preparation import Preparing, prepare_due
 from service.usecases.reconciliation import Reconciler
 from service.usecases.recording import Recorder
@@ -47,6 +48,7 @@ class Parts:
     # Background work after reconciliation's two: late orders, expiry and prepared amounts.
     turns: Sequence[Turn] = ()
     refunder: Refunder | None = None
+    vitals: Vitals = field(default_factory=Vitals)
 
     @cached_property
     def batcher(self) -> Batcher:
@@ -64,7 +66,10 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     queue = Queue(redis)
     try:
         async with open_accounts(settings.accounts, times) as accounts:
-            yield _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
+            parts = _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
+            standings = {name: account.standing for name, account in accounts.items()}
+            async with beating("worker", settings, parts.vitals, standings):
+                yield parts
     finally:
         await queue.close()
         await pool.close()

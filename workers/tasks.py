@@ -10,6 +10,7 @@ from service.db import notices
 from service.db.pool import in_transaction
 from service.errors import NotAsked, PostgresUnavailable, RedisUnavailable
 from service.redis.queue import NOTICES_PER_JOB
+from service.usecases.heartbeat import trouble
 from workers.parts import Parts, Turn
 from workers.verify import PARTS
 
@@ -28,7 +29,9 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
         queued = await _sweep_due(parts)
     except (PostgresUnavailable, RedisUnavailable) as error:
         log.warning("sweep.failed", reason=str(error))
+        parts.vitals.trouble = trouble(error)
         return
+    parts.vitals.worked()
     if spilled or queued:
         log.info("sweep.done", spilled=spilled, queued=queued)
 

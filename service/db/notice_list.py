@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from service.db.pool import Connection
+from service.domain.payment import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,17 @@ async def waiting(db: Connection, limit: int) -> list[Shown]:
     """Return the notices that are still open, the next due first."""
     rows = await db.fetch(_SHOWN + "WHERE n.due_at IS NOT NULL ORDER BY n.due_at LIMIT $1", limit)
     return [Shown(**row) for row in rows]
+
+
+async def count_by_store(db: Connection) -> dict[Store, int]:
+    """Return how many open or parked notices there are of each account and tier that a notice names."""
+    rows = await db.fetch(
+        """
+        SELECT coalesce(account, 'default') AS account, coalesce(tier, '') AS tier, count(*)
+        FROM notices WHERE due_at IS NOT NULL OR parked_at IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
+        """
+    )
+    return {Store(row["account"], row["tier"]): row["count"] for row in rows}
 
 
 async def about(db: Connection, name: str, limit: int) -> list[Shown]:

@@ -25,6 +25,7 @@ class Measure:
     parked_notices: int
     orders_with_problems: int
     ledger_lag_seconds: float | None
+    keys_refused: int
 
 
 async def measure(db: Connection, stores: Sequence[Store]) -> Measure:
@@ -47,7 +48,9 @@ async def measure(db: Connection, stores: Sequence[Store]) -> Measure:
                (SELECT count(*) FROM (SELECT FROM orders WHERE problems <> '[]'::jsonb LIMIT $3) AS problems)
                    AS orders_with_problems,
                (SELECT extract(epoch FROM now() - min(coalesce(last_completed_at, since)))::float8 FROM ledger_scans
-                 WHERE (account, tier) IN (SELECT * FROM unnest($1::text[], $2::text[]))) AS ledger_lag_seconds
+                 WHERE (account, tier) IN (SELECT * FROM unnest($1::text[], $2::text[]))) AS ledger_lag_seconds,
+               (SELECT count(DISTINCT account) FROM processes, jsonb_object_keys(refused_accounts) AS account
+                 WHERE seen_at > now() - interval '1 minute') AS keys_refused
         """,
         [store.account for store in stores],
         [store.tier for store in stores],

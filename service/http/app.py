@@ -23,6 +23,7 @@ from service.settings import Settings
 from service.shop.stock import StockHook
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.heartbeat import beating
 from service.usecases.intake import Intake
 from service.usecases.recording import Recorder
 
@@ -97,7 +98,8 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     )
     listening = asyncio.create_task(waiters.listen())
     saying = asyncio.create_task(say_weaknesses(redis))
-    yield
+    async with beating("receiver", settings):
+        yield
     listening.cancel()
     await asyncio.wait([listening, saying])
     await intake.close()

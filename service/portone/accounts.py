@@ -22,7 +22,7 @@ async def open_accounts(accounts: Mapping[str, PortOneAccount], times: Timetable
         clients = {}
         for name, account in accounts.items():
             client = clients[name] = PortOne(
-                account.api_url, account.imp_key, account.imp_secret.get_secret_value(), times
+                account.api_url, account.imp_key, account.imp_secret.get_secret_value(), times, name
             )
             stack.push_async_callback(client.close)
         yield clients

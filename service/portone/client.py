@@ -14,9 +14,11 @@ import aiohttp
 import orjson
 
 from service.domain.ids import is_plain
+from service.domain.payment import ACCOUNT
 from service.domain.timetable import Timetable
 from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
 from service.portone.breaker import Breaker
+from service.portone.standing import Standing
 
 # One look, token and 401 retry included (docs/design.md §3, Timetable).
 LOOK_SECONDS = 6.0
@@ -61,7 +63,9 @@ class PortOne:
     changes nothing. Within the process one request for it is under way at a time.
     """
 
-    def __init__(self, base_url: str, imp_key: str, imp_secret: str, times: Timetable | None = None) -> None:
+    def __init__(
+        self, base_url: str, imp_key: str, imp_secret: str, times: Timetable | None = None, account: str = ACCOUNT
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._credentials = {"imp_key": imp_key, "imp_secret": imp_secret}
         self._session = aiohttp.ClientSession(
@@ -69,6 +73,7 @@ class PortOne:
             timeout=aiohttp.ClientTimeout(total=LOOK_SECONDS),
         )
         self._breaker = Breaker(times or Timetable())
+        self.standing = Standing(account)
         self._token = ""
         self._token_good_until = 0.0
         self._token_lock = asyncio.Lock()
@@ -131,7 +136,8 @@ class PortOne:
 
     async def cancel(self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS) -> Envelope:
         """Give money back. Sent only once, because an unanswered call may have been carried out. Raises NotAsked."""
-        return await self._breaker.call(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
+        call = self._breaker.call(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
+        return await self.standing.note(call)
 
     async def _send_once(self, path: str, form: Mapping[str, str], tier: str, timeout_seconds: float) -> Envelope:
         bounded = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -150,7 +156,8 @@ class PortOne:
 
         A call that timed out may have been carried out.
         """
-        return await self._breaker.call(lambda: self._exchange(method, path, tier, query, form))
+        call = self._breaker.call(lambda: self._exchange(method, path, tier, query, form))
+        return await self.standing.note(call)
 
     async def _exchange(
         self, method: str, path: str, tier: str, query: Any, form: Mapping[str, str] | None

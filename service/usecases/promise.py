@@ -10,5 +10,6 @@ def broken_promises(measured: Measure, settings: Settings) -> list[str]:
         (measured.overdue_seconds, settings.promise_age_seconds, "a notice has been due for {:.0f} s"),
         (measured.ledger_lag_seconds, settings.promise_lag_seconds, "the last ledger scan ended {:.0f} s ago"),
         (measured.parked_notices, settings.promise_parked, "{} notices are parked"),
+        (measured.keys_refused, 0, "PortOne refuses {} of our keys"),
     )
     return [sentence.format(value) for value, limit, sentence in limits if value is not None and value > limit]

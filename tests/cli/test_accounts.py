@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from cli.dev_plan import Plan
-from cli.secrets import HIDDEN, setting_lines
 from cli.state import StateDir
 from sandbox.__main__ import main
 from sandbox.config import Keys, SandboxConfig
@@ -17,6 +16,7 @@ from service.account_settings import PortOneAccount
 from service.db.pool import Pool
 from service.domain.payment import Store
 from service.settings import Settings, SettingsError
+from service.settings_text import HIDDEN, shown
 from tests.cli.conftest import commands_of
 from tests.cli.test_commands import run, variables_of
 from tests.sandbox_client import RunningSandbox, running_sandbox

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.secrets import HIDDEN, hide_password, setting_lines
 from service.settings import Settings
+from service.settings_text import HIDDEN, hide_password, shown
 from tests.cli.dev_run import environment
 
 

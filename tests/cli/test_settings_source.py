@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.secrets import HIDDEN
 from cli.settings_source import load_settings
 from cli.state import StateDir
 from service.settings import Settings
+from service.settings_text import HIDDEN
 
 DEV = {
     "BASE_URL": "http://127.0.0.1:8080",

@@ -247,3 +247,24 @@ CREATE TABLE resolutions (
     why          text NOT NULL CHECK (why <> '')
 );
 CREATE INDEX resolutions_imp_uid ON resolutions (imp_uid, kind, at);
+
+-- A row for each receiver and worker that runs, written every few seconds (the field's term: heartbeat). It goes when the
+-- process stops in order; of one that was killed or hangs it stays for a day, as what was last heard of it.
+CREATE TABLE processes (
+    id                  uuid PRIMARY KEY,
+    kind                text NOT NULL CHECK (kind IN ('receiver', 'worker')),
+    host                text NOT NULL,
+    pid                 integer NOT NULL,
+    version             text NOT NULL,
+    started_at          timestamptz NOT NULL DEFAULT now(),
+    seen_at             timestamptz NOT NULL DEFAULT now(),
+    -- How far its clock is ahead of Postgres'.
+    clock_ahead_seconds double precision NOT NULL,
+    -- A worker's last sweep that came to its end, and what has kept it from working since.
+    worked_at           timestamptz,
+    trouble             text,
+    -- The accounts whose key PortOne refuses to it, each with the time since when.
+    refused_accounts    jsonb NOT NULL DEFAULT '{}',
+    -- Names and texts of its settings; secrets are hidden.
+    settings            jsonb NOT NULL
+) WITH (fillfactor = 50);

@@ -1,8 +1,7 @@
-"""Show settings with their secrets hidden."""
+"""Settings as text, with their secrets hidden: for people, and for the row that a process keeps of itself."""
 
 import json
 import re
-from collections.abc import Iterator
 
 from pydantic import BaseModel, SecretStr
 
@@ -13,10 +12,9 @@ HIDDEN = "********"
 _URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword)=)[^&#]*")
 
 
-def setting_lines(settings: Settings) -> Iterator[str]:
-    """Yield a line `NAME=value` for each setting, in the order of the class."""
-    for name in Settings.model_fields:
-        yield f"{name.upper()}={_text(name, getattr(settings, name))}"
+def shown(settings: Settings) -> dict[str, str]:
+    """Return each setting's text by its name in capitals, in the order of the class."""
+    return {name.upper(): _text(name, getattr(settings, name)) for name in Settings.model_fields}
 
 
 def hide_password(url: str) -> str:

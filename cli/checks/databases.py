@@ -1,0 +1,142 @@
+"""Check both databases: can they be reached, do they hold our tables, do they keep what they accept?"""
+
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from cli.addresses import place
+from cli.errors import CommandFailed
+from service.db.migrate import pending
+from service.db.pool import Connection, in_transaction, open_pool
+from service.errors import PostgresUnavailable, RedisUnavailable
+from service.reasons import Reason, postgres_reason, redis_reason
+from service.redis.queue import SPILL_STREAM, UNREADABLE_STREAM, connect, weaknesses
+from service.settings import Settings
+
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+_CONNECT_SECONDS = 3.0
+_STATEMENT_SECONDS = 3.0
+# Connections of which a process that starts may be in need.
+_SPARE_CONNECTIONS = 5
+_MEMORY_FULL = 0.9
+_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
+class PostgresFailed(CommandFailed):
+    """Postgres cannot be used. Where the check of Postgres says so already, others need not repeat it."""
+
+
+async def check_postgres(settings: Settings) -> list[str]:
+    """Check that Postgres answers, has our tables, and can be written to."""
+    url = settings.require("database_url").database_url.get_secret_value()
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, command_timeout=_STATEMENT_SECONDS)
+        try:
+            if missing := await pending(connection):
+                return [f"Migrations are missing ({', '.join(missing)}): run `portone-orders migrate`."]
+            await _write(connection)
+            return await _scarce_connections(connection)
+        finally:
+            connection.terminate()
+    except _ERRORS as error:
+        return [postgres_sentence(url, error)]
+
+
+async def _write(connection: Connection) -> None:
+    """Write a row and a megabyte, and take both back: only a write shows a disk that is full."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(
+        "INSERT INTO processes (id, kind, host, pid, version, clock_ahead_seconds, settings)"
+        " VALUES (gen_random_uuid(), 'worker', 'doctor', 0, '', 0, '{}')"
+    )
+    await connection.execute(
+        "CREATE TEMPORARY TABLE doctor_writes ON COMMIT DROP AS"
+        " SELECT repeat(md5(n::text), 100) FROM generate_series(1, 300) AS n"
+    )
+    await transaction.rollback()
+
+
+async def _scarce_connections(connection: Connection) -> list[str]:
+    used, most = await connection.fetchrow(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
+        " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    ) or (0, 0)
+    if most - used >= _SPARE_CONNECTIONS:
+        return []
+    advice = "raise its max_connections, or run fewer receivers and workers"
+    return [f"{used} of Postgres' {most} connections are taken: {advice}."]
+
+
+def postgres_sentence(url: str, error: BaseException) -> str:
+    return _sentence("Postgres", url, postgres_reason(error))
+
+
+def redis_sentence(url: str, error: BaseException) -> str:
+    return _sentence("Redis", url, redis_reason(error))
+
+
+def _sentence(name: str, url: str, reason: Reason) -> str:
+    return f"{name} at {place(url)}: {reason.text}: {reason.advice}."
+
+
+async def ask_postgres(
+    settings: Settings, query: Callable[Concatenate[Connection, Arguments], Awaitable[Result]],
+    *args: Arguments.args, **named: Arguments.kwargs,
+) -> Result:  # fmt: skip
+    """Run a query in a transaction. Raises PostgresFailed."""
+    url = settings.database_url.get_secret_value()
+    if not url:
+        raise PostgresFailed("DATABASE_URL is not set.")
+    pool = await open_pool(url, 1)
+    try:
+        return await in_transaction(pool, query, *args, **named)
+    except (PostgresUnavailable, *_ERRORS) as error:
+        raise PostgresFailed(postgres_sentence(url, error)) from error
+    finally:
+        pool.terminate()
+
+
+async def check_redis(settings: Settings) -> list[str]:
+    """Check that Redis keeps all that it accepts: only then may it take notices without Postgres (DESIGN.md §2.1)."""
+    url = settings.require("redis_url").redis_url.get_secret_value()
+    redis = connect(url)
+    try:
+        faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in await weaknesses(redis)]
+        return [*faults, *await _full(redis), *await _spilled(redis)]
+    except (RedisUnavailable, RedisError, OSError, TimeoutError) as error:
+        return [redis_sentence(url, error)]
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+async def _full(redis: ArqRedis) -> list[str]:
+    memory, persistence = await redis.info("memory"), await redis.info("persistence")
+    faults = []
+    if memory["maxmemory"] and memory["used_memory"] > _MEMORY_FULL * memory["maxmemory"]:
+        faults.append("Redis' memory is nearly full, and beyond it Redis accepts nothing: raise its maxmemory.")
+    if persistence.get("aof_last_write_status", "ok") != "ok":
+        faults.append("Redis could not write its log: free space on the disk of Redis.")
+    return faults
+
+
+async def _spilled(redis: ArqRedis) -> list[str]:
+    """Say what waits in Redis' streams. A worker moves what was spilled within 2 s of Postgres' return."""
+    waiting, unreadable = await redis.xlen(SPILL_STREAM), await redis.xlen(UNREADABLE_STREAM)
+    faults = []
+    if waiting:
+        faults.append(
+            f"{waiting} notices wait in Redis ({SPILL_STREAM}), accepted while Postgres was away: a worker moves them"
+            " as soon as it reaches Postgres and Redis."
+        )
+    if unreadable:
+        faults.append(
+            f"{unreadable} entries in Redis ({UNREADABLE_STREAM}) cannot be recorded: read them with XRANGE, have their"
+            " payments looked at with `portone-orders reconcile`, then delete them."
+        )
+    return faults

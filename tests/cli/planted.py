@@ -1,0 +1,278 @@
+"""Faults and misconfigurations to plant in a running service, each with the sentence that must name it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from aiohttp import web
+from redis.asyncio import Redis
+
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.ports import own_port
+
+Variables = Mapping[str, str]
+Plant = Callable[[Settings, Pool], AbstractAsyncContextManager[Variables]]
+
+TOKEN = {"code": 0, "message": None, "response": {"access_token": "token", "now": 1, "expired_at": 1801}}
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault: what is changed in the command's environment or in the service, and what `doctor` must print."""
+
+    name: str
+    line: str  # a pattern of the one line that names the culprit
+    variables: Callable[[Settings], Variables] = field(default=lambda _: {})
+    plant: Plant = field(default=lambda settings, pool: nullcontext({}))
+
+
+def _with(**variables: str) -> Callable[[Settings], Variables]:
+    return lambda _: variables
+
+
+def _replaced(name: str, pattern: str, text: str) -> Callable[[Settings], Variables]:
+    """Change a part of a URL."""
+    return lambda settings: {name: re.sub(pattern, text, getattr(settings, name.lower()).get_secret_value())}
+
+
+def _sql(statement: str) -> Plant:
+    @asynccontextmanager
+    async def plant(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+        await pool.execute(statement)
+        yield {}
+
+    return plant
+
+
+def _listening(name: str, scheme: str, answer: Callable[[asyncio.StreamWriter], Awaitable[None]] | None) -> Plant:
+    """Have a server listen that never answers, or answers this, in the place of the one that a setting names."""
+
+    @asynccontextmanager
+    async def plant(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+        ended = asyncio.Event()
+
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await (answer(writer) if answer else ended.wait())
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            yield {name: f"{scheme}127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+            ended.set()
+
+    return plant
+
+
+def _portone(status: int, body: Any, clock: timedelta = timedelta()) -> Plant:
+    """Have another server answer in PortOne's place, with a clock that is off."""
+
+    @asynccontextmanager
+    async def plant(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+        async def answer(_: web.Request) -> web.Response:
+            headers = {"Date": format_datetime(datetime.now(UTC) + clock, usegmt=True)}
+            if isinstance(body, str):
+                return web.Response(text=body, status=status, content_type="text/html", headers=headers)
+            return web.json_response(body, status=status, headers=headers)
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield {"PORTONE_API_URL": f"http://127.0.0.1:{runner.addresses[0][1]}"}
+        await runner.cleanup()
+
+    return plant
+
+
+def _redis_setting(key: str, value: str, before: str) -> Plant:
+    @asynccontextmanager
+    async def plant(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+        async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
+            await redis.config_set(key, value)
+            try:
+                yield {}
+            finally:
+                await redis.config_set(key, before)
+
+    return plant
+
+
+@asynccontextmanager
+async def _unreadable_spill(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+    async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
+        await redis.xadd("notices:spill:unreadable", {"notice": "?"})
+        yield {}
+
+
+_DISK_FULL = """
+    CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = 'disk_full';
+    END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON processes FOR EACH ROW EXECUTE FUNCTION full_disk()
+"""
+_OLD_NOTICE = (
+    "INSERT INTO notices (id, source, imp_uid, registered, due_at, received_at)"
+    " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, now() + interval '1 hour', now() - interval '2 minutes')"
+)
+_UNKNOWN_TIER = (
+    "INSERT INTO notices (id, source, imp_uid, registered, tier, parked_at, last_outcome)"
+    " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, 'abc', now(), 'payment_unknown')"
+)
+_PROBLEM = (
+    "INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, problems) VALUES ('order-1', 1, 'KRW',"
+    """ now() + interval '1 day', 'pending', '[{"kind": "wrong_amount", "imp_uid": "imp_1"}]')"""
+)
+_OTHER_PROCESS = (
+    "INSERT INTO processes (id, kind, host, pid, version, clock_ahead_seconds, settings, trouble, refused_accounts)"
+    " SELECT gen_random_uuid(), 'worker', 'other-host', 7, version, {clock}, '{{}}', {trouble}, {refused}"
+    " FROM processes LIMIT 1"
+)
+
+
+def _other_worker(clock: str = "0", trouble: str = "NULL", refused: str = "'{}'") -> Plant:
+    """Have another worker report itself, on another machine."""
+    return _sql(_OTHER_PROCESS.format(clock=clock, trouble=trouble, refused=refused))
+
+
+_HTML = "<html><body>Welcome</body></html>"
+
+PLANTED = [
+    # Settings
+    Planted("no DATABASE_URL", "Postgres: Set DATABASE_URL in the environment", _with(DATABASE_URL="")),
+    Planted("no REDIS_URL", "Redis: Set REDIS_URL in the environment", _with(REDIS_URL="")),
+    Planted("no secret", "PortOne: Set PORTONE_IMP_SECRET in the environment", _with(PORTONE_IMP_SECRET="")),
+    Planted("a port that is none", "Settings: Correct these settings .*: PORT:", _with(PORT="many")),
+    # Postgres
+    Planted(
+        "a wrong password of Postgres",
+        r"Postgres: Postgres at 127.0.0.1:\d+/\w+: it refuses the password: .* password in DATABASE_URL\.$",
+        _replaced("DATABASE_URL", r"portone:[^@]*@", "portone:wrong@"),
+    ),
+    Planted(
+        "a host of Postgres that nobody knows",
+        "Postgres: .*: its host is not known: correct the host in DATABASE_URL",
+        _replaced("DATABASE_URL", "127.0.0.1", "postgres.invalid"),
+    ),
+    Planted(
+        "a port on which no Postgres listens",
+        "Postgres: .*: nothing listens at this address: .* DATABASE_URL",
+        _replaced("DATABASE_URL", r"127.0.0.1:\d+", f"127.0.0.1:{own_port()}"),
+    ),
+    Planted(
+        "a database that is not there",
+        "Postgres: .*: it has no database of this name: .* at the end of DATABASE_URL",
+        _replaced("DATABASE_URL", r"/test_\w+", "/nowhere"),
+    ),
+    Planted(
+        "a Postgres that hangs",
+        "Postgres: .*: it does not answer in time: .* DATABASE_URL",
+        plant=_listening("DATABASE_URL", "postgresql://shop@", None),
+    ),
+    Planted(
+        "migrations that are missing",
+        r"Postgres: Migrations are missing \(migrations/0001_schema",
+        plant=_sql("DROP TABLE schema_migrations"),
+    ),
+    Planted("a full disk of Postgres", "Postgres: .*: its disk is full: free space", plant=_sql(_DISK_FULL)),
+    Planted(
+        "a table that is missing",
+        "(Stores|Promise): Postgres at .*: its tables are missing: run `portone-orders migrate`",
+        plant=_sql("DROP TABLE notices"),
+    ),
+    # Redis
+    Planted(
+        "a wrong password of Redis",
+        r"Redis: Redis at 127.0.0.1:\d+/0: it refuses the password: correct the password in REDIS_URL\.$",
+        _replaced("REDIS_URL", r"redis://:[^@]*@", "redis://:wrong@"),
+    ),
+    Planted(
+        "no password for Redis",
+        "Redis: .*: it wants a password: put its password into REDIS_URL",
+        _replaced("REDIS_URL", r"redis://:[^@]*@", "redis://"),
+    ),
+    Planted(
+        "a port on which no Redis listens",
+        "Redis: .*: nothing listens at this address: .* REDIS_URL",
+        lambda settings: {"REDIS_URL": f"redis://localhost:{own_port()}/0"},
+    ),
+    Planted(
+        "a Redis that hangs",
+        "Redis: .*: it does not answer in time: .* REDIS_URL",
+        plant=_listening("REDIS_URL", "redis://", None),
+    ),
+    Planted(
+        "a Redis that may lose what it accepts",
+        "Redis: .* may lose what it accepts: set appendfsync to always",
+        plant=_redis_setting("appendfsync", "everysec", "always"),
+    ),
+    Planted(
+        "a Redis whose memory is full",
+        "Redis: Redis' memory is nearly full",
+        plant=_redis_setting("maxmemory", "1mb", "0"),
+    ),
+    Planted("a spilled notice that nobody can read", "Redis: 1 entries in Redis .*unreadable", plant=_unreadable_spill),
+    # PortOne
+    Planted(
+        "a wrong secret",
+        "PortOne: PortOne at .* refuses the key: correct PORTONE_IMP_KEY and PORTONE_IMP_SECRET",
+        _with(PORTONE_IMP_SECRET="wrong"),
+    ),
+    Planted(
+        "a wrong secret of another account",
+        "PortOne: PortOne at .* refuses the key: correct shop-b in PORTONE_ACCOUNTS",
+        _with(PORTONE_ACCOUNTS='{"shop-b": {"imp_key": "b", "imp_secret": "wrong"}}'),
+    ),
+    Planted(
+        "a PortOne that hangs",
+        r"PortOne: PortOne at http://127.0.0.1:\d+ does not answer within 4 s: .* PORTONE_API_URL",
+        plant=_listening("PORTONE_API_URL", "http://", None),
+    ),
+    Planted(
+        "a PortOne that answers HTML",
+        r"PortOne: What answers at .* \(200, text/html\) is not PortOne: .* PORTONE_API_URL",
+        plant=_portone(200, _HTML),
+    ),
+    Planted("a PortOne that is down", "PortOne: .* answers 503, so it is down", plant=_portone(503, _HTML)),
+    Planted(
+        "a host of PortOne that nobody knows",
+        "PortOne: .*: its host is not known: correct PORTONE_API_URL",
+        _with(PORTONE_API_URL="http://api.portone.invalid"),
+    ),
+    # The service
+    Planted("a notice that nobody looks at", "Promise: The oldest notice has waited", plant=_sql(_OLD_NOTICE)),
+    Planted(
+        "a tier that is not configured",
+        "Stores: 1 notice names the tier abc of the account default, .* PORTONE_TIERS",
+        plant=_sql(_UNKNOWN_TIER),
+    ),
+    Planted("a problem", "Problems: 1 order has a problem", plant=_sql(_PROBLEM)),
+    Planted(
+        "a worker with a wrong password of Redis",
+        r"Workers: The worker 7 on other-host takes up no notices \(Redis: it refuses the password\): .* its REDIS_URL",
+        plant=_other_worker(trouble="'Redis: it refuses the password'"),
+    ),
+    Planted(
+        "a worker with an old secret",
+        "Workers: The worker 7 on other-host has a key that PortOne refuses: correct its PORTONE_IMP_KEY",
+        plant=_other_worker(refused="""'{"default": "2026-01-01T00:00:00+00:00"}'"""),
+    ),
+    Planted(
+        "a worker's clock that is off by an hour",
+        "Workers: The worker 7 on other-host has a clock 3600 s ahead of Postgres'",
+        plant=_other_worker(clock="3600"),
+    ),
+    Planted(
+        "this machine's clock that is off by an hour",
+        "Clock: The clocks of this machine and of Postgres are (3599|360[0-9]) s ahead of PortOne's",
+        plant=_portone(200, TOKEN, clock=timedelta(hours=-1)),
+    ),
+]

@@ -1,0 +1,177 @@
+"""`doctor` names the culprit of each planted fault, in one sentence and in time."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.checks.machine import clock_faults
+from cli.main import app
+from service.db.pool import Pool
+from service.settings import Settings
+from tests.cli.dev_run import DevRun, command
+from tests.cli.planted import PLANTED, Planted
+from tests.cli.test_commands import variables_of
+from tests.running import running_receiver, running_worker, until
+
+_PARTS = ["Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Stores", "Problems", "Disk", "Clock"]
+_LIMIT_SECONDS = 10.0
+_WORKS = "SELECT EXISTS (SELECT FROM processes WHERE kind = 'worker' AND worked_at IS NOT NULL)"
+
+
+@pytest.fixture(autouse=True)
+def _away_from_a_developers_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+async def doctor(variables: Mapping[str, str]) -> tuple[int, list[str]]:
+    """Run the command in its own thread, because it has its own event loop. Asserts that it is quick and plain."""
+    began = time.monotonic()
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["doctor"], env=dict(variables))
+    assert time.monotonic() - began < _LIMIT_SECONDS
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Connect call failed" not in result.output
+    return result.exit_code, result.output.splitlines()
+
+
+@asynccontextmanager
+async def whole_service(settings: Settings, pool: Pool) -> AsyncIterator[None]:
+    """Run a receiver and a worker, and wait until both have reported themselves."""
+    async with running_receiver(settings), running_worker(settings):
+        await until(lambda: pool.fetchval(f"{_WORKS} AND EXISTS (SELECT FROM processes WHERE kind = 'receiver')"))
+        yield
+
+
+async def test_a_service_that_is_well_is_ok(settings: Settings, pool: Pool) -> None:
+    """Every part of a healthy service is ok, and the exit code is 0."""
+    async with whole_service(settings, pool):
+        assert await doctor(variables_of(settings)) == (0, [f"{part}: ok" for part in _PARTS])
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=[planted.name for planted in PLANTED])
+async def test_each_planted_fault_is_named(planted: Planted, settings: Settings, pool: Pool) -> None:
+    """`doctor` names the culprit of the fault in one line within 10 s, and the exit code is 1."""
+    async with whole_service(settings, pool), planted.plant(settings, pool) as changed:
+        code, lines = await doctor(variables_of(settings) | planted.variables(settings) | changed)
+    assert [line for line in lines if re.search(planted.line, line)], lines
+    assert code == 1
+    part = next(line for line in lines if re.search(planted.line, line)).partition(":")[0]
+    well = {line.partition(":")[0] for line in lines if line.endswith((": ok", "because of Postgres"))}
+    # Nothing else is blamed, but for what Postgres' own tables say of a service that cannot work.
+    assert part == "Settings" or well | {part} >= set(_PARTS) - {"Promise", "Stores", "Problems"}, lines
+
+
+async def test_there_are_twenty_of_them() -> None:
+    """The table plants at least twenty faults, each once."""
+    assert len({planted.name for planted in PLANTED}) == len(PLANTED) >= 20
+
+
+@pytest.mark.parametrize(("kind", "start"), [("receiver", "serve"), ("worker", "worker")])
+async def test_a_process_that_does_not_run_is_missed(settings: Settings, pool: Pool, kind: str, start: str) -> None:
+    """Without a receiver or a worker `doctor` says how to start one."""
+    other = running_worker(settings) if kind == "receiver" else running_receiver(settings)
+    async with other:
+        await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM processes)"))
+        code, lines = await doctor(variables_of(settings))
+    part = f"{kind.capitalize()}s"
+    assert code == 1
+    assert f"{part}: No {kind} runs on this database: start one with `portone-orders {start}`." in lines
+
+
+@asynccontextmanager
+async def child(tmp_path: Path, settings: Settings, pool: Pool, words: str, **changed: str) -> AsyncIterator[DevRun]:
+    """Run a receiver or a worker as a process of its own, until it has reported itself."""
+    variables = variables_of(settings) | {"SERVICE_KEYS": "key"} | changed
+    async with command(tmp_path, words, **variables) as run:
+        await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM processes WHERE pid = $1)", run.process.pid))
+        yield run
+
+
+async def silence(pool: Pool, pid: int) -> None:
+    """Let a minute pass since the process was last heard of."""
+    await pool.execute("UPDATE processes SET seen_at = seen_at - interval '1 minute' WHERE pid = $1", pid)
+
+
+@pytest.mark.parametrize(("words", "part"), [("worker", "Workers"), ("serve", "Receivers")])
+async def test_a_frozen_process_is_named(tmp_path: Path, settings: Settings, pool: Pool, words: str, part: str) -> None:
+    """A process that is stopped (SIGSTOP) is called frozen, with its pid, host and version."""
+    async with child(tmp_path, settings, pool, words) as run:
+        run.process.send_signal(signal.SIGSTOP)
+        try:
+            await silence(pool, run.process.pid)
+            code, lines = await doctor(variables_of(settings))
+        finally:
+            run.process.send_signal(signal.SIGCONT)
+    assert code == 1
+    [line] = [line for line in lines if line.startswith(f"{part}:")]
+    assert f" {run.process.pid} on " in line
+    assert "is frozen, or cannot reach Postgres: it was last heard of" in line
+    assert "(version 0.1.0, started " in line
+
+
+async def test_a_killed_process_is_named_until_another_replaces_it(
+    tmp_path: Path, settings: Settings, pool: Pool
+) -> None:
+    """A worker that was killed (-9) is named; once a new one runs in its place, all is well."""
+    async with child(tmp_path, settings, pool, "worker") as run:
+        run.process.kill()
+        await run.process.wait()
+        await silence(pool, run.process.pid)
+        code, lines = await doctor(variables_of(settings))
+    [line] = [line for line in lines if line.startswith("Workers:")]
+    assert (code, f"{run.process.pid} on {os.uname().nodename} was killed" in line) == (1, True)
+    async with whole_service(settings, pool):
+        assert "Workers: ok" in (await doctor(variables_of(settings)))[1]
+
+
+async def test_a_process_that_stops_in_order_is_forgotten(tmp_path: Path, settings: Settings, pool: Pool) -> None:
+    """SIGTERM removes the process from the table, so that nobody misses it."""
+    async with child(tmp_path, settings, pool, "worker") as run:
+        assert await run.end() == 0
+    assert await pool.fetchval("SELECT count(*) FROM processes") == 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"PORTONE_IMP_SECRET": "wrong"},
+        {"REDIS_URL": "redis://:wrong@127.0.0.1:1/0"},
+        {"PORTONE_API_URL": "http://portone.invalid"},
+    ],
+    ids=["a refused key", "no Redis", "no PortOne"],
+)
+async def test_a_planted_fault_leaves_no_traceback(
+    tmp_path: Path, settings: Settings, pool: Pool, changed: dict[str, str]
+) -> None:
+    """A worker and a receiver that were set up wrongly report themselves, and log no traceback."""
+    async with child(tmp_path, settings, pool, "worker", **changed) as worker:
+        async with child(tmp_path, settings, pool, "serve", **changed) as receiver:
+            await asyncio.sleep(0)
+        assert await worker.end() == 0
+    for run in (worker, receiver):
+        assert not [line for line in run.lines if "Traceback" in line or "exception" in line], run.lines
+
+
+@pytest.mark.parametrize(
+    ("postgres", "portone", "faults"),
+    [
+        (0.0, 0.0, []),
+        (None, None, []),
+        (1.0, -20.0, []),
+        (None, 3600.0, ["This machine's clock is 3600 s behind PortOne's: set it by NTP."]),
+        (3600.0, 3600.0, ["This machine's clock is 3600 s behind PortOne's: set it by NTP."]),
+        (-3600.0, 0.0, ["Postgres' clock is 3600 s behind PortOne's: set it by NTP."]),
+        (60.0, None, ["Postgres' clock is 60 s ahead of this machine's, and one of them is wrong: set it by NTP."]),
+        (0.0, -60.0, ["The clocks of this machine and of Postgres are 60 s ahead of PortOne's: set it by NTP."]),
+    ],
+)
+def test_the_clock_that_is_wrong_is_named(postgres: float | None, portone: float | None, faults: list[str]) -> None:
+    """PortOne's clock is right; whichever other clock differs from it is named."""
+    assert clock_faults(postgres, portone) == faults
