@@ -267,4 +267,5 @@ CREATE TABLE processes (
     refused_accounts    jsonb NOT NULL DEFAULT '{}',
     -- Names and texts of its settings; secrets are hidden.
     settings            jsonb NOT NULL
-) WITH (fillfactor = 50);
+);
+CREATE INDEX processes_seen_at ON processes (seen_at);
