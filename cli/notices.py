@@ -1,50 +1,70 @@
 """`portone-orders notices`: list, show and replay notices."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
+from cli.order_page import money
 from service.db import notice_list, operator_actions
-from service.db.notice_list import Shown
+from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
 from service.errors import RedisUnavailable
 
 app = typer.Typer(help="List the parked or the open notices, show them, and replay them.")
 
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
+Name = Annotated[str, typer.Argument(help="Only those of this order number or imp_uid, or whose id begins so.")]
+
+# A list is a table only where a person sees all of it.
+_COLUMNS = ("id", "from", "imp_uid", "merchant_uid", "received", "tries", "outcome", "payment")
 
 
 @app.command("list")
 def list_notices(
+    name: Name = "",
     still_open: Annotated[bool, typer.Option("--open", help="List the open notices instead.")] = False,
     limit: Limit = 50,
 ) -> None:
-    """List the parked notices with their reasons, the longest parked first."""
-    query = notice_list.waiting if still_open else notice_list.parked
-    notices = asyncio.run(_read(lambda db: query(db, limit)))
-    Console().print(_table(notices) if notices else f"No notice is {'open' if still_open else 'parked'}.")
+    """List the parked notices with their reasons, the longest parked first; with a name, all that it names.
+
+    In a pipe each notice is one line: whole values, separated by tabs.
+    """
+    if name:
+        listed = _read(lambda db: notice_list.about(db, name, limit))
+    else:
+        query = notice_list.waiting if still_open else notice_list.parked
+        listed = _read(lambda db: query(db, limit))
+    _print(listed.notices)
+    if len(listed.notices) < listed.total:
+        typer.echo(f"These are {len(listed.notices)} of {listed.total}: --limit shows more.", err=True)
+    if not listed.notices:
+        fate = f"known by {name!r}" if name else "open" if still_open else "parked"
+        typer.echo(f"No notice is {fate}.", err=True)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A notice's id, or a payment's imp_uid.")]) -> None:
-    """Show the notices about a payment, with the payment as stored."""
-    notices = asyncio.run(_read(lambda db: notice_list.about(db, name, 100)))
-    if not notices:
-        raise CommandFailed(f"No notice is known by the id or imp_uid {name!r}.")
-    for notice in notices:
+def show(name: Annotated[str, typer.Argument(help="An order number, an imp_uid, or the first part of an id.")]) -> None:
+    """Show the notices about a payment or an order, with the payment as stored."""
+    listed = _read(lambda db: notice_list.about(db, name, 100))
+    if not listed.notices:
+        raise CommandFailed(f"No notice is known by the id, imp_uid or order number {name!r}.")
+    for notice in listed.notices:
         typer.echo("\n".join(f"{key}: {getattr(notice, key)}" for key in Shown.__slots__) + "\n")
+    if len(listed.notices) < listed.total:
+        typer.echo(f"These are the newest {len(listed.notices)} of {listed.total}.", err=True)
 
 
 @app.command()
 def replay(
-    ids: Annotated[list[UUID] | None, typer.Argument(help="The notices' ids.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="The notices' ids, or the first part of each.")] = None,
     all_parked: Annotated[bool, typer.Option("--all-parked", help="Every parked notice.")] = False,
     who: Who = "",
     why: Why = "",
@@ -57,14 +77,30 @@ def replay(
     typer.echo(f"{asyncio.run(_replay(ids or [], who or me(), why))} notices will be looked at again.")
 
 
-async def _read(query: Callable[[Connection], Awaitable[list[Shown]]]) -> list[Shown]:
-    async with open_databases() as databases:
-        return await in_transaction(databases.pool, query)
+def _read(query: Callable[[Connection], Awaitable[Listed]]) -> Listed:
+    async def read() -> Listed:
+        async with open_databases() as databases:
+            return await in_transaction(databases.pool, query)
+
+    return asyncio.run(read())
 
 
-async def _replay(ids: list[UUID], who: str, why: str) -> int:
+async def _named(db: Connection, ids: Sequence[str]) -> list[UUID]:
+    """Return the one notice that each text names."""
+    named = []
+    for text in ids:
+        matching = await notice_list.ids_of(db, text)
+        if len(matching) != 1:
+            problem = "Several notices have ids that begin" if matching else "No notice has an id that begins"
+            raise CommandFailed(f"{problem} with {text!r}: give a longer part, as `notices list` shows it.")
+        named += matching
+    return named
+
+
+async def _replay(ids: Sequence[str], who: str, why: str) -> int:
     async def replay_and_record(db: Connection) -> list[UUID]:
-        named = ids or [notice.id for notice in await notice_list.parked(db, 1_000)]
+        parked = [] if ids else (await notice_list.parked(db, 1_000)).notices
+        named = await _named(db, ids) if ids else [notice.id for notice in parked]
         replayed = await notice_list.replay(db, named)
         await operator_actions.append(db, who, why, "notices.replay", [str(notice_id) for notice_id in replayed])
         return replayed
@@ -79,13 +115,21 @@ async def _replay(ids: list[UUID], who: str, why: str) -> int:
         return len(replayed)
 
 
-def _table(notices: list[Shown]) -> Table:
-    table = Table("id", "from", "imp_uid", "merchant_uid", "received", "tries", "outcome", "payment")
-    for row in notices:
-        look = f"{row.payment_status} {row.payment_amount} {row.payment_currency}" if row.payment_status else "not seen"
-        received = f"{row.received_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(
-            str(row.id), row.source, row.imp_uid, row.merchant_uid or "", received, str(row.tries),
-            row.last_outcome or "", look,
-        )  # fmt: skip
-    return table
+def _print(notices: list[Shown]) -> None:
+    rows = [_row(notice) for notice in notices]
+    if not sys.stdout.isatty():
+        typer.echo("".join("\t".join(row) + "\n" for row in rows), nl=False)
+    elif rows:
+        table = Table(*(Column(column, overflow="fold") for column in _COLUMNS))  # a cut value could not be copied
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+
+
+def _row(notice: Shown) -> tuple[str, ...]:
+    payment = "not seen"
+    if notice.payment_status and notice.payment_amount is not None:
+        payment = f"{notice.payment_status} {money(notice.payment_amount, notice.payment_currency or '')}"
+    received = f"{notice.received_at:%Y-%m-%d %H:%M:%S}"
+    names = (notice.imp_uid, notice.merchant_uid or "-")
+    return str(notice.id), notice.source, *names, received, str(notice.tries), notice.last_outcome or "-", payment

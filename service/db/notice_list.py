@@ -1,5 +1,6 @@
 """The table `notices` for people: lists and a replay, for `portone-orders notices`."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,9 @@ import asyncpg
 
 from service.db.pool import Connection
 from service.domain.payment import Store
+
+# So short a prefix names too many to be meant.
+_PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,14 @@ class Shown:
     payment_currency: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The first notices of a list, and how many it has in all."""
+
+    notices: list[Shown]
+    total: int
+
+
 _SHOWN = """
     SELECT n.id, n.source, n.imp_uid, coalesce(p.merchant_uid, n.merchant_uid) AS merchant_uid, n.account, n.tier,
            n.claimed_status, n.received_at, n.arrivals, n.tries, n.last_outcome,
@@ -40,18 +52,24 @@ _SHOWN = """
            p.status AS payment_status, p.amount AS payment_amount, p.currency AS payment_currency
     FROM notices n LEFT JOIN payments p USING (imp_uid)
 """
+_ABOUT = """
+    WHERE n.imp_uid = $1 OR n.merchant_uid = $1 OR n.id BETWEEN $2 AND $3
+       OR n.imp_uid IN (SELECT imp_uid FROM payments WHERE merchant_uid = $1)
+"""
 
 
-async def parked(db: Connection, limit: int) -> list[Shown]:
+async def parked(db: Connection, limit: int) -> Listed:
     """Return the notices that wait for a person, the longest parked first."""
     rows = await db.fetch(_SHOWN + "WHERE n.parked_at IS NOT NULL ORDER BY n.parked_at LIMIT $1", limit)
-    return [Shown(**row) for row in rows]
+    total = await db.fetchval("SELECT count(*) FROM notices WHERE parked_at IS NOT NULL")
+    return Listed([Shown(**row) for row in rows], total)
 
 
-async def waiting(db: Connection, limit: int) -> list[Shown]:
+async def waiting(db: Connection, limit: int) -> Listed:
     """Return the notices that are still open, the next due first."""
     rows = await db.fetch(_SHOWN + "WHERE n.due_at IS NOT NULL ORDER BY n.due_at LIMIT $1", limit)
-    return [Shown(**row) for row in rows]
+    total = await db.fetchval("SELECT count(*) FROM notices WHERE due_at IS NOT NULL")
+    return Listed([Shown(**row) for row in rows], total)
 
 
 async def count_by_store(db: Connection) -> dict[Store, int]:
@@ -65,12 +83,28 @@ async def count_by_store(db: Connection) -> dict[Store, int]:
     return {Store(row["account"], row["tier"]): row["count"] for row in rows}
 
 
-async def about(db: Connection, name: str, limit: int) -> list[Shown]:
-    """Return the notices with this id, or about this imp_uid, the newest first."""
-    rows = await db.fetch(
-        _SHOWN + "WHERE n.id::text = $1 OR n.imp_uid = $1 ORDER BY n.received_at DESC LIMIT $2", name, limit
-    )
-    return [Shown(**row) for row in rows]
+async def about(db: Connection, name: str, limit: int) -> Listed:
+    """Return the notices of this imp_uid or order, or whose id begins so, the newest first."""
+    lowest, highest = _id_range(name)
+    rows = await db.fetch(_SHOWN + _ABOUT + "ORDER BY n.received_at DESC LIMIT $4", name, lowest, highest, limit)
+    total = len(rows)
+    if total == limit:
+        total = await db.fetchval("SELECT count(*) FROM notices n" + _ABOUT, name, lowest, highest)  # noqa: S608 - constants
+    return Listed([Shown(**row) for row in rows], total)
+
+
+async def ids_of(db: Connection, name: str) -> list[UUID]:
+    """Return the ids of the notices whose id begins so, at most two: only one can be meant."""
+    rows = await db.fetch("SELECT id FROM notices WHERE id BETWEEN $1 AND $2 LIMIT 2", *_id_range(name))
+    return [row["id"] for row in rows]
+
+
+def _id_range(name: str) -> tuple[UUID | None, UUID | None]:
+    """Return the lowest and the highest id that begin with this text; None twice if none can."""
+    digits = name.replace("-", "").lower()
+    if not _PREFIX.fullmatch(name) or len(digits) > 32:
+        return None, None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
 async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:

@@ -33,11 +33,12 @@ async def run(environment: dict[str, str], *words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-async def park(pool: Pool) -> str:
+async def park(pool: Pool, imp_uid: str = "imp_lost") -> str:
     return str(
         await pool.fetchval(
             "INSERT INTO notices (id, source, imp_uid, registered, parked_at, last_outcome)"
-            " VALUES (gen_random_uuid(), 'webhook', 'imp_lost', false, now(), 'payment_unknown') RETURNING id"
+            " VALUES (gen_random_uuid(), 'webhook', $1, false, now(), 'payment_unknown') RETURNING id",
+            imp_uid,
         )
     )
 
@@ -59,6 +60,68 @@ async def test_a_replayed_notice_is_due_and_written_down(environment: dict[str, 
     row = await pool.fetchrow("SELECT who, why, action, subject FROM operator_actions")
     assert row is not None
     assert tuple(row) == ("kim", "PortOne mended it", "notices.replay", notice)
+
+
+async def test_in_a_pipe_a_notice_is_one_line_of_whole_values(environment: dict[str, str], pool: Pool) -> None:
+    """Away from a terminal no value is cut, however narrow it is: one line a notice, its values separated by tabs."""
+    notice = await park(pool)
+    await pool.execute("UPDATE notices SET merchant_uid = repeat('주', 200)")
+    _, output = await run(environment | {"COLUMNS": "40"}, "notices", "list")
+    [line] = output.splitlines()
+    values = line.split("\t")
+    assert (values[0], values[2], values[3]) == (notice, "imp_lost", "주" * 200)
+    assert values[-2:] == ["payment_unknown", "not seen"]
+
+
+async def test_a_list_that_is_cut_says_so(environment: dict[str, str], pool: Pool) -> None:
+    """Beyond its limit the list says how many there are; below it says nothing."""
+    for number in range(3):
+        await park(pool, f"imp_{number}")
+    _, output = await run(environment, "notices", "list", "--limit", "2")
+    assert output.splitlines()[-1] == "These are 2 of 3: --limit shows more."
+    _, output = await run(environment, "notices", "list", "--limit", "3")
+    assert len(output.splitlines()) == 3
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+async def test_notices_are_found_by_order_number_and_by_the_first_part_of_an_id(
+    environment: dict[str, str], pool: Pool, command: str
+) -> None:
+    """An order number, an imp_uid and a prefix of an id each find the notice, also one that is handled."""
+    await park(pool)
+    notice = await park(pool, "imp_2")
+    await pool.execute(
+        "UPDATE notices SET merchant_uid = 'order-2', parked_at = NULL, handled_at = now() WHERE id::text = $1",
+        notice,
+    )
+    for name in ("order-2", "imp_2", notice[:8], notice[:8].upper(), notice):
+        _, output = await run(environment, "notices", command, name)
+        assert output.count(notice) == 1
+        assert "imp_lost" not in output
+
+
+async def test_a_name_that_names_nothing_is_one_sentence(environment: dict[str, str], pool: Pool) -> None:
+    """A name without a notice, or too short a part of an id, is answered in a sentence."""
+    notice = await park(pool)
+    _, output = await run(environment, "notices", "list", "order-9")
+    assert output == "No notice is known by 'order-9'.\n"
+    with pytest.raises(Exception, match="No notice is known by the id, imp_uid or order number"):
+        await run(environment, "notices", "show", notice[:3])
+
+
+async def test_a_replay_takes_the_first_part_of_an_id(environment: dict[str, str], pool: Pool) -> None:
+    """A part that only one id begins with names it; one that several or none begin with is refused."""
+    await pool.execute(
+        "INSERT INTO notices (id, source, imp_uid, registered, parked_at, last_outcome) SELECT id::uuid, 'webhook',"
+        " 'imp_' || id, false, now(), 'payment_unknown' FROM unnest(ARRAY['aaaa0000-0000-4000-8000-000000000001',"
+        " 'aaaa0000-0000-4000-8000-000000000002', 'bbbb0000-0000-4000-8000-000000000003']) AS id"
+    )
+    _, output = await run(environment, "notices", "replay", "bbbb", "--why", "mended")
+    assert output == "1 notices will be looked at again.\n"
+    for part, sentence in (("aaaa", "Several notices"), ("cccc", "No notice has an id"), ("zz", "No notice has an id")):
+        with pytest.raises(Exception, match=sentence):
+            await run(environment, "notices", "replay", part, "--why", "mended")
+    assert await pool.fetchval("SELECT count(*) FROM notices WHERE parked_at IS NULL") == 1
 
 
 async def test_a_replay_wants_a_reason(environment: dict[str, str], pool: Pool) -> None:
