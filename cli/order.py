@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 import typer
 
+from cli import amounts
 from cli.addresses import Addresses
+from cli.amounts import read_amount
 from cli.calls import Refused, Server, service_at
 from cli.errors import CommandFailed
 from cli.order_page import history_lines, page
@@ -26,7 +28,7 @@ order = typer.Typer(
 _SHOWN_VERSIONS = 100
 
 MerchantUid = Annotated[str, typer.Argument(help="The order's number, 1 to 255 characters.", metavar="MERCHANT_UID")]
-Amount = Annotated[int, typer.Argument(help="In the currency's smallest unit: 64900, or 600 for $6.00.", min=1)]
+Amount = Annotated[str, typer.Argument(help=amounts.HELP)]
 
 
 @order.command()
@@ -41,8 +43,10 @@ def register(
     """Register an order before it is paid. Repeating it changes nothing; other terms for the same order are refused.
 
     Example: portone-orders order register order-1 64900 --name "Blue socks"
+
+    Example: portone-orders order register order-2 6.00 --currency USD
     """
-    terms = {"merchant_uid": merchant_uid, "amount": amount, "currency": currency}
+    terms = {"merchant_uid": merchant_uid, "amount": read_amount(amount, currency), "currency": currency}
     body = terms | {key: value for key, value in (("name", name), ("account", account), ("tier", tier)) if value}
     service = service_at(Addresses.find(Settings.load()))
     _print(page(asyncio.run(service.call("POST", "/orders", body))))

@@ -6,7 +6,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from cli import amounts
 from cli.addresses import Addresses
+from cli.amounts import read_amount
 from cli.calls import sandbox_at
 from cli.errors import CommandFailed
 from cli.sandbox_calls import AS_PORTONE_DOES, Control, Moved, Sending, Webhook, delivery_line, payment_line
@@ -22,6 +24,9 @@ sandbox = typer.Typer(
     no_args_is_help=True,
 )
 
+# The sandbox takes an amount as PortOne writes it, which is as a person does.
+_CURRENCY = "KRW"
+
 MerchantUid = Annotated[str, typer.Argument(help="The order's number.", metavar="MERCHANT_UID")]
 Name = Annotated[str, typer.Argument(help="An imp_uid; or a merchant_uid, for its latest payment.", metavar="PAYMENT")]
 NameOrOrder = Annotated[
@@ -30,7 +35,7 @@ NameOrOrder = Annotated[
         help="An imp_uid; or a merchant_uid, for its latest payment, or with AMOUNT for a new one.", metavar="PAYMENT"
     ),
 ]
-_UNIT = "In the currency's own unit, as PortOne writes it: 64900, or 6.00 with --currency USD."
+_UNIT = amounts.HELP
 Amount = Annotated[str, typer.Argument(help=_UNIT, metavar="AMOUNT")]
 AmountOfNew = Annotated[str, typer.Argument(help=f"Open a new payment of this amount first. {_UNIT}", metavar="AMOUNT")]
 Currency = Annotated[str, typer.Option(help="The currency of a new payment, an ISO 4217 code.")]
@@ -68,6 +73,7 @@ def open_payment(
 
     Example: portone-orders sandbox open order-1 64900
     """
+    read_amount(amount, currency or _CURRENCY)
     terms = _terms(currency, tier, test_channel) | {"pay_method": pay_method}
     typer.echo(payment_line(_run(lambda control: control.open(merchant_uid, amount, **terms))))
 
@@ -254,7 +260,11 @@ def _move(action: str, name: str, amount: str, terms: dict[str, Any], webhook: W
         raise CommandFailed("--currency, --tier and --test-channel need a new payment: give its AMOUNT too.")
 
     async def move(control: Control) -> Moved:
+        if amount:
+            read_amount(amount, terms["currency"] or _CURRENCY)
         payment = await (control.open(name, amount, **terms) if amount else control.find(name))
+        if part := options.get("amount"):
+            read_amount(part, payment["currency"])
         return await control.move(payment["imp_uid"], action, webhook, **options)
 
     moved = _run(move)

@@ -2,12 +2,15 @@
 
 import asyncio
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from cli.calls import Refused, Server
 from cli.errors import CommandFailed
+from cli.order_page import money
+from service.domain.money import InexactAmount, to_minor
 
 Payment = dict[str, Any]
 Delivery = dict[str, Any]
@@ -108,18 +111,26 @@ class Control:
 
 
 def payment_line(payment: Payment) -> str:
-    """Return a payment as one line, with amounts as PortOne writes them."""
+    """Return a payment as one line."""
     currency, status = payment["currency"], payment["status"]
     awaits = status == "ready" and payment["vbank_num"]
     parts = [payment["imp_uid"], payment["merchant_uid"], "ready, account issued" if awaits else status]
-    parts += [f"{payment['amount']} {currency}", payment["pay_method"]]
+    parts += [_money(payment["amount"], currency), payment["pay_method"]]
     if payment["cancel_amount"]:
-        parts.append(f"refunded {payment['cancel_amount']} {currency}")
+        parts.append(f"refunded {_money(payment['cancel_amount'], currency)}")
     if payment["tier"]:
         parts.append(f"tier {payment['tier']}")
     if payment["test"]:
         parts.append("test channel")
     return "  ".join(str(part) for part in parts)
+
+
+def _money(amount: float, currency: str) -> str:
+    """Return an amount as a person writes it: PortOne's 6.0 of USD is 6.00 USD."""
+    try:
+        return money(to_minor(Decimal(str(amount)), currency), currency)
+    except InexactAmount:
+        return f"{amount} {currency}"
 
 
 def delivery_line(delivery: Delivery) -> str:

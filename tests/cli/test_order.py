@@ -14,7 +14,7 @@ from tests.ports import own_port
 
 async def test_a_registered_order_is_printed(commands: Commands) -> None:
     """Registering prints the order as stored, and the service has it."""
-    output = await commands.run("order", "register", "주문/1", "600", "--currency", "USD", "--name", "A book")
+    output = await commands.run("order", "register", "주문/1", "6.00", "--currency", "USD", "--name", "A book")
     assert output.startswith("주문/1: pending (version 1)\n")
     assert "amount      6.00 USD" in output
     assert (await commands.service.read("주문/1"))["name"] == "A book"

@@ -153,7 +153,7 @@ async def test_what_cannot_be_done_is_one_sentence(commands: Commands) -> None:
     words: tuple[str, ...]
     for words, variables, sentence in (
         (("pay", "order-9"), {}, "has no payment 'order-9'"),
-        (("pay", "order-9", "much"), {}, "amount must be a number"),
+        (("pay", "order-9", "much"), {}, "'much' is not an amount"),
         (("webhook",), {}, "Name a payment"),
         (("play", "x"), {}, "no scenario 'x'.*--list"),
         (("list",), {"SANDBOX_URL": nobody}, "sandbox at .* does not answer .*: start it with"),
