@@ -13,10 +13,12 @@ from cli.amounts import read_amount
 from cli.calls import Refused, Server, service_at
 from cli.errors import CommandFailed
 from cli.order_page import history_lines, page
+from cli.order_story import story_lines
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.db.order_events import Event
+    from service.db.order_story import Attempt, WaitingNotice
 
 order = typer.Typer(
     name="order",
@@ -26,6 +28,7 @@ order = typer.Typer(
 )
 
 _SHOWN_VERSIONS = 100
+_SHOWN_NOTICES = 20
 
 MerchantUid = Annotated[str, typer.Argument(help="The order's number, 1 to 255 characters.", metavar="MERCHANT_UID")]
 Amount = Annotated[str, typer.Argument(help=amounts.HELP)]
@@ -54,21 +57,23 @@ def register(
 
 @order.command()
 def show(merchant_uid: MerchantUid) -> None:
-    """Show an order: state, amounts, the payment that decides, problems, and the history of its versions.
+    """Show an order: state, amounts, problems, all its payments, the notices that wait, and its versions.
 
-    The history is read from Postgres: from DATABASE_URL, or from the database of a running `portone-orders dev`.
-    Without either it is left out.
+    Payments, notices and versions are read from Postgres: from DATABASE_URL, or from the database of a running
+    `portone-orders dev`. Without either they are left out.
 
     Example: portone-orders order show order-1
     """
     addresses = Addresses.find(Settings.load())
-    _print(page(asyncio.run(read(service_at(addresses), merchant_uid))))
+    found = asyncio.run(read(service_at(addresses), merchant_uid))
+    _print(page(found))
     if not addresses.database_url:
         typer.echo("  history     not shown: it is in Postgres, and DATABASE_URL is not set")
         return
-    events = asyncio.run(_history(addresses.database_url, merchant_uid))
+    attempts, waiting, events = asyncio.run(_story(addresses.database_url, merchant_uid))
     if not events:
         raise CommandFailed("The database in DATABASE_URL does not have this order: correct DATABASE_URL.")
+    _print(story_lines(found["imp_uid"], attempts, waiting, _SHOWN_NOTICES))
     _print(history_lines(events))
 
 
@@ -82,16 +87,22 @@ async def read(service: Server, merchant_uid: str) -> dict[str, object]:
         raise CommandFailed(f"No order is registered as {merchant_uid!r} at {service.url}.") from refused
 
 
-async def _history(database_url: str, merchant_uid: str) -> "list[Event]":
+async def _story(database_url: str, merchant_uid: str) -> "tuple[list[Attempt], list[WaitingNotice], list[Event]]":
     from service.db.order_events import history
+    from service.db.order_story import attempts, waiting
     from service.db.pool import in_transaction, open_pool
 
     pool = await open_pool(database_url, 1)
     try:
-        return await in_transaction(pool, lambda db: history(db, merchant_uid, _SHOWN_VERSIONS))
+        return (
+            await in_transaction(pool, attempts, merchant_uid),
+            await in_transaction(pool, waiting, merchant_uid, _SHOWN_NOTICES),
+            await in_transaction(pool, history, merchant_uid, _SHOWN_VERSIONS),
+        )
     finally:
         await pool.close()
 
 
 def _print(lines: Iterable[str]) -> None:
-    typer.echo("\n".join(lines))
+    for line in lines:
+        typer.echo(line)

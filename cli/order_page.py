@@ -16,7 +16,7 @@ def page(order: dict[str, Any]) -> Iterator[str]:
     closed = f", closed: {order['closed']}" if order["closed"] else ""
     yield f"{order['merchant_uid']}: {order['state']}{closed} (version {order['version']})"
     for label, text in _facts(order):
-        yield f"  {label:<12}{text}"
+        yield line_of(label, text)
 
 
 def history_lines(events: "Sequence[Event]") -> Iterator[str]:
@@ -28,6 +28,11 @@ def history_lines(events: "Sequence[Event]") -> Iterator[str]:
         parts = [event.state, event.closed or "", money(event.amount, event.currency), *amounts]
         parts += [event.imp_uid or "", ", ".join(event.problems)]
         yield f"    {event.version:>3}  {event.at:%Y-%m-%d %H:%M:%S %Z}  " + "  ".join(text for text in parts if text)
+
+
+def line_of(label: str, text: str) -> str:
+    """Return one fact as a line."""
+    return f"  {label:<12}{text}"
 
 
 def money(amount: int, currency: str) -> str:

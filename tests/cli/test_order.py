@@ -7,6 +7,7 @@ import pytest
 
 from cli.addresses import Addresses
 from cli.errors import CommandFailed
+from service.db.pool import Pool
 from service.settings import Settings
 from tests.cli.conftest import Commands
 from tests.ports import own_port
@@ -40,6 +41,45 @@ async def test_a_paid_order_is_shown_with_its_payment_and_history(commands: Comm
     assert any(line[:3] == ["payment", f"{payment['imp_uid']},", "paid,"] for line in lines)
     history = lines[lines.index(["history"]) + 1 :]
     assert [(line[0], line[4]) for line in history] == [("1", "pending"), ("2", "paid")]
+
+
+async def test_the_orders_other_payments_are_shown(commands: Commands) -> None:
+    """`order show` lists the payments that do not decide, each with its state and amount."""
+    await commands.run("order", "register", "order-1", "64900")
+    failed = (await commands.run("sandbox", "fail", "order-1", "64900", "--webhook", "json")).split()[0]
+    await commands.sandbox.pay("order-1", 64900)
+    await commands.service.becomes("order-1", state="paid")
+    output = await commands.run("order", "show", "order-1")
+    assert f"  other       {failed}, failed, 64900 KRW" in output.splitlines()
+    assert output.count("  other ") == 1
+
+
+async def test_a_payment_found_by_reconciliation_is_called_so(commands: Commands, pool: Pool) -> None:
+    """`order show` says which payments no notice had announced before reconciliation found them."""
+    await commands.run("order", "register", "order-1", "64900")
+    imp_uid = (await commands.run("sandbox", "pay", "order-1", "64900", "--webhook", "never")).split()[0]
+    await pool.execute("UPDATE ledger_scans SET next_at = now()")
+    await commands.service.becomes("order-1", state="paid")
+    output = await commands.run("order", "show", "order-1")
+    assert f"  found       {imp_uid} by reconciliation, " in output
+    announced = (await commands.run("sandbox", "pay", "order-2", "64900")).split()[0]
+    await commands.run("order", "register", "order-2", "64900")
+    await commands.service.becomes("order-2", state="paid")
+    assert f"{announced} by reconciliation" not in await commands.run("order", "show", "order-2")
+
+
+async def test_waiting_notices_and_the_tier_are_shown(commands: Commands, pool: Pool) -> None:
+    """`order show` names each notice that is due or parked, with its reason, and the order's tier."""
+    await commands.run("order", "register", "order-1", "64900")
+    await pool.execute("UPDATE orders SET tier = 'abc'")
+    await pool.execute(
+        "INSERT INTO notices (id, source, imp_uid, merchant_uid, registered, parked_at, last_outcome)"
+        " VALUES (gen_random_uuid(), 'webhook', 'imp_lost', 'order-1', true, now(), 'payment_unknown')"
+    )
+    output = await commands.run("order", "show", "order-1")
+    [waiting] = [line for line in output.splitlines() if line.startswith("  waiting ")]
+    assert ", webhook about imp_lost, parked: payment_unknown, received " in waiting
+    assert "  tier        abc" in output.splitlines()
 
 
 async def test_problems_are_shown(commands: Commands) -> None:

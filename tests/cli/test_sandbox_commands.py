@@ -97,7 +97,7 @@ async def test_a_payment_is_opened_failed_and_paid(commands: Commands) -> None:
 async def test_the_wrong_money_can_be_paid(commands: Commands) -> None:
     """A new payment may have another currency, a tier and the test channel."""
     output = await commands.run("sandbox", "pay", "a", "6.00", "--currency", "USD", "--tier", "abc", "--test-channel")
-    assert "6.0 USD  card  tier abc  test channel" in output
+    assert "6.00 USD  card  tier abc  test channel" in output
     with pytest.raises(CommandFailed, match="need a new payment: give its AMOUNT"):
         await commands.run("sandbox", "pay", "a", "--currency", "USD")
 
