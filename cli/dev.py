@@ -26,7 +26,7 @@ async def _dev(settings: Settings, screen: Screen, began: float) -> None:
     plan = Plan(settings, StateDir(settings.state_dir))
     parts = Parts(plan, screen)
     try:
-        await _run_until(stopped, _start(plan, parts))
+        await _run_until(stopped, _start(plan, parts, screen))
         if not stopped.is_set():
             plan.state.write_env(plan.env_file(parts.databases))
             _show(plan, screen, time.monotonic() - began)
@@ -38,9 +38,14 @@ async def _dev(settings: Settings, screen: Screen, began: float) -> None:
             screen.done(f"Stopped; the data stays in {' and '.join(map(str, parts.data_folders))}")
 
 
-async def _start(plan: Plan, parts: Parts) -> None:
+async def _start(plan: Plan, parts: Parts, screen: Screen) -> None:
     if not plan.has_sandbox:
         plan.settings.require("portone_imp_key", "portone_imp_secret")
+    if plan.ignores_key:
+        screen.warn(
+            "PORTONE_IMP_KEY is set and PORTONE_API_URL is not, so the sandbox plays PortOne and the key is not used:"
+            " to ask PortOne, set PORTONE_API_URL=https://api.iamport.kr too."
+        )
     await parts.stop_leftovers()
     _check_port(plan.settings.host, plan.settings.port, "PORT")
     if plan.has_sandbox:

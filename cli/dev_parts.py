@@ -17,10 +17,9 @@ from cli.http_probe import answers_ok
 from cli.processes import GENTLE, Process, Program, stop_recorded
 from cli.screen import Screen
 from cli.supervisor import Part, keep_running
-from service.settings import SettingsError
+from service.settings import Settings, SettingsError
 
 Result = TypeVar("Result")
-
 _READY_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 # Stopped group by group, so that no process loses a server that it still uses.
@@ -75,7 +74,7 @@ class Parts:
                 probe = partial(answers_ok, "127.0.0.1", self.plan.settings.sandbox_port, "/healthz")
                 group.create_task(self._start_program(self.plan.sandbox(), self.plan.sandbox_url, probe))
             else:
-                self._screen.done(f"PortOne (given, {self.plan.settings.portone_api_url}), no sandbox")
+                group.create_task(self._try_portone())
         probe = partial(answers_ok, self.plan.host, self.plan.settings.port, "/readyz")
         async with _together() as group:
             receiver = self.plan.service_program("receiver", "serve", self.databases)
@@ -106,7 +105,7 @@ class Parts:
         from service.db.migrate import migrate
 
         url = self._given_database or self._postgres.url()
-        applied = await self._reach("Postgres", "DATABASE_URL", url, partial(migrate, url), CannotConnectNowError)
+        applied = await self._reach("Postgres", url, partial(migrate, url), CannotConnectNowError)
         origin = f"given, {place(url)}" if self._given_database else f"embedded, {place(url)}"
         self._screen.done(f"Postgres ({origin}), migrations applied: {', '.join(applied) or 'none, it is up to date'}")
 
@@ -124,8 +123,23 @@ class Parts:
         from redis.asyncio import Redis as Client
 
         async with Client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
-            await self._reach("Redis", "REDIS_URL", url, client.ping, redis.ConnectionError, redis.TimeoutError)
-        self._screen.done(f"Redis (given, {place(url)})")
+            await self._reach("Redis", url, client.ping, redis.ConnectionError, redis.TimeoutError)
+        from cli.checks.databases import check_redis
+
+        await self._say_faults(f"Redis (given, {place(url)})", check_redis)
+
+    async def _try_portone(self) -> None:
+        from cli.checks.portone import check_portone
+
+        await self._say_faults(f"PortOne (given, {self.plan.settings.portone_api_url}), no sandbox", check_portone)
+
+    async def _say_faults(self, part: str, check: Callable[[Settings], Awaitable[list[str]]]) -> None:
+        """Report a given part as done, or each of its faults. A fault does not keep the rest from running."""
+        faults = await check(self.plan.settings)
+        for sentence in faults:
+            self._screen.fail(sentence)
+        if not faults:
+            self._screen.done(part)
 
     async def _start_program(self, program: Program, address: str, probe: Callable[[], Awaitable[bool]]) -> None:
         self._screen.step(program.name)
@@ -143,7 +157,7 @@ class Parts:
         await part.start()
 
     async def _reach(
-        self, name: str, setting: str, url: str, call: Callable[[], Awaitable[Result]], *unreachable: type[Exception]
+        self, name: str, url: str, call: Callable[[], Awaitable[Result]], *unreachable: type[Exception]
     ) -> Result:
         """Repeat the call until the server answers. Warn once if it does not."""
         warned = False
@@ -153,10 +167,12 @@ class Parts:
             except Exception as error:
                 if not isinstance(error, (OSError, *unreachable)):  # a time-out is an OSError
                     raise
-                reason = (str(error) or type(error).__name__).partition("\n")[0]
+                from service.reasons import postgres_reason, redis_reason
+
+                reason = (postgres_reason if name == "Postgres" else redis_reason)(error)
             if not warned:
-                advice = f"start it, or correct {setting}; this is retried every second"
-                self._screen.warn(f"{name} at {place(url)} is not reachable ({reason}): {advice}")
+                advice = f"{reason.advice}; this is retried every second"
+                self._screen.warn(f"{name} at {place(url)} is not reachable, because {reason.text}: {advice}")
                 warned = True
             await asyncio.sleep(_RETRY_SECONDS)
 

@@ -28,6 +28,12 @@ class Plan:
         return not url or self.settings.portone_imp_key == self.imp_key
 
     @property
+    def ignores_key(self) -> bool:
+        """True if a key of PortOne was given but the sandbox plays PortOne, so that the key opens nothing."""
+        key = self.settings.portone_imp_key
+        return self.has_sandbox and bool(key) and key != self.imp_key
+
+    @property
     def host(self) -> str:
         """The host at which this machine reaches the receiver."""
         return reachable_host(self.settings)

@@ -1,5 +1,6 @@
 """The error of a command that gives up, and the sentences for errors of libraries."""
 
+import os
 import sys
 
 from service.settings import SettingsError
@@ -11,14 +12,13 @@ class CommandFailed(Exception):
 
 # By name, because a command may not have loaded the library, and a library that was never loaded raised nothing.
 _LIBRARY_ERRORS = {
-    ("service.errors", "PostgresUnavailable"): "{}: check DATABASE_URL.",
-    ("service.errors", "RedisUnavailable"): "{}: check REDIS_URL.",
-    ("service.errors", "MigrationRefused"): "{}.",
-    ("asyncpg", "PostgresError"): "Postgres refused: {}. Check DATABASE_URL.",
-    ("asyncpg", "InterfaceError"): "Postgres cannot be used: {}. Check DATABASE_URL.",
-    ("redis.exceptions", "AuthenticationError"): "Redis refused the password: {}. Check REDIS_URL.",
-    ("redis.exceptions", "RedisError"): "Redis cannot be used: {}. Check REDIS_URL.",
-    ("aiohttp", "ClientError"): "The call failed: {}. Check the address.",
+    ("service.errors", "PostgresUnavailable"): "Postgres",
+    ("service.errors", "RedisUnavailable"): "Redis",
+    ("service.errors", "MigrationRefused"): "",
+    ("asyncpg", "PostgresError"): "Postgres",
+    ("asyncpg", "InterfaceError"): "Postgres",
+    ("redis.exceptions", "RedisError"): "Redis",
+    ("aiohttp", "ClientError"): "The call failed",
 }
 
 
@@ -26,16 +26,25 @@ def in_a_sentence(error: BaseException) -> str | None:
     """Return the sentence for the user, or None for a fault in this program."""
     if isinstance(error, SettingsError | CommandFailed):
         return str(error)
-    for (module, name), sentence in _LIBRARY_ERRORS.items():
+    for (module, name), culprit in _LIBRARY_ERRORS.items():
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
-            return sentence.format(_first_line(error))
+            return _library_sentence(culprit, error)
     if isinstance(error, TimeoutError):
-        return "No answer came in time: check that the servers in DATABASE_URL and REDIS_URL are reachable."
+        return "No answer came in time: run `portone-orders doctor`, which names the culprit."
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or _first_line(error)}."
+        return f"{where}{os.strerror(error.errno) if error.errno else _first_line(error)}."
     return None
+
+
+def _library_sentence(culprit: str, error: BaseException) -> str:
+    if culprit in ("Postgres", "Redis"):
+        from service.reasons import postgres_reason, redis_reason
+
+        reason = (postgres_reason if culprit == "Postgres" else redis_reason)(error)
+        return f"{culprit} cannot be used, because {reason.text}: {reason.advice}."
+    return f"{culprit}: {_first_line(error)}." if culprit else f"{_first_line(error)}."
 
 
 def exit_code(error: BaseException) -> int:

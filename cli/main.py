@@ -13,9 +13,8 @@ from cli.order import order
 from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
-from cli.settings_source import load_settings
+from cli.settings_source import load_settings, load_with_source
 from service.settings import Settings, SettingsError
-from service.settings_text import shown
 
 app = typer.Typer(
     help="Turns PortOne payment notices into verified order state. Try `portone-orders dev`: it needs nothing else.",
@@ -97,14 +96,29 @@ def migrate() -> None:
     from service.db.migrate import migrate as apply
 
     settings = Settings.load().require("database_url")
-    applied = asyncio.run(apply(settings.database_url.get_secret_value()))
+    url = settings.database_url.get_secret_value()
+    try:
+        applied = asyncio.run(apply(url))
+    except (OSError, TimeoutError) as error:
+        from cli.checks.databases import postgres_sentence
+
+        raise CommandFailed(postgres_sentence(url, error)) from error
     typer.echo("\n".join(f"Applied {name}" for name in applied) or "The database is up to date.")
 
 
 @app.command()
 def settings() -> None:
-    """Print all settings with secrets hidden, and their source: the environment, a running `dev`, or `.env`."""
-    for name, text in shown(load_settings(always_report=True)).items():
+    """Print the settings of the running receiver, with secrets hidden, and who differs from them.
+
+    Without a receiver they are those of the environment, a running `dev`, or `.env`.
+    """
+    from cli.running_settings import running_processes, settings_in_force
+
+    loaded, source = load_with_source()
+    values, sentences = settings_in_force(loaded, source, running_processes(loaded))
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    for name, text in values.items():
         typer.echo(f"{name}={text}")
 
 

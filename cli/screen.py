@@ -25,6 +25,9 @@ class Screen:
     def warn(self, text: str) -> None:
         self._print(Text.assemble(("  ! ", "yellow"), text))
 
+    def fail(self, text: str) -> None:
+        self._print(Text.assemble(("  ✗ ", "red"), text))
+
     def line(self, text: str = "", style: str = "") -> None:
         self._print(Text(text, style))
 

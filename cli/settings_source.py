@@ -15,8 +15,16 @@ from service.settings import Settings
 _DATABASES = ("DATABASE_URL", "REDIS_URL")
 
 
-def load_settings(*, always_report: bool = False) -> Settings:
-    """Load the settings. If there was a choice, a line on standard error says where they come from.
+def load_settings() -> Settings:
+    """Load the settings. If there was a choice, a line on standard error says where they come from."""
+    settings, source = load_with_source()
+    if running_dev_values(settings.state_dir):
+        typer.echo(source, err=True)
+    return settings
+
+
+def load_with_source() -> tuple[Settings, str]:
+    """Load the settings. Returns them and a sentence that says where they come from.
 
     The environment counts first, then the env file of a running `dev`, then `.env`. If the environment or `.env`
     names another database, another service is meant: then nothing of the `dev` is used.
@@ -24,9 +32,8 @@ def load_settings(*, always_report: bool = False) -> Settings:
     settings = Settings.load()
     dev_values = running_dev_values(settings.state_dir)
     from_dev = bool(dev_values) and not _means_another(settings, dev_values)
-    if dev_values or always_report:
-        typer.echo(_sentence(settings, dev_values, from_dev=from_dev), err=True)
-    return Settings.load(**_values_of_dev(settings, dev_values)) if from_dev else settings
+    source = _sentence(settings, dev_values, from_dev=from_dev)
+    return (Settings.load(**_values_of_dev(settings, dev_values)) if from_dev else settings), source
 
 
 def _means_another(settings: Settings, dev_values: Mapping[str, str]) -> bool:

@@ -124,7 +124,7 @@ def _reason(error: BaseException, rules: Sequence[_Rule], setting: str) -> Reaso
     for kind, part, reason in rules:
         if any(isinstance(one, kind) and part in str(one) for one in errors):
             return Reason(reason.text, reason.advice.replace(_SETTING, setting))
-    return Reason(f"it cannot be used ({_first_line(errors[-1])})", f"correct {setting}")
+    return Reason(f"it says: {_first_line(errors[-1])}", f"see its log, or correct {setting}")
 
 
 def _first_line(error: BaseException) -> str:

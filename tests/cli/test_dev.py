@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.cli.dev_run import READY, dev, gone, shell
 from tests.ports import own_port
@@ -154,7 +155,7 @@ async def test_a_given_database_that_is_away_is_waited_for(folder: Path) -> None
     port = own_port()
     async with dev(folder, DATABASE_URL=f"postgresql://shop:secret@127.0.0.1:{port}/orders") as run:
         line = await run.until("not reachable")
-        assert f"127.0.0.1:{port}/orders" in line
+        assert f"127.0.0.1:{port}/orders is not reachable, because nothing listens at this address: start it" in line
         assert "DATABASE_URL" in line
         assert await run.end() == 0
     assert "secret" not in "\n".join(run.lines)
@@ -165,6 +166,50 @@ async def test_a_given_portone_needs_its_keys(folder: Path) -> None:
     async with dev(folder, PORTONE_API_URL="http://127.0.0.1:9") as run:
         assert await run.rest() == 2
     assert run.lines == ["Set PORTONE_IMP_KEY and PORTONE_IMP_SECRET in the environment or in .env."]
+
+
+async def test_a_portone_that_refuses_the_key_has_a_cross(
+    folder: Path, database_url: str, redis_url: str, sandbox: RunningSandbox
+) -> None:
+    """A given PortOne that refuses the key is shown with a ✗ and a sentence, and the rest runs."""
+    given = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PORTONE_API_URL": sandbox.url}
+    async with dev(folder, **given, PORTONE_IMP_KEY=sandbox.imp_key, PORTONE_IMP_SECRET="wrong") as run:
+        await run.until(READY)
+    crosses = [line.strip() for line in run.lines if "✗" in line]
+    refused = f"✗ PortOne at {sandbox.url} refuses the key: correct PORTONE_IMP_KEY and PORTONE_IMP_SECRET."
+    assert crosses == [refused]
+    assert not [line for line in run.lines if "✓ PortOne" in line]
+
+
+async def test_a_redis_that_keeps_nothing_has_a_cross(folder: Path, database_url: str, redis_url: str) -> None:
+    """A given Redis that may lose what it accepts is shown with a ✗ and what to set."""
+    async with Redis.from_url(redis_url) as redis:
+        await redis.config_set("appendonly", "no")
+        try:
+            async with dev(folder, DATABASE_URL=database_url, REDIS_URL=redis_url) as run:
+                await run.until(READY)
+        finally:
+            await redis.config_set("appendonly", "yes")
+    [cross] = [line.strip() for line in run.lines if "✗" in line]
+    assert cross.startswith("✗ Redis at 127.0.0.1:")
+    assert "may lose what it accepts: set appendonly to yes" in cross
+    assert not [line for line in run.lines if "✓ Redis" in line]
+
+
+async def test_keys_that_are_not_used_are_answered_with_a_sentence(
+    folder: Path, database_url: str, redis_url: str
+) -> None:
+    """Keys in `.env` without PORTONE_API_URL are reported as not used, with what to set; the sandbox's own are not."""
+    (folder / ".env").write_text("PORTONE_IMP_KEY=real\nPORTONE_IMP_SECRET=real\n")
+    given = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    async with dev(folder, **given) as run:
+        await run.until(READY)
+    [line] = [line for line in run.lines if "PORTONE_IMP_KEY" in line]
+    assert "the sandbox plays PortOne and the key is not used: to ask PortOne, set PORTONE_API_URL=" in line
+    (folder / ".env").unlink()
+    async with dev(folder, **run.env_file()) as again:
+        await again.until(READY)
+    assert not [line for line in again.lines if "PORTONE_IMP_KEY" in line]
 
 
 def _same_ports(env: dict[str, str]) -> dict[str, str]:

@@ -1,16 +1,22 @@
 """An operator's command chooses its settings, and says which."""
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
+from cli.checks.databases import ask_postgres
 from cli.main import app
 from cli.settings_source import load_settings
 from cli.state import StateDir
+from service.db import processes
 from service.settings import Settings
 from service.settings_text import HIDDEN
+from tests.running import running_receiver, running_worker, until
 
 DEV = {
     "BASE_URL": "http://127.0.0.1:8080",
@@ -46,6 +52,53 @@ def test_without_a_running_dev_they_are_the_environments(capsys: pytest.CaptureF
     result = CliRunner().invoke(app, ["settings"])
     assert result.stderr.startswith("Settings come from the environment and .env; no `make run` is running in /")
     assert len(result.stdout.splitlines()) == len(Settings.model_fields)
+
+
+async def test_settings_are_those_of_the_running_receiver(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`settings` prints the values of the receiver that runs, says whose they are, and who differs from them."""
+    running = settings.model_copy(update={"calls_per_second": 7.0, "return_url": "https://shop.example"})
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    async with running_receiver(running):
+        result = await _settings_of_a_running("receiver")
+    values = dict(line.split("=", 1) for line in result.stdout.splitlines())
+    assert (values["CALLS_PER_SECOND"], values["RETURN_URL"]) == ("7.0", "https://shop.example")
+    assert settings.portone_imp_secret.get_secret_value() not in result.output
+    assert values["PORTONE_IMP_SECRET"] == HIDDEN
+    whose, differs = result.stderr.splitlines()
+    assert whose.startswith(f"These are the values of the receiver {os.getpid()} on ")
+    assert differs.startswith("A receiver that is started here now differs: ")
+    assert "CALLS_PER_SECOND=100.0" in differs
+
+
+async def test_settings_name_a_worker_that_differs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose settings are not the receiver's is named with the values that differ."""
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    async with running_worker(settings.model_copy(update={"calls_per_second": 7.0})), running_receiver(settings):
+        result = await _settings_of_a_running("receiver", "worker")
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("The worker ")]
+    assert line.endswith(" differs: CALLS_PER_SECOND=7.0")
+
+
+async def test_without_a_receiver_settings_say_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a running receiver the values are those of the shell, and a sentence says so."""
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("CALLS_PER_SECOND", "8")
+    result = await _settings_of_a_running()
+    assert "CALLS_PER_SECOND=8.0" in result.stdout
+    assert result.stderr.splitlines()[1:] == [
+        "No receiver runs on that database: one that is started here has these values."
+    ]
+
+
+async def _settings_of_a_running(*kinds: str) -> Result:
+    """Run `settings` once processes of these kinds have reported themselves."""
+
+    async def have_reported() -> bool:
+        every = await ask_postgres(Settings.load(), processes.read)
+        return {process.kind for process in every} == set(kinds)
+
+    await until(have_reported)
+    return await asyncio.to_thread(CliRunner().invoke, app, ["settings"])
 
 
 @pytest.mark.usefixtures("running_dev")

@@ -1,0 +1,43 @@
+"""Say with which settings the service runs: those that its processes report, not those of the calling shell."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from cli.checks.databases import PostgresFailed, ask_postgres
+from service.db import processes
+from service.db.processes import RunningProcess
+from service.settings import Settings
+from service.settings_text import shown
+
+
+def running_processes(settings: Settings) -> list[RunningProcess]:
+    """Return the receivers and workers that run on this database, the newest first; none if it cannot be read."""
+    try:
+        every = asyncio.run(ask_postgres(settings, processes.read))
+    except PostgresFailed:
+        return []
+    return [process for process in every if not process.is_silent]
+
+
+def settings_in_force(
+    settings: Settings, source: str, running: list[RunningProcess]
+) -> tuple[Mapping[str, str], list[str]]:
+    """Return the newest receiver's settings, or else these; and sentences that say whose they are, and who differs."""
+    receiver = next((process for process in running if process.kind == "receiver"), None)
+    if receiver is None:
+        return shown(settings), [
+            source,
+            "No receiver runs on that database: one that is started here has these values.",
+        ]
+    since = f"{receiver.started_at:%Y-%m-%d %H:%M:%S %Z}"
+    sentences = [f"These are the values of the {receiver.name}, which runs since {since}."]
+    others = {f"The {process.name}": process.settings for process in running if process is not receiver}
+    others["A receiver that is started here now"] = shown(settings)
+    return receiver.settings, sentences + list(_differences(receiver.settings, others))
+
+
+def _differences(values: Mapping[str, str], others: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    for name, other in others.items():
+        different = [f"{key}={text}" for key, text in other.items() if values.get(key) != text]
+        if different:
+            yield f"{name} differs: {' '.join(different)}"
