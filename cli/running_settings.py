@@ -7,7 +7,7 @@ from cli.checks.databases import PostgresFailed, ask_postgres
 from service.db import processes
 from service.db.processes import RunningProcess
 from service.settings import Settings
-from service.settings_text import shown
+from service.settings_text import setting_texts
 
 
 def running_processes(settings: Settings) -> list[RunningProcess]:
@@ -25,14 +25,14 @@ def settings_in_force(
     """Return the newest receiver's settings, or else these; and sentences that say whose they are, and who differs."""
     receiver = next((process for process in running if process.kind == "receiver"), None)
     if receiver is None:
-        return shown(settings), [
+        return setting_texts(settings), [
             source,
             "No receiver runs on that database: one that is started here has these values.",
         ]
     since = f"{receiver.started_at:%Y-%m-%d %H:%M:%S %Z}"
     sentences = [f"These are the values of the {receiver.name}, which runs since {since}."]
     others = {f"The {process.name}": process.settings for process in running if process is not receiver}
-    others["A receiver that is started here now"] = shown(settings)
+    others["A receiver that is started here now"] = setting_texts(settings)
     return receiver.settings, sentences + list(_differences(receiver.settings, others))
 
 

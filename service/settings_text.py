@@ -12,7 +12,7 @@ HIDDEN = "********"
 _URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword)=)[^&#]*")
 
 
-def shown(settings: Settings) -> dict[str, str]:
+def setting_texts(settings: Settings) -> dict[str, str]:
     """Return each setting's text by its name in capitals, in the order of the class."""
     return {name.upper(): _text(name, getattr(settings, name)) for name in Settings.model_fields}
 

@@ -103,7 +103,7 @@ async def ask_postgres(
 
 
 async def check_redis(settings: Settings) -> list[str]:
-    """Check that Redis keeps all that it accepts: only then may it take notices without Postgres (DESIGN.md §2.1)."""
+    """Check that Redis keeps all that it accepts, because it may take notices (docs/design.md §2.1)."""
     url = settings.require("redis_url").redis_url.get_secret_value()
     redis = connect(url)
     try:

@@ -22,7 +22,7 @@ from service.errors import PostgresUnavailable, RedisUnavailable
 from service.portone.standing import Standing
 from service.reasons import postgres_reason, redis_reason
 from service.settings import Settings
-from service.settings_text import shown
+from service.settings_text import setting_texts
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ async def beating(
 ) -> AsyncIterator[Heartbeat]:
     """Report this process for as long as the context lasts."""
     pool = await open_pool(settings.database_url.get_secret_value(), size=1)
-    heartbeat = Heartbeat(pool, kind, shown(settings), vitals or Vitals(), standings or {})
+    heartbeat = Heartbeat(pool, kind, setting_texts(settings), vitals or Vitals(), standings or {})
     running = asyncio.create_task(heartbeat.run())
     try:
         yield heartbeat

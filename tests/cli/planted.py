@@ -119,13 +119,14 @@ _DISK_FULL = """
     END $$;
     CREATE TRIGGER full_disk BEFORE INSERT ON processes FOR EACH ROW EXECUTE FUNCTION full_disk()
 """
-_OLD_NOTICE = (
-    "INSERT INTO notices (id, source, imp_uid, registered, due_at, received_at)"
-    " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, now() + interval '1 hour', now() - interval '2 minutes')"
+_OLD_SCAN = (
+    "INSERT INTO ledger_scans (account, tier, next_at, last_completed_at) VALUES ('default', '', now() +"
+    " interval '1 day', now() - interval '1 hour') ON CONFLICT (account, tier) DO UPDATE SET"
+    " next_at = excluded.next_at, last_completed_at = excluded.last_completed_at"
 )
 _UNKNOWN_TIER = (
     "INSERT INTO notices (id, source, imp_uid, registered, tier, parked_at, last_outcome)"
-    " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, 'abc', now(), 'payment_unknown')"
+    " VALUES (gen_random_uuid(), 'webhook', 'imp_1', false, 'abc', now(), 'store_not_configured')"
 )
 _PROBLEM = (
     "INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, problems) VALUES ('order-1', 1, 'KRW',"
@@ -248,7 +249,7 @@ PLANTED = [
         _with(PORTONE_API_URL="http://api.portone.invalid"),
     ),
     # The service
-    Planted("a notice that nobody looks at", "Promise: The oldest notice has waited", plant=_sql(_OLD_NOTICE)),
+    Planted("a broken promise", "Promise: The last ledger scan ended 36.. s ago", plant=_sql(_OLD_SCAN)),
     Planted(
         "a tier that is not configured",
         "Stores: 1 notice names the tier abc of the account default, .* PORTONE_TIERS",

@@ -16,7 +16,7 @@ from service.account_settings import PortOneAccount
 from service.db.pool import Pool
 from service.domain.payment import Store
 from service.settings import Settings, SettingsError
-from service.settings_text import HIDDEN, shown
+from service.settings_text import HIDDEN, setting_texts
 from tests.cli.conftest import commands_of
 from tests.cli.test_commands import run, variables_of
 from tests.sandbox_client import RunningSandbox, running_sandbox
@@ -89,7 +89,7 @@ def test_a_wrong_account_is_one_sentence(monkeypatch: pytest.MonkeyPatch, text: 
 
 def test_settings_show_the_accounts_and_hide_their_secrets(settings: Settings) -> None:
     """Names and keys are shown, and secrets are hidden."""
-    texts = shown(settings)
+    texts = setting_texts(settings)
     assert json.loads(texts["PORTONE_ACCOUNTS"]) == {"shop-b": {"imp_key": "imp_key_b", "imp_secret": HIDDEN}}
     assert "s3cret" not in repr(settings) + "".join(texts.values())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from service.settings_text import HIDDEN, hide_password, shown
+from service.settings_text import HIDDEN, hide_password, setting_texts
 from tests.cli.dev_run import environment
 
 
@@ -43,7 +43,7 @@ def test_settings_are_shown_with_secrets_hidden() -> None:
         portone_imp_secret="s3cret4",
         service_keys=("s3cret5", "s3cret6"),
     )
-    text = "\n".join(f"{name}={value}" for name, value in shown(settings).items())
+    text = "\n".join(f"{name}={value}" for name, value in setting_texts(settings).items())
     assert "s3cret" not in text
     assert f"DATABASE_URL=postgresql://shop:{HIDDEN}@db:5432/orders" in text
     assert f"REDIS_URL=rediss://:{HIDDEN}@cache:6380/0" in text

@@ -46,7 +46,7 @@ async def refuse(standing: Standing, times: int = 1) -> None:
 
 
 async def test_a_refused_key_is_logged_once_a_minute(standing: Standing, clock: Clock) -> None:
-    """However many calls are refused, a minute has one line, which names the account and its setting."""
+    """A minute of refused calls has one line in the log, which names the account and its setting."""
     with capture_logs() as logs:
         await refuse(standing, times=100)
         clock.now = 59.0
