@@ -19,6 +19,7 @@ test: $(VENV)/.installed-dev ## Run all tests, on a real Postgres and a real Red
 
 browser: ## Install Chromium for the browser tests, where there is none
 	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || test -n "$$CHROMIUM" || \
+	    test -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; } || \
 	    { echo "Install Chromium as your system does, or name one in CHROMIUM."; exit 1; }
 
