@@ -46,7 +46,7 @@ class Driver:
         amount = rng.choice((1000, 64900, 500))
         await life(Buyer(self, name, amount, rng))
 
-    def _lives(self) -> dict[str, Callable[["Buyer"], Coroutine[Any, Any, None]]]:
+    def _lives(self) -> dict[str, Callable[["Buyer"], Coroutine[Any, Any, object]]]:
         return {
             "paid": Buyer.pays,
             "failed, then paid": Buyer.fails_then_pays,

@@ -35,7 +35,7 @@ from service.settings import Settings
 from tests.conftest import Stores
 from tests.sandbox_client import RunningSandbox, running_sandbox
 from tests.service.refunding import CANCEL, Shop
-from workers.main import make_parts
+from workers.parts import make_parts
 from workers.refunds import REFUNDER, close_refunds, intend_refunds, make_refunder, send_refunds
 
 # The shortest waits that still distinguish a dead worker's refund from one that is under way.

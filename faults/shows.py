@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -85,7 +85,7 @@ async def outage(count: int) -> list[str]:
         ]
 
 
-SHOWS: dict[str, tuple[Callable[[int], Awaitable[list[str]]], int]] = {
+SHOWS: dict[str, tuple[Callable[[int], Coroutine[Any, Any, list[str]]], int]] = {
     "dropped": (dropped, 1000),
     "flushall": (flushall, 1000),
     "outage": (outage, 2000),
@@ -165,7 +165,7 @@ async def _fairness(stack: Stack) -> str:
     """Return when the oldest and the newest tenth of the backlog ended, in seconds after its first notice ended."""
     db = await stack.connect()
     try:
-        row = await db.fetchrow(
+        [row] = await db.fetch(
             """
             WITH numbered AS (
                 SELECT extract(epoch FROM handled_at - min(handled_at) OVER ()) AS after,

@@ -24,7 +24,7 @@ class RunningSandbox:
 
     async def control(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         """Call `/_control/{path}`. A refusal fails the test."""
-        parameters = {"params": body} if method == "GET" else {"json": body}
+        parameters: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
         async with self._session.request(method, f"{self.url}/_control/{path}", **parameters) as answer:
             content: dict[str, Any] = await answer.json()
             assert answer.status < 400, f"{method} {path} answered {answer.status}: {content}"

@@ -19,7 +19,7 @@ _KEEP_NOTHING = -1
 
 
 def make_queue() -> RedisQueue:
-    redis = aioredis.from_url(os.environ["REDIS_URL"], max_connections=_CONNECTIONS)
+    redis = aioredis.Redis.from_url(os.environ["REDIS_URL"], max_connections=_CONNECTIONS)
     return RedisQueue(redis, dump=orjson.dumps, load=orjson.loads, max_concurrent_ops=_CONCURRENCY)
 
 

@@ -32,4 +32,5 @@ async def settle(imp_uid: str) -> None:
 
 async def open_queue() -> Callable[[str], Awaitable[Any]]:
     await broker.startup()
-    return settle.kiq
+    queue: Callable[[str], Awaitable[Any]] = settle.kiq
+    return queue

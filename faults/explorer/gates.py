@@ -33,8 +33,8 @@ FAULTS = {
 def _caller() -> str:
     """Return the service's function that makes the call, as module.function."""
     frame = sys._getframe(1)
-    while frame and ("explorer" in frame.f_code.co_filename or "contextlib" in frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
+    while frame.f_back and ("explorer" in frame.f_code.co_filename or "contextlib" in frame.f_code.co_filename):
+        frame = frame.f_back
     return f"{frame.f_globals.get('__name__', '').rpartition('.')[2]}.{frame.f_code.co_name}"
 
 
@@ -71,6 +71,8 @@ class GatedConnection:
                     raise asyncpg.SerializationError("injected")
                 case "cut_before":
                     await self.cut()
+                case _:
+                    pass
             result = await call(*arguments)
             if fault == "cut_after":
                 await self.cut()
@@ -178,10 +180,12 @@ class GatedQueue(Queue):
         await self._step("tell", super().tell, imp_uids)
 
     async def length(self) -> int:
-        return await self._step("length", super().length)
+        length: int = await self._step("length", super().length)
+        return length
 
     async def is_durable(self) -> bool:
-        return await self._step("is_durable", super().is_durable)
+        durable: bool = await self._step("is_durable", super().is_durable)
+        return durable
 
     async def spill(self, notices: Any) -> None:
         await self._step("spill", super().spill, notices)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,7 +57,7 @@ _JOBS_MAX = 6
 ERRORS: list[str] = []
 
 
-def note_errors(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+def note_errors(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Keep logged errors for the judge, and drop every line. A structlog processor."""
     if method in ("error", "exception", "critical"):
         ERRORS.append(f"logged {event['event']}: {event.get('exception') or event}")
@@ -126,7 +126,8 @@ class Schedule:
         """Make the scenario and run it to its end, let everything recover and come to rest, and judge."""
         random.seed(self.seed)
         ERRORS.clear()
-        service.usecases.reconciliation.new_notice_id = self.new_id  # type: ignore[assignment]
+        reconciliation: Any = service.usecases.reconciliation
+        reconciliation.new_notice_id = self.new_id  # which that module imports
         await self.world.clear()
         await self._tick(0)
         self.scheduler.choose_fault = self._choose_fault
@@ -181,6 +182,8 @@ class Schedule:
                 attempt.test = True
             case 3:
                 attempt.tier = rng.choice(TIERS)
+            case _:
+                pass
         return attempt
 
     def _start_actors(self) -> None:

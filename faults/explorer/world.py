@@ -184,7 +184,8 @@ class World:
 
     async def _older_over_newer(self, schedule: "Schedule") -> list[str]:
         """Check that less progress never replaces more, nor an older state a newer, unless PortOne withdrew it."""
-        wrong, last = [], {}
+        wrong: list[str] = []
+        last: dict[str, tuple[tuple[int, int, int], int]] = {}
         for row in await self.admin.fetch("SELECT * FROM fake.payments ORDER BY n"):
             progress = (_RANKS[row["status"]], row["refunded"], row["refunds"])
             state = int(row["state"].removeprefix("state-"))
@@ -200,7 +201,8 @@ class World:
 
     async def _silent_changes(self) -> list[str]:
         """Check that each change of an order is a version, and each version a change."""
-        wrong, last = [], {}
+        wrong: list[str] = []
+        last: dict[str, asyncpg.Record] = {}
         for row in await self.admin.fetch("SELECT * FROM fake.orders ORDER BY n"):
             before = last.get(row["merchant_uid"])
             last[row["merchant_uid"]] = row
@@ -296,7 +298,8 @@ def _over_socket(postgres: Postgres) -> str:
 
 def _cache_types() -> None:
     """Make asyncpg cache Postgres' own types. Otherwise each session asks again, which costs 15 ms a schedule."""
-    original, cache = asyncpg.Connection._introspect_types, dict[tuple[int, ...], Any]()
+    session: Any = asyncpg.Connection  # the method is private
+    original, cache = session._introspect_types, dict[tuple[int, ...], Any]()
 
     async def introspect(connection: Any, oids: Iterable[int], timeout: float | None) -> Any:
         key = tuple(sorted(oids))
@@ -305,7 +308,7 @@ def _cache_types() -> None:
             return cache[key]
         return cache[key][0], _NamedStatement
 
-    asyncpg.Connection._introspect_types = introspect
+    session._introspect_types = introspect
 
 
 class _NamedStatement:

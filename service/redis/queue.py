@@ -8,7 +8,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -139,7 +139,7 @@ def heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-async def messages(redis: ArqRedis, channel: str) -> AsyncIterator[bytes | None]:
+async def messages(redis: ArqRedis, channel: str) -> AsyncGenerator[bytes | None, None]:
     """Yield the channel's messages without end, and None after each subscription.
 
     Messages sent between two subscriptions are lost, so at every None a listener must look for itself. A silent

@@ -21,7 +21,7 @@ from tests.cli.conftest import commands_of
 from tests.cli.test_commands import run, variables_of
 from tests.sandbox_client import RunningSandbox, running_sandbox
 from tests.service.refunding import TIMES, Shop
-from workers.main import make_parts
+from workers.parts import make_parts
 
 KEYS = Keys("imp_key_b", "s3cret_b")
 ONE = {"imp_key": "imp_key_b", "imp_secret": "s3cret_b"}

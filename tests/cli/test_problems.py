@@ -3,17 +3,19 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.db.pool import Pool
 from service.domain.payment import ACCOUNT
 from service.domain.refund import Policy
+from service.portone.client import PortOne
 from service.settings import Settings
 from tests.cli.test_commands import run
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import TIMES, Shop, make_refunder
-from workers.main import make_parts
+from workers.parts import Parts, make_parts
 
 WHO = ("--who", "kim", "--why", "the customer called")
 
@@ -73,11 +75,17 @@ async def test_a_person_has_a_payment_refunded(tmp_path: Path, settings: Setting
     assert await run(tmp_path, "problems", "list", **_variables(settings)) == (0, "There are no open problems.\n")
 
 
+def _client(parts: Parts) -> PortOne:
+    client = parts.verifier.accounts[ACCOUNT]
+    assert isinstance(client, PortOne)
+    return client
+
+
 async def _send(settings: Settings, shop: Shop) -> None:
     """Run a worker's refunds 10 minutes later, under the default policy."""
     await shop.let_the_finding_age()
     async with make_parts(settings) as parts:
-        refunder = make_refunder(parts.verifier, parts.verifier.accounts[ACCOUNT], policy=Policy())
+        refunder = make_refunder(parts.verifier, _client(parts), policy=Policy())
         assert await refunder.refund_due() == 1
 
 
@@ -86,7 +94,7 @@ async def _send(settings: Settings, shop: Shop) -> None:
     [({"sandbox": True}, "a test payment holds no money"), ({"pay_method": "vbank"}, "an account to refund to")],
 )
 async def test_what_cannot_be_refunded_is_said(
-    tmp_path: Path, settings: Settings, shop: Shop, terms: dict[str, object], why: str
+    tmp_path: Path, settings: Settings, shop: Shop, terms: dict[str, Any], why: str
 ) -> None:
     """A payment that cannot be refunded is refused with the reason, and no refund is recorded."""
     payment = await shop.paid_wrongly("order-1", **terms)
@@ -116,7 +124,7 @@ async def test_a_problem_is_resolved(tmp_path: Path, settings: Settings, shop: S
     _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
     assert listed.rstrip().endswith("by kim: the customer called")
     async with make_parts(settings) as parts:
-        refunder = make_refunder(parts.verifier, parts.verifier.accounts[ACCOUNT])
+        refunder = make_refunder(parts.verifier, _client(parts))
         assert await refunder.intents.intend_due() == 0
 
 

@@ -25,7 +25,7 @@ def locked(name: str) -> dict[str, tuple[str, set[str]]]:
 
 
 def names(requirements: list[str]) -> set[str]:
-    return {re.match(r"[A-Za-z0-9-]+", requirement)[0].lower() for requirement in requirements}  # type: ignore[index]
+    return {re.split(r"[^A-Za-z0-9-]", requirement)[0].lower() for requirement in requirements}
 
 
 def test_the_lock_is_the_projects_without_the_embedded_servers() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -64,8 +65,8 @@ class Shop:
         self.truth.clock = now - ago.total_seconds()
         await register(self.pool, NewOrder(Order(f"order-{number}", 1000, "KRW", Store("default"))), TIMES)
         attempt = Attempt(f"imp_{number}", f"order-{number}", 1000)
-        self.truth.move(attempt, "open", None)  # type: ignore[arg-type]
-        self.truth.move(attempt, "pay", None)  # type: ignore[arg-type]
+        self.truth.move(attempt, "open", Random(0))
+        self.truth.move(attempt, "pay", Random(0))
 
     async def look(self) -> None:
         """Verify every notice that is due."""

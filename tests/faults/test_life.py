@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -60,7 +60,7 @@ class FakePortOne:
         states = [state for _, state in attempt.states]
         return states[max(0, len(states) - 1 - self.behind)] if attempt.tier == tier else None
 
-    async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
+    async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
         return [payment for imp_uid in imp_uids if (payment := await self.payment(imp_uid, tier))]
 
 
@@ -98,6 +98,8 @@ class Life(RuleBasedStateMachine):
                 attempt.test = True
             case "tier":
                 attempt.tier = "ABC"
+            case _:
+                pass
         self.truth.move(attempt, "open", self.rng)
 
     @precondition(lambda self: self.truth.attempts)

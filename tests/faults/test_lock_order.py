@@ -1,9 +1,10 @@
 """Locks are taken in one order everywhere: a transaction that waits for the first lock holds no other."""
 
 import asyncio
+from functools import partial
 
 from service.db import orders
-from service.db.pool import Pool
+from service.db.pool import Connection, Pool
 from tests.running import until
 
 _TRIES = 10
@@ -19,7 +20,7 @@ async def test_whoever_waits_for_the_first_order_holds_no_other(pool: Pool) -> N
             async with holder.transaction():
                 await orders.lock(holder, [first])
                 waiting = asyncio.create_task(_lock(waiter, names if number % 2 else names[::-1]))
-                await until(lambda pid=pid: _waits(pool, pid))  # type: ignore[misc]
+                await until(partial(_waits, pool, pid))
                 held = await pool.fetchval(
                     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = $1", pid
                 )
@@ -27,9 +28,9 @@ async def test_whoever_waits_for_the_first_order_holds_no_other(pool: Pool) -> N
             await waiting
 
 
-async def _lock(waiter: object, names: list[str]) -> None:
-    async with waiter.transaction():  # type: ignore[attr-defined]
-        await orders.lock(waiter, names)  # type: ignore[arg-type]
+async def _lock(waiter: Connection, names: list[str]) -> None:
+    async with waiter.transaction():
+        await orders.lock(waiter, names)
 
 
 async def _waits(pool: Pool, pid: int) -> bool:

@@ -65,7 +65,7 @@ class Answer:
 
     @property
     def code(self) -> int:
-        return self.content["code"]
+        return int(self.content["code"])
 
     @property
     def response(self) -> Any:
@@ -102,12 +102,12 @@ class Caller:
     async def open(self, merchant_uid: str = "order-1", amount: float = 1000, **more: Any) -> str:
         opened = await self.control("payments", merchant_uid=merchant_uid, amount=amount, **more)
         assert opened.status == 201, opened.content
-        return opened.content["imp_uid"]
+        return str(opened.content["imp_uid"])
 
     async def pay(self, merchant_uid: str = "order-1", amount: float = 1000, **more: Any) -> str:
         paid = await self.control("pay", merchant_uid=merchant_uid, amount=amount, **more)
         assert paid.status == 201, paid.content
-        return paid.content["imp_uid"]
+        return str(paid.content["imp_uid"])
 
 
 @pytest.fixture

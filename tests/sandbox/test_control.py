@@ -94,7 +94,14 @@ async def test_an_order_is_paid_twice_only_through_two_windows(stranger: Caller)
 async def test_raw_fields_can_say_anything(portone: Caller, shop: Shop) -> None:
     """A test overwrites what V1 shows, with nonsense too, and every call still answers."""
     imp_uid = await portone.pay(webhook=False)
-    nonsense = {"status": ["?"], "paid_at": None, "amount": "1", "cancel_history": {}, "currency": [], "new": 1}
+    nonsense: dict[str, object] = {
+        "status": ["?"],
+        "paid_at": None,
+        "amount": "1",
+        "cancel_history": {},
+        "currency": [],
+        "new": 1,
+    }
     await portone.control(f"payments/{imp_uid}/set", fields=nonsense)
     seen = (await portone.v1(f"/payments/{imp_uid}")).response
     assert {name: seen[name] for name in nonsense} == nonsense

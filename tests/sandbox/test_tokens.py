@@ -1,8 +1,11 @@
+from typing import Any
+
 from tests.sandbox.conftest import KEYS, Caller, Clock
 
 
-async def token(caller: Caller) -> dict[str, object]:
-    return (await caller.call("POST", "/users/getToken", data=KEYS)).response
+async def token(caller: Caller) -> dict[str, Any]:
+    answer: dict[str, Any] = (await caller.call("POST", "/users/getToken", data=KEYS)).response
+    return answer
 
 
 async def test_everybody_gets_the_same_token_while_it_lives(stranger: Caller, clock: Clock) -> None:

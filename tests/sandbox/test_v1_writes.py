@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tests.sandbox.conftest import Caller, Shop
@@ -86,7 +88,7 @@ async def test_an_asynchronous_channel_cancels_later(portone: Caller, shop: Shop
 
 async def test_an_amount_is_prepared_once_and_changed_by_put(portone: Caller) -> None:
     """The second POST is HTTP 200 with code 1, PUT changes, GET reads, unknown orders are 404."""
-    body = {"merchant_uid": "order-1", "amount": 1000}
+    body: dict[str, Any] = {"merchant_uid": "order-1", "amount": 1000}
     assert (await portone.call("PUT", "/payments/prepare", json=body)).status == 404
     assert (await portone.v1("/payments/prepare/order-1")).status == 404
     assert (await portone.call("POST", "/payments/prepare", data=body)).response == body

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -6,7 +7,8 @@ from tests.sandbox.conftest import Caller, Shop
 
 
 async def deliveries(portone: Caller) -> list[dict[str, object]]:
-    return (await portone.control("webhooks", method="GET")).content["deliveries"]
+    deliveries: list[dict[str, object]] = (await portone.control("webhooks", method="GET")).content["deliveries"]
+    return deliveries
 
 
 async def test_a_payment_is_told_once_in_exactly_three_words(portone: Caller, shop: Shop) -> None:
@@ -72,7 +74,7 @@ async def test_a_lost_webhook_is_on_record_and_can_be_sent_again(portone: Caller
     await portone.control("faults", webhook_drop=True)
     imp_uid = await portone.pay()
     assert shop.so_far() == []
-    again = {"imp_uid": imp_uid, "times": 3, "status": "cancelled", "format": "form", "tier": "007"}
+    again: dict[str, Any] = {"imp_uid": imp_uid, "times": 3, "status": "cancelled", "format": "form", "tier": "007"}
     sent = await portone.control("webhooks/send", **again)
     assert sent.content["outcomes"] == {"delivered": 3}
     assert [(a.path, a.body["status"]) for a in shop.so_far()] == [("/hook/007", "cancelled")] * 3

@@ -15,8 +15,7 @@ from service.usecases.verification import Verifier
 from tests.running import RunningService, running_receiver, running_worker
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import TIMES, Shop
-from workers.main import make_parts
-from workers.tasks import Parts
+from workers.parts import Parts, make_parts
 
 # A shared machine may pause for longer than hypothesis allows, and its first texts are slow.
 hypothesis.settings.register_profile(

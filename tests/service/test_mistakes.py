@@ -4,7 +4,7 @@ Number 16 has its own file, `http/test_garbage_headers.py`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -26,7 +26,7 @@ from tests.running import RunningService, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 from tests.service.refunding import Shop, due, make_refunder
-from workers.tasks import Parts
+from workers.parts import Parts
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ async def test_17_a_slow_reader(
             await answer_released.wait()
             return answer
 
-        async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
+        async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
             raise AssertionError("one payment is one single look")
 
     late = asyncio.create_task(replace(slow, accounts={ACCOUNT: Slow()}).verify([older.id]))

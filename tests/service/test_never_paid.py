@@ -1,6 +1,7 @@
 """An order is never called `paid` if it is not, and a failure to ask is not an answer (docs/design.md §2.5, §2.6)."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -45,11 +46,11 @@ async def _paid(portone: RunningSandbox, merchant_uid: str, /, *, amount: float 
     ],
 )
 async def test_a_disagreeing_payment(
-    service: RunningService, sandbox: RunningSandbox, pool: Pool, terms: dict[str, object], kind: str
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, terms: dict[str, Any], kind: str
 ) -> None:
     """A payment with a wrong amount, currency, channel or tier is a problem by webhook, and a 400 by completion."""
     await service.register("order-1")
-    imp_uid = await _paid(sandbox, "order-1", **terms)  # type: ignore[arg-type]
+    imp_uid = await _paid(sandbox, "order-1", **terms)
     await service.becomes("order-1", problems=[{"kind": kind, "imp_uid": imp_uid}])
     status, body = await service.decided(imp_uid, "order-1")
     assert (status, body["type"]) == (400, f"urn:portone-orders:problem:{kind.replace('_', '-')}")
@@ -63,7 +64,7 @@ async def test_by_a_batch_look(
 ) -> None:
     """Payments of a batch look are judged like single ones, and only the agreeing one pays its order."""
     payments = {}
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "test": {"sandbox": True},
         "amount": {"amount": 1},
         "currency": {"amount": 649, "currency": "USD"},

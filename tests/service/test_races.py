@@ -57,7 +57,7 @@ async def _record(pool: Pool, prefix: str, imp_uids: Sequence[str]) -> list[UUID
     rows: list[UUID] = []
     for start in range(0, len(webhooks), 100):
         batch = webhooks[start : start + 100]
-        rows += await in_transaction(pool, lambda db, batch=batch: notices.record(db, batch, Timetable().queued))
+        rows += await in_transaction(pool, notices.record, batch, Timetable().queued)
     return rows
 
 
@@ -186,8 +186,8 @@ async def test_an_order_registered_while_its_payment_is_settled(
         await register_all(last)
     states = Counter(row["state"] for row in await pool.fetch("SELECT state FROM orders"))
     assert states == {"paid": TRIES}
-    first = Counter(row["state"] for row in await pool.fetch("SELECT state FROM order_events WHERE version = 1"))
-    assert set(first) == {"pending", "paid"}, "both orders of events must occur"
+    first_states = Counter(row["state"] for row in await pool.fetch("SELECT state FROM order_events WHERE version = 1"))
+    assert set(first_states) == {"pending", "paid"}, "both orders of events must occur"
     await _one_event_a_version(pool)
 
 

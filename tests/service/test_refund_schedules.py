@@ -26,7 +26,7 @@ from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import Shop, make_refunder
 from tests.service.turns import SteppedPool, SteppedPortOne, Turns
-from workers.tasks import Parts
+from workers.parts import Parts
 
 SCHEDULES = int(os.environ.get("REFUND_SCHEDULES", "12"))
 FIRST_SEED = int(os.environ.get("REFUND_SCHEDULES_FROM", "0"))

@@ -9,7 +9,7 @@ from service.errors import NotRefundable
 from service.usecases.refund_intents import Intents
 from service.usecases.refunds import Refunder
 from tests.service.refunding import REFUND_ALL, TIMES, Shop
-from workers.tasks import Parts
+from workers.parts import Parts
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from service.domain.payment import Store
 from service.errors import PortOneRefused
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
-from workers.tasks import Parts
+from workers.parts import Parts
 
 STORES = "SELECT array_agg(account || ':' || tier ORDER BY account, tier) FROM ledger_scans "
 

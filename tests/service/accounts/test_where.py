@@ -25,7 +25,7 @@ async def _where(pool: Pool, *given: Notice) -> set[tuple[Store, Store | None]]:
     """Return the store in which each notice is looked at, and its hint, recorded one after the other."""
     rows = []
     for notice in given:
-        recorded = await in_transaction(pool, lambda db, one=notice: notices.record(db, [one], timedelta()))
+        recorded = await in_transaction(pool, notices.record, [notice], timedelta())
         rows += recorded
     claim = await in_transaction(pool, looks.claim, rows, Timetable(), allow_test_channel=False)
     return {(notice.store, notice.hint) for notice in claim.to_look}

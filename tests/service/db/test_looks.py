@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -174,13 +175,13 @@ async def test_nor_is_an_order_of_which_a_payment_is_stored(pool: Pool, imp_uid:
     ],
 )
 async def test_a_notice_that_claims_nothing_new_is_served_by_what_is_stored(
-    pool: Pool, payment: Payment, notice: dict[str, str | None], registered: bool, served: bool
+    pool: Pool, payment: Payment, notice: dict[str, Any], registered: bool, served: bool
 ) -> None:
     """Only a notice `paid` of a registered order's payment that is stored as paid needs no look."""
     if registered:
         await stored.register_order(pool, "order-1")
     await _store(pool, StoredLook(payment, THIS_WRITE))
-    notice_id = await _record(pool, **notice)  # type: ignore[arg-type]
+    notice_id = await _record(pool, **notice)
     claim = await _claim(pool, notice_id)
     assert (claim.served, len(claim.to_look)) == ((["imp_1"], 0) if served else ([], 1))
     [row] = await stored.notices(pool, "imp_1")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.domain.completion import CompletionRefusal, Reply, Unsettled, Verified, reply
+from service.domain.completion import CompletionAnswer, CompletionRefusal, Reply, Unsettled, Verified, reply
 from service.domain.notice import Outcome
 from service.domain.order import Order, State
 from service.domain.payment import Payment, Status, Store
@@ -34,9 +34,9 @@ FULLY_REFUNDED = replace(PAID, status=Status.CANCELLED, cancelled_amount=64900, 
         (replace(PAID, merchant_uid="order-2"), CompletionRefusal.OTHER_ORDER, True),
     ],
 )
-def test_after_a_look(payment: Payment, answer: object, final: bool) -> None:
+def test_after_a_look(payment: Payment, answer: CompletionAnswer, final: bool) -> None:
     """Each payment has its answer, which is final unless it may still improve."""
-    assert reply("order-1", payment, ORDER, Outcome.LOOKED) == Reply(answer, final)  # type: ignore[arg-type]
+    assert reply("order-1", payment, ORDER, Outcome.LOOKED) == Reply(answer, final)
 
 
 @pytest.mark.parametrize("outcome", [None, *Outcome])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,7 +54,7 @@ def test_the_second_payment_may_go_back() -> None:
         ({"store": Store("default", "abc")}, ProblemKind.WRONG_STORE),
     ],
 )
-def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind) -> None:
+def test_each_mismatch_may_go_back(change: dict[str, Any], kind: ProblemKind) -> None:
     """A wrong amount, currency or store is refunded by ON_MISMATCH, whatever ON_DUPLICATE says."""
     payment = replace(PAID, **change)
     assert rule_on_refund(ORDER, [payment], "imp_1", Policy(on_mismatch=Action.REFUND)) == Refundable((kind,), payment)
@@ -73,7 +74,7 @@ def test_each_mismatch_may_go_back(change: dict[str, object], kind: ProblemKind)
         ({"status": Status.CANCELLED, "cancelled_amount": 100}, Hold.NO_FINDING),
     ],
 )
-def test_what_nobody_gets_refunded_here(change: dict[str, object], why: Hold) -> None:
+def test_what_nobody_gets_refunded_here(change: dict[str, Any], why: Hold) -> None:
     """Neither a policy nor a person can refund what the rules exclude."""
     payment = replace(PAID, **{"amount": 100} | change)
     assert rule_on_refund(ORDER, [payment], "imp_1", BY_PERSON) is why

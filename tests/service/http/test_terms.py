@@ -101,7 +101,8 @@ async def test_of_two_amendments_at_once_one_wins(receiver: RunningService, pool
 async def test_an_amendment_that_changes_nothing_writes_nothing(receiver: RunningService, pool: Pool) -> None:
     """An amendment with the same terms, or none, makes no new version."""
     await receiver.register("order-1", 64900)
-    for changes in ({}, {"amount": 64900, "currency": "KRW", "name": None}):
+    same_terms: tuple[dict[str, Any], ...] = ({}, {"amount": 64900, "currency": "KRW", "name": None})
+    for changes in same_terms:
         status, order = await _amend(receiver, **changes)
         assert (status, order["version"]) == (200, 1)
     assert len(await _events(pool)) == 1
@@ -261,6 +262,7 @@ async def test_a_payment_and_an_amendment_at_once_end_the_same_way(
 
     async def race(number: int) -> int:
         path = f"/orders/race-{number}"
+        status: int
         _, (status, _) = await asyncio.gather(
             sandbox.pay(f"race-{number}", 64900),
             service.call("PATCH", path, json={"amount": 100}, headers=headers),

@@ -1,6 +1,6 @@
 """In a look at a batch each payment gets its own answer, whatever happens to others (docs/design.md §3, Worker)."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
 
@@ -33,7 +33,7 @@ class Poisoned:
     async def payment(self, imp_uid: str, tier: str, *, include_sandbox: bool = True) -> object | None:
         return await self._portone.payment(imp_uid, tier, include_sandbox=include_sandbox)
 
-    async def payments(self, imp_uids: list[str], tier: str) -> list[object]:
+    async def payments(self, imp_uids: Sequence[str], tier: str) -> list[object]:
         self.batches.append(len(imp_uids))
         if self._poison & set(imp_uids):
             raise PortOneUnavailable("HTTP 502")
@@ -89,7 +89,7 @@ async def test_the_channel_where_sandbox_is_absent(
     payment = answers[imp_uid]
     assert isinstance(payment, Payment)
     assert payment.live is not test
-    assert all(isinstance(answers[name], Payment) and answers[name].live for name in neighbours)
+    assert all(isinstance(answer := answers[name], Payment) and answer.live for name in neighbours)
 
 
 @pytest.mark.parametrize("others", [0, 1])

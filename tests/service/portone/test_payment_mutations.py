@@ -161,7 +161,8 @@ TIMES = {"started_at", "paid_at", "failed_at", "cancelled_at", "vbank_date"}
 @pytest.mark.parametrize("key", sorted(BODY.keys() - DECIDE - TIMES - {"cancel_history"}))
 def test_what_decides_nothing_may_be_anything(key: str) -> None:
     """A field that does not decide never makes an answer unreadable, whatever its value."""
-    for value in (None, 0, 1, "", "unknown", [], {}):
+    values: tuple[object, ...] = (None, 0, 1, "", "unknown", [], {})
+    for value in values:
         assert _read(BODY | {key: value}, live=None) is not None, value
     assert _read({name: value for name, value in BODY.items() if name != key}, live=None) is not None
 
@@ -171,14 +172,15 @@ def test_a_time_may_be_zero_null_or_absent(key: str) -> None:
     """A time may be zero (V1's "not applicable"), null or absent, and any other value is unreadable."""
     for value in (0, None):
         assert _read(BODY | {key: value}, live=None) is not None, value
-    for value in ("unknown", -1, 1.5, True, 253402300800, [1]):
-        assert _read(BODY | {key: value}, live=None) is None, value
+    for wrong in ("unknown", -1, 1.5, True, 253402300800, [1]):
+        assert _read(BODY | {key: wrong}, live=None) is None, wrong
 
 
 @pytest.mark.parametrize("key", sorted(DECIDE))
 def test_what_decides_is_never_guessed(key: str) -> None:
     """An answer with a deciding field that is null, absent, of another type or unknown is unreadable."""
-    for value in (None, "", [], {}, b""):
+    values: tuple[object, ...] = (None, "", [], {}, b"")
+    for value in values:
         assert _read(BODY | {key: value}, live=None) is None, value
     assert _read({name: value for name, value in BODY.items() if name != key}, live=None) is None
     assert _read(BODY | {"status": "in_process"}, live=None) is None

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ async def test_each_policy_is_its_own(shop: Shop, verifier: Verifier, portone: P
 @pytest.mark.parametrize(
     "terms", [{"sandbox": True}, {"pay_method": "vbank"}, {"fields": {"pay_method": None}}], ids=str
 )
-async def test_what_is_never_refunded_is_held(shop: Shop, refunder: Refunder, terms: dict[str, object]) -> None:
+async def test_what_is_never_refunded_is_held(shop: Shop, refunder: Refunder, terms: dict[str, Any]) -> None:
     """A test payment, a virtual account or an unknown method is never refunded, whatever the policy."""
     await shop.paid_wrongly("order-1", **terms)
     assert await refunder.intents.intend_due() == 0

@@ -1,7 +1,5 @@
 """With PREPARE_AMOUNT PortOne knows an order's amount before its window opens (docs/portone.md §1, prepare)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -14,21 +12,11 @@ from service.portone.client import PortOne
 from service.redis.budget import Budget
 from service.redis.queue import connect
 from service.settings import Settings
-from service.usecases.preparation import prepare_due
+from service.usecases.preparation import Preparing, prepare_due
 from tests.running import RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 
 POST, PUT, GET = (f"{method} /payments/prepare" for method in ("POST", "PUT", "GET"))
-
-
-@dataclass(frozen=True)
-class Preparing:
-    """The parts with which preparing works."""
-
-    pool: Pool
-    accounts: Mapping[str, PortOne]
-    budget: Budget
-    times: Timetable
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from service.settings import Settings
 from tests.running import RunningService, running_receiver, running_worker, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
-from workers.tasks import Parts
+from workers.parts import Parts
 
 # A hundred times as fast: the first silent check is due after 0.6 s, the ledger is walked every 0.6 s.
 SCALE = 0.01
