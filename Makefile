@@ -24,8 +24,8 @@ browser: ## Install Chromium for the browser tests, where there is none
 	    { echo "Install Chromium as your system does, or name one in CHROMIUM."; exit 1; }
 
 # These need neither Postgres nor Redis.
-FAST := tests/service/domain tests/service/portone tests/docs/test_english.py tests/docs/test_front_door.py \
-    tests/docs/test_runbook.py tests/docs/test_settings_pages.py tests/docs/test_states.py
+FAST := tests/service/domain tests/service/portone tests/docs/test_citations.py tests/docs/test_english.py \
+    tests/docs/test_front_door.py tests/docs/test_runbook.py tests/docs/test_settings_pages.py tests/docs/test_states.py
 
 test-fast: $(VENV)/.installed-dev ## Test the rules, the parsers and the pages, without databases: seconds
 	@$(BIN)/python -m pytest -q $(FAST)

@@ -25,7 +25,7 @@ _PHRASE = re.compile(rf"(?:{PHRASE})(?!\w)")
 _SENTENCE_END = re.compile(r"[.;](?:\s|$)|\n\n")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _COMMENT = {".py": re.compile(r"(?:^|\s)# .*"), ".sql": re.compile(r"--.*")}
-_OPEN_OTHERWISE = "open with what it does (a verb) or is (a noun)"
+_OPEN_OTHERWISE = "open with what it does (a verb) or is (a noun), or set a comma before the main clause"
 
 
 class Finding(NamedTuple):

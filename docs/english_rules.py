@@ -63,7 +63,9 @@ WORDS = (
     Word(r"thrice", "three times"),
     Word(r"naught|nought", "nothing; zero"),
 )
-WORD = re.compile("|".join(rf"(?P<w{n}>(?<!\w){word.pattern}(?!\w))" for n, word in enumerate(WORDS)), re.IGNORECASE)
+WORD = re.compile(
+    "|".join(rf"(?P<w{n}>(?<!\w)(?:{word.pattern})(?!\w))" for n, word in enumerate(WORDS)), re.IGNORECASE
+)
 
 # A name that once meant two things, and the one module that may define it; "" for none.
 HOMES = {
@@ -77,7 +79,6 @@ HOMES = {
     "StoreUnavailable": "",
     "Stored": "",
     "Stores": "",
-    "Turn": "",
     "client_of": "",
     "CancelResult": "service.domain.refund",
     "CompletionAnswer": "service.domain.completion",
@@ -95,6 +96,7 @@ HOMES = {
     "REDIS_AWAY": "service.redis.queue",
     "Scan": "service.db.ledger_scans",
     "Store": "service.domain.payment",
+    "Turn": "workers.parts",
     "Verified": "service.domain.completion",
     "VersionedOrder": "service.domain.order",
     "account_client": "service.portone.accounts",

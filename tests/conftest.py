@@ -77,7 +77,7 @@ def stores() -> Iterator[Stores]:
 
 
 def _in_memory() -> str | None:
-    """Where files cost no disk. Copying a database makes 300: 10 ms here, 30 to 400 ms on ext4."""
+    """Return a folder whose files cost no disk. Copying a database makes 300: 10 ms here, 30 to 400 ms on ext4."""
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2**30 else None
 
@@ -120,7 +120,7 @@ async def sandbox() -> AsyncIterator[RunningSandbox]:
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Settings:
-    """What the receiver and the worker need to run on the test's own stores and sandbox."""
+    """Settings with which the receiver and the worker run on the test's own databases and sandbox."""
     return Settings(
         _env_file=None,
         database_url=database_url,

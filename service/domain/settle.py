@@ -25,7 +25,7 @@ def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
 
 
 def disagreements(order: Order, payment: Payment) -> tuple[ProblemKind, ...]:
-    """Return what keeps this payment from paying this order, the gravest first; empty if they agree."""
+    """Return what keeps this payment from paying this order, the most serious first; empty if they agree."""
     kinds = []
     if payment.store != order.store:
         kinds.append(ProblemKind.WRONG_STORE)

@@ -91,6 +91,7 @@ def test_words_with_a_plainer_one_are_found(tmp_path: Path, text: str, word: str
         '"""A rate, for two looks at most."""\n',
         "# The word `anew`.\n",
         "anew = 1\n",
+        "# Terms are amended, and a door is knocked upon.\n",
     ],
 )
 def test_code_and_plain_words_are_left_alone(tmp_path: Path, text: str) -> None:

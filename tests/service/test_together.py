@@ -37,7 +37,7 @@ async def _redirect(service: RunningService, imp_uid: str) -> str:
 
 
 async def _all_handled(pool: Pool, imp_uid: str, count: int) -> None:
-    """Wait until so many notices were handled, on however few rows."""
+    """Wait until this many notices were handled, in however few rows."""
 
     async def handled() -> bool:
         rows = await stored.notices(pool, imp_uid)

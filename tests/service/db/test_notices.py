@@ -44,7 +44,7 @@ async def test_recording_twice_keeps_one_row(pool: Pool) -> None:
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_notices_that_claim_the_same_share_a_row(pool: Pool, at_once: bool) -> None:
-    """However many there are of a payment and its order, one is open; it is free to be claimed again."""
+    """Notices of one payment and order share one open row, which is free to be claimed again."""
     await stored.register_order(pool, "order-1")
     first, *others = [_notice() for _ in range(3)]
     if at_once:
@@ -87,7 +87,7 @@ async def test_what_ended_is_joined_by_nobody(pool: Pool) -> None:
 
 
 async def test_twenty_recorders_at_once(pool: Pool) -> None:
-    """Whoever records and whoever ends the same notice at once, none is lost, and at most one row is open."""
+    """Of notices that are recorded while others end, none is lost, and at most one row is open."""
     await stored.register_order(pool, "order-1")
 
     async def end(db: Connection, row: UUID) -> None:
@@ -134,7 +134,7 @@ async def _take_due(pool: Pool, *, lane: int, limit: int) -> list[UUID]:
 
 
 async def test_each_lane_is_swept_by_itself(pool: Pool) -> None:
-    """However many invented notices are due, live ones and those of reconciliation have their own share."""
+    """Live notices and those of reconciliation have shares of their own, even if many invented ones are due."""
     await stored.register_order(pool, "order-1")
     live, found, invented = _notice(), replace(_notice(), source=Source.RECONCILE), _notice("imp_2", "nobody")
     await _record(pool, live, found, invented)

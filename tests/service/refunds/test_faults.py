@@ -1,4 +1,4 @@
-"""Whatever fails, money is refunded at most once, and an unknown result is for a person."""
+"""Money is refunded at most once, whatever fails, and an unknown result is for a person."""
 
 import asyncio
 import contextlib

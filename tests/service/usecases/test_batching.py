@@ -61,7 +61,7 @@ async def test_a_run_is_bounded() -> None:
 
 
 async def test_a_slow_run_holds_nobody_up() -> None:
-    """While PortOne is slow the next batch runs beside the waiting one."""
+    """While PortOne is slow, the next batch runs beside the waiting one."""
     runs = Runs()
     batcher = Batcher(runs)
     slow = asyncio.create_task(batcher.join([uuid4()]))

@@ -104,7 +104,7 @@ async def test_what_is_registered_already_is_read_back(
 async def test_another_amount_that_is_registered_already_is_changed(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """If PortOne has another amount it is changed to the order's."""
+    """If PortOne has another amount, it is changed to the order's."""
     await receiver.register("order-1", 64900)
     await preparing.accounts[ACCOUNT].prepare({"merchant_uid": "order-1", "amount": "100"}, "")
     assert await prepare_due(preparing, 10) == 1
@@ -115,7 +115,7 @@ async def test_another_amount_that_is_registered_already_is_changed(
 async def test_what_portone_forgot_is_registered_again(
     receiver: RunningService, sandbox: RunningSandbox, preparing: Preparing
 ) -> None:
-    """If a change is answered 404 the amount is registered again."""
+    """If a change is answered 404, the amount is registered again."""
     await receiver.register("order-1", 64900)
     await preparing.pool.execute("UPDATE preparations SET known = true")
     assert await prepare_due(preparing, 10) == 1
