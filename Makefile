@@ -18,7 +18,8 @@ test: $(VENV)/.installed-dev ## Run all tests, on a real Postgres and a real Red
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 browser: ## Install Chromium for the browser tests, where there is none
-	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || test -n "$$CHROMIUM" || \
+	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	    command -v google-chrome >/dev/null || command -v google-chrome-stable >/dev/null || \
 	    test -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; } || \
 	    { echo "Install Chromium as your system does, or name one in CHROMIUM."; exit 1; }

@@ -10,7 +10,8 @@ from tests.browser.visitor import Visitor
 async def only_payment(visitor: Visitor) -> dict[str, Any]:
     payments = (await visitor.sandbox.control("GET", "payments"))["payments"]
     assert len(payments) == 1
-    return payments[0]
+    payment: dict[str, Any] = payments[0]
+    return payment
 
 
 async def test_the_guides_page_pays_by_callback(desktop: Visitor) -> None:
