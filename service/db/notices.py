@@ -151,7 +151,7 @@ async def take_due(db: Connection, queued_for: timedelta, *, lane: int, limit: i
 
 
 async def outcome(db: Connection, notice_id: UUID) -> Outcome | None:
-    """What the last look for the notice came to, or None while there was none."""
+    """Return the outcome of the last look for the notice, or None while there was none."""
     found = await db.fetchval("SELECT last_outcome FROM notices WHERE id = $1", notice_id)
     return Outcome(found) if found else None
 
@@ -310,7 +310,7 @@ async def prune(db: Connection, handled: timedelta, unregistered: timedelta, lim
 
 
 async def looked(db: Connection, ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the notices that a look of their own has handled."""
+    """Return those of the notices that a look of their own has handled."""
     rows = await db.fetch(
         "SELECT id FROM notices WHERE id = ANY($1::uuid[]) AND handled_at IS NOT NULL AND last_outcome = $2",
         ids,

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 # Memory is bounded: with this many notices waiting for their write, more must wait, PortOne's for 20 of its 30 s.
 _WAITING_MAX = 5_000
 _SLOWED_SECONDS = 20.0
-# A Postgres that was waited for in vain is left alone for so long: its silence would be the next batch's as well.
+# A Postgres that did not answer in time is left alone for this long, because it would keep the next batch waiting too.
 _SILENT_SECONDS = 3.0
 
 

@@ -18,7 +18,7 @@ from service.redis.queue import Queue
 log = structlog.get_logger()
 
 # What Postgres says of a row's own data. Whatever else it says (no table, a full disk) is its own trouble: a
-# webhook refused for that would be lost, for PortOne never repeats a 4xx.
+# webhook refused for that would be lost, because PortOne never repeats a 4xx.
 _BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 # A store that has not answered by then counts as away.

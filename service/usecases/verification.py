@@ -44,7 +44,7 @@ def _places() -> Mapping[str, asyncio.Semaphore]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What PortOne answered in one store: the notices that the look was for, and each payment's result by imp_uid."""
+    """PortOne's answers in one store: the notices that the look was for, and each payment's result by imp_uid."""
 
     notices: Sequence[OpenNotice]
     results: Mapping[str, LookResult]
