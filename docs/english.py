@@ -25,7 +25,8 @@ _PHRASE = re.compile(rf"(?:{PHRASE})(?!\w)")
 _SENTENCE_END = re.compile(r"[.;](?:\s|$)|\n\n")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _COMMENT = {".py": re.compile(r"(?:^|\s)# .*"), ".sql": re.compile(r"--.*")}
-_OPEN_OTHERWISE = "open with what it does (a verb) or is (a noun), or set a comma before the main clause"
+_OPEN_OTHERWISE = "open with what it does (a verb) or is (a noun)"
+_SET_A_COMMA = f"{_OPEN_OTHERWISE}, or set a comma before the main clause"
 
 
 class Finding(NamedTuple):
@@ -94,7 +95,8 @@ def openings(source: Source) -> Iterator[Finding]:
     """Yield the docstrings that open with half a sentence."""
     for line, text in source.docstrings:
         if is_half_sentence(text):
-            yield Finding(source.file, line, text.strip().partition("\n")[0], _OPEN_OTHERWISE)
+            instead = _SET_A_COMMA if _CLAUSE.match(text) else _OPEN_OTHERWISE
+            yield Finding(source.file, line, text.strip().partition("\n")[0], instead)
 
 
 def words(source: Source) -> Iterator[Finding]:
@@ -176,7 +178,7 @@ def main() -> int:
     for finding in left:
         print(finding)
     docstrings = sum(len(source.docstrings) for source in sources)
-    half = sum(finding.instead == _OPEN_OTHERWISE for finding in findings)
+    half = sum(finding.instead in (_OPEN_OTHERWISE, _SET_A_COMMA) for finding in findings)
     if left:
         print(f"{len(left)} findings. Of {docstrings} docstrings {half} open with half a sentence.")
     return 1 if left else 0
