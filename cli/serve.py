@@ -1,4 +1,4 @@
-"""Run the processes of which production has many and `dev` one each: `serve`, `worker` and `sandbox serve`."""
+"""Run the processes `serve`, `worker` and `sandbox serve`. Production has many of each, `dev` one."""
 
 import asyncio
 import errno

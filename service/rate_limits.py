@@ -1,4 +1,4 @@
-"""Token buckets: how often a client, and all clients together, may call. Memory is bounded."""
+"""Rate limits by token buckets, for each client and for all together. Memory is bounded."""
 
 import time
 from collections import OrderedDict
@@ -8,7 +8,7 @@ _CLIENTS_MAX = 10_000
 
 
 class Bucket:
-    """A token bucket: `rate` a second, and a burst of one second's worth."""
+    """A token bucket of `rate` tokens a second, which holds one second's worth."""
 
     __slots__ = ("_at", "_burst", "_rate", "left")
 
@@ -17,7 +17,7 @@ class Bucket:
         self._rate, self._burst, self._at = rate, max(rate, 1.0), now
 
     def fill(self, now: float) -> bool:
-        """Fill it up to now; whether it holds a token."""
+        """Fill the bucket up to now. Return whether it holds a token."""
         left = self.left + (now - self._at) * self._rate
         self.left = min(left, self._burst)
         self._at = now
@@ -25,12 +25,12 @@ class Bucket:
 
     @property
     def wait_seconds(self) -> float:
-        """How long until it holds a token, when it was just filled and holds none."""
+        """Seconds until a bucket that was just filled, and holds no token, holds one."""
         return max((1.0 - self.left) / self._rate, 0.0)
 
 
 class Limiter:
-    """A rate for each client and one for all together; memory is bounded, the longest silent is forgotten."""
+    """A rate for each client, and one for all together. The client that was silent longest is forgotten first."""
 
     def __init__(self, client_rate: float, total_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._client_rate = client_rate
@@ -39,7 +39,7 @@ class Limiter:
         self._all = Bucket(total_rate, clock())
 
     def wait_seconds(self, client: str) -> float:
-        """Take a place and return 0, or take none and return how long until one is free."""
+        """Take a token and return 0, or take none and return the seconds until one is there."""
         now = self._clock()
         bucket = self._clients.get(client)
         if bucket is None:
@@ -47,7 +47,7 @@ class Limiter:
             if len(self._clients) > _CLIENTS_MAX:
                 self._clients.popitem(last=False)
         self._clients.move_to_end(client)
-        if bucket.fill(now) & self._all.fill(now):  # both, whatever the first says
+        if bucket.fill(now) & self._all.fill(now):  # fills both
             bucket.left -= 1
             self._all.left -= 1
             return 0.0

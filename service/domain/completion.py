@@ -1,4 +1,4 @@
-"""What a browser that says "I have paid" is told, from what is stored of the payment that it names."""
+"""The answer to a browser that says "I have paid", from what is stored of the payment that it names."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from service.domain.settle import disagreements, settle
 
 
 class CompletionRefusal(StrEnum):
-    """Why a completion is answered 400; the values are the problem documents' stable types."""
+    """A reason to answer a completion 400; the values are the problem documents' stable types."""
 
     WRONG_AMOUNT = "wrong-amount"
     WRONG_CURRENCY = "wrong-currency"
@@ -22,7 +22,7 @@ class CompletionRefusal(StrEnum):
 
 
 class Unsettled(StrEnum):
-    """Why nothing final can be said yet: a completion is answered 202."""
+    """A reason why nothing final can be said yet: a completion is answered 202."""
 
     WINDOW_OPEN = "window-open"
     PORTONE_NOT_ANSWERING = "portone-not-answering"
@@ -62,16 +62,16 @@ def reply(
 
     `outcome` None: PortOne has not been asked on its behalf yet, so nothing stored may refuse it.
     """
-    found = answer(claimed_merchant_uid, payment, order) if payment else None
-    if isinstance(found, Verified) and found.state in IS_REACHED:
-        return Reply(found, final=True)
+    stored = answer(claimed_merchant_uid, payment, order) if payment else None
+    if isinstance(stored, Verified) and stored.state in IS_REACHED:
+        return Reply(stored, final=True)
     if outcome is None:
         return Reply(Unsettled.NOT_LOOKED_YET, final=False)
     if outcome in NOT_ASKED:
         return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
-    if found is None:
+    if stored is None:
         return Reply(CompletionRefusal.PAYMENT_UNKNOWN, final=False)
-    return Reply(found, final=not isinstance(found, Unsettled) and outcome is not Outcome.CLAIMS_MORE)
+    return Reply(stored, final=not isinstance(stored, Unsettled) and outcome is not Outcome.CLAIMS_MORE)
 
 
 def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | None) -> CompletionAnswer:
@@ -87,6 +87,6 @@ def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | No
         return CompletionRefusal.PAYMENT_FAILED
     if payment.status is Status.READY:
         return Unsettled.WINDOW_OPEN
-    if against := disagreements(order, payment):
-        return _REFUSALS[against[0]]
+    if kinds := disagreements(order, payment):
+        return _REFUSALS[kinds[0]]
     return Verified(settle(order, [payment]).state)

@@ -1,6 +1,6 @@
-"""What `confirm_url` is told, just before PortOne approves a payment: may this order be paid, with this amount?
+"""The answer to `confirm_url`, just before PortOne approves a payment: may this order be paid, with this amount?
 
-It holds stock and amounts back; it is never the only gate, for a browser can leave `confirm_url` out.
+It holds back stock and wrong amounts. It is never the only gate, because a browser can leave `confirm_url` out.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.domain.order import HOLDS_MONEY, Closed, Order, State
 
 
 class ConfirmationRefusal(StrEnum):
-    """Why a payment may not go on; the values are the problem documents' stable types."""
+    """A reason why a payment may not go on; the values are the problem documents' stable types."""
 
     NOT_REGISTERED = "order-not-registered"
     WITHDRAWN = "order-withdrawn"
@@ -26,7 +26,7 @@ class ConfirmationRefusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What PortOne says that it is about to approve; `amount` is V1's decimal."""
+    """A payment that PortOne is about to approve; `amount` is V1's decimal."""
 
     imp_uid: str
     merchant_uid: str
@@ -35,15 +35,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why the payment may not go on; `said` is the shop's own sentence, where it has one."""
+    """A refusal: the reason, and the shop's own sentence where it has one."""
 
     why: ConfirmationRefusal
-    said: str | None = None
+    sentence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Payable:
-    """What is stored of the order that a payment is about to be made for."""
+    """The stored facts of the order that a payment is about to be made for."""
 
     terms: Order
     state: State
@@ -52,7 +52,7 @@ class Payable:
 
 
 def refusal(order: Payable | None, amount: Decimal, now: datetime) -> ConfirmationRefusal | None:
-    """Why the order may not be paid with V1's decimal amount, in its own currency; None: it may."""
+    """Say why the order may not be paid with V1's decimal amount, in its own currency. None: it may."""
     if order is None:
         return ConfirmationRefusal.NOT_REGISTERED
     if order.state in HOLDS_MONEY:

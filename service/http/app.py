@@ -29,11 +29,11 @@ from service.usecases.recording import Recorder
 
 
 def create_app(settings: Settings) -> web.Application:
-    """Build the receiver. It starts without its stores, and uses each as soon as it is there."""
+    """Build the receiver. It starts without its databases, and uses each as soon as it is there."""
     settings.require("database_url", "redis_url")
     app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
-    # `[^/]+`, for aiohttp's own default would refuse braces, which a merchant_uid may have.
+    # `[^/]+`, because aiohttp's own default refuses braces, which a merchant_uid may have.
     app.add_routes(
         [
             web.post(webhooks.ADDRESS, webhooks.receive_webhook),
@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> web.Application:
 
 
 async def set_up(settings: Settings, shutdown_seconds: float) -> web.AppRunner:
-    """The receiver, ready to listen: `web.TCPSite(runner, …).start()`. Webhooks go the short way."""
+    """Make a runner that is ready to listen: `web.TCPSite(runner, …).start()`. Webhooks go the short way."""
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
     await runner.setup()
@@ -77,7 +77,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     waiters = Waiters(redis)
     times = Timetable().scaled(settings.time_scale)
     metrics = Metrics()
-    # Intake, which writes one batch at a time, has a connection of its own: no crowd of readers keeps it waiting.
+    # Intake writes one batch at a time, on a connection of its own, so that no crowd of readers keeps it waiting.
     intake_pool = await open_pool(settings.database_url.get_secret_value(), size=1)
     intake = Intake(Recorder(intake_pool, queue, times), metrics)
     stock = StockHook(settings.stock_hook_url, settings.stock_hook_per_second) if settings.stock_hook_url else None
@@ -97,11 +97,11 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         trusted_proxies=[ip_network(proxy) for proxy in settings.trusted_proxies],
     )
     listening = asyncio.create_task(waiters.listen())
-    saying = asyncio.create_task(say_weaknesses(redis))
+    warning = asyncio.create_task(say_weaknesses(redis))
     async with beating("receiver", settings):
         yield
     listening.cancel()
-    await asyncio.wait([listening, saying])
+    await asyncio.wait([listening, warning])
     await intake.close()
     if stock:
         await stock.close()

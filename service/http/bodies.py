@@ -1,4 +1,4 @@
-"""Reading a request's body: bounded in size and in time."""
+"""Read a request's body, bounded in size and in time."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ _READ_SECONDS = 5.0
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
-    """The whole body; 413 above 64 KiB, 408 when it is not finished within 5 s."""
+    """Read the whole body. Raises 413 above 64 KiB, and 408 when it does not end within 5 s."""
     try:
-        if request.content.is_eof():  # it came with its head: nothing is left to wait for
+        if request.content.is_eof():  # it came with its head
             return _whole(request)
         async with asyncio.timeout(_READ_SECONDS):
             return await request.read()
@@ -29,7 +29,7 @@ async def read_body(request: web.BaseRequest) -> bytes:
 
 
 def _whole(request: web.BaseRequest) -> bytes:
-    """What `request.read()` gives of a body that is all there, without its coroutines and copies."""
+    """Return what `request.read()` would, for a body that is all there, without its coroutines and copies."""
     body = request.content.read_nowait()
     if len(body) > BODY_MAX_BYTES:
         raise web.HTTPRequestEntityTooLarge(BODY_MAX_BYTES)
@@ -37,5 +37,5 @@ def _whole(request: web.BaseRequest) -> bytes:
 
 
 async def read_fields(request: web.BaseRequest) -> Mapping[str, Any]:
-    """A notice's fields, JSON or form; raises UnusableNotice."""
+    """Read a notice's fields, JSON or form. Raises UnusableNotice."""
     return parse_body(await read_body(request))

@@ -9,7 +9,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
-    """The caller's address: the peer's, or behind our own proxies the rightmost one that is not ours.
+    """Return the caller's address: the peer's, or behind our own proxies the rightmost one that is not a proxy's.
 
     The leftmost address of X-Forwarded-For is the caller's own word and is never believed (docs/portone.md §4.13).
     """

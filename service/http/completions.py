@@ -1,4 +1,4 @@
-"""`POST /payment/complete` and `GET /payment-redirect`: a browser says that it has paid."""
+"""`POST /payment/complete` and `GET /payment-redirect`, by which a browser says that it has paid."""
 
 import math
 import re
@@ -33,7 +33,7 @@ _SENTENCES = {
 
 
 async def complete(request: web.Request) -> web.Response:
-    """The guide's own call. 200 once verified, 400 with the reason, 202 while nothing final can be said."""
+    """Answer the guide's own call: 200 once verified, 400 with the reason, 202 while nothing final can be said."""
     _limit(request)
     notice = _notice(await read_fields(request), Source.COMPLETION)
     completed = await _complete(request, notice)
@@ -47,7 +47,7 @@ async def complete(request: web.Request) -> web.Response:
 
 
 async def redirect(request: web.Request) -> web.Response:
-    """Where a mobile browser lands after paying: the same, then on to the shop's page with the state."""
+    """Do what `complete` does for a mobile browser, then send it on to the shop's page with the state."""
     receiver = request.app[RECEIVER]
     if not receiver.settings.return_url:
         raise HttpProblem(404, "no-return-page", "Set RETURN_URL to the shop's page where a redirected payment ends.")
@@ -57,7 +57,7 @@ async def redirect(request: web.Request) -> web.Response:
 
 
 async def answer_preflight(request: web.Request) -> web.Response:
-    """CORS for the configured origins only: `cors.allow_origin` says who they are."""
+    """Answer a CORS question; `cors.allow_origin` adds the headers, for the configured origins only."""
     return web.Response(status=204)
 
 
@@ -68,9 +68,9 @@ def _limit(request: web.Request) -> None:
 
 
 def _notice(fields: Mapping[str, Any], source: Source) -> Notice:
-    """A browser claims `paid` unless it says that something failed; neither is believed (docs/portone.md §2)."""
-    found = known_keys(fields)
-    if fields.get("merchant_uid") and "merchant_uid" not in found:
+    """Make a notice. A browser claims `paid` unless it reports a failure; neither is believed (docs/portone.md §2)."""
+    known = known_keys(fields)
+    if fields.get("merchant_uid") and "merchant_uid" not in known:
         raise HttpProblem(
             400, "unusable-merchant-uid", "merchant_uid must be 1 to 255 characters without control ones."
         )
@@ -78,16 +78,16 @@ def _notice(fields: Mapping[str, Any], source: Source) -> Notice:
     return Notice(
         id=new_notice_id(),
         source=source,
-        imp_uid=found["imp_uid"],
-        merchant_uid=found.get("merchant_uid"),
+        imp_uid=known["imp_uid"],
+        merchant_uid=known.get("merchant_uid"),
         claimed_status=None if failed else "paid",
     )
 
 
 async def _complete(request: web.Request, notice: Notice) -> Completed:
     receiver = request.app[RECEIVER]
-    asked = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
-    wait_seconds = float(asked[1]) if asked else receiver.settings.completion_wait_seconds
+    preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
+    wait_seconds = float(preference[1]) if preference else receiver.settings.completion_wait_seconds
     return await receiver.completion.complete(notice, min(wait_seconds, _WAIT_MAX_SECONDS))
 
 

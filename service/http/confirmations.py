@@ -1,4 +1,4 @@
-"""`POST /payments/confirm`: PortOne's `confirm_url`. 200 lets the payment go on; `reason` becomes its fail_reason."""
+"""`POST /payments/confirm`, PortOne's `confirm_url`: 200 lets the payment go on; `reason` becomes its fail_reason."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from service.portone.confirm import read_question
 
 _READ_SECONDS = 0.3
 
-# PortOne asks for 4xx or anything that is not 200; 424: what the answer depends on failed.
+# PortOne takes anything but 200 for a refusal. 424: what the answer depends on failed.
 _STATUS = {
     ConfirmationRefusal.NOT_REGISTERED: 404,
     ConfirmationRefusal.WITHDRAWN: 409,
@@ -26,7 +26,7 @@ _STATUS = {
     ConfirmationRefusal.UNSURE: 424,
 }
 
-# Read by the buyer, so each is a sentence of the shop's.
+# The buyer reads these.
 _REASONS = {
     "ko": {
         ConfirmationRefusal.NOT_REGISTERED: "등록되지 않은 주문입니다.",
@@ -55,7 +55,7 @@ _TOO_MANY = {
 
 
 async def confirm(request: web.Request) -> web.Response:
-    """Answer within 2 s, whoever is away: PortOne waits for as little as 5."""
+    """Answer within 2 s, whatever is away. PortOne waits for as little as 5."""
     receiver = request.app[RECEIVER]
     language = receiver.settings.confirm_language
     if receiver.confirmation_limits.wait_seconds(client_address(request, receiver.trusted_proxies)):
@@ -68,15 +68,15 @@ async def confirm(request: web.Request) -> web.Response:
     refused = await receiver.confirmation.confirm(question)
     if refused is None:
         return web.Response(body=b"OK", content_type="text/plain")
-    return _refuse(_STATUS[refused.why], refused.why.value, _said(refused, language))
+    return _refuse(_STATUS[refused.why], refused.why.value, _sentence(refused, language))
 
 
-def _said(refused: Refused, language: str) -> str:
-    return refused.said or _REASONS[language][refused.why]
+def _sentence(refused: Refused, language: str) -> str:
+    return refused.sentence or _REASONS[language][refused.why]
 
 
 def _refuse(status: int, kind: str, reason: str) -> web.Response:
-    """PortOne reads `reason`, so this is plain JSON; the rest is as in our problem documents."""
-    told = {"type": TYPE + kind, "status": status, "reason": reason}
-    body = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    """Answer a refusal as plain JSON, because PortOne reads `reason`; the rest is as in our problem documents."""
+    refusal = {"type": TYPE + kind, "status": status, "reason": reason}
+    body = orjson.dumps(refusal, option=orjson.OPT_APPEND_NEWLINE)
     return web.Response(body=body, status=status, content_type="application/json")

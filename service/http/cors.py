@@ -1,4 +1,4 @@
-"""CORS: whose pages may read the completion call's answers."""
+"""CORS: the pages of the configured origins may read the completion call's answers."""
 
 from aiohttp import web
 

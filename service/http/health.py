@@ -1,4 +1,5 @@
-"""`/healthz`: this process lives. `/readyz`: it can accept, which is all that routing should ask (docs/design.md §3).
+"""The health addresses. `/healthz`: this process lives. `/readyz`: it can accept, for routing (docs/design.md §3).
+
 `/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing; they want a service key.
 """
 
@@ -25,7 +26,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """503 only when neither store can keep a notice."""
+    """Answer 503 only when neither database can keep a notice."""
     receiver = request.app[RECEIVER]
     postgres, redis = await asyncio.gather(_postgres_answers(receiver), _redis_keeps(receiver))
     return json_response(
@@ -52,7 +53,7 @@ async def _redis_keeps(receiver: Receiver) -> bool:
 
 
 async def promise(request: web.Request) -> web.Response:
-    """503, with the reasons, beyond the configured limits."""
+    """Measure the promise. Answers 503, with the reasons, beyond the configured limits."""
     require_key(request)
     receiver = request.app[RECEIVER]
     measured = await in_transaction(receiver.pool, measure, receiver.settings.stores)

@@ -1,4 +1,4 @@
-"""Who may read orders: other services, each with a bearer key."""
+"""Service keys: other services may read orders, each with a bearer key."""
 
 import hmac
 

@@ -1,4 +1,4 @@
-"""`GET /openapi.yaml`: every endpoint and every answer, as an OpenAPI 3.1 document."""
+"""`GET /openapi.yaml`, which describes every endpoint and every answer as an OpenAPI 3.1 document."""
 
 from functools import cache
 from importlib import resources
@@ -8,7 +8,7 @@ from aiohttp import web
 
 @cache
 def document() -> bytes:
-    """The document as it is shipped beside this module."""
+    """Return the document as it is shipped beside this module."""
     return (resources.files("service.http") / "openapi.yaml").read_bytes()
 
 

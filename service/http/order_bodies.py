@@ -1,4 +1,4 @@
-"""What the shop sends of an order: read, bounded, and refused in one clear sentence."""
+"""Read what the shop sends of an order. It is bounded, and refused in one clear sentence."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
@@ -76,7 +76,7 @@ class OrderBody(BaseModel):
 
 
 class AmendBody(BaseModel):
-    """What changes of an order. A field that is left out stays; null empties name and metadata, nothing else."""
+    """Changes to an order. A field that is left out stays; null empties name and metadata, nothing else."""
 
     model_config = _STRICT
 
@@ -98,15 +98,15 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_order_body(request: web.Request, model: type[Body]) -> Body:
-    """The body as the model says. Raises HttpProblem."""
+    """Read the body as the model describes it. Raises HttpProblem."""
     if request.content_type != "application/json":
         raise HttpProblem(415, "not-json", "Send the order as application/json.")
     try:
-        found = orjson.loads(await read_body(request))
+        fields = orjson.loads(await read_body(request))
     except ValueError:
         raise HttpProblem(400, "malformed-json", "The body is not JSON in UTF-8.") from None
     try:
-        return model.model_validate(found)
+        return model.model_validate(fields)
     except ValidationError as error:
         wrong = "; ".join(_sentence(detail) for detail in error.errors(include_input=False, include_url=False))
         raise HttpProblem(400, "invalid-order", f"Correct these fields: {wrong}.") from None

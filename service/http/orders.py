@@ -1,4 +1,4 @@
-"""An order over HTTP: register, read, amend, withdraw. For the shop's own services, with a service key."""
+"""Register, read, amend and withdraw an order over HTTP, for the shop's own services, with a service key."""
 
 import re
 from typing import Any, cast
@@ -24,7 +24,7 @@ _VERSION = re.compile(r'(?<!W/)"(\d{1,9})"')
 
 
 async def register_order(request: web.Request) -> web.Response:
-    """201 when new, 200 when the same is registered already, 409 when it is with other terms."""
+    """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
     require_key(request)
     receiver = request.app[RECEIVER]
     body = await read_order_body(request, OrderBody)
@@ -36,16 +36,16 @@ async def register_order(request: web.Request) -> web.Response:
         receiver.times,
         prepare=receiver.settings.prepare_amount,
     )
-    return _answer(_shown(registered.order, registered.preparation), status=201 if registered.new else 200)
+    return _answer(_order_fields(registered.order, registered.preparation), status=201 if registered.new else 200)
 
 
 async def read_order(request: web.Request) -> web.Response:
-    """What other services may rely on."""
+    """Answer an order's verified state, on which other services may rely."""
     require_key(request)
-    found = await find(request.app[RECEIVER].pool, _named(request))
-    if found is None:
+    order = await find(request.app[RECEIVER].pool, _merchant_uid(request))
+    if order is None:
         raise _not_registered()
-    return _answer(_whole(found))
+    return _answer(_whole(order))
 
 
 async def amend_order(request: web.Request) -> web.Response:
@@ -56,7 +56,7 @@ async def amend_order(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     amended = await terms.amend(
         receiver.pool,
-        _named(request),
+        _merchant_uid(request),
         versions,
         cast("terms.Changes", body.model_dump(exclude_unset=True)),
         allow_test_channel=receiver.settings.allow_test_channel,
@@ -71,14 +71,14 @@ async def withdraw_order(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     withdrawn = await terms.withdraw(
         receiver.pool,
-        _named(request),
+        _merchant_uid(request),
         _versions(request, required=False),
         allow_test_channel=receiver.settings.allow_test_channel,
     )
     return _answer(_whole(withdrawn))
 
 
-def _named(request: web.Request) -> str:
+def _merchant_uid(request: web.Request) -> str:
     merchant_uid = request.match_info["merchant_uid"]
     if not is_merchant_uid(merchant_uid):
         raise _not_registered()
@@ -86,31 +86,31 @@ def _named(request: web.Request) -> str:
 
 
 def _versions(request: web.Request, *, required: bool) -> frozenset[int] | None:
-    """The versions that If-Match lets pass; None: any."""
-    given = ",".join(request.headers.getall("If-Match", [])).strip()
-    if not given and required:
+    """Return the versions that If-Match lets pass. None: any."""
+    tags = ",".join(request.headers.getall("If-Match", [])).strip()
+    if not tags and required:
         raise HttpProblem(428, "if-match-required", "Send the ETag that the order was read with as If-Match.")
-    if given in ("", "*"):
+    if tags in ("", "*"):
         return None
-    if not _TAGS.fullmatch(given):
+    if not _TAGS.fullmatch(tags):
         raise HttpProblem(400, "malformed-if-match", "Send If-Match as the order's ETag, quotes included.")
-    return frozenset(int(version) for version in _VERSION.findall(given))
+    return frozenset(int(version) for version in _VERSION.findall(tags))
 
 
 def _not_registered() -> HttpProblem:
     return HttpProblem(404, "order-not-registered", "No order is registered under this merchant_uid.")
 
 
-def _answer(shown: dict[str, Any], status: int = 200) -> web.Response:
-    return json_response(shown, status=status, headers={"ETag": f'"{shown["version"]}"'})
+def _answer(order: dict[str, Any], status: int = 200) -> web.Response:
+    return json_response(order, status=status, headers={"ETag": f'"{order["version"]}"'})
 
 
 def _whole(found: OrderView) -> dict[str, Any]:
-    payment = _shown_payment(found.payment) if found.payment else None
-    return _shown(found.order, found.preparation) | {"payment": payment}
+    payment = _payment_fields(found.payment) if found.payment else None
+    return _order_fields(found.order, found.preparation) | {"payment": payment}
 
 
-def _shown(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any]:
+def _order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any]:
     terms, settled = order.terms, order.settlement
     return {
         "merchant_uid": terms.merchant_uid,
@@ -124,7 +124,7 @@ def _shown(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any
         "imp_uid": settled.imp_uid,
         "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settled.problems],
         "test_channel": settled.test_channel,
-        "prepared": _shown_preparation(preparation) if preparation else None,
+        "prepared": _preparation_text(preparation) if preparation else None,
         "name": order.name,
         "account": terms.store.account,
         "tier": terms.store.tier or None,
@@ -135,11 +135,11 @@ def _shown(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any
     }
 
 
-def _shown_preparation(preparation: Preparation) -> str:
+def _preparation_text(preparation: Preparation) -> str:
     return f"refused: {preparation.reason}" if preparation.reason else preparation.outcome.value
 
 
-def _shown_payment(payment: Payment) -> dict[str, Any]:
+def _payment_fields(payment: Payment) -> dict[str, Any]:
     return {
         "imp_uid": payment.imp_uid,
         "status": payment.status.value,

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, each with a stable type, made in one place."""
+"""Turn errors into RFC 9457 problem documents, each with a stable type."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -29,10 +29,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RETRY_AFTER_SECONDS = 2
 TYPE = "urn:portone-orders:problem:"
 
-# So that what curl prints does not stick to the prompt.
+# A terminal's prompt begins on a line of its own after curl.
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
 
-# What a caller can mend, by the error that says so.
+# Errors that a caller can correct.
 _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
     OtherTerms: (409, "other-terms"),
     OrderNotRegistered: (404, "order-not-registered"),
@@ -44,7 +44,7 @@ _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
 
 
 class HttpProblem(Exception):
-    """An answer that is a refusal: the sentence says what to do."""
+    """A refusal; its sentence says what to do."""
 
     def __init__(self, status: int, kind: str, detail: str, **headers: str) -> None:
         super().__init__(detail)
@@ -53,8 +53,8 @@ class HttpProblem(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def json_response(found: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = orjson.dumps(found, option=_NEWLINE)
+def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    body = orjson.dumps(content, option=_NEWLINE)
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
@@ -77,10 +77,10 @@ def problem_response(problem: HttpProblem) -> web.Response:
 
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer as `answered` does, whatever the route."""
+    """Answer as `answered` does, on any route."""
     receiver, route = request.app[RECEIVER], request.match_info.route.resource
     response = await answered(receiver, request, route.canonical if route else "unknown", handler(request))
-    allow_origin(request, response)  # not by aiohttp's signal: it takes 5 % of the receiver's CPU
+    allow_origin(request, response)  # aiohttp's signal for this would take 5 % of the receiver's CPU
     return response
 
 

@@ -1,4 +1,4 @@
-"""What a handler needs, made once a process."""
+"""The parts that handlers use, made once a process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

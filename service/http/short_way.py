@@ -1,8 +1,7 @@
-"""The short way of what is nearly all that a receiver hears: a webhook, whole, at the plain address.
+"""The short way for nearly all requests of a receiver: a webhook that came in one piece, at the plain address.
 
-aiohttp's router, its chain of middlewares and its making of headers are a third of what a request costs, and come to
-the same each time (docs/decisions/0018-answer-webhooks-before-the-router.md). Whatever is out of the ordinary goes
-aiohttp's own way.
+aiohttp's router, middlewares and headers are a third of a request's cost, and come to the same each time
+(docs/decisions/0018-answer-webhooks-before-the-router.md). Any other request goes aiohttp's own way.
 """
 
 import time
@@ -22,7 +21,7 @@ _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nDa
 
 
 def shortened(address: str, receive: Way, receiver: Receiver, whole_way: Way) -> Way:
-    """What a server does with a request: one for this address, if it came in one piece, is received at once."""
+    """Return a server's handler that receives at once a request for this address that came in one piece."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "POST" and request.rel_url.raw_path == address and request.content.is_eof():
@@ -33,14 +32,14 @@ def shortened(address: str, receive: Way, receiver: Receiver, whole_way: Way) ->
 
 
 def received(request: web.BaseRequest) -> web.StreamResponse:
-    """`200 OK`, once a notice is durable."""
+    """Return `200 OK`, to be sent once a notice is durable."""
     if request.version == HttpVersion11 and request.keep_alive:
         return _RECEIVED
     return web.Response(body=_BODY, content_type="text/plain")
 
 
 class _Received(web.StreamResponse):
-    """The answer on a connection that stays, the same for all: its bytes are made once a second, and hold its date."""
+    """The answer on a connection that stays, the same for all. Its bytes, with the date, are made once a second."""
 
     _keep_alive = _eof_sent = True  # nothing is left to send but what `prepare` writes
     _made = 0
@@ -49,7 +48,7 @@ class _Received(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport = request.transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("whoever sent this is gone")
+            raise ConnectionResetError("the sender is gone")
         if (now := int(time.time())) != self._made:
             self._bytes = _HEAD.format(len(_BODY), formatdate(now, usegmt=True)).encode() + _BODY
             self._made = now

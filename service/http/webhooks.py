@@ -1,7 +1,7 @@
 """`POST /webhooks/portone/v1[/accounts/{account}][/{tier}]`: PortOne's word that a payment moved (docs/portone.md §2).
 
-It is sent once, and its body names neither account nor tier: the address does. A tier has three characters, so that
-`accounts` is none.
+It is sent once. Its body names neither account nor tier: the address does. A tier has three characters, so `accounts`
+is none.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from service.portone.notice import known_keys
 from service.rate_limits import Limiter
 
 ADDRESS = "/webhooks/portone/v1"
-# PortOne gives up after 30 s: a sender that is too fast is slowed for so long before it is refused.
+# PortOne gives up after 30 s. A sender that is too fast is slowed this long before it is refused.
 _SLOWED_SECONDS = 20.0
 
 
 async def receive_webhook(request: web.Request) -> web.StreamResponse:
-    """Answer as `receive` does, at any of the addresses."""
+    """Receive a webhook at any of the addresses."""
     receiver, account, tier = request.app[RECEIVER], request.match_info.get("account"), request.match_info.get("tier")
     if account is not None or tier is not None:
         require_store(receiver.settings, account, tier, status=404)
@@ -39,24 +39,24 @@ async def receive(
     client = client_address(request, receiver.trusted_proxies)
     if wait := receiver.webhook_limits.wait_seconds(client):
         await _slow_down(receiver.webhook_limits, client, wait)
-    found = known_keys(await read_fields(request))
+    known = known_keys(await read_fields(request))
     await receiver.intake.accept(
         Notice(
             id=new_notice_id(),
             source=Source.WEBHOOK,
-            imp_uid=found["imp_uid"],
-            merchant_uid=found.get("merchant_uid"),
+            imp_uid=known["imp_uid"],
+            merchant_uid=known.get("merchant_uid"),
             tier=tier,
             account=account,
-            claimed_status=found.get("status"),
-            cancellation_id=found.get("cancellation_id"),
+            claimed_status=known.get("status"),
+            cancellation_id=known.get("cancellation_id"),
         )
     )
     return received(request)
 
 
 async def _slow_down(limits: Limiter, client: str, wait: float) -> None:
-    """Return when the client has its place."""
+    """Return once the client may go on."""
     slowed = 0.0
     while wait:
         if slowed + wait > _SLOWED_SECONDS:

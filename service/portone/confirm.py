@@ -1,4 +1,4 @@
-"""Read what PortOne asks `confirm_url`: the request's fields in, a Question or UnusableNotice out. Pure."""
+"""Read PortOne's question to `confirm_url`: the request's fields in, a Question or UnusableNotice out. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from service.domain.money import exact
 from service.errors import UnusableNotice
 
 
-def read_question(found: Mapping[str, Any]) -> Question:
-    """Raises UnusableNotice where it names no payment, order or amount."""
-    imp_uid, merchant_uid, amount = found.get("imp_uid"), found.get("merchant_uid"), exact(found.get("amount"))
+def read_question(fields: Mapping[str, Any]) -> Question:
+    """Read the question. Raises UnusableNotice where it names no payment, order or amount."""
+    imp_uid, merchant_uid, amount = fields.get("imp_uid"), fields.get("merchant_uid"), exact(fields.get("amount"))
     if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
         raise UnusableNotice("imp_uid must be 1 to 64 letters, digits, '_' or '-'")
     if not isinstance(merchant_uid, str) or not is_merchant_uid(merchant_uid):

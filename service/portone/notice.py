@@ -14,30 +14,30 @@ _TEXT_MAX = 64
 
 
 def parse_body(body: bytes) -> Mapping[str, Any]:
-    """Read JSON or form-urlencoded, whichever it is: the console chooses, and senders mislabel."""
+    """Read JSON or form-urlencoded, whichever it is, because the console chooses and senders mislabel."""
     try:
         if body.lstrip()[:1] in (b"{", b"["):
-            found = orjson.loads(body)
+            fields = orjson.loads(body)
         else:
-            found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+            fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
     except ValueError:
         raise UnusableNotice("the body is neither JSON nor a form") from None
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         raise UnusableNotice("the body is not an object")
-    return found
+    return fields
 
 
-def known_keys(found: Mapping[str, Any]) -> dict[str, str]:
-    """Keep what we know, of the shape that we know. Raises UnusableNotice when there is no usable imp_uid."""
-    imp_uid = found.get("imp_uid")
+def known_keys(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Keep the known keys whose values have a known shape. Raises UnusableNotice when there is no usable imp_uid."""
+    imp_uid = fields.get("imp_uid")
     if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
         raise UnusableNotice("imp_uid must be 1 to 64 letters, digits, '_' or '-'")
     kept = {"imp_uid": imp_uid}
-    merchant_uid = found.get("merchant_uid")
+    merchant_uid = fields.get("merchant_uid")
     if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid):
         kept["merchant_uid"] = merchant_uid
     for key in ("status", "cancellation_id"):
-        value = found.get(key)
+        value = fields.get(key)
         if isinstance(value, str) and 0 < len(value) <= _TEXT_MAX and is_plain(value):
             kept[key] = value
     return kept

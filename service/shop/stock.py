@@ -1,7 +1,7 @@
-"""The shop's stock hook (STOCK_HOOK_URL): asked before a payment is approved, in a second, so often and no more.
+"""The shop's stock hook (STOCK_HOOK_URL), asked before a payment is approved, within a second and at a bounded rate.
 
-It gets `{imp_uid, merchant_uid, amount, currency}`, the amount in the currency's smallest unit, and answers 2xx:
-go on; or 4xx: do not, optionally with `{"reason": "…"}` for the buyer. Anything else is no answer.
+It gets `{imp_uid, merchant_uid, amount, currency}`, the amount in the currency's smallest unit. It answers 2xx to let
+the payment go on, or 4xx to refuse it, optionally with `{"reason": "…"}` for the buyer. Anything else is no answer.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from service.rate_limits import Limiter
 _HOOK_SECONDS = 1.0
 _ANSWER_MAX_BYTES = 4096
 _REASON_MAX = 200
-_ASKED_AT_ONCE = 32
+_CALLS_AT_ONCE = 32
 
 
 class StockHook:
-    """Asks over HTTP. One a process; `close()` it at the end."""
+    """A client of the hook. One a process; `close()` it at the end."""
 
     def __init__(self, url: str, per_second: float) -> None:
         self._url = url
         self._limits = Limiter(per_second, per_second)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_ASKED_AT_ONCE),
+            connector=aiohttp.TCPConnector(limit=_CALLS_AT_ONCE),
             timeout=aiohttp.ClientTimeout(total=_HOOK_SECONDS),
         )
 
@@ -36,7 +36,7 @@ class StockHook:
         await self._session.close()
 
     async def refuses(self, question: Question, order: Order) -> Refused | None:
-        """Why the shop does not want this payment, if so. Raises Unsure."""
+        """Return the shop's refusal, or None. Raises Unsure."""
         if self._limits.wait_seconds("stock"):
             raise Unsure("the stock hook was asked too often")
         try:
@@ -63,8 +63,8 @@ class StockHook:
 
 def _reason(body: bytes) -> str | None:
     try:
-        found = orjson.loads(body)
+        answer = orjson.loads(body)
     except ValueError:
         return None
-    said = found.get("reason") if isinstance(found, dict) else None
-    return said[:_REASON_MAX] if isinstance(said, str) and said and is_plain(said) else None
+    reason = answer.get("reason") if isinstance(answer, dict) else None
+    return reason[:_REASON_MAX] if isinstance(reason, str) and reason and is_plain(reason) else None

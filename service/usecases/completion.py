@@ -1,4 +1,4 @@
-"""A completion call: somebody in a browser says that a payment was made, and waits for what is true of it."""
+"""A completion call: a browser says that a payment was made, and waits for the verified answer."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from service.usecases.intake import Intake
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The answer, and the order that it is about: PortOne's word where there is one, else the caller's."""
+    """An answer, and the order that it is about: the caller's word where there is one, else PortOne's."""
 
     answer: CompletionAnswer
     merchant_uid: str | None
@@ -24,7 +24,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Records the notice like any other, then waits for its look."""
+    """Completion calls: each records a notice like any other, then waits for its look."""
 
     pool: Pool
     intake: Intake
@@ -32,7 +32,7 @@ class Completion:
     allow_test_channel: bool
 
     async def complete(self, notice: Notice, wait_seconds: float) -> Completed:
-        """CompletionAnswer within the wait. Raises NothingRecorded when the notice could not be accepted at all."""
+        """Answer within the wait. Raises NothingRecorded when the notice could not be accepted at all."""
         try:
             with self.waiters.waiting_for(notice.imp_uid) as looked:
                 receipt = await self.intake.accept(notice)
@@ -54,7 +54,7 @@ class Completion:
         return completed if reply.final else (await self._read(notice, row_id))[1]
 
     async def _read(self, notice: Notice, row_id: UUID | None) -> tuple[Reply, Completed]:
-        """What is stored says it; without Postgres nothing can be said yet."""
+        """Read the answer from what is stored; without Postgres nothing can be said yet."""
         not_yet = Reply(Unsettled.NOT_LOOKED_YET, final=False)
         if row_id is None:
             return not_yet, Completed(not_yet.answer, notice.merchant_uid)
@@ -65,10 +65,10 @@ class Completion:
 
     async def _stored(self, db: Connection, notice: Notice, row_id: UUID) -> tuple[Reply, Completed]:
         payment = await payments.one(db, notice.imp_uid)
-        found = (
+        rows = (
             await orders.read(db, [payment.merchant_uid], allow_test_channel=self.allow_test_channel) if payment else []
         )
         outcome = await notices.outcome(db, row_id)
-        given = reply(notice.merchant_uid, payment, found[0].terms if found else None, outcome)
-        named = notice.merchant_uid or (payment.merchant_uid if payment else None)
-        return given, Completed(given.answer, named)
+        stored = reply(notice.merchant_uid, payment, rows[0].terms if rows else None, outcome)
+        merchant_uid = notice.merchant_uid or (payment.merchant_uid if payment else None)
+        return stored, Completed(stored.answer, merchant_uid)

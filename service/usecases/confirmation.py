@@ -1,7 +1,7 @@
-"""`confirm_url`: PortOne asks, just before it approves, and fails the payment unless it hears 200 in time.
+"""The answer to `confirm_url`: PortOne asks just before it approves, and fails the payment unless it hears 200 in time.
 
-Answered from Postgres alone, and from the shop's own stock hook where there is one: a question, never a
-reservation. Whoever cannot be asked in time leaves us unsure, and then a setting decides.
+It comes from Postgres, and from the shop's own stock hook where there is one, which reserves nothing. Where one of
+them cannot be asked in time, a setting decides.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from service.errors import PostgresUnavailable, Unsure
 
 log = structlog.get_logger()
 
-# With the hook's second, and the reading of the request, within the 2 s that are promised.
+# Together with the hook's second and the reading of the request this keeps the 2 s that are promised.
 _POSTGRES_SECONDS = 0.6
 
 
@@ -27,20 +27,20 @@ class Stock(Protocol):
     """The shop's hook."""
 
     async def refuses(self, question: Question, order: Order) -> Refused | None:
-        """Why the shop does not want this payment, if so. Raises Unsure."""
+        """Return the shop's refusal, or None. Raises Unsure."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """Says whether a payment may go on."""
+    """The decision whether a payment may go on."""
 
     pool: Pool
     stock: Stock | None
     allow_when_unsure: bool
 
     async def confirm(self, question: Question) -> Refused | None:
-        """Why not, or None: it may. Takes less than 2 s, whoever is away."""
+        """Return the refusal, or None: the payment may go on. Takes less than 2 s, whatever is away."""
         try:
             return await self._confirm(question)
         except Unsure as reason:
@@ -49,29 +49,29 @@ class Confirmation:
 
     async def _confirm(self, question: Question) -> Refused | None:
         order = await self._order(question.merchant_uid)
-        why = refusal(order, question.amount, datetime.now(UTC))
-        if why is not None:
-            return Refused(why)
+        reason = refusal(order, question.amount, datetime.now(UTC))
+        if reason is not None:
+            return Refused(reason)
         return await self.stock.refuses(question, order.terms) if self.stock and order else None
 
     async def _order(self, merchant_uid: str) -> Payable | None:
-        asking = asyncio.create_task(in_transaction(self.pool, _payable, merchant_uid))
-        # Not `timeout`: a Postgres that fell silent also keeps whoever takes his question back waiting.
-        done, _ = await asyncio.wait({asking}, timeout=_POSTGRES_SECONDS)
+        query = asyncio.create_task(in_transaction(self.pool, _payable, merchant_uid))
+        # asyncio.wait, not timeout: cancelling a query blocks until Postgres answers, and a hung Postgres never does.
+        done, _ = await asyncio.wait({query}, timeout=_POSTGRES_SECONDS)
         if not done:
-            asking.add_done_callback(_let_go)
-            asking.cancel()
+            query.add_done_callback(_let_go)
+            query.cancel()
             raise Unsure("Postgres takes too long")
         try:
-            return asking.result()
+            return query.result()
         except PostgresUnavailable:
             raise Unsure("Postgres is away") from None
 
 
-def _let_go(asking: asyncio.Task[Payable | None]) -> None:
-    """What came of it interests nobody any more."""
-    if not asking.cancelled():
-        asking.exception()
+def _let_go(query: asyncio.Task[Payable | None]) -> None:
+    """Drop the result of a query that nobody waits for."""
+    if not query.cancelled():
+        query.exception()
 
 
 async def _payable(db: Connection, merchant_uid: str) -> Payable | None:
