@@ -16,6 +16,7 @@ from service.reasons import redis_reason
 from service.redis.queue import (
     QUEUE_NAME,
     REDIS_AWAY,
+    SEARCH,
     VERIFY,
     WAKE_CHANNEL,
     connect,
@@ -27,8 +28,9 @@ from service.redis.queue import (
 )
 from service.settings import Settings, SettingsError
 from service.usecases.heartbeat import Vitals
-from workers.parts import make_parts
+from workers.parts import Parts, make_parts
 from workers.refunds import REFUNDER, close_refunds, intend_refunds, send_refunds
+from workers.searches import SEARCHER, search_payments
 from workers.tasks import prune, reconcile, sweep
 from workers.verify import PARTS, verify_notices
 from workers.woken import WokenWorker
@@ -49,11 +51,15 @@ _STOP_SECONDS = 10.0
 _RETRY_SECONDS = 0.5
 
 _OPTIONS: dict[str, Any] = {
-    "functions": (func(verify_notices, name=VERIFY, timeout=_JOB_SECONDS, keep_result=0, max_tries=100),),
+    "functions": (
+        func(verify_notices, name=VERIFY, timeout=_JOB_SECONDS, keep_result=0, max_tries=100),
+        func(search_payments, name=SEARCH, timeout=_JOB_SECONDS, keep_result=0, max_tries=100),
+    ),
     # Postgres says what is due; a tick only looks there, so a missed tick loses nothing.
     "cron_jobs": (
         cron(sweep, second=set(range(0, 60, 2)), timeout=_SWEEP_SECONDS, run_at_startup=True),
         cron(reconcile, second=set(range(1, 60, 2)), timeout=_RECONCILE_SECONDS, run_at_startup=True),
+        cron(search_payments, second=set(range(0, 60, 2)), timeout=_JOB_SECONDS),
         cron(prune, minute=17, timeout=_RECONCILE_SECONDS),
         cron(intend_refunds, second={7, 27, 47}, timeout=_RECONCILE_SECONDS),
         # A turn sends up to 5 refunds, each after two looks of 6 s at most, and its call has 20 s.
@@ -85,7 +91,7 @@ async def run_worker(settings: Settings) -> None:
         log.info("worker.started")
         while not stopping.is_set():
             redis = connect(settings.redis_url.get_secret_value())
-            worker = WokenWorker(redis_pool=redis, ctx={PARTS: parts, REFUNDER: parts.refunder}, **_OPTIONS)
+            worker = WokenWorker(redis_pool=redis, ctx=_context(parts), **_OPTIONS)
             current[:] = [worker]
             try:
                 await say_weaknesses(redis)
@@ -121,6 +127,10 @@ async def _listen(worker: WokenWorker) -> None:
         worker.woken.set()
 
 
+def _context(parts: Parts) -> dict[str, Any]:
+    return {PARTS: parts, REFUNDER: parts.refunder, SEARCHER: parts.searcher}
+
+
 def _arq_settings() -> dict[str, Any]:
     """Return the worker's settings for arq's own command. The client bounds its commands in time; arq's would not."""
     try:
@@ -130,8 +140,7 @@ def _arq_settings() -> dict[str, Any]:
     parts = make_parts(settings)
 
     async def start(ctx: dict[str, Any]) -> None:
-        ctx[PARTS] = worker_parts = await parts.__aenter__()
-        ctx[REFUNDER] = worker_parts.refunder
+        ctx.update(_context(await parts.__aenter__()))
 
     async def stop(ctx: dict[str, Any]) -> None:
         await parts.__aexit__(None, None, None)

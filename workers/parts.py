@@ -20,6 +20,7 @@ from service.usecases.preparation import Preparing, prepare_due
 from service.usecases.reconciliation import Reconciler
 from service.usecases.recording import Recorder
 from service.usecases.refunds import Refunder
+from service.usecases.searching import Searcher
 from service.usecases.terms import expire_due
 from service.usecases.verification import Verifier
 from workers.refunds import make_refunder
@@ -49,6 +50,7 @@ class Parts:
     turns: Sequence[Turn] = ()
     refunder: Refunder | None = None
     vitals: Vitals = field(default_factory=Vitals)
+    searcher: Searcher | None = None
 
     @cached_property
     def batcher(self) -> Batcher:
@@ -97,6 +99,7 @@ def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, account
         keep_unregistered=timedelta(days=settings.keep_unregistered_days),
         turns=_turns(reconciler, Preparing(pool, accounts, budget, times)),
         refunder=make_refunder(settings, verifier, accounts),
+        searcher=Searcher(pool, queue, accounts, budget, times),
     )
 
 

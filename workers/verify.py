@@ -44,15 +44,18 @@ async def verify(verifier: Verifier, queue: Queue, ids: Sequence[UUID]) -> None:
                 judgement = await verifier.write(connection, claim, answers)
                 log_batch(answers, judgement)
                 waits = {notice.id: fate.wait for notice, fate in judgement.fates if isinstance(fate, Postponed)}
-                await announce(queue, answers.results.keys(), waits)
+                changed = [order.terms.merchant_uid for order, _ in judgement.changes]
+                await announce(queue, answers.results.keys(), waits, changed)
 
 
-async def announce(queue: Queue, imp_uids: Collection[str], waits: Mapping[UUID, timedelta]) -> None:
-    """Wake whoever waits for these payments, changed or not, and queue again the notices that are soon due again."""
+async def announce(
+    queue: Queue, imp_uids: Collection[str], waits: Mapping[UUID, timedelta], merchant_uids: Sequence[str] = ()
+) -> None:
+    """Wake whoever waits for these payments and orders, and queue again the notices that are soon due again."""
     soon = {notice_id: wait for notice_id, wait in waits.items() if wait <= QUEUED_UP_TO}
     try:
         if imp_uids:
-            await queue.tell(list(imp_uids))
+            await queue.tell(list(imp_uids), merchant_uids)
         if soon:
             await queue.put(list(soon), max(soon.values()))
     except RedisUnavailable as error:

@@ -176,8 +176,8 @@ class GatedQueue(Queue):
         await super().put(ids, wait, first=first)
         self.jobs += 1
 
-    async def tell(self, imp_uids: Sequence[str]) -> None:
-        await self._step("tell", super().tell, imp_uids)
+    async def tell(self, imp_uids: Sequence[str], merchant_uids: Sequence[str] = ()) -> None:
+        await self._step("tell", super().tell, imp_uids, merchant_uids)
 
     async def length(self) -> int:
         length: int = await self._step("length", super().length)

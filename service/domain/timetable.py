@@ -13,6 +13,8 @@ class Timetable:
     queued: timedelta = timedelta(seconds=3)
     # A claim ends after this, in case its worker died. A look has 6 s in all.
     lease: timedelta = timedelta(seconds=8)
+    # A search has a list (6 s) and a look (6 s) to make; one of a dead worker is taken up again after this.
+    search_lease: timedelta = timedelta(seconds=15)
     # A payment is looked at no more than twice a second.
     spacing: timedelta = timedelta(seconds=0.5)
     # A notice stays open this long if nobody registered its order, or if PortOne does not know its payment.

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.db.pool import open_pool
 from service.domain.timetable import Timetable
-from service.http import completions, confirmations, health, openapi, orders, webhooks
+from service.http import completions, confirmations, health, openapi, orders, returns, webhooks
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
@@ -26,6 +26,7 @@ from service.usecases.confirmation import Confirmation
 from service.usecases.heartbeat import beating
 from service.usecases.intake import Intake
 from service.usecases.recording import Recorder
+from service.usecases.search_requests import SearchRequests
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> web.Application:
             web.post(f"{webhooks.ADDRESS}/accounts/{{account}}/{{tier}}", webhooks.receive_webhook),
             web.post("/payment/complete", completions.complete),
             web.options("/payment/complete", completions.answer_preflight),
-            web.get("/payment-redirect", completions.redirect),
+            web.get(returns.ADDRESS, returns.redirect),
             web.post("/payments/confirm", confirmations.confirm),
             web.post("/orders", orders.register_order),
             web.get("/orders/{merchant_uid:[^/]+}", orders.read_order),
@@ -80,6 +81,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     # Intake writes one batch at a time, on a connection of its own, so that no crowd of readers keeps it waiting.
     intake_pool = await open_pool(settings.database_url.get_secret_value(), size=1)
     intake = Intake(Recorder(intake_pool, queue, times), metrics)
+    searches = SearchRequests(pool, queue, times.spacing)
     stock = StockHook(settings.stock_hook_url, settings.stock_hook_per_second) if settings.stock_hook_url else None
     app[RECEIVER] = Receiver(
         settings=settings,
@@ -89,7 +91,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         intake=intake,
         metrics=metrics,
         lines=Lines(),
-        completion=Completion(pool, intake, waiters, settings.allow_test_channel),
+        completion=Completion(pool, intake, searches, waiters, settings.allow_test_channel),
         confirmation=Confirmation(pool, stock, settings.confirm_when_unsure == "allow"),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client, settings.completions_per_second),
@@ -103,6 +105,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     listening.cancel()
     await asyncio.wait([listening, warning])
     await intake.close()
+    await searches.close()
     if stock:
         await stock.close()
     await queue.close()

@@ -1,22 +1,23 @@
-"""`POST /payment/complete` and `GET /payment-redirect`, by which a browser says that it has paid."""
+"""`POST /payment/complete`, by which a browser says that it has paid."""
 
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
 from aiohttp import web
 
 from service.domain.completion import CompletionRefusal, Unsettled, Verified
 from service.domain.notice import Notice, Source
+from service.errors import UnusableNotice
 from service.http.bodies import read_fields
 from service.http.client_address import client_address
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.notice_ids import new_notice_id
-from service.portone.notice import known_keys
-from service.usecases.completion import Completed
+from service.portone.notice import known_keys, names_payment, order_number
+from service.usecases.completion import Completed, Patience
 
 _WAIT_MAX_SECONDS = 20.0
 _PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
@@ -35,30 +36,32 @@ _SENTENCES = {
 async def complete(request: web.Request) -> web.Response:
     """Answer the guide's own call: 200 once verified, 400 with the reason, 202 while nothing final can be said."""
     _limit(request)
-    notice = _notice(await read_fields(request), Source.COMPLETION)
-    completed = await _complete(request, notice)
+    fields = await read_fields(request)
+    if fields.get("merchant_uid") and order_number(fields) is None:
+        raise HttpProblem(
+            400, "unusable-merchant-uid", "merchant_uid must be 1 to 255 characters without control ones."
+        )
+    completed = await _complete(request, fields, Source.COMPLETION)
     match completed.answer:
         case Verified(state):
             return json_response({"merchant_uid": completed.merchant_uid, "state": state.value})
         case CompletionRefusal() as refusal:
             raise HttpProblem(400, refusal.value, _SENTENCES[refusal])
+        case Unsettled.ORDER_NOT_REGISTERED if not names_payment(fields):
+            raise UnusableNotice("it needs an imp_uid, or the merchant_uid of a registered order")
         case Unsettled() as reason:
             return _not_yet(completed.merchant_uid, reason)
-
-
-async def redirect(request: web.Request) -> web.Response:
-    """Do what `complete` does for a mobile browser, then send it on to the shop's page with the state."""
-    receiver = request.app[RECEIVER]
-    if not receiver.settings.return_url:
-        raise HttpProblem(404, "no-return-page", "Set RETURN_URL to the shop's page where a redirected payment ends.")
-    _limit(request)
-    completed = await _complete(request, _notice(request.query, Source.REDIRECT))
-    return web.Response(status=303, headers={"Location": _return_url(receiver.settings.return_url, completed)})
 
 
 async def answer_preflight(request: web.Request) -> web.Response:
     """Answer a CORS question; `cors.allow_origin` adds the headers, for the configured origins only."""
     return web.Response(status=204)
+
+
+async def complete_return(request: web.Request, fields: Mapping[str, Any]) -> Completed:
+    """Do what `complete` does for a browser that a payment window sent back."""
+    _limit(request)
+    return await _complete(request, fields, Source.REDIRECT)
 
 
 def _limit(request: web.Request) -> None:
@@ -67,28 +70,34 @@ def _limit(request: web.Request) -> None:
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
 
 
-def _notice(fields: Mapping[str, Any], source: Source) -> Notice:
+async def _complete(request: web.Request, fields: Mapping[str, Any], source: Source) -> Completed:
+    """Answer about the payment that the fields name or, without one, about the order. Raises UnusableNotice."""
+    completion, merchant_uid = request.app[RECEIVER].completion, order_number(fields)
+    patience = _patience(request, fields)
+    if not names_payment(fields) and merchant_uid is not None:
+        return await completion.complete_order(merchant_uid, patience)
+    return await completion.complete(_notice(fields, source, patience), patience)
+
+
+def _patience(request: web.Request, fields: Mapping[str, Any]) -> Patience:
+    preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
+    seconds = float(preference[1]) if preference else request.app[RECEIVER].settings.completion_wait_seconds
+    failed = bool(fields.get("error_code")) or str(fields.get("imp_success", "")).lower() == "false"
+    return Patience(min(seconds, _WAIT_MAX_SECONDS), gave_up=failed)
+
+
+def _notice(fields: Mapping[str, Any], source: Source, patience: Patience) -> Notice:
     """Make a notice. A browser claims `paid` unless it reports a failure; neither is believed (docs/portone.md §2)."""
     known = known_keys(fields)
-    if fields.get("merchant_uid") and "merchant_uid" not in known:
-        raise HttpProblem(
-            400, "unusable-merchant-uid", "merchant_uid must be 1 to 255 characters without control ones."
-        )
-    failed = fields.get("error_code") or str(fields.get("imp_success", "")).lower() == "false"
+    if not names_payment(fields):
+        raise UnusableNotice("imp_uid must name a payment")
     return Notice(
         id=new_notice_id(),
         source=source,
         imp_uid=known["imp_uid"],
         merchant_uid=known.get("merchant_uid"),
-        claimed_status=None if failed else "paid",
+        claimed_status=None if patience.gave_up else "paid",
     )
-
-
-async def _complete(request: web.Request, notice: Notice) -> Completed:
-    receiver = request.app[RECEIVER]
-    preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
-    wait_seconds = float(preference[1]) if preference else receiver.settings.completion_wait_seconds
-    return await receiver.completion.complete(notice, min(wait_seconds, _WAIT_MAX_SECONDS))
 
 
 def _not_yet(merchant_uid: str | None, reason: Unsettled) -> web.Response:
@@ -98,16 +107,3 @@ def _not_yet(merchant_uid: str | None, reason: Unsettled) -> web.Response:
         status=202,
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
-
-
-def _return_url(page: str, completed: Completed) -> str:
-    query = {"merchant_uid": completed.merchant_uid or ""}
-    match completed.answer:
-        case Verified(state):
-            query["state"] = state.value
-        case CompletionRefusal() as refusal:
-            query |= {"state": "failed", "reason": refusal.value}
-        case Unsettled() as reason:
-            query |= {"state": "pending", "reason": reason.value}
-    parts = urlsplit(page)
-    return parts._replace(query="&".join(filter(None, (parts.query, urlencode(query))))).geturl()

@@ -92,7 +92,7 @@ async def answered(
     try:
         response = await answer
     except Exception as error:
-        response = problem_response(_problem(error, request))
+        response = problem_response(problem_of(error, request))
     receiver.metrics.count_request(response.status)
     receiver.lines.info(
         "request.handled",
@@ -104,7 +104,7 @@ async def answered(
     return response
 
 
-def _problem(error: Exception, request: web.BaseRequest) -> HttpProblem:
+def problem_of(error: Exception, request: web.BaseRequest) -> HttpProblem:
     match error:
         case HttpProblem():
             return error

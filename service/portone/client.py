@@ -96,6 +96,17 @@ class PortOne:
         """Return payments of up to 100 orders: at least one of each with any, maybe not all (docs/portone.md §1)."""
         return await self._list([("merchant_uid[]", merchant_uid) for merchant_uid in merchant_uids], tier)
 
+    async def attempts(self, merchant_uid: str, tier: str) -> list[object]:
+        """All payments of one order, each opened window among them; the newest 1,000."""
+        path = f"/payments/findAll/{quote(merchant_uid, safe='')}"
+        answer = _found(await self._ask("GET", path, tier, query={"sorting": "-started", "limit": str(LEDGER_PAGE)}))
+        if answer is None:
+            return []
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("list"), list):
+            raise UnreadableAnswer("the order's payments are not a list")
+        payments: list[object] = answer["list"]
+        return payments
+
     async def ledger(self, tier: str, page: int, *, since: int | None = None) -> LedgerPage:
         """Return a page of PortOne's own list, last change first.
 

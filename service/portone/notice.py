@@ -33,11 +33,24 @@ def known_keys(fields: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
         raise UnusableNotice("imp_uid must be 1 to 64 letters, digits, '_' or '-'")
     kept = {"imp_uid": imp_uid}
-    merchant_uid = fields.get("merchant_uid")
-    if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid):
+    if (merchant_uid := order_number(fields)) is not None:
         kept["merchant_uid"] = merchant_uid
     for key in ("status", "cancellation_id"):
         value = fields.get(key)
         if isinstance(value, str) and 0 < len(value) <= _TEXT_MAX and is_plain(value):
             kept[key] = value
     return kept
+
+
+def order_number(fields: Mapping[str, Any]) -> str | None:
+    """Return a usable merchant_uid, or None. A sender whose order numbers are whole numbers may send one as such."""
+    merchant_uid = fields.get("merchant_uid")
+    if type(merchant_uid) is int:  # and no bool
+        merchant_uid = str(merchant_uid)
+    return merchant_uid if isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid) else None
+
+
+def names_payment(fields: Mapping[str, Any]) -> bool:
+    """Whether a browser's fields name a payment. A script that had no imp_uid may say so in these words."""
+    imp_uid = fields.get("imp_uid")
+    return isinstance(imp_uid, str) and is_imp_uid(imp_uid) and imp_uid not in ("null", "undefined")

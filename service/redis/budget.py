@@ -28,6 +28,8 @@ class Lane(Enum):
     LIVE = 1.0
     # Reconciliation never starves live notices.
     BACKGROUND = 0.3
+    # Searches are for registered orders, but anybody who knows an order's number can cause them.
+    SEARCH = 0.2
     # Invented payments cannot use up the calls.
     UNREGISTERED = 0.1
 

@@ -29,7 +29,8 @@ log = structlog.get_logger()
 
 QUEUE_NAME = "portone-orders"
 VERIFY = "verify_notices"
-# One message for each batch: the payments that were looked at, changed or not.
+SEARCH = "search_payments"
+# One message for each batch: the payments that were looked at, changed or not, and the orders that changed.
 LOOKED_CHANNEL = "portone-orders:looked"
 WAKE_CHANNEL = "portone-orders:wake"
 # Notices accepted while Postgres was away. arq knows nothing of this stream, and nothing in it expires.
@@ -78,9 +79,16 @@ class Queue:
 
         `first`: a person waits for them, so they overtake up to a minute of backlog.
         """
+        await self._queue_job(VERIFY, (list(ids),), wait, first=first)
+
+    async def search(self, wait: timedelta = timedelta()) -> None:
+        """Queue one job for the searches that are due, to start after `wait`. Raises RedisUnavailable."""
+        await self._queue_job(SEARCH, (), wait, first=True)
+
+    async def _queue_job(self, task: str, arguments: tuple[Any, ...], wait: timedelta, *, first: bool) -> None:
         now_ms = time.time_ns() // 1_000_000
         job_id = uuid4().hex
-        job = serialize_job(VERIFY, (list(ids),), {}, None, now_ms, serializer=serialize)
+        job = serialize_job(task, arguments, {}, None, now_ms, serializer=serialize)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.psetex(job_key_prefix + job_id, _JOB_EXPIRES_MS, job)
             pipe.zadd(QUEUE_NAME, {job_id: now_ms + (wait - (_HEAD_START if first else timedelta())) // _MILLISECOND})
@@ -88,9 +96,9 @@ class Queue:
                 pipe.publish(WAKE_CHANNEL, b"")
             await _bounded(pipe.execute())
 
-    async def tell(self, imp_uids: Sequence[str]) -> None:
-        """Tell the waiters of these payments that a look was written."""
-        await _bounded(self._redis.publish(LOOKED_CHANNEL, ",".join(imp_uids)))
+    async def tell(self, imp_uids: Sequence[str], merchant_uids: Sequence[str] = ()) -> None:
+        """Tell the waiters of these payments, and of these orders, that a look was written."""
+        await _bounded(self._redis.publish(LOOKED_CHANNEL, orjson.dumps([list(imp_uids), list(merchant_uids)])))
 
     async def length(self) -> int:
         count: int = await _bounded(self._redis.zcard(QUEUE_NAME))

@@ -1,10 +1,11 @@
-"""The calls that wait for a payment's look: one Redis subscription in each process wakes them all."""
+"""The calls that wait for a look at a payment or an order. One Redis subscription in each process wakes them all."""
 
 import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
+import orjson
 from arq.connections import ArqRedis
 
 from service.redis.queue import LOOKED_CHANNEL, messages
@@ -25,25 +26,39 @@ class Waiters:
         self._count = 0
 
     @contextlib.contextmanager
-    def waiting_for(self, imp_uid: str) -> Iterator[asyncio.Event]:
-        """Yield an event that is set whenever a look at the payment was written. Raises TooManyWaiters."""
+    def waiting_for(self, key: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set whenever a look at the payment or order was written. Raises TooManyWaiters.
+
+        The key of a payment is its imp_uid, and that of an order `order_key`.
+        """
         if self._count >= _WAITERS_MAX:
             raise TooManyWaiters
         event = asyncio.Event()
-        self._events[imp_uid].add(event)
+        self._events[key].add(event)
         self._count += 1
         try:
             yield event
         finally:
             self._count -= 1
-            self._events[imp_uid].discard(event)
-            if not self._events[imp_uid]:
-                del self._events[imp_uid]
+            self._events[key].discard(event)
+            if not self._events[key]:
+                del self._events[key]
 
     async def listen(self) -> None:
         """Wake the calls that wait, for as long as the process lives."""
         async for message in messages(self._redis, LOOKED_CHANNEL):
-            # None: messages may have been lost, so every call reads Postgres.
-            for imp_uid in list(self._events) if message is None else message.decode().split(","):
-                for event in self._events.get(imp_uid, ()):
+            for key in self._keys(message):
+                for event in self._events.get(key, ()):
                     event.set()
+
+    def _keys(self, message: bytes | None) -> list[str]:
+        """Return whom a message is for. After a new subscription it is everybody: Postgres has what was missed."""
+        if message is None:
+            return list(self._events)
+        imp_uids, merchant_uids = orjson.loads(message)
+        return [*imp_uids, *map(order_key, merchant_uids)]
+
+
+def order_key(merchant_uid: str) -> str:
+    """Return the key under which calls wait for an order; no imp_uid has an `=`."""
+    return f"={merchant_uid}"

@@ -1,17 +1,23 @@
-"""A completion call: a browser says that a payment was made, and waits for the verified answer."""
+"""A completion call: a browser says that a payment was made, and waits for the verified answer.
+
+It names the payment or, where the browser came back without an imp_uid, the order alone.
+"""
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from service.db import notices, orders, payments
+from service.db import notices, orders, payments, searches
 from service.db.pool import Connection, Pool, in_transaction
-from service.domain.completion import CompletionAnswer, Reply, Unsettled, reply
+from service.domain.completion import CompletionAnswer, Reply, Unsettled, order_reply, reply
 from service.domain.notice import Notice
-from service.errors import PostgresUnavailable
-from service.redis.waiters import TooManyWaiters, Waiters
+from service.errors import NothingRecorded, PostgresUnavailable
+from service.redis.waiters import TooManyWaiters, Waiters, order_key
 from service.usecases.intake import Intake
+from service.usecases.search_requests import SearchRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +29,71 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a caller waits for a final answer. `gave_up`: the browser says that the payment failed."""
+
+    seconds: float
+    gave_up: bool = False
+
+    def is_over(self, reply: Reply) -> bool:
+        """Whether waiting longer would bring nothing: a window that the buyer has left stays open at PortOne."""
+        return reply.final or (self.gave_up and reply.answer is Unsettled.WINDOW_OPEN)
+
+
+_NOT_YET = Reply(Unsettled.NOT_LOOKED_YET, final=False)
+
+Read = Callable[[], Awaitable[tuple[Reply, Completed]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """Completion calls: each records a notice like any other, then waits for its look."""
+    """Completion calls: each records a notice or requests a search, then waits for what it brings."""
 
     pool: Pool
     intake: Intake
+    searches: SearchRequests
     waiters: Waiters
     allow_test_channel: bool
 
-    async def complete(self, notice: Notice, wait_seconds: float) -> Completed:
-        """Answer within the wait. Raises NothingRecorded when the notice could not be accepted at all."""
-        try:
-            with self.waiters.waiting_for(notice.imp_uid) as looked:
-                receipt = await self.intake.accept(notice)
-                return await self._watch(notice, receipt.row_id, looked, wait_seconds)
-        except TooManyWaiters:
+    async def complete(self, notice: Notice, patience: Patience) -> Completed:
+        """Answer about a payment, within the wait. Raises NothingRecorded when the notice could not be accepted."""
+        with self._waiting_for(notice.imp_uid) as looked:
             receipt = await self.intake.accept(notice)
-            return (await self._read(notice, receipt.row_id))[1]
+            return await _watch(lambda: self._read(notice, receipt.row_id), looked, patience)
 
-    async def _watch(
-        self, notice: Notice, row_id: UUID | None, looked: asyncio.Event, wait_seconds: float
-    ) -> Completed:
-        reply, completed = await self._read(notice, row_id)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_seconds):
-                while not reply.final:
-                    await looked.wait()
-                    looked.clear()
-                    reply, completed = await self._read(notice, row_id)
-        return completed if reply.final else (await self._read(notice, row_id))[1]
+    async def complete_order(self, merchant_uid: str, patience: Patience) -> Completed:
+        """Answer about an order of which no payment is named, within the wait. Raises NothingRecorded.
+
+        PortOne is asked by the order's number, unless the order has been paid.
+        """
+        try:
+            reply, completed = await in_transaction(self.pool, self._stored_order, merchant_uid, None)
+            if reply.final:
+                return completed
+            with self._waiting_for(order_key(merchant_uid)) as looked:
+                wanted_at = await self.searches.want(merchant_uid)
+                return await _watch(lambda: self._read_order(merchant_uid, wanted_at), looked, patience)
+        except PostgresUnavailable as error:
+            raise NothingRecorded("Postgres cannot be reached now") from error
+
+    @contextlib.contextmanager
+    def _waiting_for(self, key: str) -> Iterator[asyncio.Event | None]:
+        """Give the event to wait for, or None where too many calls wait already."""
+        with contextlib.ExitStack() as stack:
+            try:
+                looked = stack.enter_context(self.waiters.waiting_for(key))
+            except TooManyWaiters:
+                looked = None
+            yield looked
 
     async def _read(self, notice: Notice, row_id: UUID | None) -> tuple[Reply, Completed]:
         """Read the answer from what is stored; without Postgres nothing can be said yet."""
-        not_yet = Reply(Unsettled.NOT_LOOKED_YET, final=False)
         if row_id is None:
-            return not_yet, Completed(not_yet.answer, notice.merchant_uid)
+            return _NOT_YET, Completed(_NOT_YET.answer, notice.merchant_uid)
         try:
             return await in_transaction(self.pool, self._stored, notice, row_id)
         except PostgresUnavailable:
-            return not_yet, Completed(not_yet.answer, notice.merchant_uid)
+            return _NOT_YET, Completed(_NOT_YET.answer, notice.merchant_uid)
 
     async def _stored(self, db: Connection, notice: Notice, row_id: UUID) -> tuple[Reply, Completed]:
         payment = await payments.one(db, notice.imp_uid)
@@ -72,3 +104,34 @@ class Completion:
         stored = reply(notice.merchant_uid, payment, rows[0].terms if rows else None, outcome)
         merchant_uid = notice.merchant_uid or (payment.merchant_uid if payment else None)
         return stored, Completed(stored.answer, merchant_uid)
+
+    async def _read_order(self, merchant_uid: str, wanted_at: datetime | None) -> tuple[Reply, Completed]:
+        try:
+            return await in_transaction(self.pool, self._stored_order, merchant_uid, wanted_at)
+        except PostgresUnavailable:
+            return _NOT_YET, Completed(_NOT_YET.answer, merchant_uid)
+
+    async def _stored_order(
+        self, db: Connection, merchant_uid: str, wanted_at: datetime | None
+    ) -> tuple[Reply, Completed]:
+        # The outcome first: what the search found was written before it.
+        outcome = await searches.outcome_since(db, merchant_uid, wanted_at) if wanted_at else None
+        rows = await orders.read(db, [merchant_uid], allow_test_channel=self.allow_test_channel)
+        attempts = await payments.of_orders(db, [merchant_uid]) if outcome else []
+        stored = order_reply(rows[0] if rows else None, attempts, outcome)
+        return stored, Completed(stored.answer, merchant_uid)
+
+
+async def _watch(read: Read, looked: asyncio.Event | None, patience: Patience) -> Completed:
+    """Read whenever a look was written, until the answer is final or the wait is over, and then once more."""
+    reply, completed = await read()
+    if looked is None or patience.is_over(reply):
+        return completed
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience.seconds):
+            while not patience.is_over(reply):
+                await looked.wait()
+                looked.clear()
+                reply, completed = await read()
+            return completed
+    return (await read())[1]

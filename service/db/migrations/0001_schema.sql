@@ -159,6 +159,22 @@ CREATE TABLE preparations (
 );
 CREATE INDEX preparations_due ON preparations (due_at) WHERE due_at IS NOT NULL;
 
+-- Orders whose payments PortOne is to be asked for by the order's number, because a browser came back without an
+-- imp_uid. One row for each order that was ever searched for, so that nobody fills the table.
+CREATE TABLE searches (
+    merchant_uid  text PRIMARY KEY,
+    wanted_at     timestamptz NOT NULL,
+    due_at        timestamptz,
+    claimed_until timestamptz,
+    tries         integer NOT NULL DEFAULT 0,
+    -- Of the last search that ended: when it began, and its outcome.
+    began_at      timestamptz,
+    last_outcome  text,
+    CHECK ((began_at IS NULL) = (last_outcome IS NULL)),
+    CHECK (due_at IS NOT NULL OR began_at IS NOT NULL)
+) WITH (fillfactor = 50);
+CREATE INDEX searches_due ON searches (due_at) WHERE due_at IS NOT NULL;
+
 -- Reconciliation's timetable and watermarks: one row for each account and tier.
 CREATE TABLE ledger_scans (
     account           text NOT NULL,

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.db import looks, notices, orders, payments, promise
+from service.db import looks, notices, orders, payments, promise, searches
 from service.db.pool import Connection, Pool
 from service.domain.judgement import THIS_WRITE, Handled, Judgement
 from service.domain.notice import Notice, Outcome, Source
@@ -93,7 +93,15 @@ async def _measure(db: Any) -> None:
     await promise.measure(db, [Store("default")])
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure)
+async def _search(db: Any) -> None:
+    times = Timetable()
+    [wanted_at] = (await searches.want(db, ["order-1"], times.spacing)).values()
+    for search in await searches.claim(db, 16, times.search_lease):
+        await searches.end(db, search, Outcome.LOOKED, None, times.spacing)
+    assert await searches.outcome_since(db, "order-1", wanted_at) is Outcome.LOOKED
+
+
+_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search)
 
 
 async def _scanned(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> set[str]:

@@ -125,12 +125,12 @@ async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
 
 
 async def test_the_waiters_are_told(queue: Queue, arq: ArqRedis) -> None:
-    """One message for each batch names the payments that were looked at."""
+    """One message a batch names the payments that were looked at, and the orders that changed."""
     received = messages(arq, LOOKED_CHANNEL)
     assert await anext(received) is None
-    await queue.tell(["imp_1", "imp_2"])
+    await queue.tell(["imp_1", "imp_2"], ["order,1"])
     async with asyncio.timeout(10):
-        assert await anext(received) == b"imp_1,imp_2"
+        assert await anext(received) == b'[["imp_1","imp_2"],["order,1"]]'
     await received.aclose()
 
 
@@ -144,7 +144,7 @@ async def test_a_listener_outlives_its_connection(queue: Queue, arq: ArqRedis, r
     async with asyncio.timeout(10):
         assert await waiting is None
         await queue.tell(["imp_1"])
-        assert await anext(received) == b"imp_1"
+        assert await anext(received) == b'[["imp_1"],[]]'
     await received.aclose()
 
 
