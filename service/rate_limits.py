@@ -30,13 +30,15 @@ class Bucket:
 
 
 class Limiter:
-    """A rate for each client, and one for all together. The client that was silent longest is forgotten first."""
+    """A rate for each client, and perhaps one for all together. The client that was silent longest is forgotten."""
 
-    def __init__(self, client_rate: float, total_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client_rate: float, total_rate: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client_rate = client_rate
         self._clock = clock
         self._clients: OrderedDict[str, Bucket] = OrderedDict()
-        self._all = Bucket(total_rate, clock())
+        self._all = Bucket(total_rate, clock()) if total_rate else None
 
     def wait_seconds(self, client: str) -> float:
         """Take a token and return 0, or take none and return the seconds until one is there."""
@@ -47,8 +49,10 @@ class Limiter:
             if len(self._clients) > _CLIENTS_MAX:
                 self._clients.popitem(last=False)
         self._clients.move_to_end(client)
-        if bucket.fill(now) & self._all.fill(now):  # fills both
-            bucket.left -= 1
-            self._all.left -= 1
+        buckets = (bucket, self._all) if self._all else (bucket,)
+        filled = [each.fill(now) for each in buckets]
+        if all(filled):
+            for each in buckets:
+                each.left -= 1
             return 0.0
-        return max(bucket.wait_seconds, self._all.wait_seconds)
+        return max(each.wait_seconds for each in buckets)

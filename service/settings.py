@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     completions_per_second: Rate = Field(2_000.0, description="Completion and redirect calls a second from all")
     webhooks_per_client: Rate = Field(2_000.0, description="Webhooks a second from one sender; more are slowed")
     webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all; more are slowed")
+    confirmations_per_client: Rate = Field(
+        500.0, description="`confirm_url` questions a second from one address that is not PortOne's"
+    )
     on_mismatch: Action = Field(
         Action.HOLD, description="Money of the wrong amount, currency or store: hold it for a person, or refund it"
     )

@@ -42,6 +42,11 @@ async def migrate(database_url: str) -> list[str]:
         await connection.close()  # also releases the lock
 
 
+async def is_migrated(db: Connection) -> bool:
+    """Whether the database has been migrated. Raises UndefinedTableError where it never was."""
+    return bool(await db.fetchval("SELECT EXISTS (SELECT FROM schema_migrations)"))
+
+
 def sql_files() -> dict[str, str]:
     """Return each file's text by its name, in the order in which they are applied: migrations, then functions."""
     package = resources.files("service.db")

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from service.db.pool import Connection
+from service.domain.confirm import Payable
 from service.domain.order import (
     ASKED_ABOUT,
     WITHOUT_MONEY,
@@ -67,6 +68,26 @@ async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_chann
     """Return those of the orders that are registered, unsorted."""
     rows = await db.fetch("SELECT * FROM orders WHERE merchant_uid = ANY($1::text[])", merchant_uids)
     return [_order(row, allow_test_channel) for row in rows]
+
+
+async def payable(db: Connection, merchant_uids: Sequence[str]) -> dict[str, Payable]:
+    """Read what decides whether these orders may be paid, of those that are registered."""
+    rows = await db.fetch(
+        """
+        SELECT merchant_uid, amount, currency, account, tier, state, closed, expires_at
+        FROM orders WHERE merchant_uid = ANY($1::text[])
+        """,
+        merchant_uids,
+    )
+    return {
+        row["merchant_uid"]: Payable(
+            _terms(row, allow_test_channel=False),
+            State(row["state"]),
+            Closed(row["closed"]) if row["closed"] else None,
+            row["expires_at"],
+        )
+        for row in rows
+    }
 
 
 async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[VersionedOrder]:

@@ -1,7 +1,8 @@
 """The pool of connections, and the one place where a transaction is retried."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -132,6 +133,26 @@ async def try_statement_on(
     except POSTGRES_AWAY as error:
         raise PostgresUnavailable(type(error).__name__) from error
     return True
+
+
+async def answered_within(seconds: float, query: Coroutine[Any, Any, Result]) -> Result:
+    """Return what the query returns. Raises PostgresUnavailable when that takes too long.
+
+    asyncio.wait, not timeout: cancelling a query blocks until Postgres answers, and a hung Postgres never does.
+    """
+    task = asyncio.create_task(query)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        task.add_done_callback(_let_go)
+        task.cancel()
+        raise PostgresUnavailable("it takes too long")
+    return task.result()
+
+
+def _let_go(task: asyncio.Task[Any]) -> None:
+    """Drop the result of a query that nobody waits for."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _acquire(pool: Pool) -> Connect:

@@ -13,31 +13,43 @@ from service.domain.order import HOLDS_MONEY, Closed, Order, State
 
 
 class ConfirmationRefusal(StrEnum):
-    """A reason why a payment may not go on; the values are the problem documents' stable types."""
+    """What a caller learns of a refusal; the values are the problem documents' stable types.
 
-    NOT_REGISTERED = "order-not-registered"
-    WITHDRAWN = "order-withdrawn"
-    EXPIRED = "order-expired"
-    MONEY_HELD = "money-came"
-    WRONG_AMOUNT = "wrong-amount"
+    Anybody may ask, so "not payable" does not tell whether an order exists, is paid, or has an amount.
+    """
+
+    NOT_PAYABLE = "not-payable"
     OUT_OF_STOCK = "out-of-stock"
     UNSURE = "unsure"
 
 
+class NotPayable(StrEnum):
+    """A reason why an order may not be paid. It is for the log, and for no caller."""
+
+    NOT_REGISTERED = "order_not_registered"
+    WITHDRAWN = "order_withdrawn"
+    EXPIRED = "order_expired"
+    MONEY_HELD = "money_held"
+    WRONG_AMOUNT = "wrong_amount"
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A payment that PortOne is about to approve; `amount` is V1's decimal."""
+    """A payment that PortOne is about to approve.
+
+    `amount` is V1's decimal. None: the provider's variant of the question has none (docs/portone.md §4.25).
+    """
 
     imp_uid: str
     merchant_uid: str
-    amount: Decimal
+    amount: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal: the reason, and the shop's own sentence where it has one."""
+    """A refusal: its kind, and the shop's own sentence where it has one."""
 
-    why: ConfirmationRefusal
+    kind: ConfirmationRefusal
     sentence: str | None = None
 
 
@@ -51,22 +63,25 @@ class Payable:
     expires_at: datetime
 
 
-def refusal(order: Payable | None, amount: Decimal, now: datetime) -> ConfirmationRefusal | None:
-    """Say why the order may not be paid with V1's decimal amount, in its own currency. None: it may."""
+def reason_not_payable(order: Payable | None, amount: Decimal | None, now: datetime) -> NotPayable | None:
+    """Say why the order may not be paid with V1's decimal amount, in its own currency. None: it may.
+
+    Where no amount is named, the rest is judged.
+    """
     if order is None:
-        return ConfirmationRefusal.NOT_REGISTERED
+        return NotPayable.NOT_REGISTERED
     if order.state in HOLDS_MONEY:
-        return ConfirmationRefusal.MONEY_HELD
+        return NotPayable.MONEY_HELD
     match order.closed:
         case Closed.WITHDRAWN:
-            return ConfirmationRefusal.WITHDRAWN
+            return NotPayable.WITHDRAWN
         case Closed.EXPIRED:
-            return ConfirmationRefusal.EXPIRED
+            return NotPayable.EXPIRED
         case None:
             pass
     if order.expires_at <= now:
-        return ConfirmationRefusal.EXPIRED
-    return None if _agrees(order.terms, amount) else ConfirmationRefusal.WRONG_AMOUNT
+        return NotPayable.EXPIRED
+    return None if amount is None or _agrees(order.terms, amount) else NotPayable.WRONG_AMOUNT
 
 
 def _agrees(terms: Order, amount: Decimal) -> bool:

@@ -1,13 +1,14 @@
 """The receiver as an aiohttp application: its routes, and the parts that live as long as it does."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
 from ipaddress import ip_network
 
 from aiohttp import web
 
-from service.db.pool import open_pool
+from service.db.pool import Pool, open_pool
 from service.domain.timetable import Timetable
 from service.http import completions, confirmations, health, openapi, orders, returns, webhooks
 from service.http.bodies import BODY_MAX_BYTES
@@ -22,11 +23,17 @@ from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.shop.stock import StockHook
 from service.usecases.completion import Completion
-from service.usecases.confirmation import Confirmation
+from service.usecases.confirmation import CONNECTIONS, Confirmation
 from service.usecases.heartbeat import beating
 from service.usecases.intake import Intake
+from service.usecases.readiness import Readiness
 from service.usecases.recording import Recorder
 from service.usecases.search_requests import SearchRequests
+
+# Connections to Postgres for everything but intake, confirmations and readiness, which have their own.
+_CONNECTIONS = 10
+# `confirm_url` questions about one order from one address: PortOne asks once for each attempt.
+_QUESTIONS_PER_SECOND = 10.0
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -72,18 +79,42 @@ async def set_up(settings: Settings, shutdown_seconds: float) -> web.AppRunner:
 
 
 async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None]:
-    pool = await open_pool(settings.database_url.get_secret_value())
     redis = connect(settings.redis_url.get_secret_value())
-    queue = Queue(redis)
     waiters = Waiters(redis)
-    times = Timetable().scaled(settings.time_scale)
-    metrics = Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        app[RECEIVER] = await _receiver(stack, settings, Queue(redis), waiters)
+        listening = asyncio.create_task(waiters.listen())
+        warning = asyncio.create_task(say_weaknesses(redis))
+        async with beating("receiver", settings):
+            yield
+        listening.cancel()
+        await asyncio.wait([listening, warning])
+
+
+async def _receiver(stack: contextlib.AsyncExitStack, settings: Settings, queue: Queue, waiters: Waiters) -> Receiver:
+    """Make the parts, each closed before those that it uses."""
+
+    async def open_one(size: int) -> Pool:
+        pool = await open_pool(settings.database_url.get_secret_value(), size)
+        stack.push_async_callback(pool.close)
+        return pool
+
+    times, metrics = Timetable().scaled(settings.time_scale), Metrics()
+    stack.push_async_callback(queue.close)
+    pool = await open_one(_CONNECTIONS)
     # Intake writes one batch at a time, on a connection of its own, so that no crowd of readers keeps it waiting.
-    intake_pool = await open_pool(settings.database_url.get_secret_value(), size=1)
-    intake = Intake(Recorder(intake_pool, queue, times), metrics)
+    intake = Intake(Recorder(await open_one(1), queue, times), metrics)
     searches = SearchRequests(pool, queue, times.spacing)
+    readiness = Readiness(await open_one(1), queue)
     stock = StockHook(settings.stock_hook_url, settings.stock_hook_per_second) if settings.stock_hook_url else None
-    app[RECEIVER] = Receiver(
+    confirmation = Confirmation(
+        await open_one(CONNECTIONS), stock, allow_when_unsure=settings.confirm_when_unsure == "allow"
+    )
+    if stock:
+        stack.push_async_callback(stock.close)
+    for close in (readiness.close, searches.close, intake.close):
+        stack.push_async_callback(close)
+    return Receiver(
         settings=settings,
         times=times,
         pool=pool,
@@ -92,22 +123,11 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         metrics=metrics,
         lines=Lines(),
         completion=Completion(pool, intake, searches, waiters, settings.allow_test_channel),
-        confirmation=Confirmation(pool, stock, settings.confirm_when_unsure == "allow"),
+        confirmation=confirmation,
+        readiness=readiness,
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client, settings.completions_per_second),
-        confirmation_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
+        confirmation_limits=Limiter(settings.confirmations_per_client),
+        question_limits=Limiter(_QUESTIONS_PER_SECOND),
         trusted_proxies=[ip_network(proxy) for proxy in settings.trusted_proxies],
     )
-    listening = asyncio.create_task(waiters.listen())
-    warning = asyncio.create_task(say_weaknesses(redis))
-    async with beating("receiver", settings):
-        yield
-    listening.cancel()
-    await asyncio.wait([listening, warning])
-    await intake.close()
-    await searches.close()
-    if stock:
-        await stock.close()
-    await queue.close()
-    await intake_pool.close()
-    await pool.close()

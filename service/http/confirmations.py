@@ -5,23 +5,20 @@ import asyncio
 import orjson
 from aiohttp import web
 
-from service.domain.confirm import ConfirmationRefusal, Refused
+from service.domain.confirm import ConfirmationRefusal
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
 from service.http.client_address import client_address
 from service.http.problems import TYPE, HttpProblem
 from service.http.receiver import RECEIVER
 from service.portone.confirm import read_question
+from service.portone.senders import SENDERS
 
 _READ_SECONDS = 0.3
 
 # PortOne takes anything but 200 for a refusal. 424: what the answer depends on failed.
 _STATUS = {
-    ConfirmationRefusal.NOT_REGISTERED: 404,
-    ConfirmationRefusal.WITHDRAWN: 409,
-    ConfirmationRefusal.EXPIRED: 409,
-    ConfirmationRefusal.MONEY_HELD: 409,
-    ConfirmationRefusal.WRONG_AMOUNT: 409,
+    ConfirmationRefusal.NOT_PAYABLE: 409,
     ConfirmationRefusal.OUT_OF_STOCK: 409,
     ConfirmationRefusal.UNSURE: 424,
 }
@@ -29,20 +26,12 @@ _STATUS = {
 # The buyer reads these.
 _REASONS = {
     "ko": {
-        ConfirmationRefusal.NOT_REGISTERED: "등록되지 않은 주문입니다.",
-        ConfirmationRefusal.WITHDRAWN: "취소된 주문입니다.",
-        ConfirmationRefusal.EXPIRED: "결제 기한이 지난 주문입니다.",
-        ConfirmationRefusal.MONEY_HELD: "이미 결제된 주문입니다.",
-        ConfirmationRefusal.WRONG_AMOUNT: "결제 금액이 주문 금액과 다릅니다.",
+        ConfirmationRefusal.NOT_PAYABLE: "결제할 수 없는 주문입니다.",
         ConfirmationRefusal.OUT_OF_STOCK: "재고가 부족합니다.",
         ConfirmationRefusal.UNSURE: "주문을 확인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
     },
     "en": {
-        ConfirmationRefusal.NOT_REGISTERED: "This order is not registered.",
-        ConfirmationRefusal.WITHDRAWN: "This order was cancelled.",
-        ConfirmationRefusal.EXPIRED: "The time to pay this order is over.",
-        ConfirmationRefusal.MONEY_HELD: "This order has been paid already.",
-        ConfirmationRefusal.WRONG_AMOUNT: "The amount is not the order's.",
+        ConfirmationRefusal.NOT_PAYABLE: "This order cannot be paid.",
         ConfirmationRefusal.OUT_OF_STOCK: "The goods are out of stock.",
         ConfirmationRefusal.UNSURE: "The order cannot be checked now. Please try again shortly.",
     },
@@ -58,21 +47,22 @@ async def confirm(request: web.Request) -> web.Response:
     """Answer within 2 s, whatever is away. PortOne waits for as little as 5."""
     receiver = request.app[RECEIVER]
     language = receiver.settings.confirm_language
-    if receiver.confirmation_limits.wait_seconds(client_address(request, receiver.trusted_proxies)):
+    client = client_address(request, receiver.trusted_proxies)
+    from_portone = client in SENDERS
+    if not from_portone and receiver.confirmation_limits.wait_seconds(client):
         return _refuse(429, "too-many-calls", _TOO_MANY[language])
     try:
         async with asyncio.timeout(_READ_SECONDS):
             question = read_question(await read_fields(request))
     except (UnusableNotice, HttpProblem, TimeoutError, web.HTTPRequestEntityTooLarge):
         return _refuse(400, "unreadable", _UNREADABLE[language])
-    refused = await receiver.confirmation.confirm(question)
+    # By order and address, so that a stranger who asks about an order does not use up PortOne's questions about it.
+    if receiver.question_limits.wait_seconds(f"{client} {question.merchant_uid}"):
+        return _refuse(429, "too-many-calls", _TOO_MANY[language])
+    refused = await receiver.confirmation.confirm(question, from_portone=from_portone)
     if refused is None:
         return web.Response(body=b"OK", content_type="text/plain")
-    return _refuse(_STATUS[refused.why], refused.why.value, _sentence(refused, language))
-
-
-def _sentence(refused: Refused, language: str) -> str:
-    return refused.sentence or _REASONS[language][refused.why]
+    return _refuse(_STATUS[refused.kind], refused.kind.value, refused.sentence or _REASONS[language][refused.kind])
 
 
 def _refuse(status: int, kind: str, reason: str) -> web.Response:

@@ -16,6 +16,7 @@ from service.settings import Settings
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
 from service.usecases.intake import Intake
+from service.usecases.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,11 @@ class Receiver:
     lines: Lines
     completion: Completion
     confirmation: Confirmation
+    readiness: Readiness
     webhook_limits: Limiter
     completion_limits: Limiter
     confirmation_limits: Limiter
+    question_limits: Limiter
     trusted_proxies: Sequence[Network]
 
 

@@ -4,18 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.domain.confirm import Question
-from service.domain.ids import is_imp_uid, is_merchant_uid
+from service.domain.ids import is_imp_uid
 from service.domain.money import exact
 from service.errors import UnusableNotice
+from service.portone.notice import order_number
 
 
 def read_question(fields: Mapping[str, Any]) -> Question:
-    """Read the question. Raises UnusableNotice where it names no payment, order or amount."""
-    imp_uid, merchant_uid, amount = fields.get("imp_uid"), fields.get("merchant_uid"), exact(fields.get("amount"))
+    """Read the question; some providers' variant names no amount. Raises UnusableNotice."""
+    imp_uid, merchant_uid, amount = fields.get("imp_uid"), order_number(fields), fields.get("amount")
     if not isinstance(imp_uid, str) or not is_imp_uid(imp_uid):
         raise UnusableNotice("imp_uid must be 1 to 64 letters, digits, '_' or '-'")
-    if not isinstance(merchant_uid, str) or not is_merchant_uid(merchant_uid):
+    if merchant_uid is None:
         raise UnusableNotice("merchant_uid must be 1 to 255 characters without control characters")
-    if amount is None:
+    if amount in (None, ""):
+        return Question(imp_uid, merchant_uid, None)
+    if (decimal := exact(amount)) is None:
         raise UnusableNotice("amount must be a number")
-    return Question(imp_uid, merchant_uid, amount)
+    return Question(imp_uid, merchant_uid, decimal)

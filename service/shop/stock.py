@@ -5,6 +5,8 @@ the payment go on, or 4xx to refuse it, optionally with `{"reason": "…"}` for 
 """
 
 import asyncio
+import time
+from collections import OrderedDict
 
 import aiohttp
 import orjson
@@ -19,14 +21,23 @@ _HOOK_SECONDS = 1.0
 _ANSWER_MAX_BYTES = 4096
 _REASON_MAX = 200
 _CALLS_AT_ONCE = 32
+_ANSWER_SECONDS = 1.0
+_ANSWERS_MAX = 10_000
+_STRANGERS_SHARE = 0.5
 
 
 class StockHook:
-    """A client of the hook. One a process; `close()` it at the end."""
+    """A client of the hook. One a process; `close()` it at the end.
+
+    Anybody may cause a question, so each order is asked about once a second at most, and those who ask meanwhile share
+    the answer. Whoever does not ask from one of PortOne's addresses shares half of the rate.
+    """
 
     def __init__(self, url: str, per_second: float) -> None:
         self._url = url
-        self._limits = Limiter(per_second, per_second)
+        self._all = Limiter(per_second)
+        self._strangers = Limiter(per_second * _STRANGERS_SHARE)
+        self._answers: OrderedDict[tuple[str, int], tuple[float, asyncio.Task[Refused | None]]] = OrderedDict()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CALLS_AT_ONCE),
             timeout=aiohttp.ClientTimeout(total=_HOOK_SECONDS),
@@ -35,10 +46,28 @@ class StockHook:
     async def close(self) -> None:
         await self._session.close()
 
-    async def refuses(self, question: Question, order: Order) -> Refused | None:
+    async def refuses(self, question: Question, order: Order, *, from_portone: bool) -> Refused | None:
         """Return the shop's refusal, or None. Raises Unsure."""
-        if self._limits.wait_seconds("stock"):
+        key, now = (order.merchant_uid, order.amount), time.monotonic()
+        asked_at, answer = self._answers.get(key, (0.0, None))
+        if answer is None or now - asked_at >= _ANSWER_SECONDS:
+            self._take_place(from_portone)
+            answer = asyncio.create_task(self._answer(question, order))
+            answer.add_done_callback(_retrieve)
+            self._keep(key, now, answer)
+        return await asyncio.shield(answer)
+
+    def _take_place(self, from_portone: bool) -> None:
+        if (not from_portone and self._strangers.wait_seconds("stock")) or self._all.wait_seconds("stock"):
             raise Unsure("the stock hook was asked too often")
+
+    def _keep(self, key: tuple[str, int], now: float, answer: asyncio.Task[Refused | None]) -> None:
+        self._answers[key] = (now, answer)
+        self._answers.move_to_end(key)
+        while len(self._answers) > _ANSWERS_MAX:
+            self._answers.popitem(last=False)
+
+    async def _answer(self, question: Question, order: Order) -> Refused | None:
         try:
             async with asyncio.timeout(_HOOK_SECONDS):
                 status, body = await self._ask(question, order)
@@ -59,6 +88,12 @@ class StockHook:
         }
         async with self._session.post(self._url, json=body, allow_redirects=False) as answer:
             return answer.status, await answer.content.read(_ANSWER_MAX_BYTES)
+
+
+def _retrieve(answer: asyncio.Task[Refused | None]) -> None:
+    """Retrieve an error that nobody is left to hear."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _reason(body: bytes) -> str | None:

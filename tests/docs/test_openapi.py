@@ -198,7 +198,7 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "*"}}, 409),
     ("POST", "/payments/confirm", {"json": {"imp_uid": "imp_3", "merchant_uid": "order-2", "amount": 100}}, 409),
     ("POST", "/payments/confirm", {"json": {"imp_uid": "imp_3", "merchant_uid": "order-3", "amount": 100}}, 200),
-    ("POST", "/payments/confirm", {"data": {"imp_uid": "imp_3", "merchant_uid": "order-9", "amount": "1"}}, 404),
+    ("POST", "/payments/confirm", {"data": {"imp_uid": "imp_3", "merchant_uid": "order-9", "amount": "1"}}, 409),
     ("POST", "/payments/confirm", {"json": {}}, 400),
     ("POST", "/webhooks/portone/v1", {"json": {"imp_uid": "imp_1", "status": "paid"}}, 200),
     ("POST", "/webhooks/portone/v1", {"data": {"imp_uid": "imp_1"}}, 200),

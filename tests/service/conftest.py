@@ -1,9 +1,11 @@
 """Fixtures: the service under test, whole or in parts."""
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 import hypothesis
 import pytest
@@ -30,6 +32,33 @@ def still_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     limiter = partial(Limiter, clock=lambda: 100.0)
     for module in ("http.app", "shop.stock"):
         monkeypatch.setattr(f"service.{module}.Limiter", limiter)
+
+
+@dataclass
+class Logged:
+    """A module's logger that keeps what it is told, as (event, fields)."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields))
+
+    warning = error = exception = info
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.lines if name == event]
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], Logged]:
+    """Keep what a module logs: `logged(module)` returns its lines."""
+
+    def by(module: ModuleType) -> Logged:
+        lines = Logged()
+        monkeypatch.setattr(module, "log", lines)
+        return lines
+
+    return by
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.confirm import ConfirmationRefusal, Payable, refusal
+from service.domain.confirm import NotPayable, Payable, reason_not_payable
 from service.domain.order import Closed, Order, State
 from service.domain.payment import Payment, Status, Store
 from service.domain.terms import money_came
@@ -24,23 +24,23 @@ OPEN = Payable(ORDER, State.PENDING, None, NOW + timedelta(days=1))
         (State.AWAITING_DEPOSIT, None),
         (State.FAILED, None),
         (State.CANCELLED, None),
-        (State.PAID, ConfirmationRefusal.MONEY_HELD),
-        (State.PARTIALLY_CANCELLED, ConfirmationRefusal.MONEY_HELD),
-        (State.MISMATCHED, ConfirmationRefusal.MONEY_HELD),
+        (State.PAID, NotPayable.MONEY_HELD),
+        (State.PARTIALLY_CANCELLED, NotPayable.MONEY_HELD),
+        (State.MISMATCHED, NotPayable.MONEY_HELD),
     ],
 )
-def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expected: ConfirmationRefusal | None) -> None:
+def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expected: NotPayable | None) -> None:
     """An order is payable in exactly the states without held money."""
-    assert refusal(replace(OPEN, state=state), Decimal(64900), NOW) is expected
+    assert reason_not_payable(replace(OPEN, state=state), Decimal(64900), NOW) is expected
 
 
 def test_what_is_closed_or_unknown_is_not_payable() -> None:
     """A withdrawn, expired, overdue or unregistered order is not payable."""
     amount = Decimal(64900)
-    assert refusal(None, amount, NOW) is ConfirmationRefusal.NOT_REGISTERED
-    assert refusal(replace(OPEN, closed=Closed.WITHDRAWN), amount, NOW) is ConfirmationRefusal.WITHDRAWN
-    assert refusal(replace(OPEN, closed=Closed.EXPIRED), amount, NOW) is ConfirmationRefusal.EXPIRED
-    assert refusal(OPEN, amount, OPEN.expires_at) is ConfirmationRefusal.EXPIRED
+    assert reason_not_payable(None, amount, NOW) is NotPayable.NOT_REGISTERED
+    assert reason_not_payable(replace(OPEN, closed=Closed.WITHDRAWN), amount, NOW) is NotPayable.WITHDRAWN
+    assert reason_not_payable(replace(OPEN, closed=Closed.EXPIRED), amount, NOW) is NotPayable.EXPIRED
+    assert reason_not_payable(OPEN, amount, OPEN.expires_at) is NotPayable.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,15 @@ def test_the_amount_is_compared_exactly_in_the_orders_currency(
 ) -> None:
     """V1's decimal amount is compared exactly with the order's, and an impossible amount never agrees."""
     order = replace(OPEN, terms=replace(ORDER, amount=minor, currency=currency))
-    assert refusal(order, Decimal(amount), NOW) is (None if agrees else ConfirmationRefusal.WRONG_AMOUNT)
+    assert reason_not_payable(order, Decimal(amount), NOW) is (None if agrees else NotPayable.WRONG_AMOUNT)
+
+
+def test_without_an_amount_the_rest_is_judged() -> None:
+    """Galaxia's variant of the question names none."""
+    assert reason_not_payable(OPEN, None, NOW) is None
+    assert reason_not_payable(None, None, NOW) is NotPayable.NOT_REGISTERED
+    assert reason_not_payable(replace(OPEN, state=State.PAID), None, NOW) is NotPayable.MONEY_HELD
+    assert reason_not_payable(replace(OPEN, closed=Closed.WITHDRAWN), None, NOW) is NotPayable.WITHDRAWN
 
 
 PAID = Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW", paid_at=NOW)

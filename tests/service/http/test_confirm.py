@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,9 +14,11 @@ from aiohttp import web
 
 from service.db.pool import Pool
 from service.settings import Settings
-from tests.running import RunningService, bearer, running_receiver
+from service.usecases import confirmation
+from tests.running import RunningService, bearer, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
+from tests.service.conftest import Logged
 
 # The limit in all cases, because PortOne may wait for only 5 s.
 PROMISED_SECONDS = 2.0
@@ -48,20 +51,45 @@ async def test_an_amount_in_dollars_is_portones_decimal(receiver: RunningService
     assert [(await _confirm(receiver, amount))[0] for amount in (6, 6.0, "6.00", 600)] == [200, 200, 200, 409]
 
 
-async def test_what_is_not_payable_is_refused_in_korean(
-    service: RunningService, sandbox: RunningSandbox, pool: Pool
+REFUSED = (409, "not-payable", "결제할 수 없는 주문입니다.")
+
+
+async def test_what_is_not_payable_is_refused_with_one_reason(
+    service: RunningService, sandbox: RunningSandbox, pool: Pool, logged: Callable[[ModuleType], Logged]
 ) -> None:
-    """An order that is unregistered, closed, paid or of another amount is refused with a reason for the buyer."""
-    assert await _confirm(service) == (404, "order-not-registered", "등록되지 않은 주문입니다.")
+    """Anybody may ask, so nobody learns whether an order exists, is paid, or has an amount; the log has the reason."""
+    log = logged(confirmation)
+    assert await _confirm(service) == REFUSED
     await service.register("order-1")
-    assert await _confirm(service, 100) == (409, "wrong-amount", "결제 금액이 주문 금액과 다릅니다.")
+    assert await _confirm(service, 100) == REFUSED
     await service.call("POST", "/orders/order-1/withdraw", headers=bearer())
-    assert await _confirm(service) == (409, "order-withdrawn", "취소된 주문입니다.")
+    assert await _confirm(service) == REFUSED
     await pool.execute("UPDATE orders SET closed = NULL, expires_at = now()")
-    assert await _confirm(service) == (409, "order-expired", "결제 기한이 지난 주문입니다.")
+    assert await _confirm(service) == REFUSED
     await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid")
-    assert await _confirm(service) == (409, "money-came", "이미 결제된 주문입니다.")
+    assert await _confirm(service) == REFUSED
+    assert [fields["reason"] for fields in log.of("confirmation.refused")] == [
+        *("order_not_registered", "wrong_amount", "order_withdrawn", "order_expired", "money_held")
+    ]
+
+
+async def test_a_question_without_an_amount_is_answered_for_what_can_be_judged(receiver: RunningService) -> None:
+    """Galaxia's variant (docs/portone.md §4.25) names no amount; the buyer at the till is not refused for that."""
+    galaxia = {"event": "Galaxia.Cvs.Confirm", "imp_uid": "imp_1", "merchant_uid": "order-1", "status": "ready"}
+    for amount in ({}, {"amount": None}, {"amount": ""}):
+        question = {**galaxia, **amount, "extra": {"convenienceStore": "GS25"}}
+        assert await _confirm(receiver, json=question) == REFUSED
+    await receiver.register("order-1")
+    for amount in ({}, {"amount": None}, {"amount": ""}):
+        assert (await _confirm(receiver, json={**galaxia, **amount, "extra": {}}))[0] == 200
+
+
+async def test_a_question_may_name_its_order_by_a_number(receiver: RunningService) -> None:
+    """As a webhook may."""
+    await receiver.register("20261124")
+    question = {"imp_uid": "imp_1", "merchant_uid": 20261124, "amount": 64900}
+    assert (await _confirm(receiver, json=question))[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -70,8 +98,6 @@ async def test_what_is_not_payable_is_refused_in_korean(
         b"",
         b"{",
         b"[]",
-        b'{"imp_uid": "imp_1", "merchant_uid": "order-1"}',
-        b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": null}',
         b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": true}',
         b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": "a lot"}',
         b'{"imp_uid": "../1", "merchant_uid": "order-1", "amount": 64900}',
@@ -98,19 +124,76 @@ async def test_a_body_that_never_ends_is_refused_in_time(receiver: RunningServic
 
 
 @pytest.mark.usefixtures("still_limits")
-async def test_too_many_calls_are_refused(settings: Settings) -> None:
-    """Calls of one caller above its rate are answered 429."""
-    limited = settings.model_copy(update={"webhooks_per_client": 1.0})
+async def test_one_addresss_questions_are_limited(settings: Settings) -> None:
+    """Questions of one address beyond its rate are 429."""
+    limited = settings.model_copy(update={"confirmations_per_client": 1.0})
     async with running_receiver(limited) as receiver:
         await receiver.register("order-1")
         assert (await _confirm(receiver))[0] == 200
         assert (await _confirm(receiver))[:2] == (429, "too-many-calls")
 
 
+@pytest.mark.usefixtures("still_limits")
+async def test_a_stranger_uses_up_no_question_of_portones(settings: Settings) -> None:
+    """Limits are by order and address, and PortOne's own addresses have none: its question is always answered."""
+    behind = settings.model_copy(update={"confirmations_per_client": 20.0, "trusted_proxies": ("127.0.0.0/8",)})
+    async with running_receiver(behind) as receiver:
+        await receiver.register("order-1")
+        body = {"imp_uid": "imp_1", "merchant_uid": "order-1", "amount": 64900}
+        statuses = [await _asked_from(receiver, "203.0.113.7", body) for _ in range(20)]
+        assert statuses == [200] * 10 + [429] * 10
+        assert await _asked_from(receiver, "52.78.100.19", body) == 200
+        for number in range(30):
+            other = body | {"merchant_uid": f"order-{number}"}
+            assert await _asked_from(receiver, "52.78.48.223", other) in (200, 409)
+
+
+async def _asked_from(receiver: RunningService, address: str, body: Any) -> int:
+    headers = {"X-Forwarded-For": address}
+    return (await receiver.call("POST", "/payments/confirm", json=body, headers=headers))[0]
+
+
+async def test_confirmations_have_connections_of_their_own(receiver: RunningService, pool: Pool) -> None:
+    """While every other connection of the receiver is taken, PortOne is answered in time."""
+    async with _busy_pool(receiver, pool):
+        assert [(await _confirm(receiver))[0] for _ in range(3)] == [200] * 3
+
+
+@contextlib.asynccontextmanager
+async def _busy_pool(receiver: RunningService, pool: Pool) -> AsyncIterator[None]:
+    """Have reads hold the shared connections: each waits for a table that somebody has locked."""
+    await receiver.register("order-1")
+    async with pool.acquire() as other:
+        async with other.transaction():
+            await other.execute("LOCK TABLE preparations IN ACCESS EXCLUSIVE MODE")
+            reads = [asyncio.create_task(receiver.call("GET", "/orders/order-1", headers=bearer())) for _ in range(20)]
+
+            async def all_wait() -> bool:
+                waiting: int = await pool.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND datname = current_database()"
+                )
+                return waiting >= 10
+
+            await until(all_wait)
+            yield
+        await asyncio.gather(*reads)
+
+
+async def test_questions_that_arrive_together_share_a_statement(receiver: RunningService) -> None:
+    """A hundred questions at once are all answered in time."""
+    await asyncio.gather(*(receiver.register(f"order-{number}") for number in range(100)))
+    bodies = [{"imp_uid": "imp_1", "merchant_uid": f"order-{number}", "amount": 64900} for number in range(100)]
+    began = time.monotonic()
+    answers = await asyncio.gather(*(receiver.call("POST", "/payments/confirm", json=body) for body in bodies))
+    assert [status for status, _ in answers] == [200] * 100
+    assert time.monotonic() - began < PROMISED_SECONDS
+
+
 async def test_reasons_may_be_english(settings: Settings) -> None:
     """With CONFIRM_LANGUAGE=en the reasons are English."""
     async with running_receiver(settings.model_copy(update={"confirm_language": "en"})) as receiver:
-        assert (await _confirm(receiver))[2] == "This order is not registered."
+        assert (await _confirm(receiver))[2] == "This order cannot be paid."
 
 
 @contextlib.asynccontextmanager
@@ -260,7 +343,7 @@ async def test_the_shop_is_asked_for_stock(settings: Settings, status: int, body
 async def test_the_shop_is_not_asked_about_what_is_refused_anyway(settings: Settings) -> None:
     """A wrong amount is refused without asking the shop."""
     async with _running_shop(_answers) as shop, _asking(settings, shop) as receiver:
-        assert (await _confirm(receiver, 5))[1] == "wrong-amount"
+        assert (await _confirm(receiver, 5))[1] == "not-payable"
         assert shop.questions == []
 
 
@@ -279,9 +362,29 @@ async def test_a_shop_that_does_not_answer_leaves_us_unsure(
         assert (await _confirm(receiver, 6))[0] == status
 
 
-@pytest.mark.usefixtures("still_limits")
-async def test_the_shop_is_asked_so_often_and_no_more(settings: Settings) -> None:
-    """Above STOCK_HOOK_PER_SECOND the shop is not asked, and the answer is `unsure`."""
-    async with _running_shop(_answers) as shop, _asking(settings, shop, stock_hook_per_second=1.0) as receiver:
-        assert [(await _confirm(receiver, 6))[0] for _ in range(3)] == [200, 424, 424]
+async def _asks(receiver: RunningService, merchant_uid: str, **headers: str) -> int:
+    question = {"imp_uid": "imp_1", "merchant_uid": merchant_uid, "amount": 64900}
+    return (await receiver.call("POST", "/payments/confirm", json=question, headers=headers))[0]
+
+
+async def test_the_shop_is_asked_about_an_order_once_a_second(settings: Settings) -> None:
+    """A stranger who asks about one order again and again shares one answer, and takes nobody's question."""
+    async with _running_shop(_answers) as shop, _asking(settings, shop, stock_hook_per_second=4.0) as receiver:
+        await receiver.register("order-2")
+        assert await asyncio.gather(*(_asks(receiver, "order-2") for _ in range(5))) == [200] * 5
         assert len(shop.questions) == 1
+        assert (await _confirm(receiver, 6))[0] == 200
+        assert len(shop.questions) == 2
+
+
+@pytest.mark.usefixtures("still_limits")
+async def test_strangers_leave_half_of_the_questions_to_portone(settings: Settings) -> None:
+    """Beyond STOCK_HOOK_PER_SECOND nobody is asked, and we are unsure; strangers' own share ends earlier."""
+    more = {"stock_hook_per_second": 4.0, "trusted_proxies": ("127.0.0.0/8",)}
+    stranger, portone = {"X-Forwarded-For": "203.0.113.7"}, {"X-Forwarded-For": "52.78.5.241"}
+    async with _running_shop(_answers) as shop, _asking(settings, shop, **more) as receiver:
+        for number in range(2, 10):
+            await receiver.register(f"order-{number}")
+        assert [await _asks(receiver, f"order-{n}", **stranger) for n in (2, 3, 4, 5)] == [200, 200, 424, 424]
+        assert [await _asks(receiver, f"order-{n}", **portone) for n in (6, 7, 8)] == [200, 200, 424]
+        assert len(shop.questions) == 4

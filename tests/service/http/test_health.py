@@ -1,18 +1,26 @@
 """Health measures the promise, and readiness measures only whether a notice can be accepted."""
 
+import asyncio
 import re
 
 import pytest
 from redis.asyncio import Redis
 
 from service.db.pool import Pool
-from tests.running import RunningService, bearer
+from tests.running import RunningService, bearer, until
 
 
 async def test_readyz_asks_only_whether_a_notice_can_be_accepted(receiver: RunningService) -> None:
     """With both databases the receiver is ready, and needs no key to say so."""
     status, body = await receiver.call("GET", "/readyz")
     assert (status, body) == (200, {"postgres": "ok", "redis": "durable"})
+
+
+async def _readyz_becomes(receiver: RunningService, expected: tuple[int, dict[str, str]]) -> None:
+    async def has_become() -> bool:
+        return await receiver.call("GET", "/readyz") == expected
+
+    await until(has_become)
 
 
 async def test_a_postgres_without_our_tables_cannot_accept(
@@ -24,10 +32,19 @@ async def test_a_postgres_without_our_tables_cannot_accept(
     async with Redis.from_url(redis_url) as redis:
         await redis.config_set("appendfsync", "no")
         try:
-            status, _ = await receiver.call("GET", "/readyz")
+            await _readyz_becomes(receiver, (503, {"postgres": "away", "redis": "away or not durable"}))
         finally:
             await redis.config_set("appendfsync", "always")
-    assert status == 503
+    await _readyz_becomes(receiver, (200, {"postgres": "away", "redis": "durable"}))
+
+
+async def test_readyz_asks_the_databases_once_a_second(receiver: RunningService, redis_url: str) -> None:
+    """Anybody may ask, so most answers come from the last one."""
+    async with Redis.from_url(redis_url) as redis:
+        await redis.config_resetstat()
+        await asyncio.gather(*(receiver.call("GET", "/readyz") for _ in range(50)))
+        stats = await redis.info("commandstats")
+    assert stats["cmdstat_config|get"]["calls"] <= 2 * 3  # three settings a probe
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/orders/order-1"])

@@ -1,0 +1,63 @@
+"""Readiness: whether this receiver can accept a notice, which is all that routing should ask (docs/design.md §3)."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import asyncpg
+
+from service.db.migrate import is_migrated
+from service.db.pool import Pool, answered_within, in_statement
+from service.errors import PostgresUnavailable, RedisUnavailable
+from service.redis.queue import Queue
+
+_PROBE_SECONDS = 2.0
+# Anybody may ask, so the databases are asked at most this often.
+_FRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Which database keeps notices now. One is enough to accept."""
+
+    postgres: bool
+    redis: bool
+
+
+class Readiness:
+    """Probes both databases, on a connection of its own, and keeps the result for a second."""
+
+    def __init__(self, pool: Pool, queue: Queue) -> None:
+        self._pool = pool
+        self._queue = queue
+        self._probe: asyncio.Task[Ready] | None = None
+        self._stale_at = 0.0
+
+    async def check(self) -> Ready:
+        """Return the last result, or probe again if it is a second old. Callers share a probe."""
+        if self._probe is None or (self._probe.done() and time.monotonic() >= self._stale_at):
+            self._probe = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._probe)
+
+    async def close(self) -> None:
+        """Wait for a probe that is under way."""
+        if self._probe:
+            await asyncio.wait([self._probe])
+
+    async def _ask(self) -> Ready:
+        postgres, redis = await asyncio.gather(self._postgres_keeps(), self._redis_keeps())
+        self._stale_at = time.monotonic() + _FRESH_SECONDS
+        return Ready(postgres, redis)
+
+    async def _postgres_keeps(self) -> bool:
+        """Whether Postgres keeps notices. One that refuses us, or has not been migrated yet, does not."""
+        try:
+            return await answered_within(_PROBE_SECONDS, in_statement(self._pool, is_migrated))
+        except (PostgresUnavailable, asyncpg.PostgresError):
+            return False
+
+    async def _redis_keeps(self) -> bool:
+        try:
+            return await self._queue.is_durable()
+        except RedisUnavailable:
+            return False
