@@ -99,7 +99,7 @@ class PortOne:
     async def attempts(self, merchant_uid: str, tier: str) -> list[object]:
         """All payments of one order, each opened window among them; the newest 1,000."""
         path = f"/payments/findAll/{quote(merchant_uid, safe='')}"
-        answer = _found(await self._ask("GET", path, tier, query={"sorting": "-started", "limit": str(LEDGER_PAGE)}))
+        answer = _response(await self._ask("GET", path, tier, query={"sorting": "-started", "limit": str(LEDGER_PAGE)}))
         if answer is None:
             return []
         if not isinstance(answer, Mapping) or not isinstance(answer.get("list"), list):

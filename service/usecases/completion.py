@@ -96,11 +96,12 @@ class Completion:
             return _NOT_YET, Completed(_NOT_YET.answer, notice.merchant_uid)
 
     async def _stored(self, db: Connection, notice: Notice, row_id: UUID) -> tuple[Reply, Completed]:
+        # First, because a look that ends between two reads has stored its payment with its outcome.
+        outcome = await notices.outcome(db, row_id)
         payment = await payments.one(db, notice.imp_uid)
         rows = (
             await orders.read(db, [payment.merchant_uid], allow_test_channel=self.allow_test_channel) if payment else []
         )
-        outcome = await notices.outcome(db, row_id)
         stored = reply(notice.merchant_uid, payment, rows[0].terms if rows else None, outcome)
         merchant_uid = notice.merchant_uid or (payment.merchant_uid if payment else None)
         return stored, Completed(stored.answer, merchant_uid)

@@ -59,7 +59,7 @@ async def test_a_service_that_is_well_is_ok(settings: Settings, pool: Pool) -> N
 async def test_each_planted_fault_is_named(planted: Planted, settings: Settings, pool: Pool) -> None:
     """`doctor` names the culprit of the fault in one line within 10 s, and the exit code is 1."""
     async with whole_service(settings, pool), planted.plant(settings, pool) as changed:
-        code, lines = await doctor(variables_of(settings) | planted.variables(settings) | changed)
+        code, lines = await doctor({**variables_of(settings), **planted.variables(settings), **changed})
     assert [line for line in lines if re.search(planted.line, line)], lines
     assert code == 1
     part = next(line for line in lines if re.search(planted.line, line)).partition(":")[0]

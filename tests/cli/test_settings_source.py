@@ -98,7 +98,7 @@ async def _settings_of_a_running(*kinds: str) -> Result:
         return {process.kind for process in every} == set(kinds)
 
     await until(have_reported)
-    return await asyncio.to_thread(CliRunner().invoke, app, ["settings"])
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["settings"]))
 
 
 @pytest.mark.usefixtures("running_dev")

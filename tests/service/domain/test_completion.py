@@ -100,8 +100,8 @@ FAILED = replace(READY, status=Status.FAILED, started_at=EARLIER)
     [
         ([PAID], Verified(State.PAID), True),
         ([FAILED, replace(PAID, imp_uid="imp_2")], Verified(State.PAID), True),
-        ([HALF_BACK], Verified(State.PARTIALLY_CANCELLED), True),
-        ([ALL_BACK], Verified(State.CANCELLED), True),
+        ([PARTLY_REFUNDED], Verified(State.PARTIALLY_CANCELLED), True),
+        ([FULLY_REFUNDED], Verified(State.CANCELLED), True),
         ([replace(READY, status=Status.ISSUED)], Verified(State.AWAITING_DEPOSIT), True),
         ([FAILED], CompletionRefusal.PAYMENT_FAILED, True),
         ([FAILED, replace(READY, imp_uid="imp_2", started_at=LATER)], Unsettled.WINDOW_OPEN, False),
