@@ -123,4 +123,5 @@ shows: $(VENV)/.installed-dev ## Drop all webhooks, flush Redis, stop PortOne, a
 	@$(BIN)/python -m faults.shows all --report
 
 clean: ## Remove what was installed and what `make run` left
+	@$(PYTHON) -m cli.embedded.homes .run
 	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules

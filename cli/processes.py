@@ -1,6 +1,7 @@
 """Start, watch and stop the programs that `dev` needs, and stop those that a crashed run left behind."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ GENTLE: StopPlan = ((Signals.SIGTERM, 15.0), (Signals.SIGKILL, 5.0))
 _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 0.1  # for hours: ten checks a second cost almost nothing
 _TAIL_BYTES = 4000
+_DISK_FULL = os.strerror(errno.ENOSPC)
 _LAUNCH = Path(__file__).parent / "embedded" / "launch.py"
 
 
@@ -45,10 +47,12 @@ class Process:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._popen: subprocess.Popen[bytes] | None = None
+        self._log_begins_at = 0  # what earlier processes wrote before is not ours
 
     def start(self) -> None:
         """Start it. Call this from the main thread: Linux ends a child when the thread that made it ends."""
         program, account = self.program, self.program.account
+        self._log_begins_at = program.log.stat().st_size if program.log.exists() else 0
         ids = (account.uid, account.gid) if account else (-1, -1)
         launch = (os.getpid(), int(program.stop_plan[0][0]), *ids)
         with os.fdopen(os.open(program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
@@ -107,9 +111,15 @@ class Process:
             raise CommandFailed(self.last_words(f"{delay} after {seconds:.0f} s")) from None
 
     def last_words(self, event: str) -> str:
-        """Return a sentence about it, with the last line of its log if that line is for people."""
+        """Return a sentence about it, with the last line of its log if that line is for people.
+
+        A full disk is named whatever the last line says: initdb, for one, ends with that it tidies up.
+        """
         name, log = self.program.name, self.program.log
-        last = tail(log).strip().rpartition("\n")[2][:300]
+        lines = tail(log, self._log_begins_at).strip().splitlines()
+        if full := [line for line in lines if _DISK_FULL in line]:
+            return f"{name[0].upper()}{name[1:]} {event}, because a disk is full ({full[-1][:300]}): free space on it."
+        last = lines[-1][:300] if lines else ""
         quote = f" ({last})" if last and not last.startswith("{") else ""
         return f"{name[0].upper()}{name[1:]} {event}{quote}: see {log}."
 
@@ -136,11 +146,11 @@ def command_line(pid: int) -> str:
     return _ps(pid, "command=")
 
 
-def tail(log: Path) -> str:
-    """Return the end of a log."""
+def tail(log: Path, begins_at: int = 0) -> str:
+    """Return the end of a log, from `begins_at` on."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            file.seek(max(begins_at, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             return file.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -42,7 +42,7 @@ class Stack:
         self.proxies: dict[str, Proxy] = {}
         self.ports = {name: free_port() for name in RECEIVERS}
         self.postgres = Postgres(folder / "postgres", folder / "postgres.log")
-        self.redis = Redis(folder / "redis", folder / "redis.log")
+        self.redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
         self.session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis as RedisClient
 
+from cli.embedded.homes import homes_of, remove_orphans
 from cli.embedded.postgres import DATABASE, Postgres
 from cli.embedded.redis import Redis
 from cli.processes import Process
@@ -37,7 +38,7 @@ class Stores:
     @classmethod
     async def start(cls, folder: Path) -> "Stores":
         postgres = Postgres(folder / "postgres", folder / "postgres.log", scratch=True)
-        redis = Redis(folder / "redis", folder / "redis.log")
+        redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
         processes = (await postgres.prepare(), redis.prepare())
         await asyncio.gather(postgres.start(processes[0]), redis.start(processes[1]))
         await migrate(postgres.url())
@@ -56,6 +57,17 @@ def _own_settings_only() -> Iterator[None]:
             if name.lower() in Settings.model_fields:
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests remove the folders that root's Postgres makes elsewhere, also those of a run that was killed."""
+    remove_orphans(Path(tempfile.gettempdir()))
+    yield
+    left = homes_of(tmp_path_factory.getbasetemp())
+    for home in left:
+        shutil.rmtree(home)
+    assert not left
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import aiohttp
 
 from cli.checks.databases import PostgresFailed, ask_postgres
 from cli.checks.service import CLOCK_SECONDS, off_by
-from cli.files import read_or_none
+from cli.embedded.homes import known_home
 from service.db.pool import Connection
 from service.settings import Settings
 
@@ -23,7 +23,7 @@ _NTP = "set it by NTP"
 async def check_disk(settings: Settings) -> list[str]:
     """Check the disks that hold the data of `dev`. Postgres' and Redis' own checks find theirs when they are full."""
     state = settings.state_dir.absolute()
-    elsewhere = Path(read_or_none(state / "postgres" / "elsewhere") or state)
+    elsewhere = known_home(state / "postgres")
     folders = [folder for folder in dict.fromkeys((state, elsewhere)) if folder.exists()]
     return [sentence for folder in folders if (sentence := _fullness(folder))]
 

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from signal import Signals
 import asyncpg
 
 from cli.embedded.account import Account, unprivileged
+from cli.embedded.homes import known_home, make_home
 from cli.errors import CommandFailed
 from cli.files import read_or_none, remember, write_private
 from cli.ports import remembered_port
@@ -114,14 +114,12 @@ class Postgres:
             _give(self._folder, account)
         if account is None or account.may("w", self._folder):
             return self._folder
-        note = self._folder / "elsewhere"
-        earlier = Path(read_or_none(note) or self._folder)
-        if earlier.is_dir() and account.may("w", earlier):
-            self._say(f"Postgres keeps its data in {earlier}, as before")
-            return earlier
-        home = Path(tempfile.mkdtemp(prefix="portone-orders-", dir=_lasting_folder()))
+        known = known_home(self._folder)
+        if known.is_dir() and account.may("w", known):
+            self._say(f"Postgres keeps its data in {known}, as before")
+            return known
+        home = make_home(self._folder)
         _give(home, account)
-        write_private(note, str(home))
         self._say(f"Postgres keeps its data in {home}: it may not run as root, and no other user can enter STATE_DIR")
         return home
 
@@ -214,11 +212,6 @@ def _major(install: Path) -> int | None:
         return None
     number = re.search(r"(\d+)", output)
     return int(number[1]) if number else None
-
-
-def _lasting_folder() -> str:
-    lasting = "/var/tmp"  # noqa: S108 - mkdtemp makes a private folder in it, and a restart does not empty it
-    return lasting if os.access(lasting, os.W_OK | os.X_OK) else tempfile.gettempdir()
 
 
 def _give(path: Path, account: Account | None) -> None:

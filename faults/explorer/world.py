@@ -266,7 +266,7 @@ async def running_world() -> AsyncIterator[World]:
     """Start the databases in a scratch folder, and leave nothing behind."""
     folder = _scratch_folder()
     postgres = Postgres(folder / "postgres", folder / "postgres.log", scratch=True)
-    redis = Redis(folder / "redis", folder / "redis.log")
+    redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
     processes: list[Process] = []
     try:
         processes = [_with_options(await postgres.prepare(), postgres.home), redis.prepare()]

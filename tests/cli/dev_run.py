@@ -88,9 +88,15 @@ async def command(folder: Path, *words: str, **settings: str) -> AsyncIterator[D
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment with ports that no other test has, and a TMPDIR that would show a stray folder."""
+    """Return an environment with ports that no other test has, and a TMPDIR that would show a stray folder.
+
+    Its PATH has no redis-server, so that every machine's tests run on the wheel's.
+    """
     ports = {name: str(own_port()) for name in ("PORT", "SANDBOX_PORT")}
-    return os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)} | ports | dict(settings)
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join(one for one in folders if not (Path(one) / "redis-server").exists())
+    own = {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder), "PATH": path}
+    return os.environ | own | ports | dict(settings)
 
 
 async def shell(command: str) -> str:

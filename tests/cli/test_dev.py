@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from cli.embedded.homes import remove_home
 from tests.cli.dev_run import READY, dev, gone, shell
 from tests.ports import own_port
 from tests.sandbox_client import RunningSandbox
@@ -20,9 +20,7 @@ from tests.sandbox_client import RunningSandbox
 def folder(tmp_path: Path) -> Iterator[Path]:
     """The folder in which `dev` runs. The data that root's Postgres keeps elsewhere is removed too."""
     yield tmp_path
-    elsewhere = tmp_path / ".run" / "postgres" / "elsewhere"
-    if elsewhere.exists():
-        shutil.rmtree(elsewhere.read_text())
+    remove_home(tmp_path / ".run" / "postgres")
 
 
 async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folder: Path) -> None:

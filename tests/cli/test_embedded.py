@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +14,7 @@ from redis.asyncio import Redis as Client
 from cli.embedded.postgres import Postgres
 from cli.embedded.redis import Redis
 from cli.errors import CommandFailed
+from cli.processes import Process, Program
 
 
 class _Lines(list[str]):
@@ -118,9 +120,23 @@ async def test_postgres_changes_no_folder_of_others(postgres: Postgres, tmp_path
     await process.stop()
 
 
+async def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """A program that ends because a disk is full says so, whatever its last line is; an earlier run does not count."""
+    words = 'initdb: error: could not write to file "x": No space left on device\\ninitdb: removing data directory'
+    program = Program("initdb", ("/bin/sh", "-c", f"printf '{words}\\n'; exit 1"), tmp_path / "log", {})
+    process = Process(program)
+    process.start()
+    with pytest.raises(CommandFailed, match=r"Initdb failed, because a disk is full .*: free space on it"):
+        await process.finish(10)
+    other = Process(replace(program, argv=("/bin/sh", "-c", "echo another fault; exit 1")))
+    other.start()
+    with pytest.raises(CommandFailed, match=r"Initdb failed \(another fault\)"):
+        await other.finish(10)
+
+
 async def test_redis_keeps_each_write_over_a_kill(tmp_path: Path) -> None:
     """Every answered write survives kill -9, even before a half-written last entry."""
-    redis = Redis(tmp_path / "redis", tmp_path / "redis.log")
+    redis = Redis(tmp_path / "redis", tmp_path / "redis.log", embedded=True)
     process = redis.prepare()
     await redis.start(process)
     async with Client.from_url(redis.url()) as client:

@@ -111,7 +111,7 @@ async def test_a_refund_is_not_asked_for_twice(tmp_path: Path, settings: Setting
     await _send(settings, shop)
     code, output = await run(tmp_path, "problems", "refund", duplicate, *WHO, **_variables(settings))
     assert code == 1
-    assert "its refund is asked" in output
+    assert "its refund is asked, and is not asked for twice" in output
 
 
 async def test_a_problem_is_resolved(tmp_path: Path, settings: Settings, shop: Shop) -> None:

@@ -30,7 +30,7 @@ class Machine:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings, self._port = folder, settings, own_port()
-        self._redis = Redis(folder / "redis", folder / "redis.log")
+        self._redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
         self._processes = {"redis": self._redis.prepare()}
         self._processes |= {name: self._process(name) for name in ("serve", "worker")}
 

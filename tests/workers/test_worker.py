@@ -97,7 +97,7 @@ async def test_it_outlives_a_redis_that_restarts(
     settings: Settings, sandbox: RunningSandbox, tmp_path: Path, pool: Pool
 ) -> None:
     """A notice that arrives while Redis is away is recorded, and the same worker settles it once Redis is back."""
-    redis = Redis(tmp_path / "redis", tmp_path / "redis.log")
+    redis = Redis(tmp_path / "redis", tmp_path / "redis.log", embedded=True)
     process = redis.prepare()
     await redis.start(process)
     try:
