@@ -18,6 +18,7 @@ from cli.files import read_or_none, write_private
 
 _NOTE = "server"  # the file in the data folder that names the chosen program
 _HEADER_BYTES = 200
+_LAST_SHARED = (7, 2)  # the version of Redis that Valkey began as, and whose files it reads
 _WRITER = re.compile(rb"(redis|valkey)-ver.(\d+)\.(\d+)", re.DOTALL)  # in the first fields of a snapshot
 _PROGRAM = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)")
 
@@ -34,6 +35,8 @@ class Maker:
         return f"{self.name.capitalize()} {self.major}.{self.minor}"
 
     def reads_from(self, writer: "Maker") -> bool:
+        if self.name == "valkey" and writer.name == "redis":
+            return (writer.major, writer.minor) <= _LAST_SHARED
         return self.name == writer.name and self.major >= writer.major
 
 
@@ -74,8 +77,8 @@ def _programs(folder: Path, *, embedded: bool) -> Iterator[Path]:
 def _maker_of(program: Path) -> Maker | None:
     """Return what a program is, or None if it does not run here."""
     try:
-        command = [str(program), "--version"]
-        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+        command, path = [str(program), "--version"], {"PATH": os.environ.get("PATH", os.defpath)}  # as it will run
+        output = subprocess.run(command, env=path, capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     match = _PROGRAM.search(output)

@@ -86,8 +86,8 @@ def test_data_without_a_note_goes_to_the_server_that_wrote_it(folder: Path, inst
             REDIS_8,
             r"was written by Redis 8.2, and only Redis 7.0 \(.*\) and Valkey",
         ),
-        ("Valkey server v=8.0.1", REDIS_7, "was written by Redis 7.0, and only Valkey 8.0"),
-        ("nonsense", REDIS_7, "was written by Redis 7.0, and only Valkey"),
+        ("Valkey server v=8.0.1", REDIS_8, "was written by Redis 8.2, and only Valkey 8.0"),
+        ("nonsense", REDIS_8, "was written by Redis 8.2, and only Valkey"),
     ],
 )
 def test_a_mismatch_is_one_sentence(folder: Path, install: Install, installed: str, data: bytes, sentence: str) -> None:
@@ -100,6 +100,15 @@ def test_a_mismatch_is_one_sentence(folder: Path, install: Install, installed: s
         r"install Redis \d\.\d, or set STATE_DIR to another folder to start afresh\.$", str(mismatch.value)
     )
     assert "\n" not in str(mismatch.value)
+
+
+def test_data_of_a_redis_that_is_gone_goes_to_a_server_that_can_read_it(folder: Path, install: Install) -> None:
+    """Valkey takes over what Redis up to 7.2 wrote, once that Redis is gone."""
+    program = install("Redis server v=7.0.15")
+    write_data(folder, REDIS_7)
+    assert choose_server(folder, embedded=False) == program
+    program.unlink()
+    assert choose_server(folder, embedded=False).name == "valkey-server"
 
 
 def test_tests_use_the_embedded_one(folder: Path, install: Install) -> None:
