@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from jsonschema import Draft7Validator
 from typer.testing import CliRunner
 
-from cli.embedded.redis import _server
+from cli.embedded.redis_server import choose_server
 from cli.main import app
 from cli.processes import Process, Program
 from cli.sandbox import sandbox
@@ -157,7 +157,15 @@ async def test_the_redis_keeps_what_it_accepts(tmp_path: Path) -> None:
     port, config = own_port(), tmp_path / "redis.conf"
     content = COMPOSE["configs"]["redis"]["content"].replace("dir /data", f"dir {tmp_path}")
     config.write_text(f"{content}bind 127.0.0.1\nport {port}\n", "utf-8")
-    process = Process(Program("Redis", (str(_server()), str(config)), tmp_path / "log", dict(os.environ), tmp_path))
+    process = Process(
+        Program(
+            "Redis",
+            (str(choose_server(tmp_path, embedded=True)), str(config)),
+            tmp_path / "log",
+            dict(os.environ),
+            tmp_path,
+        )
+    )
     redis = connect(f"redis://:{VALUES['REDIS_PASSWORD']}@127.0.0.1:{port}/0")
     process.start()
     try:
