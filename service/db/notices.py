@@ -22,13 +22,14 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
 
     A notice that claims the same of the same payment and order as one that is still open joins its row, which waits for
     another look even if one is under way. So does one that names no registered order join its payment's one row.
-    Recording the same notice twice keeps one row.
+    Recording the same notice twice keeps one row. Run it as a statement of its own: what it waits for, and tries again,
+    must not wait for what it has locked.
     """
     alike: dict[tuple[object, ...], list[Notice]] = {}
     for notice in notices:
         alike.setdefault(_claim(notice), []).append(notice)
     rows: dict[UUID, UUID] = {}
-    left = list(alike.values())
+    left = [group for _, group in sorted(alike.items(), key=lambda item: str(item[0]))]
     for _ in range(_TRIES):
         rows |= await _record(db, left, queued_for)
         left = [group for group in left if group[0].id not in rows]
@@ -65,15 +66,19 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
             FROM given WHERE registered
             ON CONFLICT DO NOTHING
             RETURNING id
+        ), open AS (
+            -- Rows are locked in the order of their ids, as wherever several are.
+            SELECT n.id, g.id AS given, g.arrivals FROM given g JOIN notices n
+                ON n.registered AND n.due_at IS NOT NULL
+               AND n.imp_uid = g.imp_uid AND n.merchant_uid = g.merchant_uid AND n.source = g.source
+               AND n.claimed_status IS NOT DISTINCT FROM g.claimed_status
+               AND (n.cancellation_id IS NOT NULL) = (g.cancellation_id IS NOT NULL)
+               AND n.account IS NOT DISTINCT FROM g.account AND n.tier IS NOT DISTINCT FROM g.tier
+            WHERE g.registered ORDER BY n.id FOR UPDATE OF n
         ), joined AS (
-            UPDATE notices n SET arrivals = n.arrivals + g.arrivals, claimed_until = NULL, last_outcome = NULL
-            FROM given g
-            WHERE g.registered AND n.registered AND n.due_at IS NOT NULL
-              AND n.imp_uid = g.imp_uid AND n.merchant_uid = g.merchant_uid AND n.source = g.source
-              AND n.claimed_status IS NOT DISTINCT FROM g.claimed_status
-              AND (n.cancellation_id IS NOT NULL) = (g.cancellation_id IS NOT NULL)
-              AND n.account IS NOT DISTINCT FROM g.account AND n.tier IS NOT DISTINCT FROM g.tier
-            RETURNING g.id AS given, n.id AS stored
+            UPDATE notices n SET arrivals = n.arrivals + open.arrivals, claimed_until = NULL, last_outcome = NULL
+            FROM open WHERE n.id = open.id AND n.due_at IS NOT NULL
+            RETURNING open.given, n.id AS stored
         ), shared AS (
             INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status,
                                       cancellation_id, account, registered, arrivals, due_at)

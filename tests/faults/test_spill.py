@@ -8,6 +8,7 @@ from service.domain.notice import Notice, Source
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.redis.queue import NOTICES_PER_JOB, Queue, connect
+from service.usecases.heartbeat import Vitals
 from service.usecases.recording import Recorder
 from tests.ports import own_port
 from workers.tasks import sweep
@@ -33,4 +34,5 @@ async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url:
 
 def _context(pool: Pool, queue: Queue) -> dict[str, Any]:
     """Return the parts that a sweep works with."""
-    return {PARTS: SimpleNamespace(pool=pool, queue=queue, recorder=Recorder(pool, queue, TIMES), times=TIMES)}
+    recorder = Recorder(pool, queue, TIMES)
+    return {PARTS: SimpleNamespace(pool=pool, queue=queue, recorder=recorder, times=TIMES, vitals=Vitals())}

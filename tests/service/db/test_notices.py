@@ -12,7 +12,7 @@ import pytest
 
 from service.db import looks, notices
 from service.db.looks import Claim
-from service.db.pool import Connection, Pool, in_transaction
+from service.db.pool import Connection, Pool, in_statement, in_transaction
 from service.domain.notice import Notice, Source
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
@@ -26,7 +26,7 @@ def _notice(imp_uid: str = "imp_1", merchant_uid: str | None = "order-1") -> Not
 
 
 async def _record(pool: Pool, *batch: Notice) -> list[UUID]:
-    return await in_transaction(pool, notices.record, batch, QUEUED)
+    return await in_statement(pool, notices.record, batch, QUEUED)
 
 
 async def _claim(pool: Pool, ids: Sequence[UUID]) -> Claim:
