@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.db.pool import Connection
+from service.domain.completion import Searched
 from service.domain.notice import Outcome
 from service.domain.payment import Store
 
@@ -74,7 +75,7 @@ async def claim(db: Connection, limit: int, lease: timedelta) -> list[ClaimedSea
 
 
 async def end(
-    db: Connection, search: ClaimedSearch, outcome: Outcome, again_in: timedelta | None, spacing: timedelta
+    db: Connection, search: ClaimedSearch, searched: Searched, again_in: timedelta | None, spacing: timedelta
 ) -> timedelta | None:
     """Write how a search ended; return the time until the next one. None: no more.
 
@@ -82,7 +83,7 @@ async def end(
     """
     wait: timedelta | None = await db.fetchval(
         """
-        UPDATE searches SET claimed_until = NULL, began_at = $2, last_outcome = $3,
+        UPDATE searches SET claimed_until = NULL, began_at = $2, last_outcome = $3, window_open = $6,
                due_at = CASE WHEN $4::interval IS NOT NULL THEN now() + $4
                              WHEN wanted_at > $2 THEN greatest(now(), $2 + $5) END
         WHERE merchant_uid = $1
@@ -90,16 +91,19 @@ async def end(
         """,
         search.merchant_uid,
         search.began_at,
-        outcome.value,
+        searched.outcome.value,
         again_in,
         spacing,
+        searched.window_open,
     )
     return wait
 
 
-async def outcome_since(db: Connection, merchant_uid: str, wanted_at: datetime) -> Outcome | None:
-    """Return the outcome of the last search, or None while none has ended that began after `wanted_at`."""
-    value = await db.fetchval(
-        "SELECT last_outcome FROM searches WHERE merchant_uid = $1 AND began_at >= $2", merchant_uid, wanted_at
+async def ended_since(db: Connection, merchant_uid: str, wanted_at: datetime) -> Searched | None:
+    """Return how the last search ended, or None while none has ended that began after `wanted_at`."""
+    row = await db.fetchrow(
+        "SELECT last_outcome, window_open FROM searches WHERE merchant_uid = $1 AND began_at >= $2",
+        merchant_uid,
+        wanted_at,
     )
-    return Outcome(value) if value else None
+    return Searched(Outcome(row["last_outcome"]), row["window_open"]) if row else None

@@ -1,8 +1,6 @@
 """The answer to a browser that says "I have paid", from what is stored of the payment that it names."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from service.domain.notice import NOT_ASKED, Outcome
@@ -47,10 +45,6 @@ _REFUSALS = {
     ProblemKind.WRONG_CURRENCY: CompletionRefusal.WRONG_CURRENCY,
     ProblemKind.WRONG_AMOUNT: CompletionRefusal.WRONG_AMOUNT,
 }
-
-
-# Before all windows whose beginning PortOne names.
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,33 +92,40 @@ def answer(claimed_merchant_uid: str | None, payment: Payment, order: Order | No
     return Verified(settle(order, [payment]).state)
 
 
-def order_reply(order: VersionedOrder | None, payments: Sequence[Payment], outcome: Outcome | None) -> Reply:
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The end of a search for an order's payments. `window_open`: the newest of them is a window that is open."""
+
+    outcome: Outcome
+    window_open: bool = False
+
+
+def order_reply(order: VersionedOrder | None, searched: Searched | None) -> Reply:
     """Say what to tell a caller who names an order and no payment: all of the order's payments count.
 
-    `outcome` is that of a search on the caller's behalf. None: PortOne has not been asked yet.
+    `searched` is the end of a search on the caller's behalf. None: PortOne has not been asked yet.
     """
     if order is None:
         return Reply(Unsettled.ORDER_NOT_REGISTERED, final=True)
     state = order.settlement.state
     if state in IS_REACHED:
         return Reply(Verified(state), final=True)
-    if outcome is None:
+    if searched is None:
         return Reply(Unsettled.NOT_LOOKED_YET, final=False)
-    if outcome in NOT_ASKED:
+    if searched.outcome in NOT_ASKED:
         return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
-    return _unreached_reply(order, state, payments)
+    return _unreached_reply(order, state, searched.window_open)
 
 
-def _unreached_reply(order: VersionedOrder, state: State, payments: Sequence[Payment]) -> Reply:
+def _unreached_reply(order: VersionedOrder, state: State, window_open: bool) -> Reply:
     kinds = {problem.kind for problem in order.settlement.problems}
     refusals = [refusal for kind, refusal in _REFUSALS.items() if kind in kinds]
-    newest = max(payments, key=lambda payment: payment.started_at or _NEVER, default=None)
     match state:
         case State.AWAITING_DEPOSIT:
             return Reply(Verified(state), final=True)
         case _ if refusals:
             return Reply(refusals[0], final=True)
-        case _ if newest is not None and newest.status is Status.READY:
+        case _ if window_open:
             return Reply(Unsettled.WINDOW_OPEN, final=False)
         case State.FAILED:
             return Reply(CompletionRefusal.PAYMENT_FAILED, final=True)

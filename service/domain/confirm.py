@@ -13,7 +13,7 @@ from service.domain.order import HOLDS_MONEY, Closed, Order, State
 
 
 class ConfirmationRefusal(StrEnum):
-    """What a caller learns of a refusal; the values are the problem documents' stable types.
+    """A kind of refusal, as the caller learns it; the values are the problem documents' stable types.
 
     Anybody may ask, so "not payable" does not tell whether an order exists, is paid, or has an amount.
     """

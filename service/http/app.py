@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> web.Application:
             web.post(f"{webhooks.ADDRESS}/accounts/{{account}}/{{tier}}", webhooks.receive_webhook),
             web.post("/payment/complete", completions.complete),
             web.options("/payment/complete", completions.answer_preflight),
-            web.get(returns.ADDRESS, returns.redirect),
+            web.get(returns.RETURNS, returns.redirect),
             web.post("/payments/confirm", confirmations.confirm),
             web.post("/orders", orders.register_order),
             web.get("/orders/{merchant_uid:[^/]+}", orders.read_order),

@@ -16,7 +16,7 @@ from service.http.receiver import RECEIVER
 from service.portone.notice import names_payment, order_number
 from service.usecases.completion import Completed
 
-ADDRESS = "/payment-redirect"
+RETURNS = "/payment-redirect"
 
 _KEYS = ("imp_uid", "merchant_uid", "error_code", "imp_success")
 _PAGE = """<!doctype html>

@@ -51,6 +51,6 @@ def order_number(fields: Mapping[str, Any]) -> str | None:
 
 
 def names_payment(fields: Mapping[str, Any]) -> bool:
-    """Whether a browser's fields name a payment. A script that had no imp_uid may say so in these words."""
+    """Say whether a browser's fields name a payment. A script that had no imp_uid may say so in these words."""
     imp_uid = fields.get("imp_uid")
     return isinstance(imp_uid, str) and is_imp_uid(imp_uid) and imp_uid not in ("null", "undefined")

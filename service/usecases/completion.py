@@ -30,13 +30,13 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a caller waits for a final answer. `gave_up`: the browser says that the payment failed."""
+    """The time that a caller waits for a final answer. `gave_up`: the browser says that the payment failed."""
 
     seconds: float
     gave_up: bool = False
 
     def is_over(self, reply: Reply) -> bool:
-        """Whether waiting longer would bring nothing: a window that the buyer has left stays open at PortOne."""
+        """Say whether waiting longer would bring nothing: a window that the buyer has left stays open at PortOne."""
         return reply.final or (self.gave_up and reply.answer is Unsettled.WINDOW_OPEN)
 
 
@@ -115,18 +115,17 @@ class Completion:
     async def _stored_order(
         self, db: Connection, merchant_uid: str, wanted_at: datetime | None
     ) -> tuple[Reply, Completed]:
-        # The outcome first: what the search found was written before it.
-        outcome = await searches.outcome_since(db, merchant_uid, wanted_at) if wanted_at else None
+        # The end of the search first: what it found was written before.
+        searched = await searches.ended_since(db, merchant_uid, wanted_at) if wanted_at else None
         rows = await orders.read(db, [merchant_uid], allow_test_channel=self.allow_test_channel)
-        attempts = await payments.of_orders(db, [merchant_uid]) if outcome else []
-        stored = order_reply(rows[0] if rows else None, attempts, outcome)
+        stored = order_reply(rows[0] if rows else None, searched)
         return stored, Completed(stored.answer, merchant_uid)
 
 
 async def _watch(read: Read, looked: asyncio.Event | None, patience: Patience) -> Completed:
     """Read whenever a look was written, until the answer is final or the wait is over, and then once more."""
     reply, completed = await read()
-    if looked is None or patience.is_over(reply):
+    if looked is None or not patience.seconds or patience.is_over(reply):
         return completed
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience.seconds):

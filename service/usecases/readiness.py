@@ -18,7 +18,7 @@ _FRESH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Which database keeps notices now. One is enough to accept."""
+    """The databases that keep notices now. One is enough to accept."""
 
     postgres: bool
     redis: bool
@@ -50,7 +50,7 @@ class Readiness:
         return Ready(postgres, redis)
 
     async def _postgres_keeps(self) -> bool:
-        """Whether Postgres keeps notices. One that refuses us, or has not been migrated yet, does not."""
+        """Say whether Postgres keeps notices. One that refuses us, or has not been migrated yet, does not."""
         try:
             return await answered_within(_PROBE_SECONDS, in_statement(self._pool, is_migrated))
         except (PostgresUnavailable, asyncpg.PostgresError):

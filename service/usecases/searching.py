@@ -16,6 +16,7 @@ import structlog
 from service.db import notices, searches
 from service.db.pool import Pool, in_statement, in_transaction
 from service.db.searches import ClaimedSearch
+from service.domain.completion import Searched
 from service.domain.notice import Outcome, Source
 from service.domain.timetable import Timetable
 from service.errors import NotAsked, RedisUnavailable
@@ -63,11 +64,12 @@ class Searcher:
 
     async def _search(self, search: ClaimedSearch, verify: Verify) -> None:
         try:
-            outcome = await self._outcome(search, verify)
+            searched = await self._searched(search, verify)
         except NotAsked as error:
-            outcome = error.outcome
-        again_in = self._backoff(search) if outcome is not Outcome.LOOKED and search.tries < _TRIES_MAX else None
-        wait = await in_statement(self.pool, searches.end, search, outcome, again_in, self.times.spacing)
+            searched = Searched(error.outcome)
+        failed = searched.outcome is not Outcome.LOOKED
+        again_in = self._backoff(search) if failed and search.tries < _TRIES_MAX else None
+        wait = await in_statement(self.pool, searches.end, search, searched, again_in, self.times.spacing)
         try:
             await self.queue.tell([], [search.merchant_uid])
             if wait is not None and wait <= _QUEUED_UP_TO:
@@ -75,20 +77,26 @@ class Searcher:
         except RedisUnavailable as error:
             log.warning("search.not_announced", merchant_uid=search.merchant_uid, reason=str(error))
 
-    async def _outcome(self, search: ClaimedSearch, verify: Verify) -> Outcome:
+    async def _searched(self, search: ClaimedSearch, verify: Verify) -> Searched:
         """Ask for the order's payments and have those verified that differ. Raises NotAsked."""
         if not await self.budget.take(Lane.SEARCH, _BUDGET_WAIT_SECONDS, search.store.account):
-            return Outcome.PORTONE_UNAVAILABLE
+            return Searched(Outcome.PORTONE_UNAVAILABLE)
         portone = account_client(self.accounts, search.store.account)
         listed = await portone.attempts(search.merchant_uid, search.store.tier)
         differing = await in_transaction(self.pool, differences, listed, search.store)
         if not differing:
-            return Outcome.LOOKED
+            return Searched(Outcome.LOOKED, _is_window_open(listed))
         given = [replace(notice, source=Source.REDIRECT) for notice in differing[:NOTICES_PER_JOB]]
         await verify(await in_statement(self.pool, notices.record_differences, given))
         # A look that failed, or one that another notice has under way, leaves a difference.
         left = await in_transaction(self.pool, differences, listed, search.store)
-        return Outcome.PORTONE_UNAVAILABLE if left else Outcome.LOOKED
+        return Searched(Outcome.PORTONE_UNAVAILABLE if left else Outcome.LOOKED, _is_window_open(listed))
 
     def _backoff(self, search: ClaimedSearch) -> timedelta:
         return min(self.times.backoff_first * 2.0 ** (search.tries - 1), self.times.backoff_last)
+
+
+def _is_window_open(listed: Sequence[object]) -> bool:
+    """Say whether the newest of the listed payments, which is the first, is a window without an account."""
+    newest = listed[0] if listed else None
+    return isinstance(newest, Mapping) and newest.get("status") == "ready" and not newest.get("vbank_num")

@@ -167,9 +167,10 @@ CREATE TABLE searches (
     due_at        timestamptz,
     claimed_until timestamptz,
     tries         integer NOT NULL DEFAULT 0,
-    -- Of the last search that ended: when it began, and its outcome.
+    -- Of the last search that ended: when it began, its outcome, and whether the order's newest window was open.
     began_at      timestamptz,
     last_outcome  text,
+    window_open   boolean NOT NULL DEFAULT false,
     CHECK ((began_at IS NULL) = (last_outcome IS NULL)),
     CHECK (due_at IS NOT NULL OR began_at IS NOT NULL)
 ) WITH (fillfactor = 50);

@@ -10,6 +10,7 @@ import pytest
 
 from service.db import looks, notices, orders, payments, promise, searches
 from service.db.pool import Connection, Pool
+from service.domain.completion import Searched
 from service.domain.judgement import THIS_WRITE, Handled, Judgement
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Payment, Status, Store
@@ -97,8 +98,8 @@ async def _search(db: Any) -> None:
     times = Timetable()
     [wanted_at] = (await searches.want(db, ["order-1"], times.spacing)).values()
     for search in await searches.claim(db, 16, times.search_lease):
-        await searches.end(db, search, Outcome.LOOKED, None, times.spacing)
-    assert await searches.outcome_since(db, "order-1", wanted_at) is Outcome.LOOKED
+        await searches.end(db, search, Searched(Outcome.LOOKED), None, times.spacing)
+    assert await searches.ended_since(db, "order-1", wanted_at) == Searched(Outcome.LOOKED)
 
 
 _WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search)

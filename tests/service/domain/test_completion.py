@@ -9,6 +9,7 @@ from service.domain.completion import (
     CompletionAnswer,
     CompletionRefusal,
     Reply,
+    Searched,
     Unsettled,
     Verified,
     order_reply,
@@ -91,49 +92,53 @@ def test_a_claim_beyond_the_answer_is_worth_waiting_for() -> None:
     assert reply("order-1", failed, ORDER, Outcome.CLAIMS_MORE) == Reply(CompletionRefusal.PAYMENT_FAILED, final=False)
 
 
-EARLIER, LATER = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
-FAILED = replace(READY, status=Status.FAILED, started_at=EARLIER)
+FAILED = replace(READY, status=Status.FAILED)
 
 
 @pytest.mark.parametrize(
-    ("payments", "answer", "final"),
+    ("payments", "window_open", "answer", "final"),
     [
-        ([PAID], Verified(State.PAID), True),
-        ([FAILED, replace(PAID, imp_uid="imp_2")], Verified(State.PAID), True),
-        ([PARTLY_REFUNDED], Verified(State.PARTIALLY_CANCELLED), True),
-        ([FULLY_REFUNDED], Verified(State.CANCELLED), True),
-        ([replace(READY, status=Status.ISSUED)], Verified(State.AWAITING_DEPOSIT), True),
-        ([FAILED], CompletionRefusal.PAYMENT_FAILED, True),
-        ([FAILED, replace(READY, imp_uid="imp_2", started_at=LATER)], Unsettled.WINDOW_OPEN, False),
-        ([replace(FAILED, started_at=LATER), replace(READY, imp_uid="imp_2")], CompletionRefusal.PAYMENT_FAILED, True),
-        ([READY], Unsettled.WINDOW_OPEN, False),
-        ([replace(PAID, amount=100)], CompletionRefusal.WRONG_AMOUNT, True),
-        ([replace(PAID, currency="USD")], CompletionRefusal.WRONG_CURRENCY, True),
-        ([replace(PAID, live=False)], CompletionRefusal.TEST_CHANNEL, True),
-        ([replace(PAID, store=Store("default", "abc"))], CompletionRefusal.WRONG_STORE, True),
-        ([], CompletionRefusal.PAYMENT_UNKNOWN, False),
+        ([PAID], False, Verified(State.PAID), True),
+        ([FAILED, replace(PAID, imp_uid="imp_2")], True, Verified(State.PAID), True),
+        ([PARTLY_REFUNDED], False, Verified(State.PARTIALLY_CANCELLED), True),
+        ([FULLY_REFUNDED], False, Verified(State.CANCELLED), True),
+        ([replace(READY, status=Status.ISSUED)], False, Verified(State.AWAITING_DEPOSIT), True),
+        ([FAILED], False, CompletionRefusal.PAYMENT_FAILED, True),
+        ([FAILED, replace(READY, imp_uid="imp_2")], True, Unsettled.WINDOW_OPEN, False),
+        ([READY], True, Unsettled.WINDOW_OPEN, False),
+        ([replace(PAID, amount=100)], False, CompletionRefusal.WRONG_AMOUNT, True),
+        ([replace(PAID, currency="USD")], False, CompletionRefusal.WRONG_CURRENCY, True),
+        ([replace(PAID, live=False)], False, CompletionRefusal.TEST_CHANNEL, True),
+        ([replace(PAID, store=Store("default", "abc"))], False, CompletionRefusal.WRONG_STORE, True),
+        ([], False, CompletionRefusal.PAYMENT_UNKNOWN, False),
     ],
 )
-def test_who_names_an_order_is_told_of_all_its_payments(payments: list[Payment], answer: object, final: bool) -> None:
+def test_a_caller_that_names_an_order_is_told_of_all_its_payments(
+    payments: list[Payment], window_open: bool, answer: CompletionAnswer, final: bool
+) -> None:
     """The order's rule decides, once PortOne was asked for all of them."""
     order = VersionedOrder(ORDER, settle(ORDER, payments), 1)
-    assert order_reply(order, payments, Outcome.LOOKED) == Reply(answer, final)  # type: ignore[arg-type]
+    assert order_reply(order, Searched(Outcome.LOOKED, window_open)) == Reply(answer, final)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "answer"),
-    [(None, Unsettled.NOT_LOOKED_YET), (Outcome.PORTONE_UNAVAILABLE, Unsettled.PORTONE_NOT_ANSWERING)],
+    ("searched", "answer"),
+    [
+        (None, Unsettled.NOT_LOOKED_YET),
+        (Searched(Outcome.PORTONE_UNAVAILABLE), Unsettled.PORTONE_NOT_ANSWERING),
+        (Searched(Outcome.ANSWER_UNREADABLE, window_open=True), Unsettled.PORTONE_NOT_ANSWERING),
+    ],
 )
 def test_nobody_is_refused_before_portone_was_asked_for_the_orders_payments(
-    outcome: Outcome | None, answer: Unsettled
+    searched: Searched | None, answer: Unsettled
 ) -> None:
-    """Neither by what is stored nor by a failure to ask; money that is stored needs no question."""
+    """Neither stored payments nor a failure to ask refuses a caller; stored money needs no question."""
     for payments in ([], [READY], [FAILED], [replace(PAID, amount=1)]):
-        assert order_reply(VersionedOrder(ORDER, settle(ORDER, payments), 1), payments, outcome) == Reply(answer, False)
+        assert order_reply(VersionedOrder(ORDER, settle(ORDER, payments), 1), searched) == Reply(answer, final=False)
     paid = VersionedOrder(ORDER, settle(ORDER, [PAID]), 2)
-    assert order_reply(paid, [], outcome) == Reply(Verified(State.PAID), final=True)
+    assert order_reply(paid, searched) == Reply(Verified(State.PAID), final=True)
 
 
 def test_an_order_that_nobody_registered_is_not_waited_for() -> None:
-    """PortOne is not asked about it either."""
-    assert order_reply(None, [], None) == Reply(Unsettled.ORDER_NOT_REGISTERED, final=True)
+    """The answer is final, because PortOne is not asked about invented numbers."""
+    assert order_reply(None, None) == Reply(Unsettled.ORDER_NOT_REGISTERED, final=True)

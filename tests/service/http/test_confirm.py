@@ -86,7 +86,7 @@ async def test_a_question_without_an_amount_is_answered_for_what_can_be_judged(r
 
 
 async def test_a_question_may_name_its_order_by_a_number(receiver: RunningService) -> None:
-    """As a webhook may."""
+    """A question whose merchant_uid is a number is answered, as a webhook is."""
     await receiver.register("20261124")
     question = {"imp_uid": "imp_1", "merchant_uid": 20261124, "amount": 64900}
     assert (await _confirm(receiver, json=question))[0] == 200

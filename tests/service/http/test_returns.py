@@ -80,7 +80,7 @@ async def test_all_attempts_of_the_order_count(service: RunningService, sandbox:
 
 
 async def test_a_return_of_an_order_that_is_paid_asks_nobody(service: RunningService, sandbox: RunningSandbox) -> None:
-    """What is stored says it."""
+    """The stored state is the answer."""
     await service.register("order-1")
     await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid")
@@ -151,7 +151,7 @@ async def test_a_search_is_made_without_redis_soon_after(
 
 
 async def test_searches_of_one_order_share_calls(service: RunningService, sandbox: RunningSandbox) -> None:
-    """However many browsers ask at once, PortOne hears it twice a second at most."""
+    """PortOne is asked about one order at most twice a second, from any number of browsers."""
     await service.register("order-1")
     await sandbox.open("order-1", 64900)
     await asyncio.gather(*(_lands(service, "merchant_uid=order-1", headers={"Prefer": "wait=1"}) for _ in range(40)))
@@ -241,7 +241,7 @@ def hostile_queries(count: int) -> Iterator[str]:
 
 
 async def _all_end_at_the_shop(settings: Settings, count: int) -> set[str]:
-    """Return the reasons with which so many hostile returns ended at the shop's page, 16 at a time."""
+    """Return the reasons with which `count` hostile returns ended at the shop's page, 16 at a time."""
     async with running_receiver(settings) as receiver:
         at_once, reasons = asyncio.Semaphore(16), set()
 
