@@ -30,7 +30,7 @@ BAD_AMOUNT = "amount는 0보다 큰 숫자여야 합니다."
 BAD_CURRENCY = "currency는 KRW, USD와 같은 세 글자 코드여야 합니다."
 BAD_URL = "{}을(를) 호출할 수 없습니다: {}"
 BUYER_FIELDS = ("name", "buyer_name", "buyer_email", "buyer_tel", "buyer_addr", "buyer_postcode", "customer_uid")
-VBANK_DUE_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y-%m-%d", "%Y%m%d")
+VBANK_DUE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?: ?(\d{2}):?(\d{2}):?(\d{2})?)?", re.ASCII)
 MOST_TEXT = 1000
 
 
@@ -158,15 +158,16 @@ def _fields(params: Mapping[str, Any], asked: Asked, opening: Opening) -> dict[s
 
 def read_vbank_due(params: Mapping[str, Any]) -> int | None:
     """Return when a virtual account must be paid by, in unix seconds. A day without an hour is its end in Korea."""
-    text = str(params.get("vbank_due") or "")
-    for form in VBANK_DUE_FORMATS:
-        try:
-            due = datetime.strptime(text, form).replace(tzinfo=KST)
-        except ValueError:
-            continue
-        has_hour = "%H" in form
-        return int((due if has_hour else due.replace(hour=23, minute=59, second=59)).timestamp())
-    return None
+    match = VBANK_DUE.fullmatch(str(params.get("vbank_due") or ""))
+    if match is None:
+        return None
+    day = "".join(match.group(1, 2, 3))
+    time_of_day = "".join(part or "00" for part in match.group(4, 5, 6)) if match[4] else "235959"
+    try:
+        due = datetime.strptime(day + time_of_day, "%Y%m%d%H%M%S").replace(tzinfo=KST)
+    except ValueError:
+        return None
+    return int(due.timestamp())
 
 
 def _amount(params: Mapping[str, Any], currency: str) -> Decimal:

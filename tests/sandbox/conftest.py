@@ -42,11 +42,17 @@ class Shop:
     arrivals: asyncio.Queue[Arrival] = field(default_factory=asyncio.Queue)
     answer_status: int = 200
     url: str = ""
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Webhooks are answered when it is set."""
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
     async def receive(self, request: web.Request) -> web.Response:
         is_json = request.content_type == "application/json"
         body = await request.json() if is_json else dict(await request.post())
         self.arrivals.put_nowait(Arrival(request.path, request.content_type, body))
+        await self.answers.wait()
         return web.Response(status=self.answer_status)
 
     async def next(self) -> Arrival:
