@@ -23,11 +23,11 @@ class Confirmer:
     url: str = ""
     status: int = 200
     body: bytes = b""
-    questions: list[Any] = field(default_factory=list)
+    questions: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.questions.append(await request.json())
+        self.questions.put_nowait(await request.json())
         await self.answers.wait()
         return web.Response(status=self.status, body=self.body)
 
@@ -48,8 +48,9 @@ async def confirmer() -> AsyncIterator[Confirmer]:
 
 async def quiet(page: PageCaller) -> list[dict[str, Any]]:
     """Wait until nothing is to come any more; the webhooks so far."""
-    while (sent := (await page.caller.control("webhooks", "GET")).content)["waiting"]:
-        await asyncio.sleep(0)
+    sent: dict[str, Any] = {"waiting": 1}
+    while sent["waiting"]:
+        sent = (await page.caller.control("webhooks", "GET")).content
     deliveries: list[dict[str, Any]] = sent["deliveries"]
     return deliveries
 
@@ -156,11 +157,10 @@ async def test_confirm_url_is_asked_just_before_the_approval(
     await page.caller.control("window", later_seconds=0)
     confirmer.answers.clear()
     ending = asyncio.create_task(page.end(outcome, {"confirm_url": confirmer.url}))
-    while not confirmer.questions:
-        await asyncio.sleep(0)
+    question = await asyncio.wait_for(confirmer.questions.get(), 20)
     payment = await page.payment()
-    question = {"imp_uid": payment["imp_uid"], "merchant_uid": "order-1", "amount": payment["amount"]}
-    assert (payment["status"], confirmer.questions) == ("ready", [question])
+    assert question == {"imp_uid": payment["imp_uid"], "merchant_uid": "order-1", "amount": payment["amount"]}
+    assert payment["status"] == "ready"
     confirmer.answers.set()
     assert (await ending)["success"] is True
     await quiet(page)
@@ -171,7 +171,7 @@ async def test_confirm_url_is_asked_just_before_the_approval(
 async def test_confirm_url_is_asked_for_approvals_only(page: PageCaller, confirmer: Confirmer, outcome: str) -> None:
     """Where no money is taken there is nothing to confirm."""
     await page.end(outcome, {"confirm_url": confirmer.url})
-    assert confirmer.questions == []
+    assert confirmer.questions.empty()
 
 
 @pytest.mark.parametrize(
