@@ -1,4 +1,4 @@
-"""`python -m sandbox`: PortOne V1 on this machine."""
+"""Run PortOne V1 on this machine: `python -m sandbox`."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ STOP_WITHIN_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; answers the process's exit code."""
+    """Serve until SIGTERM or SIGINT. Return the process's exit code."""
     options = _read_options(arguments)
     config = _read_config(options)
     try:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def serve(config: SandboxConfig, host: str, port: int) -> None:
-    """Listen, say so in one line, and stop within a second or so of a signal."""
+    """Listen, print the address in one line, and stop about a second after a signal."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -51,7 +51,7 @@ async def serve(config: SandboxConfig, host: str, port: int) -> None:
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where there is one: a stand-in should not be what a measurement measures."""
+    """Run on uvloop where there is one, so that a benchmark does not measure the stand-in."""
     try:
         import uvloop
     except ImportError:
@@ -69,8 +69,10 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--imp-key", default=os.environ.get("SANDBOX_IMP_KEY") or default.imp_key)
     parser.add_argument("--imp-secret", default=os.environ.get("SANDBOX_IMP_SECRET") or default.imp_secret)
     more = "one more account; its Endpoint URL is URL/accounts/NAME[/TIER]"
-    told = [_account(text) for text in os.environ.get("SANDBOX_ACCOUNTS", "").split(",") if text]
-    parser.add_argument("--account", type=_account, action="append", default=told, metavar="NAME:KEY:SECRET", help=more)
+    accounts = [_account(text) for text in os.environ.get("SANDBOX_ACCOUNTS", "").split(",") if text]
+    parser.add_argument(
+        "--account", type=_account, action="append", default=accounts, metavar="NAME:KEY:SECRET", help=more
+    )
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep the payments here over a restart")
     _add_browser_options(parser, default)
     return parser.parse_args(arguments)
@@ -113,7 +115,7 @@ def _account(text: str) -> tuple[str, Keys]:
 
 
 def _port(text: str) -> int:
-    """A port; uvloop would take a number that is too large modulo 65536."""
+    """Read a port. uvloop would take a number that is too large modulo 65536."""
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)

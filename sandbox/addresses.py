@@ -1,4 +1,4 @@
-"""Which addresses the sandbox may call, and under which names it may be called itself. Pure."""
+"""Rules for the addresses that the sandbox may call, and for the names under which it may be called. Pure."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ ANY = "*"
 
 
 class AddressPolicy:
-    """This machine's loopback addresses, and the hosts that whoever started the sandbox allows beside them."""
+    """The hosts that are allowed: this machine's loopback addresses, and those that the sandbox was started with."""
 
     def __init__(self, allowed: Iterable[str] = (), webhook_url: str | None = None) -> None:
         given = {host.lower().strip("[]") for host in allowed}
@@ -59,7 +59,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _host_of(url: str) -> str | None:
-    """The host of an http or https address, in lower case; None for anything else."""
+    """Return the host of an http or https address, in lower case, or None for anything else."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and (parts.port is None or parts.port > 0)

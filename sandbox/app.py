@@ -16,7 +16,7 @@ from sandbox.world import WORLD, create_world
 
 
 def create_app(config: SandboxConfig, clock: Clock = time.time) -> web.Application:
-    """A sandbox, with what its state file remembers. Raises state_file.StateFileProblem."""
+    """Return a sandbox with the payments of its state file. Raises state_file.StateFileProblem."""
     # Outermost first: every call is counted, also one that a fault then answers.
     middlewares = [v1.count_calls, inject_faults, envelope_errors, v1.require_token, guard_our_own]
     app = web.Application(middlewares=middlewares)

@@ -1,4 +1,4 @@
-"""What a sandbox is started with."""
+"""The settings of a sandbox."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ DEFAULT_ACCOUNT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What one PortOne account is asked with."""
+    """The API key and secret of one PortOne account."""
 
     imp_key: str
     imp_secret: str
@@ -17,18 +17,18 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """The PortOne accounts that it plays, and the Endpoint URL that their consoles would hold."""
+    """The accounts of the stand-in, the Endpoint URL of their consoles, and what pages may do."""
 
     imp_key: str = "imp_sandbox_key"
     imp_secret: str = "imp_sandbox_secret"  # noqa: S105 - the stand-in's own, worth nothing elsewhere
     webhook_url: str | None = None
-    """Payments made under a tier are announced to `webhook_url/{tier}`; None announces nothing."""
+    """Webhooks go here; those of a tier's payments to `webhook_url/{tier}`. None sends none."""
     state_file: Path | None = None
-    """Where payments survive a restart; None keeps them in memory alone."""
+    """The file that keeps the payments over a restart. None keeps them in memory alone."""
     accounts: Mapping[str, Keys] = field(default_factory=dict)
-    """More accounts by their names; theirs are announced to `webhook_url/accounts/{account}[/{tier}]`."""
+    """More accounts by name. Their webhooks go to `webhook_url/accounts/{account}[/{tier}]`."""
     user_code: str = "imp00000000"
-    """What a page gives to `IMP.init` for the default account; another account's user code is its name."""
+    """The default account's code for `IMP.init`. Another account's user code is its name."""
     strict: bool = False
     """Refuse user codes and channels that are not set up, as PortOne does, instead of opening a window."""
     allowed_hosts: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class SandboxConfig:
 
     @property
     def keys(self) -> dict[str, Keys]:
-        """Every account's, the default first."""
+        """Return every account's keys, the default account first."""
         return {DEFAULT_ACCOUNT: Keys(self.imp_key, self.imp_secret), **self.accounts}
 
     def account_with(self, user_code: object) -> str | None:

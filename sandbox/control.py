@@ -1,4 +1,4 @@
-"""The control API, `/_control/…`: what the buyer, the console, the clock and bad luck would do."""
+"""The control API, `/_control/…`: it acts as buyer and as PortOne's console, and causes failures."""
 
 from collections import Counter
 
@@ -17,7 +17,7 @@ MOST_TOKEN_LIFE_SECONDS = 24 * 3600
 
 
 async def read_switches(request: web.Request) -> web.Response:
-    """`GET /_control/faults`."""
+    """`GET /_control/faults`: answers the fault switches."""
     return _faults(request)
 
 
@@ -29,7 +29,7 @@ async def set_switches(request: web.Request) -> web.Response:
 
 
 async def clear_switches(request: web.Request) -> web.Response:
-    """`DELETE /_control/faults`: all off; hung calls are cut, webhooks held back are sent."""
+    """`DELETE /_control/faults`: switches all off, cuts hung calls, sends the webhooks that were held back."""
     world = request.app[WORLD]
     world.faults.clear()
     await world.sender.release_held()
@@ -37,7 +37,7 @@ async def clear_switches(request: web.Request) -> web.Response:
 
 
 async def change_account(request: web.Request) -> web.Response:
-    """`POST /_control/account`: another secret, token life or Endpoint URL; the end of the present token."""
+    """`POST /_control/account`: changes the secret, the token's life or the Endpoint URL, or ends the present token."""
     world, body = request.app[WORLD], read_object(await request.read())
     tokens, sender = world.tokens.of_account[world.read_account(body)], world.sender
     secret = body.optional_text("imp_secret") or tokens.imp_secret
@@ -53,19 +53,19 @@ async def change_account(request: web.Request) -> web.Response:
 
 
 async def read_calls(request: web.Request) -> web.Response:
-    """`GET /_control/calls`."""
+    """`GET /_control/calls`: answers the counts."""
     return answer(request.app[WORLD].calls.report())
 
 
 async def clear_calls(request: web.Request) -> web.Response:
-    """`DELETE /_control/calls`."""
+    """`DELETE /_control/calls`: starts the counts at zero."""
     calls = request.app[WORLD].calls
     calls.clear()
     return answer(calls.report())
 
 
 async def list_webhooks(request: web.Request) -> web.Response:
-    """`GET /_control/webhooks[?imp_uid=]`: every delivery in its order, and how many are still to come."""
+    """`GET /_control/webhooks[?imp_uid=]`: lists the deliveries in their order, and counts those still to come."""
     sender, imp_uid = request.app[WORLD].sender, request.query.get("imp_uid")
     shown = [one for one in sender.deliveries if imp_uid is None or one.body.get("imp_uid") == imp_uid]
     return _deliveries(shown, sender.waiting)
@@ -79,7 +79,7 @@ async def clear_webhooks(request: web.Request) -> web.Response:
 
 
 async def send_webhook(request: web.Request) -> web.Response:
-    """`POST /_control/webhooks/send`: a payment's webhook again, all times at once, past the switches."""
+    """`POST /_control/webhooks/send`: sends a payment's webhook again, all copies at once, without the switches."""
     world, body = request.app[WORLD], read_object(await request.read())
     imp_uid, status = body.text("imp_uid"), body.optional_text("status")
     times, chosen = body.whole("times", 1, 1, MOST_TIMES), body.choice("format", FORMATS)
@@ -89,13 +89,13 @@ async def send_webhook(request: web.Request) -> web.Response:
     payment = world.ledger.payment(imp_uid)
     console = world.sender.url_for_owner(Owner(account, tier)) if tier or elsewhere else None
     addresses = [url or console] if url or console else world.sender.urls_for(payment)
-    told = body_of(payment, status)
-    webhooks = [webhook for address in addresses for webhook in world.sender.encoded(address, told, chosen)] * times
+    content = body_of(payment, status)
+    webhooks = [webhook for address in addresses for webhook in world.sender.encoded(address, content, chosen)] * times
     return _deliveries(await world.sender.deliver_all(webhooks))
 
 
 async def send_console_test(request: web.Request) -> web.Response:
-    """`POST /_control/console-test`: the dummy body of the console's test button."""
+    """`POST /_control/console-test`: sends the dummy body of the console's test button."""
     world, body = request.app[WORLD], read_object(await request.read())
     chosen, url = body.choice("format", FORMATS), body.url("url", world.addresses)
     body.finish()
@@ -104,7 +104,7 @@ async def send_console_test(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """`POST /_control/reset`: no payments, no counts, no switches, no token; the Endpoint URL stays."""
+    """`POST /_control/reset`: forgets payments, counts, switches, tokens and windows, but not the Endpoint URL."""
     request.app[WORLD].reset()
     return answer({})
 

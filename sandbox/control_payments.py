@@ -1,4 +1,4 @@
-"""The control API's payments: open them, move them, look at the truth."""
+"""The control API's payments: open them, move them, read all that is true of them."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ ANNOUNCED_ACTIONS = ("pay", "issue", "deposit", "cancel")
 
 
 async def open_payment(request: web.Request) -> web.Response:
-    """`POST /_control/payments`: a window opens, `ready`, and nobody is told."""
+    """`POST /_control/payments`: opens a payment in `ready` and sends no webhook."""
     world, body = request.app[WORLD], read_object(await request.read())
     force = body.flag("force")
     terms = _read_terms(world, body)
@@ -34,7 +34,7 @@ async def open_payment(request: web.Request) -> web.Response:
 
 
 async def pay_at_once(request: web.Request) -> web.Response:
-    """`POST /_control/pay`: a payment opened and paid in one go; answers once its webhook was answered."""
+    """`POST /_control/pay`: opens and pays a payment at once. It answers when the webhook was answered."""
     world, body = request.app[WORLD], read_object(await request.read())
     force, webhook = body.flag("force"), body.flag("webhook", True)
     terms = _read_terms(world, body)
@@ -46,7 +46,7 @@ async def pay_at_once(request: web.Request) -> web.Response:
 
 
 async def pay_in_bulk(request: web.Request) -> web.Response:
-    """`POST /_control/bulk`: `count` paid payments of the orders `prefix-0`, `prefix-1`, …"""
+    """`POST /_control/bulk`: makes `count` paid payments for the orders `prefix-0`, `prefix-1`, …"""
     world, body = request.app[WORLD], read_object(await request.read())
     count, prefix = body.whole("count", 1, 1, MOST_BULK), body.text("prefix", LONGEST_MERCHANT_UID - 7)
     at_once, webhook = body.whole("concurrency", 50, 1, MOST_AT_ONCE), body.flag("webhook")
@@ -61,7 +61,7 @@ async def pay_in_bulk(request: web.Request) -> web.Response:
 
 
 async def move_payment(request: web.Request) -> web.Response:
-    """`POST /_control/payments/{imp_uid}/{action}`: one of ACTIONS, then its webhook if it has one."""
+    """`POST /_control/payments/{imp_uid}/{action}`: makes one of ACTIONS, then sends its webhook if it has one."""
     world, body = request.app[WORLD], read_object(await request.read())
     action = request.match_info["action"]
     if action not in ACTIONS:
@@ -80,19 +80,19 @@ async def move_payment(request: web.Request) -> web.Response:
 
 
 async def list_payments(request: web.Request) -> web.Response:
-    """`GET /_control/payments[?merchant_uid=]`: all that is true, whatever the switches make V1 say."""
+    """`GET /_control/payments[?merchant_uid=]`: lists the payments as they are, without the fault switches."""
     ledger, merchant_uid = request.app[WORLD].ledger, request.query.get("merchant_uid")
     payments = ledger.payments() if merchant_uid is None else ledger.attempts(merchant_uid)
     return answer({"payments": [truth(payment) for payment in payments]})
 
 
 async def get_payment(request: web.Request) -> web.Response:
-    """`GET /_control/payments/{imp_uid}`: the same for one."""
+    """`GET /_control/payments/{imp_uid}`: answers one payment as it is."""
     return answer(truth(request.app[WORLD].ledger.payment(request.match_info["imp_uid"])))
 
 
 def truth(payment: Payment) -> dict[str, Any]:
-    """V1's fields, with what V1 does not show beside them."""
+    """Return V1's fields together with the facts that V1 does not show."""
     return payment.fields | {
         "account": payment.account,
         "tier": payment.tier,
@@ -138,14 +138,14 @@ def _open_and_pay(world: World, terms: Terms, *, force: bool) -> Payment:
 
 
 def _announced(payment: Payment, action: str) -> bool:
-    """Whether PortOne tells the shop of this move, if it changes anything."""
+    """Say whether PortOne sends a webhook for this move, if it changes anything."""
     if action == "finish-cancel":
         return any(pending.webhook for pending in payment.pending_cancels[:1])
     return action in ANNOUNCED_ACTIONS
 
 
 def _read_move(ledger: Ledger, payment: Payment, action: str, body: Body) -> Callable[[], None]:
-    """The move that is asked for, not yet made."""
+    """Return the move that the request asks for, to be made by calling it."""
     force = body.flag("force")
     match action:
         case "cancel":
@@ -166,7 +166,7 @@ def _read_move(ledger: Ledger, payment: Payment, action: str, body: Body) -> Cal
 
 
 def _read_cancel(ledger: Ledger, payment: Payment, body: Body, *, force: bool) -> Callable[[], None]:
-    """A cancel from the console: a refund, or the end of a virtual account that nobody paid into."""
+    """Read a cancel from the console: a refund, or the end of a virtual account that nobody paid into."""
     amount = body.optional_amount("amount", str(payment.fields["currency"]))
     reason = body.optional_text("reason")
     if payment.account_issued:
@@ -175,7 +175,7 @@ def _read_cancel(ledger: Ledger, payment: Payment, body: Body, *, force: bool) -
 
 
 async def _announce_all(world: World, payments: list[Payment], at_once: int) -> None:
-    """Send everybody's webhook, so many at a time."""
+    """Send the webhooks of all payments, at most `at_once` at the same time."""
     waiting = iter(payments)
 
     async def announce_one_after_another() -> None:

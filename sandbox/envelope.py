@@ -1,4 +1,4 @@
-"""V1's envelope, in which every answer comes: `{"code", "message", "response"}`."""
+"""V1's envelope around every answer: `{"code", "message", "response"}`."""
 
 from typing import Any
 
@@ -22,17 +22,17 @@ class V1Refused(Exception):
 
 
 def is_v1(request: web.BaseRequest) -> bool:
-    """Whether the call is one of PortOne's; the control API and health are ours."""
+    """Say whether the call is one of PortOne's V1 API."""
     return request.path.startswith(("/users/", "/payments")) and request.path != FAILURE_PAGE
 
 
 def success(response: Any, status: int = 200) -> web.Response:
-    """An answer with code 0."""
+    """Return an answer with code 0."""
     return _answer(status, 0, None, response)
 
 
 def failure(status: int, code: int, message: str) -> web.Response:
-    """An answer with any other code, which may well be HTTP 200."""
+    """Return an answer with another code than 0. Its HTTP status may be 200."""
     return _answer(status, code, message, None)
 
 
@@ -57,7 +57,7 @@ async def envelope_errors(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def read_v1_body(request: web.Request) -> dict[str, Any]:
-    """The members of a JSON or form-urlencoded body; V1 takes both everywhere."""
+    """Return the members of a JSON or form-urlencoded body. V1 takes both everywhere."""
     if request.content_type.startswith(("application/x-www-form-urlencoded", "multipart/")):
         try:
             return dict(await request.post())

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, whichever API it came through."""
+"""Errors in a request to any of the sandbox's APIs."""
 
 
 class BadInput(Exception):

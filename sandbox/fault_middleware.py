@@ -1,4 +1,4 @@
-"""The fault switches at work: late, wrong, cut off or no answers to V1 calls."""
+"""Spoil answers to V1 calls as the fault switches say: late, wrong, cut off or none."""
 
 import asyncio
 import socket
@@ -56,7 +56,7 @@ async def _spoiled(
 
 
 async def _half_of(request: web.Request, answer: web.StreamResponse | None) -> web.StreamResponse:
-    """Promise the whole body and close the connection in its middle."""
+    """Announce the whole body's length, send half of it and close the connection."""
     body = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b"{}"
     half = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
     await half.prepare(request)

@@ -1,4 +1,4 @@
-"""The switches that make the sandbox fail the way PortOne, or the network before it, can fail."""
+"""Switches that make the sandbox fail as PortOne, or the network before it, can fail."""
 
 import asyncio
 import random
@@ -18,13 +18,13 @@ MOST_CALLS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """All switches, off. Those named api_* act on V1 calls, webhook_* on the sender, the rest on reads."""
+    """The switches, all off by default. api_* act on V1 calls, webhook_* on the sender, the others on reads."""
 
     latency_seconds: float = 0
     api_answer: str | None = None
     """One of API_ANSWERS instead of the right answer."""
     api_when: str = "before"
-    """`after` does what was asked first, and then answers wrongly: a refund that happened and timed out."""
+    """`after` carries the call out and then answers wrongly: a refund that was made and timed out."""
     api_times: int | None = None
     """For how many calls; None is all of them."""
     api_probability: float = 1
@@ -32,7 +32,7 @@ class Faults:
     """Only calls whose path contains this; None is all of them."""
     seed: int = 0
     stale_seconds: float = 0
-    """Reads answer the state as of so many seconds ago."""
+    """Reads answer the state of this many seconds ago."""
     hide_payments: bool | tuple[str, ...] = False
     """Payments that PortOne claims not to know: all, or these imp_uids."""
     omit_sandbox: bool = False
@@ -44,7 +44,7 @@ class Faults:
     webhook_copies: int = 1
     webhook_delay_seconds: float = 0
     webhook_reorder: int = 0
-    """Hold so many webhooks back and send them last first; 0 and 1 hold none."""
+    """Hold this many webhooks back, then send them last first. 0 and 1 hold none."""
     webhook_format: str = "json"
     """json, form, or both: the console's choice."""
     webhook_retries: int = 0
@@ -52,12 +52,12 @@ class Faults:
     webhook_retry_seconds: float = 60
 
     def hides(self, imp_uid: str) -> bool:
-        """Whether reads answer as if this payment did not exist."""
+        """Say whether reads answer as if this payment did not exist."""
         return self.hide_payments if isinstance(self.hide_payments, bool) else imp_uid in self.hide_payments
 
 
 class FaultDesk:
-    """The switches as they stand, and what has to be remembered about them."""
+    """The present switches, and the counts and random numbers that they need."""
 
     def __init__(self) -> None:
         self._released = asyncio.Event()
@@ -86,7 +86,7 @@ class FaultDesk:
         await self._released.wait()
 
     def take_api_answer(self, path: str) -> str | None:
-        """The wrong answer that this call gets, or None; uses up one of `api_times`."""
+        """Return the wrong answer for this call, or None. It uses up one of `api_times`."""
         if self.now.api_answer is None or (self.now.api_path or "") not in path:
             return None
         if self._times_left == 0 or self._api_chance.random() >= self.now.api_probability:
@@ -96,12 +96,12 @@ class FaultDesk:
         return self.now.api_answer
 
     def drops_webhook(self) -> bool:
-        """Whether this webhook is lost."""
+        """Say whether this webhook is lost."""
         return self.now.webhook_drop or self._webhook_chance.random() < self.now.webhook_drop_probability
 
 
 def read_faults(body: Body, now: Faults) -> Faults:
-    """The switches that stand after this request: those it names are set, null is off, the others stay."""
+    """Return the switches after this request: those it names are set, null is off, the others stay."""
     named = {name: read(body, name) for name, read in _READERS.items() if body.has(name)}
     body.finish()
     return replace(now, **named)

@@ -1,4 +1,4 @@
-"""Reading what control requests carry: every wrong value becomes one clear sentence."""
+"""Read the bodies of control requests. Every wrong value becomes one clear sentence."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,22 @@ class Body:
         self._left = dict(values)
 
     def has(self, name: str) -> bool:
-        """Whether the member is there, be it null, and not yet taken."""
+        """Say whether the member is there, also as null, and was not taken."""
         return name in self._left
 
     def given(self, name: str) -> bool:
-        """Whether the member is there and not null; a null is thereby taken."""
+        """Say whether the member is there and not null. A null is taken by this."""
         return self._left.get(name) is not None or self._left.pop(name, None) is not None
 
     def text(self, name: str, longest: int = 200) -> str:
-        """A text that must be there and must not be empty."""
+        """Take a text that must be there and must not be empty."""
         text = self.optional_text(name, longest)
         if text is None:
             raise BadInput(f"{name} is missing.")
         return text
 
     def optional_text(self, name: str, longest: int = 200) -> str | None:
-        """A text of 1 to `longest` characters, or None when it is absent or null."""
+        """Take a text of 1 to `longest` characters, or None when it is absent or null."""
         value = self._left.pop(name, None)
         if value is None:
             return None
@@ -43,7 +43,7 @@ class Body:
         return value
 
     def url(self, name: str, addresses: AddressPolicy) -> str | None:
-        """An address that the sandbox may call, or None."""
+        """Take an address that the sandbox may call, or None."""
         url = self.optional_text(name, 2000)
         refusal = None if url is None else addresses.refusal(url)
         if refusal is not None:
@@ -51,7 +51,7 @@ class Body:
         return url
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """true or false; null is the default."""
+        """Take true or false; null is the default."""
         value = self._left.pop(name, None)
         if value is None:
             return default
@@ -60,11 +60,11 @@ class Body:
         return value
 
     def optional_flag(self, name: str) -> bool | None:
-        """true, false, or None when nothing was said."""
+        """Take true or false, or None when it is absent or null."""
         return self.flag(name) if self.given(name) else None
 
     def number(self, name: str, default: float, least: float, most: float) -> float:
-        """A number within bounds."""
+        """Take a number within bounds."""
         value = self._left.pop(name, None)
         if value is None:
             return default
@@ -75,35 +75,35 @@ class Body:
         return value
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number within bounds."""
+        """Take a whole number within bounds."""
         value = self.number(name, default, least, most)
         if not isinstance(value, int):
             raise BadInput(f"{name} must be a whole number.")
         return value
 
     def choice(self, name: str, options: Sequence[str]) -> str | None:
-        """One of the options, or None when it is absent or null."""
+        """Take one of the options, or None when it is absent or null."""
         chosen = self.optional_text(name)
         if chosen is not None and chosen not in options:
             raise BadInput(f"{name} must be one of {', '.join(options)}.")
         return chosen
 
     def currency(self) -> str:
-        """An ISO 4217 code, KRW unless said otherwise."""
+        """Take an ISO 4217 code; KRW when it is absent."""
         currency = self.optional_text("currency", 3) or "KRW"
         if not (len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()):
             raise BadInput("currency must be an ISO 4217 code such as KRW.")
         return currency
 
     def amount(self, currency: str) -> Decimal:
-        """A positive amount as V1 writes it: KRW 64900, USD 6.0."""
+        """Take a positive amount as V1 writes it: KRW 64900, USD 6.0."""
         amount = self.optional_amount("amount", currency)
         if not amount:
             raise BadInput("amount must be there and above 0.")
         return amount
 
     def optional_amount(self, name: str, currency: str) -> Decimal | None:
-        """An amount of 0 or more, or None when it is absent or null."""
+        """Take an amount of 0 or more, or None when it is absent or null."""
         value = self._left.pop(name, None)
         if value is None:
             return None
@@ -117,7 +117,7 @@ class Body:
         return amount
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """A JSON object, empty when it is absent or null. It can be written as JSON again."""
+        """Take a JSON object that can be written as JSON again; an empty one when it is absent or null."""
         value = self._left.pop(name, None)
         if value is None:
             return {}
@@ -130,17 +130,17 @@ class Body:
         return value
 
     def anything(self, name: str) -> Any:
-        """Any value at all, for a caller that judges it itself; None when it is absent."""
+        """Take any value, for a caller that checks it itself; None when it is absent."""
         return self._left.pop(name, None)
 
     def finish(self) -> None:
-        """Refuse members that were not asked for: a misspelt switch must not pass for a set one."""
+        """Refuse members that nobody took, because a misspelt switch must not pass for a set one."""
         if self._left:
             raise BadInput(f"Unknown: {', '.join(sorted(self._left))}.")
 
 
 def read_object(raw: bytes) -> Body:
-    """Read a JSON object, whatever content type it came as; no body at all is an empty object."""
+    """Read a JSON object. An empty body is an empty object."""
     if not raw.strip():
         return Body({})
     try:

@@ -1,4 +1,4 @@
-"""Every payment of the accounts, and the moves each may make. No I/O; the clock is given."""
+"""Every payment of the accounts, and the moves that each may make. No I/O; the clock is given."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ TEST_STORE, LIVE_STORE = "INIpayTest", "MOIsandbox"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a payment window is opened with."""
+    """The terms that a payment window is opened with."""
 
     merchant_uid: str
     amount: Decimal
@@ -41,7 +41,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a shop has registered beforehand. Without a currency only the amount is compared."""
+    """An amount that a shop has registered before the window opens. Without a currency only the amount is compared."""
 
     amount: Decimal
     currency: str | None = None
@@ -60,31 +60,31 @@ class Ledger:
         self._by_merchant_uid: dict[str, list[Payment]] = {}
         self._last_imp_number = 0
         self.prepared: dict[tuple[Owner, str], Prepared] = {}
-        """What was registered beforehand, by owner and merchant_uid."""
+        """The registered amounts by owner and merchant_uid."""
         self.revision = 0
         """Goes up with every change, so that a saver knows when there is something to save."""
 
     # Reading
 
     def payments(self) -> Iterable[Payment]:
-        """All payments, first opened first."""
+        """Return all payments, first opened first."""
         return self._payments.values()
 
     def payment(self, imp_uid: str) -> Payment:
-        """One payment, or UnknownPayment."""
+        """Return one payment. Raises UnknownPayment."""
         try:
             return self._payments[imp_uid]
         except KeyError:
             raise UnknownPayment(f"There is no payment {imp_uid}.") from None
 
     def attempts(self, merchant_uid: str) -> list[Payment]:
-        """All payments opened for an order, first opened first."""
+        """Return all payments opened for an order, first opened first."""
         return self._by_merchant_uid.get(merchant_uid, [])
 
     # Moves
 
     def open(self, terms: Terms, *, force: bool = False) -> Payment:
-        """Open a payment window. The SDK's own refusals hold: paid already, or another amount prepared."""
+        """Open a payment in `ready`. Raises AlreadyPaid or OtherAmountPrepared where the SDK opens no window."""
         if not force:
             self._check_window(terms)
         imp_uid = terms.imp_uid or self.new_imp_uid()
@@ -104,18 +104,18 @@ class Ledger:
         return payment
 
     def pay(self, payment: Payment, *, force: bool = False) -> None:
-        """The buyer pays. `failed` may still become `paid`, as PayPal's pending payments do."""
+        """Pay. A `failed` payment may still become `paid`, as PayPal's pending payments do."""
         payable = payment.status in ("ready", "failed") and not payment.account_issued
         _require(payable or force, f"A payment that is {_named(payment)} cannot be paid.")
         self._change(payment, {"status": "paid", "paid_at": self._now(), **_approval(payment)})
 
     def fail(self, payment: Payment, reason: str, *, force: bool = False) -> None:
-        """The attempt fails."""
+        """Let the attempt fail."""
         _require(payment.status == "ready" or force, f"A payment that is {_named(payment)} cannot fail.")
         self._change(payment, {"status": "failed", "failed_at": self._now(), "fail_reason": reason})
 
     def issue(self, payment: Payment, due_at: int | None = None, *, force: bool = False) -> None:
-        """A virtual account is issued: still `ready`, now with an account's number."""
+        """Issue a virtual account. The payment stays `ready` and gets an account's number."""
         open_window = payment.status == "ready" and not payment.account_issued
         _require(open_window or force, f"A payment that is {_named(payment)} cannot get a virtual account.")
         issued_at = self._now()
@@ -131,7 +131,7 @@ class Ledger:
         self._change(payment, {"status": "ready", **account})
 
     def deposit(self, payment: Payment, *, force: bool = False) -> None:
-        """The buyer transfers the money. Into a voided account it changes nothing, as PortOne has it."""
+        """Transfer the money into the account. For a voided account nothing changes, as at PortOne."""
         if payment.status == "cancelled" and payment.fields["vbank_num"] and not force:
             return
         issued = payment.account_issued or force
@@ -139,25 +139,25 @@ class Ledger:
         self._change(payment, {"status": "paid", "paid_at": self._now(), **_approval(payment)})
 
     def expire(self, payment: Payment, *, force: bool = False) -> None:
-        """The virtual account's due time passes: the payment stays `ready` and is no longer awaited."""
+        """Let the virtual account's due time pass. The payment stays `ready`."""
         issued = payment.account_issued or force
         _require(issued, f"A payment that is {_named(payment)} has no virtual account to expire.")
         self._change(payment, {"vbank_date": self._now() - 1})
 
     def abandon(self, payment: Payment, *, force: bool = False) -> None:
-        """The buyer closes the window: nothing changes, it stays `ready` for ever."""
+        """Close the window without paying. The payment stays `ready` for ever."""
         open_window = payment.status == "ready" and not payment.account_issued
         _require(open_window or force, f"A payment that is {_named(payment)} has no open window.")
 
     def void(self, payment: Payment, reason: str | None) -> None:
-        """Close a virtual account that was issued: cancelled, though no money was ever held."""
+        """Close a virtual account that was issued. The payment is `cancelled`, though no money ever came."""
         issued = payment.account_issued
         _require(issued, f"A payment that is {_named(payment)} has no virtual account to void.")
         cancelled_at = self._now()
         self._change(payment, {"status": "cancelled", "cancelled_at": cancelled_at, "cancel_reason": reason})
 
     def cancel(self, payment: Payment, refund: Refund, *, force: bool = False) -> None:
-        """Give money back, or, where the channel is asynchronous, accept to do so later."""
+        """Give money back, or accept to do so later where the channel is asynchronous."""
         asked_for = refund.amount or refunds.refundable(payment)
         amount = asked_for if force else refunds.check(payment, refund)
         if payment.async_cancel:
@@ -168,13 +168,13 @@ class Ledger:
             self._refund(payment, amount, refund.reason)
 
     def finish_cancel(self, payment: Payment) -> None:
-        """The asynchronous channel makes the oldest refund it has accepted."""
+        """Make the oldest refund that the asynchronous channel has accepted."""
         _require(bool(payment.pending_cancels), "No refund of this payment is under way.")
         pending = payment.pending_cancels.pop(0)
         self._refund(payment, read_amount(pending.amount), pending.reason)
 
     def overwrite(self, payment: Payment, fields: Fields) -> None:
-        """Put raw values, possible or not, into what V1 shows. Finding goes by the ids it was opened with."""
+        """Put raw values, possible or not, into what V1 shows. The payment is still found by its first ids."""
         self._change(payment, fields)
 
     def move_to_test_channel(self, payment: Payment) -> None:
@@ -192,7 +192,7 @@ class Ledger:
         return self.prepared.get((owner, merchant_uid))
 
     def clear(self) -> None:
-        """Forget everything. Ids and the order of changes go on, so that nothing old comes back."""
+        """Forget everything. Ids and change numbers go on, so that none is used again."""
         self._payments.clear()
         self._by_merchant_uid.clear()
         self.prepared.clear()
@@ -201,7 +201,7 @@ class Ledger:
     # Loading
 
     def add(self, payment: Payment) -> None:
-        """Take in a payment with the changes it has; used on opening and when a saved state is loaded."""
+        """Add a payment with its changes, on opening and when a saved state is loaded."""
         self._payments[payment.imp_uid] = payment
         self._by_merchant_uid.setdefault(payment.merchant_uid, []).append(payment)
         if payment.changes:
@@ -244,7 +244,7 @@ class Ledger:
         return int(self._clock())
 
     def new_imp_uid(self) -> str:
-        """PortOne's ids are the time in ms less its first digit; here no two are ever the same."""
+        """Return an unused id. PortOne's are the time in ms without its first digit."""
         self._last_imp_number = max(self._last_imp_number + 1, int(self._clock() * 1000))
         while (imp_uid := f"imp_{self._last_imp_number % 10**12:012d}") in self._payments:
             self._last_imp_number += 1
@@ -261,7 +261,7 @@ def _named(payment: Payment) -> str:
 
 
 def _approval(payment: Payment) -> dict[str, Any]:
-    """The fields that an approval fills in, by the method of payment."""
+    """Return the fields that an approval fills in, by the method of payment."""
     approval: dict[str, Any] = {
         "pg_tid": f"tid_{payment.imp_uid}",
         "receipt_url": f"https://receipt.invalid/{payment.imp_uid}",

@@ -1,4 +1,4 @@
-"""V1 writes amounts as JSON numbers in the currency's own unit: KRW 64900, USD 6.0."""
+"""Amounts as V1 writes them: JSON numbers in the currency's own unit, such as KRW 64900 and USD 6.0."""
 
 from decimal import Decimal, InvalidOperation
 
@@ -11,7 +11,7 @@ LARGEST_AMOUNT = Decimal(10**12)  # well inside what a float and a 64-bit intege
 
 
 def decimals_of(currency: str) -> int:
-    """How many decimals an amount of this currency may have."""
+    """Return how many decimals an amount of this currency may have."""
     return 0 if currency in CURRENCIES_WITHOUT_DECIMALS else 2
 
 
@@ -21,7 +21,7 @@ def to_wire(amount: Decimal, currency: str) -> WireAmount:
 
 
 def read_amount(value: object) -> Decimal:
-    """Read a JSON number or a form's text exactly, or raise NotANumber."""
+    """Read a JSON number or a form's text exactly. Raises NotANumber."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise NotANumber
     try:
@@ -34,7 +34,7 @@ def read_amount(value: object) -> Decimal:
 
 
 def fits(amount: Decimal, currency: str) -> bool:
-    """Whether the amount is within bounds and has no more decimals than its currency."""
+    """Say whether the amount is within bounds and has no more decimals than its currency."""
     if abs(amount) > LARGEST_AMOUNT:
         return False
     return amount == round(amount, decimals_of(currency))

@@ -32,7 +32,7 @@ OWN_TIME_OF_STATUS = {
 
 
 def blank_fields() -> Fields:
-    """V1's payment object before anything happened: unknown texts null, unknown times 0."""
+    """Return V1's payment object before anything happened: unknown texts are null, unknown times 0."""
     return {
         "imp_uid": "",
         "merchant_uid": "",
@@ -53,7 +53,7 @@ def blank_fields() -> Fields:
 
 
 class Owner(NamedTuple):
-    """Whose a payment is, and who asks for one: an account and, under it, a sub-store's tier."""
+    """The owner of a payment, or of a call: an account and, under it, a sub-store's tier."""
 
     account: str = DEFAULT_ACCOUNT
     tier: str | None = None
@@ -61,7 +61,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Some fields taking new values. `number` orders all changes of a ledger; seconds would tie."""
+    """A change of some fields. `number` orders all changes of a ledger, because seconds would tie."""
 
     number: int
     at: float
@@ -88,14 +88,14 @@ class PendingCancel:
 
 @dataclass(slots=True)
 class Payment:
-    """One attempt. What V1 does not show (account, tier, test channel, notice_url) stands beside its fields."""
+    """One attempt to pay: V1's fields, and beside them what V1 does not show."""
 
     imp_uid: str
     merchant_uid: str
     tier: str | None = None
     test: bool = False
     notice_urls: tuple[str, ...] = ()
-    """Where its webhooks go instead of the console's URL."""
+    """The addresses that its webhooks go to instead of the console's URL."""
     async_cancel: bool = False
     pending_cancels: list[PendingCancel] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
@@ -107,26 +107,26 @@ class Payment:
         return Owner(self.account, self.tier)
 
     def apply(self, change: Change) -> None:
-        """Make a change. Fields are replaced, never altered in place: earlier states stay as they were."""
+        """Make a change. The fields are replaced, never altered in place, so that earlier states stay as they were."""
         self.changes.append(change)
         self.fields = self.fields | change.fields
 
     @property
     def status(self) -> object:
-        """V1's status, or whatever a test has put there."""
+        """Return V1's status, or the value that a test has put there."""
         return self.fields["status"]
 
     @property
     def account_issued(self) -> bool:
-        """Whether a virtual account waits for its deposit."""
+        """Say whether a virtual account waits for its deposit."""
         return self.status == "ready" and bool(self.fields["vbank_num"])
 
     def seen(self) -> Seen:
-        """The payment as it is."""
+        """Return the payment as it is."""
         return Seen(self.fields, self.changes[0].number, self.changes[-1].number)
 
     def seen_as_of(self, moment: float) -> Seen | None:
-        """The payment as it was; None when it did not exist yet."""
+        """Return the payment as it was, or None when it did not exist yet."""
         past = [change for change in self.changes if change.at <= moment]
         if not past:
             return None

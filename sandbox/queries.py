@@ -1,4 +1,4 @@
-"""How V1 picks, orders and pages payments. Pure functions over payments as seen."""
+"""V1's selection, order and pages of payments. Pure functions."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,35 +16,35 @@ _SORT_KEYS: dict[str, Callable[[Seen], tuple[float, int]]] = {
 
 
 def time_in(fields: Fields, name: str) -> float:
-    """A time field, 0 when a test has put something else there."""
+    """Return a time field, or 0 when a test has put something else there."""
     value = fields.get(name)
     return value if isinstance(value, int | float) else 0
 
 
 def own_time(fields: Fields) -> float:
-    """The time of the payment's own current status, which the ledger's window is compared with."""
+    """Return the time of the payment's current status, which the ledger compares with its window."""
     status = fields["status"]
     name = OWN_TIME_OF_STATUS.get(status, "started_at") if isinstance(status, str) else "started_at"
     return time_in(fields, name)
 
 
 def with_status(payments: Iterable[Seen], status: str | None) -> list[Seen]:
-    """Those of one status, or all for None."""
+    """Return the payments of one status, or all for None."""
     return [seen for seen in payments if status is None or seen.fields["status"] == status]
 
 
 def within(payments: Iterable[Seen], from_second: int, to_second: int) -> list[Seen]:
-    """Those whose own time lies in the window, both ends included."""
+    """Return the payments whose own time lies in the window, both ends included."""
     return [seen for seen in payments if from_second <= own_time(seen.fields) <= to_second]
 
 
 def ordered(payments: Iterable[Seen], sorting: str) -> list[Seen]:
-    """One of SORTINGS; a leading minus is latest first. `-updated` is the last change first."""
+    """Sort by one of SORTINGS. A leading minus is latest first."""
     return sorted(payments, key=_SORT_KEYS[sorting.removeprefix("-")], reverse=sorting.startswith("-"))
 
 
 def page_of(payments: list[Seen], page: int, limit: int) -> dict[str, Any] | None:
-    """One page from 1, with the numbers of its neighbours, 0 where there is none; None out of range."""
+    """Return one page, counted from 1, with its neighbours' numbers (0 for none), or None out of range."""
     pages = max(1, -(-len(payments) // limit))
     if not 1 <= page <= pages:
         return None

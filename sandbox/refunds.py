@@ -1,4 +1,4 @@
-"""What V1 checks before it gives money back, and what it writes when it did. Pure."""
+"""V1's checks before a refund, and the fields that it writes after one. Pure."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +19,7 @@ BAD_AMOUNT = "취소요청금액이 올바르지 않습니다."
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """What is asked of a cancel. An amount of None or 0 is everything that is left."""
+    """A request for a refund. An amount of None or 0 is everything that is left."""
 
     amount: Decimal | None = None
     checksum: Decimal | None = None
@@ -29,7 +29,7 @@ class Refund:
 
 
 def refundable(payment: Payment) -> Decimal:
-    """What is left to give back, less what an asynchronous channel already works on."""
+    """Return what is left to give back, without what an asynchronous channel is already refunding."""
     try:
         paid, cancelled = read_amount(payment.fields["amount"]), read_amount(payment.fields["cancel_amount"])
     except NotANumber:
@@ -38,7 +38,7 @@ def refundable(payment: Payment) -> Decimal:
 
 
 def check(payment: Payment, refund: Refund) -> Decimal:
-    """Answer the amount to give back, or raise Refused with V1's own sentence."""
+    """Return the amount to give back. Raises Refused with V1's own sentence."""
     if payment.status not in ("paid", "cancelled"):
         raise Refused(NOT_PAID)
     left = refundable(payment)
@@ -57,7 +57,7 @@ def check(payment: Payment, refund: Refund) -> Decimal:
 
 
 def refunded_fields(fields: Fields, amount: Decimal, reason: str | None, at: int) -> Fields:
-    """The fields that one refund changes. `amount` does not shrink; a part is `cancelled` as well."""
+    """Return the fields that one refund changes. `amount` does not shrink; a partial refund is `cancelled` too."""
     history, receipts = _rows(fields["cancel_history"]), _rows(fields["cancel_receipt_urls"])
     currency = str(fields["currency"])
     receipt_url = f"https://receipt.invalid/{fields['imp_uid']}/cancel/{len(history) + 1}"
@@ -80,5 +80,5 @@ def refunded_fields(fields: Fields, amount: Decimal, reason: str | None, at: int
 
 
 def _rows(value: object) -> list[Any]:
-    """A list, also when a test has put something else there."""
+    """Return a list, also when a test has put something else there."""
     return value if isinstance(value, list) else []

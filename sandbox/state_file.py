@@ -1,4 +1,4 @@
-"""Payments that survive a restart: one JSON file, replaced whole, so that it is never half written."""
+"""Keep payments over a restart, in one JSON file that is replaced as a whole, so that it is never half written."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class StateFileProblem(Exception):
 
 
 def load(ledger: Ledger, file: Path) -> None:
-    """Take up what was saved; a file that is not there is an empty ledger."""
+    """Load the saved payments. A missing file is an empty ledger. Raises StateFileProblem."""
     if not file.exists():
         return
     try:
@@ -43,7 +43,7 @@ def load(ledger: Ledger, file: Path) -> None:
 
 
 def dump(ledger: Ledger) -> bytes:
-    """The ledger as bytes that `load` takes up."""
+    """Return the ledger as bytes for `load`."""
     # Shallow: orjson writes the changes by itself, where asdict would copy each of them first.
     payments = [{name: getattr(payment, name) for name in SAVED} for payment in ledger.payments()]
     prepared = [[[*owner], order, [str(one.amount), one.currency]] for (owner, order), one in ledger.prepared.items()]
@@ -51,7 +51,7 @@ def dump(ledger: Ledger) -> bytes:
 
 
 def save(ledger: Ledger, file: Path) -> None:
-    """Write beside the file, then move over it; its owner alone may read it. Raises StateFileProblem."""
+    """Write a temporary file, then move it over the old one. Only its owner may read it. Raises StateFileProblem."""
     try:
         descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
@@ -67,7 +67,7 @@ def save(ledger: Ledger, file: Path) -> None:
 
 
 async def keep_saved(app: web.Application) -> AsyncIterator[None]:
-    """While the application runs, save what changed; once more when it stops."""
+    """Save changes while the application runs, and once more when it stops."""
     ledger, file = app[WORLD].ledger, app[WORLD].config.state_file
     if file is None:
         yield

@@ -1,4 +1,4 @@
-"""V1's access tokens: one per key, shared by all who ask, 30 minutes long. No I/O; the clock is given."""
+"""V1's access tokens: one per key, shared by all callers, for 30 minutes. No I/O; the clock is given."""
 
 import secrets
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ BEARER = "Bearer "
 
 @dataclass(slots=True)
 class Token:
-    """An access token and the unix second at which it dies."""
+    """An access token and the unix second at which it expires."""
 
     access_token: str
     expired_at: int
 
 
 class TokenDesk:
-    """Gives out an account's token and tells a live one from any other."""
+    """The issuer of one account's token. It tells a live token from any other."""
 
     def __init__(self, imp_key: str, imp_secret: str, clock: Clock) -> None:
         self.imp_key = imp_key
@@ -29,13 +29,13 @@ class TokenDesk:
         self.reset(imp_secret)
 
     def reset(self, imp_secret: str) -> None:
-        """No token yet, and PortOne's usual life for those to come."""
+        """Forget the token, and give later ones PortOne's usual life."""
         self.imp_secret = imp_secret
         self.life_seconds = 30 * 60
         self._token: Token | None = None
 
     def issue(self, imp_key: str, imp_secret: str) -> Token | None:
-        """The same token while it lives, 5 min longer when under 1 min is left; None for a wrong secret."""
+        """Return the live token, extended by 5 min when under 1 min is left, or a new one. None for a wrong secret."""
         if (imp_key, imp_secret) != (self.imp_key, self.imp_secret):
             return None
         left_seconds = self._left_seconds()
@@ -46,17 +46,17 @@ class TokenDesk:
         return self._token
 
     def accepts(self, authorization: str) -> bool:
-        """Whether the header carries the live token, bare or after `Bearer`."""
+        """Say whether the header carries the live token, bare or after `Bearer`."""
         if self._token is None or self._left_seconds() <= 0:
             return False
         return authorization.removeprefix(BEARER) == self._token.access_token
 
     def expire(self) -> None:
-        """Let the token die now, also for those who hold it."""
+        """Let the token expire now, also for callers that have it."""
         self._token = None
 
     def now(self) -> int:
-        """PortOne's clock, in unix seconds."""
+        """Return PortOne's time in unix seconds."""
         return int(self._clock())
 
     def _left_seconds(self) -> float:
@@ -64,21 +64,21 @@ class TokenDesk:
 
 
 class TokenDesks:
-    """A desk for each account; a token opens the account that it was given out for."""
+    """One desk for each account. A token opens only the account that it was issued for."""
 
     def __init__(self, keys: Mapping[str, Keys], clock: Clock) -> None:
         self._keys = keys
         self.of_account = {name: TokenDesk(its.imp_key, its.imp_secret, clock) for name, its in keys.items()}
 
     def reset(self) -> None:
-        """No tokens yet, and the secrets as they were at the start."""
+        """Forget all tokens, and take the secrets of the start again."""
         for name, desk in self.of_account.items():
             desk.reset(self._keys[name].imp_secret)
 
     def with_key(self, imp_key: str) -> TokenDesk | None:
-        """The desk of the account that has this key."""
+        """Return the desk of the account that has this key, or None."""
         return next((desk for desk in self.of_account.values() if desk.imp_key == imp_key), None)
 
     def account_of(self, authorization: str) -> str | None:
-        """Whose live token the header carries, if any's."""
+        """Return the account whose live token the header carries, or None."""
         return next((name for name, desk in self.of_account.items() if desk.accepts(authorization)), None)

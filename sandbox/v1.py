@@ -47,7 +47,7 @@ async def count_calls(request: web.Request, handler: Handler) -> web.StreamRespo
 
 @web.middleware
 async def require_token(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every V1 call but getToken needs the live token, bare or as Bearer."""
+    """Refuse a V1 call without the live token, bare or as Bearer; only getToken needs none."""
     if not is_v1(request) or request.path == TOKEN_PATH:
         return await handler(request)
     if request.app[WORLD].tokens.account_of(request.headers.get("Authorization", "")) is None:

@@ -17,7 +17,7 @@ MOST_WINDOW_SECONDS = 90 * 24 * 3600
 
 
 def asker_of(request: web.Request) -> Owner:
-    """Whose live token the call carries, and the sub-store that it is made for; without the header, none."""
+    """Return the account whose live token the call carries, and the tier of its header. Raises V1Refused."""
     account = request.app[WORLD].tokens.account_of(request.headers.get("Authorization", ""))
     if account is None:
         raise V1Refused(401, UNAUTHORIZED)
@@ -25,7 +25,7 @@ def asker_of(request: web.Request) -> Owner:
 
 
 def shown(world: World, fields: Fields) -> Fields:
-    """A payment as V1 writes it."""
+    """Return a payment as V1 writes it."""
     if world.faults.now.omit_sandbox:
         return {name: value for name, value in fields.items() if name != "sandbox"}
     return fields
@@ -34,22 +34,22 @@ def shown(world: World, fields: Fields) -> Fields:
 async def get_payment(request: web.Request) -> web.Response:
     """`GET /payments/{imp_uid}`: a test-channel payment is 404 unless `include_sandbox` is true."""
     world = request.app[WORLD]
-    found = world.look(asker_of(request), request.match_info["imp_uid"])
-    if found is None:
+    visible = world.look(asker_of(request), request.match_info["imp_uid"])
+    if visible is None:
         raise V1Refused(404, UNKNOWN_PAYMENT)
-    payment, seen = found
+    payment, seen = visible
     if payment.test and request.query.get("include_sandbox", "").lower() != "true":
         raise V1Refused(404, UNKNOWN_PAYMENT)
     return success(shown(world, seen.fields))
 
 
 async def get_payments(request: web.Request) -> web.Response:
-    """`GET /payments`: up to 100 ids; 207 when some are missing. Test payments are not hidden here."""
+    """`GET /payments`: answers up to 100 ids, 207 when some are missing. Test payments are not hidden here."""
     world, asker = request.app[WORLD], asker_of(request)
     imp_uids, merchant_uids = batch_ids(request)
     if not 1 <= len(imp_uids) + len(merchant_uids) <= MOST_IDS:
         raise V1Refused(400, BAD_PARAMETER.format("imp_uid[], merchant_uid[]"))
-    by_id = [[found[1]] if (found := world.look(asker, imp_uid)) else [] for imp_uid in imp_uids]
+    by_id = [[visible[1]] if (visible := world.look(asker, imp_uid)) else [] for imp_uid in imp_uids]
     by_order = [_brought_by(world, asker, merchant_uid) for merchant_uid in merchant_uids]
     answers = by_id + by_order
     payments = {seen.opened_number: shown(world, seen.fields) for answer in answers for seen in answer}
@@ -59,7 +59,7 @@ async def get_payments(request: web.Request) -> web.Response:
 
 
 def batch_ids(request: web.Request) -> tuple[list[str], list[str]]:
-    """The imp_uids and merchant_uids of a batch look."""
+    """Return the imp_uids and merchant_uids of a batch look."""
     return request.query.getall("imp_uid[]", []), request.query.getall("merchant_uid[]", [])
 
 
@@ -69,18 +69,18 @@ def _brought_by(world: World, asker: Owner, merchant_uid: str) -> list[Seen]:
 
 
 async def find_payment(request: web.Request) -> web.Response:
-    """`GET /payments/find/{merchant_uid}[/{status}]`: the first by `sorting`."""
-    found = _attempts_asked_for(request)
-    return success(shown(request.app[WORLD], found[0].fields))
+    """`GET /payments/find/{merchant_uid}[/{status}]`: answers the first attempt by `sorting`."""
+    visible = _attempts_asked_for(request)
+    return success(shown(request.app[WORLD], visible[0].fields))
 
 
 async def find_all_payments(request: web.Request) -> web.Response:
-    """`GET /payments/findAll/{merchant_uid}[/{status}]`: all attempts, in pages."""
+    """`GET /payments/findAll/{merchant_uid}[/{status}]`: answers all attempts, in pages."""
     return _page(request, _attempts_asked_for(request))
 
 
 async def list_payments(request: web.Request) -> web.Response:
-    """`GET /payments/status/{status}`: the ledger, by the time of each payment's own current status."""
+    """`GET /payments/status/{status}`: lists payments by the time of their own current status."""
     world = request.app[WORLD]
     to_second = _whole(request, "to", int(world.clock()))
     from_second = _whole(request, "from", to_second - MOST_WINDOW_SECONDS)
@@ -93,10 +93,10 @@ async def list_payments(request: web.Request) -> web.Response:
 
 def _attempts_asked_for(request: web.Request) -> list[Seen]:
     attempts = request.app[WORLD].attempts(asker_of(request), request.match_info["merchant_uid"])
-    found = queries.ordered(queries.with_status(attempts, _status(request)), _sorting(request))
-    if not found:
+    visible = queries.ordered(queries.with_status(attempts, _status(request)), _sorting(request))
+    if not visible:
         raise V1Refused(404, UNKNOWN_PAYMENT)
-    return found
+    return visible
 
 
 def _page(request: web.Request, payments: list[Seen]) -> web.Response:

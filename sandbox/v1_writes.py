@@ -23,7 +23,7 @@ REFUND_ACCOUNT = ("refund_holder", "refund_bank", "refund_account")
 
 
 async def get_token(request: web.Request) -> web.Response:
-    """`POST /users/getToken`: the account's one token, the same for everybody while it lives."""
+    """`POST /users/getToken`: answers the account's one token, the same for all callers while it lives."""
     body = await read_v1_body(request)
     imp_key, imp_secret = body.get("imp_key"), body.get("imp_secret")
     if not (isinstance(imp_key, str) and imp_key and isinstance(imp_secret, str) and imp_secret):
@@ -57,7 +57,7 @@ async def change_prepared(request: web.Request) -> web.Response:
 
 
 async def read_prepared(request: web.Request) -> web.Response:
-    """`GET /payments/prepare/{merchant_uid}`."""
+    """`GET /payments/prepare/{merchant_uid}`: answers the amount that is registered."""
     merchant_uid = request.match_info["merchant_uid"]
     terms = request.app[WORLD].ledger.prepared_for(asker_of(request), merchant_uid)
     if terms is None:
@@ -79,7 +79,7 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 def _payment_to_cancel(world: World, asker: Owner, body: dict[str, Any]) -> Payment:
-    """imp_uid wins; a merchant_uid stands for its latest payment that can give money back."""
+    """Return the payment of the imp_uid, else the merchant_uid's latest payment that can give money back."""
     imp_uid, merchant_uid = body.get("imp_uid"), body.get("merchant_uid")
     if not (imp_uid or merchant_uid):
         raise V1Refused(400, BAD_PARAMETER.format("imp_uid, merchant_uid"))

@@ -1,4 +1,4 @@
-"""The webhook sender: each notice once, never again unless asked, and a record of what was answered."""
+"""The webhook sender. It sends each webhook once, again only when asked, and records the answers."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ CONSOLE_TEST_BODY = {"imp_uid": "imp_1234567890", "merchant_uid": "merchant_1234
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What is announced, and where to. The body carries no amount, no event id, no tier, no signature."""
+    """A webhook to send. Its body has no amount, no event id, no tier and no signature."""
 
     url: str | None
     body: dict[str, str]
@@ -35,7 +35,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one sending: `delivered` (some HTTP answer), `failed`, `dropped` or `no_url`."""
+    """The result of one sending: `delivered` (there was an HTTP answer), `failed`, `dropped` or `no_url`."""
 
     url: str | None
     body: dict[str, str]
@@ -47,12 +47,12 @@ class Delivery:
 
 
 def body_of(payment: Payment, status: str | None = None) -> dict[str, str]:
-    """V1's webhook body, with the last refund's cancellation_id on cancels."""
+    """Return V1's webhook body, with the last refund's cancellation_id on cancels."""
     fields = payment.fields
-    told = status or str(fields["status"])
-    body = {"imp_uid": payment.imp_uid, "merchant_uid": payment.merchant_uid, "status": told}
+    announced = status or str(fields["status"])
+    body = {"imp_uid": payment.imp_uid, "merchant_uid": payment.merchant_uid, "status": announced}
     history = fields["cancel_history"]
-    if told == "cancelled" and isinstance(history, list) and history and isinstance(history[-1], dict):
+    if announced == "cancelled" and isinstance(history, list) and history and isinstance(history[-1], dict):
         body["cancellation_id"] = str(history[-1].get("cancellation_id"))
     return body
 
@@ -69,13 +69,13 @@ class WebhookSender:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Open the connections' pool."""
+        """Open the pool of connections."""
         connector = aiohttp.TCPConnector(limit=0)  # bounded by the callers, not by the pool
         jar = aiohttp.DummyCookieJar()
         self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=connector, cookie_jar=jar)
 
     async def stop(self) -> None:
-        """Give up what is still to be sent, as a PortOne that goes down would."""
+        """Drop what is still to be sent, as PortOne would when it goes down."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -83,11 +83,11 @@ class WebhookSender:
             await self._session.close()
 
     def urls_for(self, payment: Payment) -> list[str | None]:
-        """Return where this payment's webhooks go; [None] when nobody said."""
+        """Return the addresses for this payment's webhooks; [None] when none is configured."""
         return list(payment.notice_urls) or [self.url_for_owner(payment.owner)]
 
     def url_for_owner(self, owner: Owner) -> str | None:
-        """The configured URL, with the account behind it unless it is the default, and the tier as its last part."""
+        """Return the configured URL with the account, unless it is the default one, and the tier behind it."""
         if self.webhook_url is None or owner == Owner():
             return self.webhook_url
         account = [] if owner.account == DEFAULT_ACCOUNT else ["accounts", owner.account]
@@ -96,49 +96,49 @@ class WebhookSender:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The client with which the sandbox calls a shop."""
+        """Return the HTTP client for calls to a shop."""
         if self._session is None:
             raise RuntimeError("The sender was not started.")
         return self._session
 
     @property
     def waiting(self) -> int:
-        """How many webhooks are delayed, held back or on their way unattended."""
+        """Return how many webhooks are delayed, held back or being sent in the background."""
         return len(self._held) + len(self._tasks)
 
     async def announce(self, payment: Payment) -> None:
-        """Send the payment's webhook under the fault switches; returns once answered, unless delayed or held."""
+        """Send the payment's webhook under the fault switches. Return once answered, unless delayed or held back."""
         for url in self.urls_for(payment):
             for webhook in self.encoded(url, body_of(payment)):
                 await self._send_under_faults(webhook)
 
     def announce_soon(self, payment: Payment) -> None:
-        """The same, for a caller that does not wait."""
+        """Send the payment's webhook in the background."""
         self.in_background(self.announce(payment))
 
     def encoded(self, url: str | None, body: dict[str, str], chosen: str | None = None) -> list[Webhook]:
-        """The webhook as json, form or both; without a choice, as the switch has it."""
+        """Return the webhook as json, form or both. Without a choice the switch decides."""
         chosen = chosen or self._desk.now.webhook_format
         return [Webhook(url, body, form) for form in ENCODINGS if chosen in (form, "both")]
 
     async def deliver(self, webhook: Webhook) -> Delivery:
-        """Send once, whatever the switches say, and record the answer."""
+        """Send once, without the fault switches, and record the answer."""
         delivery = await self._attempt(webhook)
         self.deliveries.append(delivery)
         return delivery
 
     async def deliver_all(self, webhooks: list[Webhook]) -> list[Delivery]:
-        """The same for several, all at once."""
+        """Deliver several webhooks at once."""
         return await asyncio.gather(*(self.deliver(webhook) for webhook in webhooks))
 
     async def release_held(self) -> None:
-        """Send what was held back, last first, each after the one before was answered."""
-        held, self._held = self._held, []
-        for webhook in reversed(held):
+        """Send the webhooks that were held back, last first, each after the previous one was answered."""
+        waiting, self._held = self._held, []
+        for webhook in reversed(waiting):
             await self.deliver(webhook)
 
     def forget(self) -> None:
-        """Drop the records, and whatever is delayed or held back."""
+        """Drop the records, and the webhooks that are delayed or held back."""
         self.deliveries.clear()
         self._held.clear()
         for task in self._tasks:
@@ -169,7 +169,7 @@ class WebhookSender:
             self.in_background(self._retry(webhook, deliveries[-1], times, seconds))
 
     async def _retry(self, webhook: Webhook, last: Delivery, times: int, seconds: float) -> None:
-        """PortOne's retries, for shops that asked for them: after network errors and 5xx alone."""
+        """Retry after network errors and 5xx, as PortOne does for shops that asked for it."""
         for _ in range(times):
             if last.answer_status is not None and last.answer_status < 500:
                 return
@@ -200,5 +200,5 @@ class WebhookSender:
 
 
 def as_json(delivery: Delivery) -> dict[str, Any]:
-    """A delivery as the control API shows it, its ids on the first level."""
+    """Return a delivery as the control API shows it, with the ids on the first level."""
     return {**delivery.body, **asdict(delivery)}

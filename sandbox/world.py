@@ -1,4 +1,4 @@
-"""Everything one sandbox is made of, and what readers see of it under the fault switches."""
+"""The parts of one sandbox, and the payments as readers see them under the fault switches."""
 
 import time
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from sandbox.webhooks import WebhookSender
 
 @dataclass(slots=True)
 class World:
-    """PortOne, with its accounts: their payments, their tokens, the webhooks, and the troubles."""
+    """PortOne with its accounts: payments, tokens, webhooks, windows and fault switches."""
 
     config: SandboxConfig
     clock: Clock
@@ -34,7 +34,7 @@ class World:
     windows: WindowDesk
 
     def look(self, asker: Owner, imp_uid: str) -> tuple[Payment, Seen] | None:
-        """One payment as this caller sees it, or None."""
+        """Return one payment as this caller sees it, or None."""
         try:
             payment = self.ledger.payment(imp_uid)
         except UnknownPayment:
@@ -43,22 +43,22 @@ class World:
         return (payment, seen) if seen is not None else None
 
     def attempts(self, asker: Owner, merchant_uid: str) -> list[Seen]:
-        """An order's payments as this caller sees them, first opened first."""
+        """Return an order's payments as this caller sees them, first opened first."""
         return self._all_seen(asker, self.ledger.attempts(merchant_uid))
 
     def everything(self, asker: Owner) -> list[Seen]:
-        """All payments as this caller sees them, first opened first."""
+        """Return all payments as this caller sees them, first opened first."""
         return self._all_seen(asker, self.ledger.payments())
 
     def read_account(self, body: Body) -> str:
-        """The account that a control request names, the default where it names none."""
+        """Return the account that a control request names, or the default account."""
         account = body.optional_text("account", 40) or DEFAULT_ACCOUNT
         if account not in self.tokens.of_account:
             raise BadInput(f"account must be one of {', '.join(self.tokens.of_account)}.")
         return account
 
     def reset(self) -> None:
-        """Forget all that happened since the start; where webhooks go stays."""
+        """Forget everything since the start, but not the address for webhooks."""
         self.ledger.clear()
         self.tokens.reset()
         self.faults.clear()
@@ -70,7 +70,7 @@ class World:
         return [seen for payment in payments if (seen := self._seen(asker, payment))]
 
     def _seen(self, asker: Owner, payment: Payment) -> Seen | None:
-        """An account sees its own, a tier's with that tier alone, those without one only without a tier."""
+        """Return the payment if it is the asker's: of its account, and of its tier or, without one, of no tier."""
         faults = self.faults.now
         if payment.owner != asker or faults.hides(payment.imp_uid):
             return None
@@ -83,7 +83,7 @@ WORLD = web.AppKey("world", World)
 
 
 def create_world(config: SandboxConfig, clock: Clock = time.time) -> World:
-    """A sandbox in which nothing has happened yet."""
+    """Return a sandbox in which nothing has happened yet."""
     desk = FaultDesk()
     return World(
         config,

@@ -1,1 +1,1 @@
-"""What a buyer's browser meets at PortOne: the V1 SDK, and the payment windows that it opens."""
+"""PortOne's part in a buyer's browser: the V1 SDK, and the payment windows that it opens."""

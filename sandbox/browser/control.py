@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.answers import answer
-from sandbox.browser.outcome_names import Outcome
+from sandbox.browser.outcome_names import WindowOutcome
 from sandbox.browser.windows import Window
 from sandbox.inputs import read_object
 from sandbox.world import WORLD
@@ -19,8 +19,8 @@ async def set_autopilot(request: web.Request) -> web.Response:
     if body.has("later_seconds"):
         desk.later_seconds = body.number("later_seconds", desk.later_seconds, 0, MOST_SECONDS)
     if body.has("outcome"):
-        chosen = body.choice("outcome", [outcome.value for outcome in Outcome])
-        desk.autopilot = Outcome(chosen) if chosen is not None else None
+        chosen = body.choice("outcome", [outcome.value for outcome in WindowOutcome])
+        desk.autopilot = WindowOutcome(chosen) if chosen is not None else None
     body.finish()
     return answer({"outcome": desk.autopilot, "later_seconds": desk.later_seconds})
 

@@ -1,4 +1,4 @@
-"""What the SDK's frame and the window's own page ask for. They are of the sandbox's origin; other pages are refused."""
+"""Handlers for the SDK's frame and the window's page. Both are of the sandbox's origin; other pages are refused."""
 
 import re
 from typing import Any
@@ -7,8 +7,8 @@ from aiohttp import web
 
 from sandbox.answers import answer
 from sandbox.browser import pages
-from sandbox.browser.opening import Asked, NotOpened, open_window
-from sandbox.browser.outcome_names import CERTIFICATION_OUTCOMES, Outcome
+from sandbox.browser.opening import NotOpened, WindowRequest, open_window
+from sandbox.browser.outcome_names import CERTIFICATION_OUTCOMES, WindowOutcome
 from sandbox.browser.outcomes import choose
 from sandbox.browser.providers import PROVIDERS, list_channels
 from sandbox.browser.script import MODES
@@ -33,13 +33,13 @@ async def list_account_channels(request: web.Request) -> web.Response:
 
 async def open_requested_window(request: web.Request) -> web.Response:
     """`POST /v1/windows`: open a window for a page, or say why not."""
-    world, asked = request.app[WORLD], _read_asked(read_object(await _body(request)))
+    world, wanted = request.app[WORLD], _read_request(read_object(await _body(request)))
     try:
-        window = open_window(world, asked)
+        window = open_window(world, wanted)
     except NotOpened as refused:
         return answer({"window": None, "data": refused.data, "redirect_url": refused.redirect_url})
-    world.windows.tell(window, "opened", mode=asked.mode, provider=window.opening.provider.code, device=asked.device)
-    return answer({"window": window.id, "url": f"/v1/windows/{window.id}", "mode": asked.mode}, status=201)
+    world.windows.tell(window, "opened", mode=wanted.mode, provider=window.opening.provider.code, device=wanted.device)
+    return answer({"window": window.id, "url": f"/v1/windows/{window.id}", "mode": wanted.mode}, status=201)
 
 
 async def show_window(request: web.Request) -> web.Response:
@@ -80,7 +80,7 @@ async def return_to_page(request: web.Request) -> web.Response:
 def _shown(world: World, window: Window) -> dict[str, Any]:
     opening, payment = window.opening, window.payment
     fields = payment.fields if payment is not None else {}
-    outcomes = list(Outcome) if payment is not None else list(CERTIFICATION_OUTCOMES)
+    outcomes = list(WindowOutcome) if payment is not None else list(CERTIFICATION_OUTCOMES)
     shown = ("name", "amount", "currency", "pay_method", "status", "buyer_name")
     return {
         "kind": opening.kind,
@@ -106,10 +106,10 @@ def _window(request: web.Request) -> Window:
     return window
 
 
-def _read_asked(body: Body) -> Asked:
+def _read_request(body: Body) -> WindowRequest:
     kind, device = body.choice("kind", tuple(PROVIDERS)), body.choice("device", ("pc", "mobile"))
     tier, provider = body.anything("tier"), body.anything("provider")
-    asked = Asked(
+    wanted = WindowRequest(
         user_code=body.anything("user_code"),
         tier=tier[:10] if isinstance(tier, str) else None,
         kind=kind or "payment",
@@ -122,7 +122,7 @@ def _read_asked(body: Body) -> Asked:
         params=body.mapping("params"),
     )
     body.finish()
-    return asked
+    return wanted
 
 
 def _read_origin(body: Body) -> str:
@@ -132,9 +132,9 @@ def _read_origin(body: Body) -> str:
     return origin
 
 
-def _read_outcome(body: Body, name: str) -> Outcome | None:
-    chosen = body.choice(name, [outcome.value for outcome in Outcome])
-    return Outcome(chosen) if chosen is not None else None
+def _read_outcome(body: Body, name: str) -> WindowOutcome | None:
+    chosen = body.choice(name, [outcome.value for outcome in WindowOutcome])
+    return WindowOutcome(chosen) if chosen is not None else None
 
 
 async def _body(request: web.Request) -> bytes:

@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 
 from sandbox.addresses import AddressPolicy
-from sandbox.browser.outcome_names import Outcome
+from sandbox.browser.outcome_names import WindowOutcome
 from sandbox.browser.providers import PROVIDERS, find_provider
 from sandbox.browser.results import KST, OUR_CODE, refusal_data
 from sandbox.browser.windows import Opening, Window
@@ -43,7 +43,7 @@ class NotOpened(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WindowRequest:
     """A page's request, as the SDK's frame passes it on."""
 
     user_code: object
@@ -54,7 +54,7 @@ class Asked:
     mode: str
     page_url: str
     page_origin: str
-    outcome: Outcome | None
+    outcome: WindowOutcome | None
     params: dict[str, Any]
 
     @property
@@ -64,31 +64,31 @@ class Asked:
         return "" if value is None else str(value)
 
 
-def open_window(world: World, asked: Asked) -> Window:
+def open_window(world: World, request: WindowRequest) -> Window:
     """Open a window, with its payment in `ready`. Raises NotOpened."""
-    redirect_url = read_redirect_url(asked)
+    redirect_url = read_redirect_url(request)
     try:
-        owner = _owner(world, asked)
-        opening = _opening(world.addresses, asked, redirect_url)
-        if asked.kind == "certification":
-            return world.windows.add(world.ledger.new_imp_uid(), asked.merchant_uid, opening)
-        payment = world.ledger.open(_terms(world.addresses, asked, owner, opening))
+        owner = _owner(world, request)
+        opening = _opening(world.addresses, request, redirect_url)
+        if request.kind == "certification":
+            return world.windows.add(world.ledger.new_imp_uid(), request.merchant_uid, opening)
+        payment = world.ledger.open(_terms(world.addresses, request, owner, opening))
     except AlreadyPaid:
-        raise NotOpened(refusal_data(asked.merchant_uid, *ALREADY_PAID), redirect_url) from None
+        raise NotOpened(refusal_data(request.merchant_uid, *ALREADY_PAID), redirect_url) from None
     except OtherAmountPrepared:
-        raise NotOpened(refusal_data(asked.merchant_uid, OUR_CODE, OTHER_AMOUNT), redirect_url) from None
+        raise NotOpened(refusal_data(request.merchant_uid, OUR_CODE, OTHER_AMOUNT), redirect_url) from None
     except BadInput as bad:
-        raise NotOpened(refusal_data(asked.merchant_uid, OUR_CODE, str(bad)), redirect_url) from None
+        raise NotOpened(refusal_data(request.merchant_uid, OUR_CODE, str(bad)), redirect_url) from None
     return world.windows.add(payment.imp_uid, payment.merchant_uid, opening, payment)
 
 
-def read_redirect_url(asked: Asked) -> str | None:
+def read_redirect_url(request: WindowRequest) -> str | None:
     """Return the page's `m_redirect_url` in full, or None where there is no usable one."""
-    given = asked.params.get("m_redirect_url")
+    given = request.params.get("m_redirect_url")
     if not isinstance(given, str) or not given:
         return None
     try:
-        address = urljoin(asked.page_url, given)
+        address = urljoin(request.page_url, given)
         parts = urlsplit(address)
     except ValueError:
         return None
@@ -96,36 +96,36 @@ def read_redirect_url(asked: Asked) -> str | None:
     return address if parts.scheme in ("http", "https") and parts.hostname and not control else None
 
 
-def _owner(world: World, asked: Asked) -> Owner:
+def _owner(world: World, request: WindowRequest) -> Owner:
     """The account by its user code. The guide's placeholder, or any other, is the default unless told to be strict."""
-    account = world.config.account_with(asked.user_code)
+    account = world.config.account_with(request.user_code)
     if account is None and world.config.strict:
         raise BadInput(UNKNOWN_STORE)
-    return Owner(account or DEFAULT_ACCOUNT, asked.tier or None)
+    return Owner(account or DEFAULT_ACCOUNT, request.tier or None)
 
 
-def _opening(addresses: AddressPolicy, asked: Asked, redirect_url: str | None) -> Opening:
-    if asked.params.get("channelKey") and not asked.provider:
+def _opening(addresses: AddressPolicy, request: WindowRequest, redirect_url: str | None) -> Opening:
+    if request.params.get("channelKey") and not request.provider:
         raise BadInput(UNKNOWN_STORE)
-    provider = find_provider(asked.kind, asked.provider) or PROVIDERS[asked.kind][0]
-    confirm_url = _text(asked.params, "confirm_url")
+    provider = find_provider(request.kind, request.provider) or PROVIDERS[request.kind][0]
+    confirm_url = _text(request.params, "confirm_url")
     if confirm_url is not None:
         _check_address(addresses, "confirm_url", confirm_url)
     return Opening(
-        kind=asked.kind,
+        kind=request.kind,
         provider=provider,
-        params=asked.params,
-        device=asked.device,
-        mode=asked.mode,
-        page_origin=asked.page_origin,
+        params=request.params,
+        device=request.device,
+        mode=request.mode,
+        page_origin=request.page_origin,
         redirect_url=redirect_url,
         confirm_url=confirm_url,
-        outcome=asked.outcome,
+        outcome=request.outcome,
     )
 
 
-def _terms(addresses: AddressPolicy, asked: Asked, owner: Owner, opening: Opening) -> Terms:
-    params, merchant_uid = asked.params, asked.merchant_uid
+def _terms(addresses: AddressPolicy, request: WindowRequest, owner: Owner, opening: Opening) -> Terms:
+    params, merchant_uid = request.params, request.merchant_uid
     if not 1 <= len(merchant_uid) <= LONGEST_MERCHANT_UID:
         raise BadInput(BAD_MERCHANT_UID)
     currency = _currency(params)
@@ -137,17 +137,17 @@ def _terms(addresses: AddressPolicy, asked: Asked, owner: Owner, opening: Openin
         tier=owner.tier,
         pay_method="samsung" if pay_method == "samsungpay" else pay_method,
         notice_urls=_notice_urls(addresses, params),
-        fields=_fields(params, asked, opening),
+        fields=_fields(params, request, opening),
         account=owner.account,
     )
 
 
-def _fields(params: Mapping[str, Any], asked: Asked, opening: Opening) -> dict[str, Any]:
+def _fields(params: Mapping[str, Any], request: WindowRequest, opening: Opening) -> dict[str, Any]:
     given = {name: text for name in BUYER_FIELDS if (text := _text(params, name)) is not None}
     provider = opening.provider.code
     return given | {
         "pg_provider": provider,
-        "channel": asked.device,
+        "channel": request.device,
         "escrow": params.get("escrow") is True,
         "custom_data": _custom_data(params.get("custom_data")),
         "customer_uid_usage": "issue" if given.get("customer_uid") else None,

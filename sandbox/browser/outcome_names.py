@@ -1,10 +1,10 @@
-"""The ways in which a window can end, each a button of the window."""
+"""The outcomes of a window, each of which is one of its buttons."""
 
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
-    """How a window ends."""
+class WindowOutcome(StrEnum):
+    """An outcome of a window."""
 
     PAID = "paid"
     VBANK_ISSUED = "vbank_issued"
@@ -20,4 +20,4 @@ class Outcome(StrEnum):
     PAID_THEN_REFUNDED = "paid_then_refunded"
 
 
-CERTIFICATION_OUTCOMES = (Outcome.PAID, Outcome.FAILED, Outcome.CLOSED)
+CERTIFICATION_OUTCOMES = (WindowOutcome.PAID, WindowOutcome.FAILED, WindowOutcome.CLOSED)

@@ -7,7 +7,7 @@ from functools import partial
 
 from sandbox.browser.confirmation import ask_shop
 from sandbox.browser.opening import OTHER_AMOUNT, read_vbank_due
-from sandbox.browser.outcome_names import Outcome
+from sandbox.browser.outcome_names import WindowOutcome
 from sandbox.browser.providers import REFUSED
 from sandbox.browser.results import OUR_CODE, Ending, make_result
 from sandbox.browser.windows import Result, Window
@@ -23,7 +23,7 @@ NOT_CERTIFIED = "본인인증에 실패하였습니다."
 CERTIFICATION_CLOSED = "사용자가 본인인증을 취소하였습니다."
 
 
-async def choose(world: World, window: Window, outcome: Outcome) -> Result:
+async def choose(world: World, window: Window, outcome: WindowOutcome) -> Result:
     """End the window so, unless it has ended; whoever chooses twice gets the first result."""
     if window.playing is None:
         window.playing = asyncio.get_running_loop().create_task(_play(world, window, outcome))
@@ -31,7 +31,7 @@ async def choose(world: World, window: Window, outcome: Outcome) -> Result:
     return await asyncio.shield(window.playing)
 
 
-async def _play(world: World, window: Window, outcome: Outcome) -> Result:
+async def _play(world: World, window: Window, outcome: WindowOutcome) -> Result:
     world.windows.tell(window, "chosen", outcome=outcome.value)
     if window.payment is None:
         ending = _certified(window, outcome)
@@ -142,19 +142,19 @@ async def _closed(world: World, window: Window, payment: Payment) -> Ending:
     return _failure(window, payment, provider.close_code, text)
 
 
-_PLAYS: dict[Outcome, Callable[[World, Window, Payment], Awaitable[Ending]]] = {
-    Outcome.PAID: _paid,
-    Outcome.VBANK_ISSUED: _issued,
-    Outcome.FAILED: _failed,
-    Outcome.CLOSED: _closed,
-    Outcome.TAMPERED_AMOUNT: _tampered_amount,
-    Outcome.TAMPERED_CURRENCY: _tampered_currency,
-    Outcome.TEST_CHANNEL: _test_channel,
-    Outcome.SLOW: _slow,
-    Outcome.PAID_WITHOUT_WEBHOOK: _without_webhook,
-    Outcome.WEBHOOK_FIRST: _webhook_first,
-    Outcome.CALLBACK_FIRST: _callback_first,
-    Outcome.PAID_THEN_REFUNDED: _then_refunded,
+_PLAYS: dict[WindowOutcome, Callable[[World, Window, Payment], Awaitable[Ending]]] = {
+    WindowOutcome.PAID: _paid,
+    WindowOutcome.VBANK_ISSUED: _issued,
+    WindowOutcome.FAILED: _failed,
+    WindowOutcome.CLOSED: _closed,
+    WindowOutcome.TAMPERED_AMOUNT: _tampered_amount,
+    WindowOutcome.TAMPERED_CURRENCY: _tampered_currency,
+    WindowOutcome.TEST_CHANNEL: _test_channel,
+    WindowOutcome.SLOW: _slow,
+    WindowOutcome.PAID_WITHOUT_WEBHOOK: _without_webhook,
+    WindowOutcome.WEBHOOK_FIRST: _webhook_first,
+    WindowOutcome.CALLBACK_FIRST: _callback_first,
+    WindowOutcome.PAID_THEN_REFUNDED: _then_refunded,
 }
 
 
@@ -195,14 +195,14 @@ def _failure(window: Window, payment: Payment, code: str | None, text: str) -> E
     return Ending(payment.imp_uid, window.merchant_uid, payment.fields, False, code, text)
 
 
-def _certified(window: Window, outcome: Outcome) -> Ending:
+def _certified(window: Window, outcome: WindowOutcome) -> Ending:
     """A certification has no payment."""
     ending = Ending(window.imp_uid, window.merchant_uid, {})
     provider = window.opening.provider
     match outcome:
-        case Outcome.FAILED:
+        case WindowOutcome.FAILED:
             return replace(ending, success=False, error_code=provider.fail_code, error_msg=NOT_CERTIFIED)
-        case Outcome.CLOSED:
+        case WindowOutcome.CLOSED:
             return replace(ending, success=False, error_code=provider.close_code, error_msg=CERTIFICATION_CLOSED)
         case _:
             return ending

@@ -10,7 +10,7 @@ REFUSED = "카드사 승인이 거절되었습니다."
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How one provider opens its window, and how it tells the page the result."""
+    """One payment provider: the way its window opens, and the way it tells the page the result."""
 
     code: str
     ko: str

@@ -1,4 +1,4 @@
-"""What a page is told of a window's end: the callback's object, and the query of a redirect. Pure."""
+"""The result of a window as its page is told: the callback's object, and a redirect's query. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -23,7 +23,7 @@ _ACCOUNT = ("vbank_num", "vbank_name", "vbank_holder")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a window ended, before it is put into a provider's words."""
+    """The end of a window, before it is put into a provider's words."""
 
     imp_uid: str | None
     merchant_uid: str

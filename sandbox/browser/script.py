@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from sandbox.browser.outcome_names import Outcome
+from sandbox.browser.outcome_names import WindowOutcome
 from sandbox.world import WORLD
 
 FOLDER = Path(__file__).parent / "static" / "sdk"
@@ -53,11 +53,11 @@ def _code(request: web.Request) -> str:
 
 
 def _settings(request: web.Request) -> dict[str, Any]:
-    """What the script's address may choose: how every window of its page opens and ends."""
+    """Return the settings of the script, some of which its address may choose: the way every window opens and ends."""
     outcome, mode = request.query.get("outcome"), request.query.get("window")
     return {
         "origin": origin_of(request),
-        "outcome": outcome if outcome in list(Outcome) else None,
+        "outcome": outcome if outcome in list(WindowOutcome) else None,
         "window": mode if mode in MODES else None,
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.browser.outcome_names import Outcome
+from sandbox.browser.outcome_names import WindowOutcome
 from sandbox.browser.providers import Provider
 from sandbox.payment import Payment
 
@@ -17,7 +17,7 @@ DEFAULT_LATER_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a page asked for, and how its window opens."""
+    """A page's request for a window, and the way it opens."""
 
     kind: str
     """`payment` or `certification`"""
@@ -30,13 +30,13 @@ class Opening:
     page_origin: str
     redirect_url: str | None = None
     confirm_url: str | None = None
-    outcome: Outcome | None = None
+    outcome: WindowOutcome | None = None
     """The outcome that the page itself chose, for its own tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a window ended, as the browser is told."""
+    """The result of a window, as the browser is told."""
 
     data: dict[str, Any]
     """What the callback gets."""
@@ -58,7 +58,7 @@ class Window:
 
     @property
     def result(self) -> Result | None:
-        """How it ended, or None while it is open."""
+        """Return the result, or None while the window is open."""
         over = self.playing is not None and self.playing.done() and not self.playing.cancelled()
         return self.playing.result() if self.playing and over and not self.playing.exception() else None
 
@@ -67,7 +67,7 @@ class Window:
 class WindowDesk:
     """Every window, and the autopilot. The window that was opened first is forgotten first."""
 
-    autopilot: Outcome | None = None
+    autopilot: WindowOutcome | None = None
     later_seconds: float = DEFAULT_LATER_SECONDS
     """How long after the browser's result that which comes late happens."""
     windows: OrderedDict[str, Window] = field(default_factory=OrderedDict)

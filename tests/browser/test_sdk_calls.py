@@ -83,7 +83,7 @@ async def test_only_the_module_can_deinit(desktop: Visitor) -> None:
     ],
 )
 async def test_init_returns_undefined_and_validates_nothing(desktop: Visitor, call: str) -> None:
-    """Whatever the code is, the account's channels load and no dialog opens."""
+    """The account's channels load whatever the code is, and no dialog opens."""
     await desktop.visit_plain_page()
     assert await desktop.page.evaluate(f"{call} === undefined")
     await frames_loaded(desktop)

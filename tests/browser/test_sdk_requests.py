@@ -1,4 +1,4 @@
-"""What request_pay does, step by step, as PortOne's script does it: docs/portone.md §5."""
+"""The steps of request_pay are those of PortOne's script: docs/portone.md §5."""
 
 import json
 import re
@@ -109,7 +109,7 @@ async def test_only_the_sandboxs_frames_are_answered_to(desktop: Visitor) -> Non
 
 
 async def test_the_callback_is_called_once_with_an_empty_this(desktop: Visitor) -> None:
-    """Whatever the window does afterwards, it is not called again."""
+    """It is not called again, whatever the window does afterwards."""
     await ready(desktop)
     script = (
         "IMP.request_pay({merchant_uid: 'order-1', amount: 1000}, function () { (window.seen ??= []).push(this); })"
@@ -135,7 +135,7 @@ async def test_an_exception_of_the_callback_is_only_logged(desktop: Visitor) -> 
 
 
 async def test_the_promise_of_an_async_callback_is_ignored(desktop: Visitor) -> None:
-    """One that never ends does not hold up the window."""
+    """The window closes though the promise never settles."""
     await ready(desktop)
     await desktop.page.evaluate(
         "IMP.request_pay({merchant_uid: 'order-1', amount: 1000}, async () => { await new Promise(() => {}); })"
@@ -146,7 +146,7 @@ async def test_the_promise_of_an_async_callback_is_ignored(desktop: Visitor) -> 
 
 
 async def test_after_a_result_all_frames_are_fresh(desktop: Visitor) -> None:
-    """And the next request works, also when the callback itself makes it."""
+    """The next request works, also when the callback itself makes it."""
     await ready(desktop)
     await desktop.page.evaluate(
         """() => {
@@ -263,7 +263,7 @@ async def test_the_dialog_covers_the_page_as_pages_expect(desktop: Visitor) -> N
 
 
 async def test_on_a_phone_the_pages_other_children_are_hidden_meanwhile(phone: Visitor) -> None:
-    """And shown again when the window closes."""
+    """They are shown again when the window closes."""
     await ready(phone)
     await phone.request_pay(pg="danal_tpay")
     await phone.window.locator("[data-outcome=paid]").wait_for()

@@ -64,7 +64,7 @@ class Shop:
 
 @dataclass
 class Answer:
-    """What an HTTP call brought."""
+    """The answer to an HTTP call."""
 
     status: int
     content: Any

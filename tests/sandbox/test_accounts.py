@@ -65,7 +65,7 @@ async def test_each_account_has_its_own_keys(portone: Caller, shop_b: Caller) ->
 
 
 async def test_prepared_amounts_are_the_accounts_own(portone: Caller, shop_b: Caller) -> None:
-    """What one account prepared, the other neither has nor keeps to."""
+    """An amount that one account has prepared does not exist for the other."""
     await shop_b.call("POST", "/payments/prepare", json={"merchant_uid": "order-1", "amount": 500})
     assert (await portone.v1("/payments/prepare/order-1")).status == 404
     await portone.open("order-1", 1000)

@@ -75,7 +75,7 @@ async def test_impossible_moves_need_force(stranger: Caller) -> None:
 
 
 async def test_a_failed_payment_may_still_be_paid(stranger: Caller) -> None:
-    """As PayPal's pending payments are, days later."""
+    """PayPal's pending payments do so days later."""
     imp_uid = await stranger.open()
     await stranger.control(f"payments/{imp_uid}/fail", reason="pending")
     assert (await stranger.control(f"payments/{imp_uid}/pay")).content["status"] == "paid"

@@ -116,7 +116,7 @@ async def test_payments_can_be_hidden_and_lose_their_sandbox_field(portone: Call
 
 
 async def test_switches_are_set_together_and_one_by_one(portone: Caller, shop: Shop) -> None:
-    """What a request does not name stays as it was, null is off, DELETE is all off."""
+    """A switch that a request does not name stays as it was; null is off, and DELETE switches all off."""
     off = (await portone.control("faults", method="GET")).content
     await portone.control("faults", api_answer="500", api_times=3, webhook_drop=True)
     changed = await portone.control("faults", api_answer=None, api_times=None, latency_seconds=0.5)

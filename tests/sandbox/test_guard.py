@@ -49,7 +49,7 @@ async def test_a_call_without_a_content_type_changes_nothing(stranger: Caller) -
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1", "http://localhost:1"])
 @pytest.mark.parametrize("path", ["/_control/pay", "/v1/windows", "/v1/deposits/imp_1"])
 async def test_a_page_of_another_origin_is_refused(stranger: Caller, origin: str, path: str) -> None:
-    """Also one of this machine on another port, and though it sends JSON."""
+    """A page of this machine on another port is refused too, though it sends JSON."""
     refused = await stranger.call("POST", path, data=PAID, headers=JSON | {"Origin": origin})
     assert (refused.status, refused.content["error"]) == (403, "Pages of another origin may not do this.")
     assert await payments(stranger) == []
@@ -85,7 +85,7 @@ async def test_the_control_api_has_no_cors(stranger: Caller) -> None:
 
 
 async def test_an_allowed_host_is_a_name_of_ours_and_may_be_called() -> None:
-    """What --allow-host names."""
+    """A host that --allow-host names is accepted both ways."""
     async with running(SandboxConfig(allowed_hosts=("sandbox.test",))) as caller:
         assert (await caller.call("GET", "/_control/payments", headers={"Host": "sandbox.test:8081"})).status == 200
         opened = await caller.control("payments", merchant_uid="a", amount=1, notice_url="http://sandbox.test/hook")
@@ -96,7 +96,7 @@ async def test_an_allowed_host_is_a_name_of_ours_and_may_be_called() -> None:
     "url", ["http://10.0.0.7/", "http://shop.example/hook", "https://169.254.169.254/", "http://0.0.0.0/"]
 )
 async def test_no_webhook_goes_beyond_this_machine(stranger: Caller, url: str) -> None:
-    """Wherever an address is given: each is refused in a sentence that says how to allow it."""
+    """Each way to give an address refuses it in a sentence that says how to allow it."""
     imp_uid = await stranger.open()
     for path, body in (
         ("payments", {"merchant_uid": "order-2", "amount": 1, "notice_url": url}),
@@ -147,12 +147,12 @@ async def test_a_redirect_of_a_webhooks_receiver_is_not_followed(stranger: Calle
     ],
 )
 def test_only_this_machines_addresses_are_called(url: str, is_called: bool) -> None:
-    """By the address's letters alone: a name that resolves to this machine may resolve elsewhere tomorrow."""
+    """Only the address's own text decides, because a name that resolves to this machine may resolve elsewhere later."""
     assert (AddressPolicy().refusal(url) is None) is is_called
 
 
 def test_the_configured_webhook_address_is_allowed() -> None:
-    """Whoever starts the sandbox with it wants it called, as docker-compose does with its receiver."""
+    """The host of the webhook's address at the start is allowed, as docker-compose needs for its receiver."""
     policy = AddressPolicy(webhook_url="http://receiver:8080/webhooks/portone/v1")
     assert policy.refusal("http://receiver:8080/other") is None
     assert policy.refusal("http://elsewhere:8080/") is not None

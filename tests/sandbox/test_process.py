@@ -46,7 +46,7 @@ async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Proce
 
 
 async def test_payments_survive_a_restart(tmp_path: Path) -> None:
-    """What was paid before SIGTERM is there after a start with the same state file."""
+    """A payment from before SIGTERM is there after a start with the same state file."""
     state = str(tmp_path / "sandbox.json")
     async with running("--state", state) as (_, caller):
         imp_uid = await caller.pay("order-1", 6.5, currency="USD", tier="001")

@@ -9,7 +9,7 @@ async def token(caller: Caller) -> dict[str, Any]:
 
 
 async def test_everybody_gets_the_same_token_while_it_lives(stranger: Caller, clock: Clock) -> None:
-    """A second request, be it a form, brings the token and expiry of the first, and PortOne's present time."""
+    """A second request, here a form, brings the token and expiry of the first, and PortOne's present time."""
     first = (await stranger.call("POST", "/users/getToken", json=KEYS)).response
     clock.now += 100
     second = await token(stranger)

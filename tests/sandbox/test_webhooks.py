@@ -39,7 +39,7 @@ async def test_a_tier_and_a_notice_url_have_their_own_address(portone: Caller, s
 
 
 async def test_the_endpoint_url_can_be_changed_while_it_runs(portone: Caller, shop: Shop) -> None:
-    """As in the console; a reset leaves it."""
+    """The address is the console's, and a reset does not change it."""
     await portone.control("account", webhook_url=f"{shop.url}/other")
     await portone.control("reset")
     await portone.pay()

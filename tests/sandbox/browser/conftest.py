@@ -53,7 +53,7 @@ class PageCaller:
         return await self.choose(await self.open(params, **how), outcome)
 
     async def location(self, window: str) -> str:
-        """Where the window's redirect leads."""
+        """Return the address that the window's redirect leads to."""
         address = f"{self.caller.url}/v1/windows/{window}/return"
         async with self.caller.session.get(address, allow_redirects=False) as answer:
             assert answer.status == 302

@@ -1,4 +1,4 @@
-"""What request_pay's parameters come to: docs/portone.md §5."""
+"""The parameters of request_pay take effect in the payment: docs/portone.md §5."""
 
 from typing import Any
 
@@ -57,13 +57,13 @@ async def test_other_order_numbers_open_no_window(page: PageCaller, merchant_uid
 async def test_parameters_take_effect_in_the_payment(
     page: PageCaller, params: dict[str, Any], field: str, value: Any
 ) -> None:
-    """As PortOne stores and shows them."""
+    """The payment shows them as PortOne does."""
     await page.open(params)
     assert (await page.payment())[field] == value
 
 
 async def test_every_parameter_is_accepted(page: PageCaller) -> None:
-    """Those of single providers, and those that nobody has heard of, change nothing here."""
+    """Parameters of single providers, and unknown ones, change nothing here."""
     others = {
         "digital": True, "language": "en", "app_scheme": "shop://done", "biz_num": "1234567890", "popup": True,
         "period": {"interval": "1m"}, "display": {"card_quota": [6]}, "card": {"direct": {"code": "361", "quota": 0}},

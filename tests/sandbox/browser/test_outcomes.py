@@ -1,4 +1,4 @@
-"""How windows end: what PortOne does, whom it tells and when."""
+"""The outcomes of a window: PortOne's own state, the webhooks, and the order in which things happen."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -75,7 +75,7 @@ async def quiet(page: PageCaller) -> list[dict[str, Any]]:
 async def test_each_outcome_has_its_status_and_webhooks(
     page: PageCaller, outcome: str, status: str, webhooks: list[str]
 ) -> None:
-    """What V1 says in the end, and what the shop was sent."""
+    """V1 has this status in the end, and the shop was sent these webhooks."""
     await page.caller.control("window", later_seconds=0)
     await page.end(outcome)
     assert [delivery["status"] for delivery in await quiet(page)] == webhooks
@@ -83,7 +83,7 @@ async def test_each_outcome_has_its_status_and_webhooks(
 
 
 async def test_portone_does_not_wait_for_the_webhook_before_the_callback(page: PageCaller, shop: Shop) -> None:
-    """Unless webhook priority was asked for: then the callback comes after the webhook's answer."""
+    """With webhook priority the callback comes after the webhook's answer."""
     shop.answers.clear()
     assert (await page.end("paid"))["status"] == "paid"
     await shop.next()
@@ -95,7 +95,7 @@ async def test_portone_does_not_wait_for_the_webhook_before_the_callback(page: P
 
 
 async def test_a_late_webhook_comes_after_the_callback(page: PageCaller, shop: Shop) -> None:
-    """And a slow approval is not yet made when the browser is told."""
+    """A slow approval is not yet made when the browser is told."""
     await page.caller.control("window", later_seconds=600)
     assert (await page.end("callback_first"))["status"] == "paid"
     assert (await page.end("slow", {"merchant_uid": "order-2"}))["status"] == "ready"
@@ -153,7 +153,7 @@ async def test_an_account_is_paid_into_later(page: PageCaller, shop: Shop) -> No
 async def test_confirm_url_is_asked_just_before_the_approval(
     page: PageCaller, confirmer: Confirmer, outcome: str
 ) -> None:
-    """With imp_uid, merchant_uid and amount; 200 approves."""
+    """The question has imp_uid, merchant_uid and amount, and 200 approves."""
     await page.caller.control("window", later_seconds=0)
     confirmer.answers.clear()
     ending = asyncio.create_task(page.end(outcome, {"confirm_url": confirmer.url}))
@@ -169,7 +169,7 @@ async def test_confirm_url_is_asked_just_before_the_approval(
 
 @pytest.mark.parametrize("outcome", ["failed", "closed", "vbank_issued"])
 async def test_confirm_url_is_asked_for_approvals_only(page: PageCaller, confirmer: Confirmer, outcome: str) -> None:
-    """Where no money is taken there is nothing to confirm."""
+    """An outcome that takes no money asks nothing."""
     await page.end(outcome, {"confirm_url": confirmer.url})
     assert confirmer.questions.empty()
 

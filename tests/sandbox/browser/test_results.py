@@ -1,4 +1,4 @@
-"""What a page is told, by callback and by redirect: docs/portone.md §5."""
+"""The result that a page is told, by callback and by redirect: docs/portone.md §5."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ async def test_a_success_has_no_error_code(page: PageCaller, provider: str, outc
 
 
 async def test_unknown_texts_are_empty_and_few_are_null(page: PageCaller) -> None:
-    """As a captured success of KakaoPay's has it: buyer fields are empty, custom_data, card_name and bank_name null."""
+    """Buyer fields are empty, custom_data, card_name and bank_name null, as in a captured success of KakaoPay's."""
     told = await page.end("paid", {"pay_method": "kakaopay"}, provider="kakaopay")
     assert {told[name] for name in ("buyer_name", "buyer_email", "buyer_tel", "buyer_addr", "buyer_postcode")} == {""}
     assert [told[name] for name in ("custom_data", "card_name", "bank_name")] == [None] * 3
@@ -67,7 +67,7 @@ async def test_what_the_page_gave_is_told_again(page: PageCaller) -> None:
 async def test_the_long_callback_says_success_on_a_pc_and_imp_success_on_a_phone(
     page: PageCaller, device: str, name: str
 ) -> None:
-    """Where the phone's window stays in the page."""
+    """The two words are those of the same provider's window, which stays in the page."""
     told = await page.end("paid", provider="danal_tpay", device=device)
     assert told[name] is True
     assert len({"success", "imp_success"} & told.keys()) == 1
@@ -111,7 +111,7 @@ async def test_a_refused_card_is_told_in_the_providers_raw_words(page: PageCalle
 
 
 async def test_a_paid_order_is_refused_with_f1002_exactly(page: PageCaller) -> None:
-    """As it was captured; no window opens and no payment is made."""
+    """The object is the captured one; no window opens and no payment is made."""
     await page.end("paid")
     refused = await page.ask({})
     assert refused["window"] is None
@@ -219,7 +219,7 @@ async def test_the_redirect_keeps_the_addresss_own_query(page: PageCaller, addre
 
 
 async def test_values_are_encoded_once_as_utf_8(page: PageCaller) -> None:
-    """Also an order's number of letters that mean something in a query."""
+    """An order's number may have characters that mean something in a query."""
     window = await page.open({"m_redirect_url": f"{PAGE_ORIGIN}/back", "merchant_uid": "주문 1&a=%41"}, mode="redirect")
     await page.choose(window, "failed")
     location = await page.location(window)
