@@ -137,7 +137,7 @@ class Visitor:
 def _is_here(url: str) -> bool:
     parts = urlsplit(url)
     return (
-        parts.scheme in ("data", "blob", "about")
+        parts.scheme in ("data", "blob", "about", "file")
         or parts.hostname in ("localhost", "127.0.0.1")
         or url == PORTONE_SCRIPT
     )

@@ -12,7 +12,7 @@ window.addEventListener("message", (event) => {
   if (event.source !== window.parent) return;
   const message = parse(event.data);
   if (message?.from !== "iamport-sdk") return;
-  page = event.origin;
+  page = /^https?:/.test(event.origin) ? event.origin : "null";
   if (message.action === "request") open(message).catch((error) => tell({ action: "broken", reason: String(error.message) }));
   if (message.action === "popup_closed") tellResult(message.request_id);
 });
@@ -37,7 +37,7 @@ function parse(text) {
   }
 }
 
-/** A page in a sandboxed frame has the origin "null", which no message can be addressed to. */
+/** A page that was opened from a file has no origin that a message can be addressed to. */
 function tell(message) {
   window.parent.postMessage(JSON.stringify({ from: "iamport-core", ...message }), page === "null" ? "*" : page);
 }
