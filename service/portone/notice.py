@@ -10,6 +10,8 @@ from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
 from service.errors import UnusableNotice
 
 _FIELDS_MAX = 100
+# Any other status claims nothing that we know. Kept, each would be a notice of its own, as many as a stranger invents.
+_STATUSES = frozenset({"ready", "paid", "failed", "cancelled"})
 _TEXT_MAX = 64
 
 
@@ -35,10 +37,11 @@ def known_keys(fields: Mapping[str, Any]) -> dict[str, str]:
     kept = {"imp_uid": imp_uid}
     if (merchant_uid := order_number(fields)) is not None:
         kept["merchant_uid"] = merchant_uid
-    for key in ("status", "cancellation_id"):
-        value = fields.get(key)
-        if isinstance(value, str) and 0 < len(value) <= _TEXT_MAX and is_plain(value):
-            kept[key] = value
+    status, cancellation_id = fields.get("status"), fields.get("cancellation_id")
+    if isinstance(status, str) and status in _STATUSES:
+        kept["status"] = status
+    if isinstance(cancellation_id, str) and 0 < len(cancellation_id) <= _TEXT_MAX and is_plain(cancellation_id):
+        kept["cancellation_id"] = cancellation_id
     return kept
 
 

@@ -38,7 +38,11 @@ RECORDED: dict[bytes, dict[str, str]] = {
     '{"imp_uid":"imp_1","merchant_uid":"주문/1"}'.encode(): {"imp_uid": "imp_1", "merchant_uid": "주문/1"},
     b"imp_uid=imp_1&merchant_uid=%EC%A3%BC%EB%AC%B8%2F1+a": {"imp_uid": "imp_1", "merchant_uid": "주문/1 a"},
     # Values of an unknown shape are dropped, not refused.
-    b'{"imp_uid":"imp_1","merchant_uid":123,"status":["paid"],"cancellation_id":""}': {"imp_uid": "imp_1"},
+    b'{"imp_uid":"imp_1","merchant_uid":123,"status":["paid"],"cancellation_id":""}': {
+        "imp_uid": "imp_1",
+        "merchant_uid": "123",
+    },
+    b'{"imp_uid":"imp_1","merchant_uid":true,"status":"a word that PortOne never says"}': {"imp_uid": "imp_1"},
     b'{"imp_uid":"imp_1","merchant_uid":null,"status":"\\u0000","cancellation_id":null}': {"imp_uid": "imp_1"},
 }
 
