@@ -151,7 +151,7 @@ async def test_a_look_is_bounded_in_time(stage: Stage, portone: PortOne, monkeyp
     stage.play(TOKEN, never, _token())
     stage.play(ONE, never, Answer(_envelope(FOUND)))
     with monkeypatch.context() as hurried:
-        hurried.setattr(client, "LOOK_SECONDS", 0.1)
+        hurried.setattr(client, "LOOK_SECONDS", 0.5)
         for _ in range(2):
             with pytest.raises(PortOneUnavailable):
                 await portone.payment("imp_1", "")
