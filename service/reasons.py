@@ -1,4 +1,4 @@
-"""Why a database cannot be used, in words: the culprit, and what an operator does about it.
+"""Name the culprit when a database cannot be used, and what an operator does about it.
 
 The libraries' own texts ("Connect call failed ('127.0.0.1', 5432)") name neither.
 """
@@ -19,7 +19,7 @@ _SETTING = "{setting}"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What is wrong with a database, and what to do. `text` alone is fit for a log: it holds no secret."""
+    """A fault of a database, and what to do. `text` alone is fit for a log: it holds no secret."""
 
     text: str
     advice: str

@@ -1,7 +1,7 @@
 """Check both databases: can they be reached, do they hold our tables, do they keep what they accept?"""
 
 from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate
 
 import asyncpg
 from arq.connections import ArqRedis
@@ -10,14 +10,11 @@ from redis.exceptions import RedisError
 from cli.addresses import place
 from cli.errors import CommandFailed
 from service.db.migrate import pending
-from service.db.pool import Connection, in_transaction, open_pool
+from service.db.pool import Arguments, Connection, Result, in_transaction, open_pool
 from service.errors import PostgresUnavailable, RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
 from service.redis.queue import SPILL_STREAM, UNREADABLE_STREAM, connect, weaknesses
 from service.settings import Settings
-
-Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
 
 _CONNECT_SECONDS = 3.0
 _STATEMENT_SECONDS = 3.0

@@ -25,7 +25,7 @@ _PROGRAM = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What wrote data, or what a program is: `redis` or `valkey`, and its version."""
+    """The kind and version of a server, or of the one that wrote some data: `redis` or `valkey`."""
 
     name: str
     major: int

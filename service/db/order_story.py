@@ -1,4 +1,4 @@
-"""What led to an order's state, read across tables: all its payments, and the notices that still wait."""
+"""The story of an order, read across tables: all its payments, and the notices that still wait."""
 
 from dataclasses import dataclass
 from datetime import datetime

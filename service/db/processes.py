@@ -14,7 +14,7 @@ _FORGOTTEN_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a process says of itself. `at` is its own clock's time; `worked_at` too."""
+    """A process's report on itself. `at` and `worked_at` are times by its own clock."""
 
     id: UUID
     kind: str
@@ -57,7 +57,7 @@ class RunningProcess:
 
 
 async def report(db: Connection, report: Report) -> None:
-    """Write what a process says of itself."""
+    """Write a process's report."""
     await db.execute(
         """
         INSERT INTO processes (id, kind, host, pid, version, settings, clock_ahead_seconds, worked_at, trouble,

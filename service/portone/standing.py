@@ -1,4 +1,4 @@
-"""Whether PortOne refuses an account's key: a fault with a name of its own, because only an operator can mend it."""
+"""The fault that PortOne refuses an account's key. It has a name, because only an operator can correct the key."""
 
 import time
 from collections.abc import Awaitable, Callable

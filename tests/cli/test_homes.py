@@ -1,4 +1,4 @@
-"""What root's Postgres keeps outside STATE_DIR is removed with it."""
+"""Data that root's Postgres keeps outside STATE_DIR is removed with it."""
 
 import subprocess
 import sys
