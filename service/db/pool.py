@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from service.errors import PostgresUnavailable
+from service.reasons import postgres_reason
 
 if TYPE_CHECKING:  # asyncpg's classes take no parameters when they run
     from asyncpg.pool import PoolConnectionProxy
@@ -30,13 +31,19 @@ Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 _RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 10
 
-# Postgres is away, or going away, or has no connection left for us.
+# Postgres is away, or going away, or refuses us for what only an operator can correct: a password, a full disk, missing
+# tables. None of that is a fault of the statement, which is tried again once Postgres takes it.
 POSTGRES_AWAY = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.UndefinedTableError,
     asyncpg.InterfaceError,
     # asyncpg's error if a connection is cut in the middle of an answer.
     asyncpg.InternalClientError,
@@ -83,7 +90,7 @@ async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
         try:
             connection = await stack.enter_async_context(pool.acquire(timeout=_CONNECT_SECONDS))
         except POSTGRES_AWAY as error:
-            raise PostgresUnavailable(type(error).__name__) from error
+            raise PostgresUnavailable(postgres_reason(error).text) from error
         yield connection
 
 
@@ -131,7 +138,7 @@ async def try_statement_on(
     except _RETRIABLE:
         return False
     except POSTGRES_AWAY as error:
-        raise PostgresUnavailable(type(error).__name__) from error
+        raise PostgresUnavailable(postgres_reason(error).text) from error
     return True
 
 
@@ -188,7 +195,7 @@ async def _run(
             if not tries_left:
                 raise
         except POSTGRES_AWAY as error:
-            raise PostgresUnavailable(type(error).__name__) from error
+            raise PostgresUnavailable(postgres_reason(error).text) from error
     raise AssertionError("unreachable")
 
 

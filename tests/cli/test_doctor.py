@@ -141,7 +141,7 @@ async def test_a_process_that_stops_in_order_is_forgotten(tmp_path: Path, settin
 @pytest.mark.parametrize(
     "changed",
     [
-        {"PORTONE_IMP_SECRET": "wrong"},
+        {"PORTONE_IMP_SECRET": "wrong", "PORTONE_TIERS": "abc"},
         {"REDIS_URL": "redis://:wrong@127.0.0.1:1/0"},
         {"PORTONE_API_URL": "http://portone.invalid"},
     ],
