@@ -9,7 +9,7 @@ from cli.errors import CommandFailed
 _TIMEOUT_SECONDS = 30.0
 
 
-class Refused(CommandFailed):
+class CallRefused(CommandFailed):
     """The server understood the call and refused it. The message is the server's own sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -28,7 +28,7 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Return the JSON object that the server answers. Raises Refused, or CommandFailed without a usable answer."""
+        """Return the JSON object that the server answers. Raises CallRefused; CommandFailed without an answer."""
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(_TIMEOUT_SECONDS)
@@ -57,12 +57,12 @@ class Server:
             server = f"The server at {self.url}, which answers HTTP {status},"
             raise CommandFailed(f"{server} is not {self.name.lower()}: correct {self.setting}.")
         if status == 401:
-            raise Refused(
+            raise CallRefused(
                 status, f"{self.name} at {self.url} refuses the key: set SERVICE_KEY to one of its SERVICE_KEYS."
             )
         if status >= 400:
             sentence = answer.get("detail") or answer.get("error") or f"{self.name} answers {status}."
-            raise Refused(status, str(sentence))
+            raise CallRefused(status, str(sentence))
         return answer
 
 

@@ -10,7 +10,7 @@ import typer
 from cli import amounts
 from cli.addresses import Addresses
 from cli.amounts import read_amount
-from cli.calls import Refused, Server, service_at
+from cli.calls import CallRefused, Server, service_at
 from cli.errors import CommandFailed
 from cli.order_page import history_lines, page
 from cli.order_story import story_lines
@@ -81,7 +81,7 @@ async def read(service: Server, merchant_uid: str) -> dict[str, object]:
     """Return the order as the service answers it. Raises CommandFailed if it is not registered."""
     try:
         return await service.call("GET", f"/orders/{quote(merchant_uid, safe='')}")
-    except Refused as refused:
+    except CallRefused as refused:
         if refused.status != 404:
             raise
         raise CommandFailed(f"No order is registered as {merchant_uid!r} at {service.url}.") from refused

@@ -11,7 +11,7 @@ from cli.addresses import Addresses
 from cli.amounts import read_amount
 from cli.calls import sandbox_at
 from cli.errors import CommandFailed
-from cli.sandbox_calls import AS_PORTONE_DOES, Control, Moved, Sending, Webhook, delivery_line, payment_line
+from cli.sandbox_calls import AS_PORTONE_DOES, Control, Encoding, Moved, Webhook, delivery_line, payment_line
 from service.settings import Settings
 
 Result = TypeVar("Result")
@@ -42,7 +42,7 @@ Currency = Annotated[str, typer.Option(help="The currency of a new payment, an I
 Tier = Annotated[str, typer.Option(help="The tier of a new payment, a sub-store's code.")]
 TestChannel = Annotated[bool, typer.Option("--test-channel", help="Make a new payment on the test channel.")]
 How = Annotated[
-    Sending | None,
+    Encoding | None,
     typer.Option("--webhook", help="Send its webhook this way. The default: as PortOne would, if at all."),
 ]
 Times = Annotated[int, typer.Option(help="Send the webhook this many times, all at once.", min=1, max=1000)]
@@ -176,7 +176,7 @@ def send_webhook(
     payment: Annotated[
         str, typer.Argument(help="An imp_uid; or a merchant_uid, for its latest payment.", metavar="PAYMENT")
     ] = "",
-    sending: Annotated[Sending, typer.Option("--as", help="The encoding.")] = Sending.JSON,
+    sending: Annotated[Encoding, typer.Option("--as", help="The encoding.")] = Encoding.JSON,
     times: Times = 1,
     late: Late = 0,
     status: Annotated[str, typer.Option(help="Send this status instead of the payment's: it proves nothing.")] = "",
@@ -247,10 +247,10 @@ def _terms(currency: str, tier: str, test_channel: bool = False) -> dict[str, An
     return {"currency": currency, "tier": tier, "sandbox": test_channel}
 
 
-def _webhook(sending: Sending | None, times: int, late: float) -> Webhook:
+def _webhook(sending: Encoding | None, times: int, late: float) -> Webhook:
     """Return how to send the webhook. Several or late webhooks without an encoding are JSON, PortOne's default."""
     if sending is None and (times, late) != (1, 0):
-        sending = Sending.JSON
+        sending = Encoding.JSON
     return Webhook(sending, times, late)
 
 

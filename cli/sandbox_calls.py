@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from cli.calls import Refused, Server
+from cli.calls import CallRefused, Server
 from cli.errors import CommandFailed
 from cli.order_page import money
 from service.domain.money import InexactAmount, to_minor
@@ -16,7 +16,7 @@ Payment = dict[str, Any]
 Delivery = dict[str, Any]
 
 
-class Sending(StrEnum):
+class Encoding(StrEnum):
     """The encoding of a webhook. `never` sends none."""
 
     JSON = "json"
@@ -29,7 +29,7 @@ class Sending(StrEnum):
 class Webhook:
     """The way to send a payment's webhook. The default is as PortOne itself would, which may be not at all."""
 
-    sending: Sending | None = None
+    sending: Encoding | None = None
     times: int = 1
     late_seconds: float = 0
 
@@ -64,7 +64,7 @@ class Control:
         """Return a payment by its imp_uid, or the latest payment of a merchant_uid."""
         try:
             return await self.server.call("GET", f"/_control/payments/{quote(name, safe='')}")
-        except Refused as refused:
+        except CallRefused as refused:
             if refused.status != 404:
                 raise
         attempts = await self.payments(name)
@@ -89,14 +89,14 @@ class Control:
 
     async def send(self, imp_uid: str, webhook: Webhook, **options: Any) -> list[Delivery]:
         """Send a payment's webhook, whatever the fault switches say. Options: status, tier, url."""
-        if webhook.sending is Sending.NEVER:
+        if webhook.sending is Encoding.NEVER:
             return []
         await asyncio.sleep(webhook.late_seconds)
         chosen = {"format": webhook.sending, "times": webhook.times} | {k: v for k, v in options.items() if v}
         deliveries: list[Delivery] = (await self._post("/webhooks/send", {"imp_uid": imp_uid, **chosen}))["deliveries"]
         return deliveries
 
-    async def send_console_test(self, sending: Sending | None = None) -> list[Delivery]:
+    async def send_console_test(self, sending: Encoding | None = None) -> list[Delivery]:
         """Send the dummy body of the console's test button."""
         deliveries: list[Delivery] = (await self._post("/console-test", {"format": sending}))["deliveries"]
         return deliveries

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from cli.addresses import Addresses
 from cli.calls import sandbox_at, service_at
-from cli.sandbox_calls import Control, Sending, Webhook
+from cli.sandbox_calls import Control, Encoding, Webhook
 from cli.sandbox_stage import AMOUNT, Stage
 from service.settings import Settings
 
-NEVER = Webhook(Sending.NEVER)
+NEVER = Webhook(Encoding.NEVER)
 # A ledger scan runs every 60 s: time for two, and a margin.
 _RECONCILED_WITHIN_SECONDS = 150.0
 
@@ -132,7 +132,7 @@ async def console_test(stage: Stage) -> None:
 async def webhook_five_times(stage: Stage) -> None:
     """One webhook is sent five times, as JSON and as form at once: paid, in one version step."""
     await stage.register()
-    await stage.pay(Webhook(Sending.BOTH, times=5))
+    await stage.pay(Webhook(Encoding.BOTH, times=5))
     await stage.reads(state="paid", version=2)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from cli.calls import Refused, Server
+from cli.calls import CallRefused, Server
 from cli.errors import CommandFailed
 from cli.order_page import money, page
 from cli.sandbox_calls import AS_PORTONE_DOES, Control, Webhook, delivery_line, payment_line
@@ -71,7 +71,7 @@ class Stage:
         body = {"imp_uid": imp_uid, "merchant_uid": self.merchant_uid}
         try:
             answer = (await browser.call("POST", "/payment/complete", body)).get("state", "not known yet")
-        except Refused as refused:
+        except CallRefused as refused:
             answer = f"HTTP {refused.status}, {refused}"
         self.say(f"The browser says that {imp_uid} paid {self.merchant_uid}: {answer}")
 

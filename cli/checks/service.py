@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from importlib.metadata import version
 
 from cli.checks.databases import ask_postgres
@@ -63,8 +64,9 @@ def _faults(process: RunningProcess) -> Iterator[str]:
         yield f"takes up no notices ({process.trouble}): see to that, or correct its {setting} and restart it"
     elif process.kind == "worker" and _idle_seconds(process) > _IDLE_SECONDS:
         yield f"lives, but has taken up no notices for {_idle_seconds(process):.0f} s: restart it"
-    for account in process.refused_accounts:
-        yield f"has a key that PortOne refuses: correct its {key_setting(account)}, and restart it"
+    for account, since in process.refused_accounts.items():
+        refused = f"has a key that PortOne refuses since {datetime.fromisoformat(since):%Y-%m-%d %H:%M:%S %Z}"
+        yield f"{refused}: correct its {key_setting(account)}, and restart it"
 
 
 def _idle_seconds(process: RunningProcess) -> float:

@@ -263,7 +263,7 @@ PLANTED = [
     ),
     Planted(
         "a worker with an old secret",
-        "Workers: The worker 7 on other-host has a key that PortOne refuses: correct its PORTONE_IMP_KEY",
+        "Workers: The worker 7 on other-host has a key that PortOne refuses since 2026-01-01 .*: correct its PORTONE_",
         plant=_other_worker(refused="""'{"default": "2026-01-01T00:00:00+00:00"}'"""),
     ),
     Planted(

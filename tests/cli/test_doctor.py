@@ -7,14 +7,19 @@ import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.checks.machine import clock_faults
+from cli.checks.service import faults_of
 from cli.main import app
 from service.db.pool import Pool
+from service.db.processes import RunningProcess
 from service.settings import Settings
 from tests.cli.dev_run import DevRun, command
 from tests.cli.planted import PLANTED, Planted
@@ -157,6 +162,39 @@ async def test_a_planted_fault_leaves_no_traceback(
         assert await worker.end() == 0
     for run in (worker, receiver):
         assert not [line for line in run.lines if "Traceback" in line or "exception" in line], run.lines
+
+
+def a_worker(**facts: Any) -> RunningProcess:
+    """Return a worker that is well but for these facts."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    well = {
+        "kind": "worker", "host": "other-host", "pid": 7, "version": version("portone-orders"), "started_at": began,
+        "seen_at": began, "running_seconds": 3600.0, "silent_seconds": 1.0, "idle_seconds": 2.0,
+        "clock_ahead_seconds": 0.0, "trouble": None, "refused_accounts": {}, "settings": {},
+    }  # fmt: skip
+    return RunningProcess(**{**well, **facts})
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault"),
+    [
+        ({"idle_seconds": 60.0}, "lives, but has taken up no notices for 60 s: restart it."),
+        ({"idle_seconds": None}, "lives, but has taken up no notices for 3600 s: restart it."),
+        ({"version": "0.0.1"}, "is of version 0.0.1, and this command is of 0.1.0: restart it with this version."),
+        ({"clock_ahead_seconds": -90.0}, "has a clock 90 s behind Postgres': set its machine's clock (NTP)."),
+    ],
+)
+def test_a_worker_that_lives_but_is_not_well_is_named(facts: dict[str, Any], fault: str) -> None:
+    """A worker that takes up nothing, is of another version, or has a wrong clock, is named with what to do."""
+    assert faults_of("worker", [a_worker(**facts)]) == [f"The worker 7 on other-host {fault}"]
+
+
+def test_one_that_was_taken_away_is_missed_for_an_hour() -> None:
+    """A silent worker is named for an hour while others work, and for as long as it is known if none does."""
+    recent, old = a_worker(pid=8, silent_seconds=60.0), a_worker(pid=9, silent_seconds=7200.0)
+    [fault] = faults_of("worker", [a_worker(), recent, old])
+    assert fault.startswith("The worker 8 on other-host is frozen, was killed, or cannot reach Postgres: it was last ")
+    assert len(faults_of("worker", [old])) == 1
 
 
 @pytest.mark.parametrize(

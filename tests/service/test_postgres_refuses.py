@@ -39,7 +39,7 @@ def no_database(url: str) -> str:
 
 
 async def has_failed(logs: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the worker has tried to work, in vain."""
+    """Return whether the worker has tried to work, and failed."""
     return any(line["event"] == "turn.failed" for line in logs)
 
 
