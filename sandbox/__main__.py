@@ -83,7 +83,7 @@ def _add_browser_options(parser: argparse.ArgumentParser, default: SandboxConfig
     user_code = "what the page gives to IMP.init; default %(default)s"
     parser.add_argument("--user-code", default=os.environ.get("SANDBOX_USER_CODE") or default.user_code, help=user_code)
     strict = "refuse user codes and channels that are not set up, instead of opening a window"
-    parser.add_argument("--strict", action="store_true", help=strict)
+    parser.add_argument("--strict", action="store_true", default=os.environ.get("SANDBOX_STRICT") == "1", help=strict)
     hosts = [host for host in os.environ.get("SANDBOX_ALLOWED_HOSTS", "").split(",") if host]
     allow = "a host beside this machine that may be called, and under whose name browsers may come; * is any"
     parser.add_argument("--allow-host", action="append", default=hosts, metavar="HOST", help=allow)

@@ -69,8 +69,8 @@ PAYMENT_PROVIDERS = (
 )  # fmt: skip
 
 CERTIFICATION_PROVIDERS = (
-    Provider("danal", "다날 본인인증", "Danal identity check", in_page_with=None, mobile="redirect", takes_popup=True),
-    Provider("inicis_unified", "이니시스 통합인증", "Inicis identity check", takes_popup=True),
+    Provider("danal", "다날", "Danal", in_page_with=None, mobile="redirect", takes_popup=True),
+    Provider("inicis_unified", "KG이니시스", "KG Inicis", takes_popup=True),
 )
 
 PROVIDERS = {"payment": PAYMENT_PROVIDERS, "certification": CERTIFICATION_PROVIDERS}

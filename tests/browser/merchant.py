@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 PLAIN = """<!doctype html>
-<html lang="ko"><head><meta charset="utf-8"><title>Shop</title><script src="{script}"></script></head>
+<html lang="ko"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Shop</title><script src="{script}"></script></head>
 <body><main><h1>Shop</h1><button id="before">Before</button></main></body></html>"""
 
 # Scripts and frames of the sandbox alone, as a careful shop would allow PortOne's.

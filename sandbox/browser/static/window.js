@@ -47,7 +47,7 @@ function draw() {
   drawSteps();
   drawOrder();
   document.getElementById("step").replaceChildren(...stepView(step, shown, { go, end: endByBuyer, leave }));
-  document.getElementById("outcomes").replaceChildren(...outcomeList(shown.outcomes, end));
+  document.getElementById("outcomes").replaceChildren(...outcomeList(shown, end));
   document.getElementById("panes").hidden = false;
 }
 
