@@ -22,6 +22,7 @@ from service.db.migrate import migrate
 from service.db.pool import Pool, open_pool
 from service.logs import configure_logs
 from service.settings import Settings
+from tests.browser.chromium import MISSING
 from tests.sandbox_client import RunningSandbox, running_sandbox
 
 SERVICE_KEY = "test-service-key"
@@ -143,3 +144,11 @@ def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Sett
         service_keys=(SERVICE_KEY,),
         completions_per_client=1000.0,  # a test is one client, and quicker than any browser
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it in the last lines when no browser could be had: a skipped test is easily overlooked."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if MISSING in str(report.longrepr)]
+    if skipped:
+        terminalreporter.section("NO BROWSER", red=True, bold=True)
+        terminalreporter.write_line(f"{len(skipped)} browser tests were SKIPPED. {MISSING} `make browser` does it.")

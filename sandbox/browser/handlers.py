@@ -90,7 +90,6 @@ def _shown(world: World, window: Window) -> dict[str, Any]:
         "provider": {"code": opening.provider.code, "ko": opening.provider.ko, "en": opening.provider.en},
         "simple": opening.provider.simple,
         "language": opening.params.get("language"),
-        "period": opening.params.get("period"),
         "page_origin": opening.page_origin,
         "outcomes": [outcome.value for outcome in outcomes],
         "autopilot": window.opening.outcome or world.windows.autopilot,
