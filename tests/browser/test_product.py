@@ -103,3 +103,19 @@ async def test_a_sub_stores_page_ends_in_its_own_paid_order(desktop: Visitor, se
     await desktop.page.get_by_text("200 paid").wait_for()
     order = await service.read(await order_of(desktop))
     assert (order["state"], order["tier"]) == ("paid", "123")
+
+
+@pytest.mark.parametrize("extra", ["", "&imp_uid=", "&imp_uid=null", "&imp_uid=undefined"])
+async def test_the_guides_own_return_without_an_imp_uid_ends_paid(
+    phone: Visitor, service: RunningService, extra: str
+) -> None:
+    """The guide's example of a redirect has merchant_uid alone; the order's payments are found by it."""
+    await phone.sandbox.control("POST", "window", later_seconds=600)
+    await buy_on_guide_page(phone, phone.merchant.origin, longest=LONGEST_MERCHANT_UID)  # not to the receiver yet
+    await phone.page.locator("[data-outcome=paid_without_webhook]").click()
+    await phone.page.wait_for_url("**/payment-redirect?*")
+    merchant_uid = await order_of(phone)
+    assert (await service.read(merchant_uid))["state"] == "pending"
+    await phone.page.goto(f"{service.url}/payment-redirect?merchant_uid={merchant_uid}{extra}")
+    await phone.page.wait_for_url(f"{phone.merchant.origin}/done?*state=paid*")
+    await service.becomes(merchant_uid, state="paid")
