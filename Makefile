@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
-    bench bench-small soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows
+    bench bench-small soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -121,6 +121,9 @@ guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which 
 
 shows: $(VENV)/.installed-dev ## Drop all webhooks, flush Redis, stop PortOne, and write the figures: 3 minutes
 	@$(BIN)/python -m faults.shows all --report
+
+pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by the browser tests
+	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/test_shop.py -k pictures
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run

@@ -57,6 +57,8 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     """Print the short screen that ends the start."""
     screen.line()
     screen.line(f"portone-orders is ready after {seconds:.1f} s. Ctrl-C stops it.", "bold green")
+    if plan.has_sandbox:
+        screen.line(f"  shop      {plan.shop_url}  <- try a payment in your browser")
     screen.line(f"  receiver  {plan.base_url}")
     portone = plan.sandbox_url if plan.has_sandbox else plan.settings.portone_api_url
     screen.line(f"  {'sandbox ' if plan.has_sandbox else 'PortOne '}  {portone}")

@@ -47,6 +47,11 @@ class Plan:
         return sandbox_url(self.settings)
 
     @property
+    def shop_url(self) -> str:
+        """The shop in the sandbox, where a payment can be tried in a browser."""
+        return f"{self.sandbox_url}/shop"
+
+    @property
     def imp_key(self) -> str:
         """The sandbox's API key."""
         return self.state.secret("sandbox_imp_key")
@@ -89,13 +94,25 @@ class Plan:
         accounts = [f"{name}:{self.imp_key}-{name}:{self.imp_secret}" for name in self.settings.portone_accounts]
         env = {"SANDBOX_IMP_KEY": self.imp_key, "SANDBOX_IMP_SECRET": self.imp_secret}
         env |= {"SANDBOX_ACCOUNTS": ",".join(accounts)}
+        env |= {"SANDBOX_SERVICE_URL": self.base_url, "SANDBOX_SERVICE_KEY": self.service_key}
         return self._python("sandbox", ["-m", "sandbox", *argv], env)
 
     def service_program(self, name: str, command: str, databases: dict[str, str]) -> Program:
         """Return the program that runs `portone-orders serve` or `worker` on these databases."""
         keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
-        env = databases | self.portone() | {"SERVICE_KEYS": ",".join(keys)}
+        env = databases | self.portone() | self._pages() | {"SERVICE_KEYS": ",".join(keys)}
         return self._python(name, ["-m", "cli.main", command], env)
+
+    def _pages(self) -> dict[str, str]:
+        """Let the shop in the sandbox call the receiver, and end redirected payments there unless told otherwise."""
+        if not self.has_sandbox:
+            return {}
+        by_name = self.sandbox_url.replace("127.0.0.1", "localhost")
+        origins = (*self.settings.cors_origins, self.sandbox_url, by_name)
+        return {
+            "CORS_ORIGINS": ",".join(dict.fromkeys(origins)),
+            "RETURN_URL": self.settings.return_url or f"{self.shop_url}/return",
+        }
 
     def env_file(self, databases: dict[str, str]) -> dict[str, str]:
         """Return the variables that other programs need to work with this run."""

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.app import create_app
-from sandbox.config import DEFAULT_ACCOUNT, Keys, SandboxConfig
+from sandbox.config import DEFAULT_ACCOUNT, Keys, SandboxConfig, ShopConfig
 from sandbox.state_file import StateFileProblem
 
 STOP_WITHIN_SECONDS = 1.0
@@ -75,6 +75,8 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep the payments here over a restart")
     _add_browser_options(parser, default)
+    shop = "the service whose orders the shop at /shop registers, with the key in SANDBOX_SERVICE_KEY"
+    parser.add_argument("--service-url", default=os.environ.get("SANDBOX_SERVICE_URL"), metavar="URL", help=shop)
     return parser.parse_args(arguments)
 
 
@@ -104,7 +106,14 @@ def _read_config(options: argparse.Namespace) -> SandboxConfig:
         strict=options.strict,
         allowed_hosts=tuple(options.allow_host),
         public_url=options.public_url,
+        shop=_read_shop(options.service_url),
     )
+
+
+def _read_shop(service_url: str | None) -> ShopConfig | None:
+    """Return what the shop needs, or None. Its key comes from the environment, where `ps` does not show it."""
+    key = os.environ.get("SANDBOX_SERVICE_KEY")
+    return ShopConfig(service_url.rstrip("/"), key) if service_url and key else None
 
 
 def _account(text: str) -> tuple[str, Keys]:

@@ -11,7 +11,7 @@ from sandbox.addresses import AddressPolicy, is_loopback
 from sandbox.errors import BadInput, Refused, UnknownPayment
 
 CONTROL_PREFIX = "/_control"
-BROWSER_PREFIX = "/v1/"
+BROWSER_PREFIXES = ("/v1/", "/shop")
 # Scripts are for pages of every origin, under PortOne's own host name too, where a browser maps it to this machine.
 OPEN_TO_ALL = ("/v1/iamport.js", "/v1/iamport.esm.js")
 READING = ("GET", "HEAD")
@@ -33,7 +33,7 @@ def complaint(status: int, sentence: str) -> web.Response:
 async def guard_our_own(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Keep other machines and foreign web pages out, and answer every mistake with one sentence."""
     is_control = request.path.startswith(CONTROL_PREFIX)
-    if not is_control and (not request.path.startswith(BROWSER_PREFIX) or request.path in OPEN_TO_ALL):
+    if not is_control and (not request.path.startswith(BROWSER_PREFIXES) or request.path in OPEN_TO_ALL):
         return await handler(request)
     refusal = _refusal(request, is_control=is_control)
     if refusal is not None:

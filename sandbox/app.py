@@ -12,6 +12,7 @@ from sandbox.config import SandboxConfig
 from sandbox.envelope import envelope_errors
 from sandbox.fault_middleware import inject_faults
 from sandbox.ledger import Clock
+from sandbox.shop.app import add_shop
 from sandbox.world import WORLD, create_world
 
 
@@ -28,6 +29,7 @@ def create_app(config: SandboxConfig, clock: Clock = time.time) -> web.Applicati
     app.add_routes(BROWSER_ROUTES)  # before V1's, whose /payments/{imp_uid} would take /payments/fail
     app.add_routes(v1.ROUTES)
     app.add_routes(control.ROUTES)
+    add_shop(app)
     app.cleanup_ctx.extend([state_file.keep_saved, _send_webhooks])
     app.on_shutdown.append(_release_hung_calls)
     return app

@@ -16,6 +16,14 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class ShopConfig:
+    """The service that the shop's back end registers its orders at, with one of its service keys."""
+
+    service_url: str
+    service_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxConfig:
     """The accounts of the stand-in, the Endpoint URL of their consoles, and what pages may do."""
 
@@ -35,6 +43,8 @@ class SandboxConfig:
     """Hosts beside this machine that may be called, and under whose names the sandbox may be called."""
     public_url: str | None = None
     """The address under which browsers reach the sandbox, where the SDK's own address does not say it."""
+    shop: ShopConfig | None = None
+    """None: the shop's pages say that they need a service."""
 
     @property
     def keys(self) -> dict[str, Keys]:

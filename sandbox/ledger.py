@@ -54,8 +54,8 @@ class Prepared:
 class Ledger:
     """PortOne's memory. Every move raises Refused when the payment cannot make it, unless forced."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, on_change: Callable[[Payment], None] = lambda _payment: None) -> None:
+        self._clock, self._on_change = clock, on_change
         self._payments: dict[str, Payment] = {}
         self._by_merchant_uid: dict[str, list[Payment]] = {}
         self._last_imp_number = 0
@@ -76,6 +76,10 @@ class Ledger:
             return self._payments[imp_uid]
         except KeyError:
             raise UnknownPayment(f"There is no payment {imp_uid}.") from None
+
+    def known(self, imp_uids: Iterable[str]) -> list[Payment]:
+        """Return the payments that there are of these."""
+        return [self._payments[imp_uid] for imp_uid in imp_uids if imp_uid in self._payments]
 
     def attempts(self, merchant_uid: str) -> list[Payment]:
         """Return all payments opened for an order, first opened first."""
@@ -239,6 +243,7 @@ class Ledger:
     def _change(self, payment: Payment, fields: Fields) -> None:
         self.revision += 1
         payment.apply(Change(self.revision, self._clock(), fields))
+        self._on_change(payment)
 
     def _now(self) -> int:
         return int(self._clock())

@@ -1,10 +1,13 @@
 """PortOne V1's addresses, who may call them, and how often they were called."""
 
+import time
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from sandbox import v1_reads, v1_writes
 from sandbox.envelope import failure, is_v1
+from sandbox.journal_calls import record_call
 from sandbox.v1_reads import UNAUTHORIZED, batch_ids
 from sandbox.world import WORLD
 
@@ -39,10 +42,13 @@ async def count_calls(request: web.Request, handler: Handler) -> web.StreamRespo
     path = resource.canonical if resource is not None else "unknown"
     imp_uid = request.match_info.get("imp_uid")
     calls.begin(f"{request.method} {path}", [imp_uid] if imp_uid else batch_ids(request)[0])
+    began = time.monotonic()
     try:
-        return await handler(request)
+        answer = await handler(request)
     finally:
         calls.end()
+    record_call(request.app[WORLD], request, answer, time.monotonic() - began)
+    return answer
 
 
 @web.middleware

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -60,10 +60,12 @@ def body_of(payment: Payment, status: str | None = None) -> dict[str, str]:
 class WebhookSender:
     """Sends to the payment's notice_urls, else to `URL[/accounts/{account}][/{tier}]`."""
 
-    def __init__(self, webhook_url: str | None, desk: FaultDesk) -> None:
+    def __init__(
+        self, webhook_url: str | None, desk: FaultDesk, on_delivery: Callable[[Delivery], None] = lambda _delivery: None
+    ) -> None:
         self.webhook_url = webhook_url
         self.deliveries: deque[Delivery] = deque(maxlen=REMEMBERED_DELIVERIES)
-        self._desk = desk
+        self._desk, self._on_delivery = desk, on_delivery
         self._session: aiohttp.ClientSession | None = None
         self._held: list[Webhook] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +126,7 @@ class WebhookSender:
     async def deliver(self, webhook: Webhook) -> Delivery:
         """Send once, without the fault switches, and record the answer."""
         delivery = await self._attempt(webhook)
-        self.deliveries.append(delivery)
+        self._keep(delivery)
         return delivery
 
     async def deliver_all(self, webhooks: list[Webhook]) -> list[Delivery]:
@@ -147,7 +149,7 @@ class WebhookSender:
     async def _send_under_faults(self, webhook: Webhook) -> None:
         faults = self._desk.now
         if self._desk.drops_webhook():
-            self.deliveries.append(Delivery(webhook.url, webhook.body, webhook.format, "dropped"))
+            self._keep(Delivery(webhook.url, webhook.body, webhook.format, "dropped"))
         elif faults.webhook_reorder > 1:
             self._held.append(webhook)
             if len(self._held) >= faults.webhook_reorder:
@@ -191,6 +193,10 @@ class WebhookSender:
             status, error = None, f"{type(failure).__name__}: {failure}"
         seconds = round(time.monotonic() - started, 6)
         return Delivery(url, body, form, "failed" if error else "delivered", status, error, seconds)
+
+    def _keep(self, delivery: Delivery) -> None:
+        self.deliveries.append(delivery)
+        self._on_delivery(delivery)
 
     def in_background(self, sending: Coroutine[Any, Any, None]) -> None:
         """Let something happen that nobody waits for; it is given up when the sandbox stops or is reset."""

@@ -82,10 +82,10 @@ async def _body(answer: ClientResponse) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def running_receiver(settings: Settings) -> AsyncIterator[RunningService]:
+async def running_receiver(settings: Settings, port: int = 0) -> AsyncIterator[RunningService]:
     runner = await set_up(settings, shutdown_seconds=1)
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         host, port = runner.addresses[0][:2]
         async with ClientSession() as session:
             yield RunningService(f"http://{host}:{port}", session)

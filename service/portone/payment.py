@@ -10,7 +10,9 @@ from service.domain.payment import Payment, Status, Store
 from service.errors import UnreadableAnswer
 
 # Stored beside the facts, for people. Never a buyer, card, account holder or custom_data (docs/design.md §2.11).
-_KEPT_TEXTS = frozenset({"pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url"})
+_KEPT_TEXTS = frozenset(
+    {"pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "vbank_num", "fail_reason", "receipt_url"}
+)
 _KEPT_TIMES = frozenset({"failed_at", "cancelled_at", "vbank_date"})
 _KEPT = tuple((key, key in _KEPT_TIMES) for key in sorted(_KEPT_TEXTS | _KEPT_TIMES))
 _KEPT_TEXT_MAX = 300

@@ -44,6 +44,35 @@ async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folde
         assert json.loads(await shell(f". {again.state_dir}/env; {read}"))["state"] == "paid"
 
 
+async def test_the_shops_address_comes_first_and_its_orders_are_registered(folder: Path) -> None:
+    """The first address is the shop's; it registers orders, may call the receiver, and is where redirects end."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        shop = (await run.until("http://")).split()[1]
+        env = run.env_file()
+        assert shop == f"{env['SANDBOX_URL']}/shop"
+        order = json.loads(await shell(f"curl -s {shop}/api/orders -H 'Content-Type: application/json' -d '{{}}'"))
+        preflight = f"curl -s -i -X OPTIONS {env['BASE_URL']}/payment/complete -H 'Origin: {env['SANDBOX_URL']}'"
+        assert f"Access-Control-Allow-Origin: {env['SANDBOX_URL']}" in await shell(preflight)
+        redirect = f"{env['BASE_URL']}/payment-redirect?imp_uid=imp_1&merchant_uid={order['merchant_uid']}"
+        assert f"Location: {shop}/return?merchant_uid={order['merchant_uid']}" in await shell(
+            f"curl -s -i '{redirect}'"
+        )
+
+
+async def test_given_pages_stay_the_users_own(folder: Path) -> None:
+    """RETURN_URL and CORS_ORIGINS that are set stay in force; the shop's origin is added to the latter."""
+    given = {"RETURN_URL": "http://127.0.0.1:3000/done", "CORS_ORIGINS": "http://127.0.0.1:3000"}
+    async with dev(folder, **given) as run:
+        await run.until(READY)
+        env = run.env_file()
+        for origin in (given["CORS_ORIGINS"], env["SANDBOX_URL"]):
+            preflight = f"curl -s -i -X OPTIONS {env['BASE_URL']}/payment/complete -H 'Origin: {origin}'"
+            assert f"Access-Control-Allow-Origin: {origin}" in await shell(preflight)
+        answer = await shell(f"curl -s -i '{env['BASE_URL']}/payment-redirect?imp_uid=imp_1&merchant_uid=order-1'")
+        assert f"Location: {given['RETURN_URL']}?" in answer
+
+
 async def test_sigterm_leaves_no_process_and_a_private_env_file(folder: Path) -> None:
     """After SIGTERM no process that it started still runs; the env file is 0600, sourceable, and has the addresses."""
     async with dev(folder) as run:

@@ -56,7 +56,7 @@ def test_no_personal_data_is_kept() -> None:
                 STORE,
             ).details
         )
-    ) <= {"pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url"}
+    ) <= {"pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "vbank_num", "fail_reason", "receipt_url"}
 
 
 @pytest.mark.parametrize("name", OTHERS)

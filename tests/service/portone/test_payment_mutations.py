@@ -85,7 +85,7 @@ STRANGE: tuple[Any, ...] = (
 
 # No buyer, card, account holder or custom_data (docs/design.md §2.11).
 KEPT = {
-    "pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "fail_reason", "receipt_url",
+    "pay_method", "pg_provider", "pg_tid", "channel", "vbank_name", "vbank_num", "fail_reason", "receipt_url",
     "failed_at", "cancelled_at", "vbank_date",
 }  # fmt: skip
 

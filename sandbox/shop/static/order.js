@@ -1,0 +1,136 @@
+// The return page: what became of an order. The address only hints; the state shown is what the service says.
+
+import { readGoods, readOrder } from "./backend.js";
+import { pay } from "./payment.js";
+import { dateTime, keepWritten, money, onLanguage, text } from "./texts.js";
+import { followOrder } from "./timeline.js";
+
+const query = new URLSearchParams(location.search);
+const merchantUid = query.get("merchant_uid") ?? "";
+const hint = history.state?.hint ?? readHint();
+const RETRY_VIEWS = ["failed", "unfinished", "waiting"];
+
+let order = null;
+let checkout = null;
+let missing = false;
+
+keepWritten();
+const { service_url: serviceUrl } = await readGoods();
+forgetHintInAddress();
+onLanguage(write);
+document.getElementById("again").addEventListener("click", payAgain);
+document.getElementById("copy").addEventListener("click", copyNumber);
+await readAgain();
+if (!missing) followOrder(merchantUid, (event) => event.kind === "order.version" && readAgain());
+
+function readHint() {
+  return { state: query.get("state"), reason: query.get("reason"), message: query.get("message") ?? query.get("error_msg") };
+}
+
+/** The hint goes into the history entry, so that a reload does not count as another return. */
+function forgetHintInAddress() {
+  const address = `/shop/return?${new URLSearchParams({ merchant_uid: merchantUid })}`;
+  history.replaceState({ hint }, "", address);
+}
+
+async function readAgain() {
+  const { status, body } = await readOrder(merchantUid).catch(() => ({ status: 0 }));
+  missing = status === 404;
+  if (status === 200) ({ order, checkout } = body);
+  write();
+}
+
+function viewOf() {
+  if (missing) return "unknown";
+  if (!order) return "loading";
+  switch (order.state) {
+    case "paid":
+      return "paid";
+    case "awaiting_deposit":
+      return "deposit";
+    case "partially_cancelled":
+      return "part_refunded";
+    case "cancelled":
+      return "refunded";
+    case "mismatched":
+      return "mismatched";
+    case "failed":
+      return order.closed ? "closed" : "failed";
+    default:
+      return pendingView();
+  }
+}
+
+/** No money is known of. Whether one waits or tries again is for the address's hint to say. */
+function pendingView() {
+  if (order.problems.some((problem) => problem.kind === "test_channel")) return "test";
+  if (order.closed) return "closed";
+  return hint.message != null || hint.reason === "window-open" || hint.state === "failed" ? "unfinished" : "waiting";
+}
+
+function write() {
+  const view = viewOf();
+  const result = document.getElementById("result");
+  result.dataset.view = view;
+  document.title = `${text(`view_${view}`)} · ${text("shop")}`;
+  show("result-title", text(`view_${view}`));
+  show("result-text", view === "loading" ? "" : text(`${view}_text`, amounts()));
+  show("result-reason", reason(view));
+  writeFacts();
+  writeAccount(view);
+  const again = document.getElementById("again");
+  again.hidden = view !== "paid" && !RETRY_VIEWS.includes(view);
+  again.className = view === "paid" ? "" : "primary";
+  again.textContent = text(view === "paid" ? "again" : "retry");
+}
+
+function reason(view) {
+  const told = order?.payment?.details?.fail_reason ?? hint.message;
+  return (view === "failed" || view === "unfinished") && told ? text("reason", { reason: told }) : "";
+}
+
+function amounts() {
+  return order ? { cancelled: money(order.cancelled_amount, order.currency) } : {};
+}
+
+function writeFacts() {
+  document.getElementById("facts").hidden = !order;
+  document.getElementById("cancelled").hidden = !order?.cancelled_amount;
+  if (!order) return;
+  show("order-name", order.name ?? "");
+  show("order-amount", money(order.amount, order.currency));
+  show("order-paid", money(order.paid_amount, order.currency));
+  show("order-cancelled", money(order.cancelled_amount, order.currency));
+  show("order-number", order.merchant_uid);
+  show("order-state", text("state_version", { state: order.state, version: order.version }));
+}
+
+function writeAccount(view) {
+  document.getElementById("account").hidden = view !== "deposit";
+  if (view !== "deposit") return;
+  const { vbank_name, vbank_num, vbank_date } = order.payment?.details ?? {};
+  show("account-bank", vbank_name ?? "");
+  show("account-number", vbank_num ?? "");
+  show("account-due", vbank_date ? dateTime(vbank_date) : "");
+  show("account-amount", money(order.amount, order.currency));
+  document.getElementById("deposit").href = `/v1/deposits/${encodeURIComponent(order.payment?.imp_uid ?? "all")}`;
+}
+
+async function copyNumber() {
+  await navigator.clipboard.writeText(document.getElementById("account-number").textContent);
+  show("copy", text("copied"));
+}
+
+function payAgain() {
+  pay({ checkout, buyer: {}, serviceUrl }, (what) => {
+    const message = document.getElementById("message");
+    message.hidden = what !== "already-paid";
+    message.textContent = what === "already-paid" ? text("already_paid") : "";
+  });
+}
+
+function show(id, content) {
+  const element = document.getElementById(id);
+  element.textContent = content;
+  element.hidden = !content;
+}
