@@ -6,7 +6,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from cli.dev_parts import Parts
+from cli.dev_parts import LocalParts
 from cli.dev_plan import Plan
 from cli.errors import CommandFailed
 from cli.ports import try_port
@@ -24,7 +24,7 @@ def run_dev(settings: Settings) -> None:
 async def _dev(settings: Settings, screen: Screen, began: float) -> None:
     stopped = _stop_event()
     plan = Plan(settings, StateDir(settings.state_dir))
-    parts = Parts(plan, screen)
+    parts = LocalParts(plan, screen)
     try:
         await _run_until(stopped, _start(plan, parts, screen))
         if not stopped.is_set():
@@ -38,7 +38,7 @@ async def _dev(settings: Settings, screen: Screen, began: float) -> None:
             screen.done(f"Stopped; the data stays in {' and '.join(map(str, parts.data_folders))}")
 
 
-async def _start(plan: Plan, parts: Parts, screen: Screen) -> None:
+async def _start(plan: Plan, parts: LocalParts, screen: Screen) -> None:
     if not plan.has_sandbox:
         plan.settings.require("portone_imp_key", "portone_imp_secret")
     if plan.ignores_key:

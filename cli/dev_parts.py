@@ -26,7 +26,7 @@ _RETRY_SECONDS = 1.0
 _GROUPS = (("receiver", "worker"), ("sandbox",), ("Postgres", "Redis"))
 
 
-class Parts:
+class LocalParts:
     """The processes of one run."""
 
     def __init__(self, plan: Plan, screen: Screen) -> None:

@@ -12,7 +12,7 @@ from cli.errors import CommandFailed
 from cli.order_page import money
 from service.domain.money import InexactAmount, to_minor
 
-Payment = dict[str, Any]
+SandboxPayment = dict[str, Any]
 Delivery = dict[str, Any]
 
 
@@ -45,7 +45,7 @@ AS_PORTONE_DOES = Webhook()
 class Moved:
     """A payment after its move, and the deliveries of the webhooks that announced it."""
 
-    payment: Payment
+    payment: SandboxPayment
     deliveries: list[Delivery]
 
 
@@ -55,12 +55,12 @@ class Control:
 
     server: Server
 
-    async def open(self, merchant_uid: str, amount: str, **terms: Any) -> Payment:
+    async def open(self, merchant_uid: str, amount: str, **terms: Any) -> SandboxPayment:
         """Open a payment window. Terms: currency, tier, sandbox (test channel), pay_method, imp_uid."""
         chosen = {key: value for key, value in terms.items() if value}
         return await self._post("/payments", {"merchant_uid": merchant_uid, "amount": amount, **chosen})
 
-    async def find(self, name: str) -> Payment:
+    async def find(self, name: str) -> SandboxPayment:
         """Return a payment by its imp_uid, or the latest payment of a merchant_uid."""
         try:
             return await self.server.call("GET", f"/_control/payments/{quote(name, safe='')}")
@@ -72,9 +72,9 @@ class Control:
             raise CommandFailed(f"The sandbox has no payment {name!r}, neither as imp_uid nor as merchant_uid.")
         return attempts[-1]
 
-    async def payments(self, merchant_uid: str | None = None) -> list[Payment]:
+    async def payments(self, merchant_uid: str | None = None) -> list[SandboxPayment]:
         query = f"?{urlencode({'merchant_uid': merchant_uid})}" if merchant_uid else ""
-        payments: list[Payment] = (await self.server.call("GET", f"/_control/payments{query}"))["payments"]
+        payments: list[SandboxPayment] = (await self.server.call("GET", f"/_control/payments{query}"))["payments"]
         return payments
 
     async def move(self, imp_uid: str, action: str, webhook: Webhook = AS_PORTONE_DOES, **options: Any) -> Moved:
@@ -110,7 +110,7 @@ class Control:
         return await self.server.call("POST", f"/_control{path}", body)
 
 
-def payment_line(payment: Payment) -> str:
+def payment_line(payment: SandboxPayment) -> str:
     """Return a payment as one line."""
     currency, status = payment["currency"], payment["status"]
     awaits = status == "ready" and payment["vbank_num"]

@@ -43,7 +43,7 @@ async def migrate(database_url: str) -> list[str]:
 
 
 async def is_migrated(db: Connection) -> bool:
-    """Whether the database has been migrated. Raises UndefinedTableError where it never was."""
+    """Return whether the database has been migrated. Raises UndefinedTableError if it never was."""
     return bool(await db.fetchval("SELECT EXISTS (SELECT FROM schema_migrations)"))
 
 
