@@ -1,9 +1,11 @@
 """Run the processes `serve`, `worker` and `sandbox serve`. Production has many of each, `dev` one."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Coroutine
@@ -15,10 +17,13 @@ from service.settings import Settings
 
 # A webhook's answer takes milliseconds, a completion call's as long as it waits; SIGKILL often follows after 10 s.
 _DRAIN_SECONDS = 8.0
+# macOS refuses more than this, whatever its hard limit says.
+_OPEN_FILES_MAX = 10_240
 
 
 def run_receiver(settings: Settings) -> None:
     """Serve HTTP until SIGTERM or SIGINT."""
+    raise_open_files_limit()
     _run(_serve(settings))
 
 
@@ -50,6 +55,16 @@ async def _serve(settings: Settings) -> None:
         raise CommandFailed(why_no_port(error, settings.host, settings.port, "PORT")) from error
     finally:
         await runner.cleanup()
+
+
+def raise_open_files_limit() -> None:
+    """Raise the limit of open files to the hard limit: each connection takes one, and the usual 1,024 are few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES_MAX)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    with contextlib.suppress(ValueError, OSError):  # the system may know a limit that it does not tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def why_no_port(error: OSError, host: str, port: int, setting: str) -> str:

@@ -18,6 +18,12 @@ class Metrics:
         )
         self._refused = Counter("notices_not_recorded", "Notices answered 503", registry=self._registry)
         self._batches = Counter("notice_batches", "INSERTs that recorded notices", registry=self._registry)
+        self._events = Counter(
+            "connection_events",
+            "Connections and requests refused or closed",
+            ["event", "kind"],
+            registry=self._registry,
+        )
         self._requests = Counter("requests", "Requests answered", ["status"], registry=self._registry)
         self._by_status: dict[int, int] = {}  # since the page was last made
         self._promise = {
@@ -31,6 +37,10 @@ class Metrics:
         self._accepted.inc(accepted)
         self._spilled.inc(spilled)
         self._refused.inc(refused)
+
+    def count_event(self, event: str, kind: str) -> None:
+        """Count a connection that was refused or closed, or a request that was not understood."""
+        self._events.labels(event, kind).inc()
 
     def count_request(self, status: int) -> None:
         """Count one answer. A counter costs a lock, so answers are added to it only when the page is made."""

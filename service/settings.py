@@ -67,8 +67,12 @@ class Settings(BaseSettings):
     trusted_proxies: List = Field(
         (), description="Addresses or networks of your own proxies, whose X-Forwarded-For is believed"
     )
-    completions_per_client: Rate = Field(10.0, description="Completion and redirect calls a second from one client")
-    completions_per_second: Rate = Field(2_000.0, description="Completion and redirect calls a second from all")
+    completions_per_client: Rate = Field(
+        200.0, description="Completion and redirect calls a second from one client; calls beyond it do not wait"
+    )
+    completions_per_second: Rate = Field(
+        2_000.0, description="Calls a second beyond COMPLETIONS_PER_CLIENT, of all clients; more are refused"
+    )
     webhooks_per_client: Rate = Field(2_000.0, description="Webhooks a second from one sender; more are slowed")
     webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all; more are slowed")
     confirmations_per_client: Rate = Field(

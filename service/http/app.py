@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from ipaddress import ip_network
+from typing import cast
 
 from aiohttp import web
 
@@ -12,6 +12,9 @@ from service.db.pool import Pool, open_pool
 from service.domain.timetable import Timetable
 from service.http import completions, confirmations, health, openapi, orders, returns, webhooks
 from service.http.bodies import BODY_MAX_BYTES
+from service.http.client_address import ClientAddresses
+from service.http.connection import HttpConnection
+from service.http.connections import Bounds, Connections
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import shortened
@@ -66,32 +69,58 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
+class BoundedRunner(web.AppRunner):
+    """A runner whose server makes connections of ours."""
+
+    make_connection: Callable[[], HttpConnection] | None = None
+
+    @property
+    def server(self) -> web.Server | None:
+        """Return what `web.TCPSite` listens with: all that it does is to call it."""
+        return cast("web.Server", self.make_connection) if self.make_connection else super().server
+
+
 async def set_up(settings: Settings, shutdown_seconds: float) -> web.AppRunner:
     """Make a runner that is ready to listen: `web.TCPSite(runner, …).start()`. Webhooks go the short way."""
     app = create_app(settings)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
+    runner = BoundedRunner(app, access_log=None, shutdown_timeout=shutdown_seconds)
     await runner.setup()
-    if (server := runner.server) is not None:
+    receiver, server = app[RECEIVER], runner.server
+    if server is not None:
         server.request_handler = shortened(
-            webhooks.ADDRESS, partial(webhooks.receive, app[RECEIVER]), app[RECEIVER], server.request_handler
+            webhooks.ADDRESS, partial(webhooks.receive, receiver), receiver, server.request_handler
+        )
+        runner.make_connection = partial(
+            HttpConnection,
+            server,
+            receiver.connections,
+            partial(returns.answer_failure, settings.return_url),
+            asyncio.get_running_loop(),
         )
     return runner
 
 
 async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None]:
     redis = connect(settings.redis_url.get_secret_value())
-    waiters = Waiters(redis)
+    bounds = Bounds.of_process()
+    waiters = Waiters(redis, bounds.in_all // 2)
     async with contextlib.AsyncExitStack() as stack:
-        app[RECEIVER] = await _receiver(stack, settings, Queue(redis), waiters)
-        listening = asyncio.create_task(waiters.listen())
-        warning = asyncio.create_task(say_weaknesses(redis))
+        receiver = app[RECEIVER] = await _receiver(stack, settings, Queue(redis), waiters, bounds)
+        working = [
+            asyncio.create_task(work)
+            for work in (waiters.listen(), receiver.connections.watch(), say_weaknesses(redis))
+        ]
         async with beating("receiver", settings):
             yield
-        listening.cancel()
-        await asyncio.wait([listening, warning])
+        for task in working[:2]:
+            task.cancel()
+        await asyncio.wait(working)
+        receiver.connections.log_events()
 
 
-async def _receiver(stack: contextlib.AsyncExitStack, settings: Settings, queue: Queue, waiters: Waiters) -> Receiver:
+async def _receiver(
+    stack: contextlib.AsyncExitStack, settings: Settings, queue: Queue, waiters: Waiters, bounds: Bounds
+) -> Receiver:
     """Make the parts, each closed before those that it uses."""
 
     async def open_one(size: int) -> Pool:
@@ -100,6 +129,7 @@ async def _receiver(stack: contextlib.AsyncExitStack, settings: Settings, queue:
         return pool
 
     times, metrics = Timetable().scaled(settings.time_scale), Metrics()
+    clients = ClientAddresses(settings.trusted_proxies)
     stack.push_async_callback(queue.close)
     pool = await open_one(_CONNECTIONS)
     # Intake writes one batch at a time, on a connection of its own, so that no crowd of readers keeps it waiting.
@@ -126,8 +156,10 @@ async def _receiver(stack: contextlib.AsyncExitStack, settings: Settings, queue:
         confirmation=confirmation,
         readiness=readiness,
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
-        completion_limits=Limiter(settings.completions_per_client, settings.completions_per_second),
+        completion_limits=Limiter(settings.completions_per_client),
+        shed_limits=Limiter(settings.completions_per_second),
         confirmation_limits=Limiter(settings.confirmations_per_client),
         question_limits=Limiter(_QUESTIONS_PER_SECOND),
-        trusted_proxies=[ip_network(proxy) for proxy in settings.trusted_proxies],
+        clients=clients,
+        connections=Connections(bounds, clients, metrics),
     )

@@ -12,12 +12,11 @@ from service.domain.completion import CompletionRefusal, Unsettled, Verified
 from service.domain.notice import Notice, Source
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
-from service.http.client_address import client_address
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys, names_payment, order_number
-from service.usecases.completion import Completed, Patience
+from service.usecases.completion import Caller, Completed
 
 _WAIT_MAX_SECONDS = 20.0
 _PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
@@ -35,13 +34,13 @@ _SENTENCES = {
 
 async def complete(request: web.Request) -> web.Response:
     """Answer the guide's own call: 200 once verified, 400 with the reason, 202 while nothing final can be said."""
-    _limit(request)
+    client, may_wait = _client(request)
     fields = await read_fields(request)
     if fields.get("merchant_uid") and order_number(fields) is None:
         raise HttpProblem(
             400, "unusable-merchant-uid", "merchant_uid must be 1 to 255 characters without control ones."
         )
-    completed = await _complete(request, fields, Source.COMPLETION)
+    completed = await _complete(request, fields, Source.COMPLETION, _caller(request, fields, client, may_wait))
     match completed.answer:
         case Verified(state):
             return json_response({"merchant_uid": completed.merchant_uid, "state": state.value})
@@ -60,33 +59,40 @@ async def answer_preflight(request: web.Request) -> web.Response:
 
 async def complete_return(request: web.Request, fields: Mapping[str, Any]) -> Completed:
     """Do what `complete` does for a browser that a payment window sent back."""
-    _limit(request)
-    return await _complete(request, fields, Source.REDIRECT)
+    return await _complete(request, fields, Source.REDIRECT, _caller(request, fields, *_client(request)))
 
 
-def _limit(request: web.Request) -> None:
+def _client(request: web.Request) -> tuple[str, bool]:
+    """Return the caller's client, and whether it may wait. Raises HttpProblem.
+
+    Many buyers share a carrier's address, so a client beyond its rate is not refused: its notice is kept, and the
+    answer is what is known at once. Only where all such clients together are too many are their calls shed.
+    """
     receiver = request.app[RECEIVER]
-    if wait := receiver.completion_limits.wait_seconds(client_address(request, receiver.trusted_proxies)):
+    client = receiver.clients.client_address(request)
+    if not receiver.completion_limits.wait_seconds(client):
+        return client, True
+    if wait := receiver.shed_limits.wait_seconds("all"):
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
+    return client, False
 
 
-async def _complete(request: web.Request, fields: Mapping[str, Any], source: Source) -> Completed:
-    """Answer about the payment that the fields name or, without one, about the order. Raises UnusableNotice."""
-    completion, merchant_uid = request.app[RECEIVER].completion, order_number(fields)
-    patience = _patience(request, fields)
-    if not names_payment(fields) and merchant_uid is not None:
-        return await completion.complete_order(merchant_uid, patience)
-    return await completion.complete(_notice(fields, source, patience), patience)
-
-
-def _patience(request: web.Request, fields: Mapping[str, Any]) -> Patience:
+def _caller(request: web.Request, fields: Mapping[str, Any], client: str, may_wait: bool) -> Caller:
     preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
     seconds = float(preference[1]) if preference else request.app[RECEIVER].settings.completion_wait_seconds
     failed = bool(fields.get("error_code")) or str(fields.get("imp_success", "")).lower() == "false"
-    return Patience(min(seconds, _WAIT_MAX_SECONDS), gave_up=failed)
+    return Caller(client, min(seconds, _WAIT_MAX_SECONDS) if may_wait else 0.0, gave_up=failed)
 
 
-def _notice(fields: Mapping[str, Any], source: Source, patience: Patience) -> Notice:
+async def _complete(request: web.Request, fields: Mapping[str, Any], source: Source, caller: Caller) -> Completed:
+    """Answer about the payment that the fields name or, without one, about the order. Raises UnusableNotice."""
+    completion, merchant_uid = request.app[RECEIVER].completion, order_number(fields)
+    if not names_payment(fields) and merchant_uid is not None:
+        return await completion.complete_order(merchant_uid, caller)
+    return await completion.complete(_notice(fields, source, caller), caller)
+
+
+def _notice(fields: Mapping[str, Any], source: Source, caller: Caller) -> Notice:
     """Make a notice. A browser claims `paid` unless it reports a failure; neither is believed (docs/portone.md §2)."""
     known = known_keys(fields)
     if not names_payment(fields):
@@ -96,7 +102,7 @@ def _notice(fields: Mapping[str, Any], source: Source, patience: Patience) -> No
         source=source,
         imp_uid=known["imp_uid"],
         merchant_uid=known.get("merchant_uid"),
-        claimed_status=None if patience.gave_up else "paid",
+        claimed_status=None if caller.gave_up else "paid",
     )
 
 

@@ -8,7 +8,6 @@ from aiohttp import web
 from service.domain.confirm import ConfirmationRefusal
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
-from service.http.client_address import client_address
 from service.http.problems import TYPE, HttpProblem
 from service.http.receiver import RECEIVER
 from service.portone.confirm import read_question
@@ -47,7 +46,7 @@ async def confirm(request: web.Request) -> web.Response:
     """Answer within 2 s, whatever is away. PortOne waits for as little as 5."""
     receiver = request.app[RECEIVER]
     language = receiver.settings.confirm_language
-    client = client_address(request, receiver.trusted_proxies)
+    client = receiver.clients.client_address(request)
     from_portone = client in SENDERS
     if not from_portone and receiver.confirmation_limits.wait_seconds(client):
         return _refuse(429, "too-many-calls", _TOO_MANY[language])

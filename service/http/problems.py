@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import orjson
-import structlog
 from aiohttp import web
 
 from service.errors import (
@@ -20,14 +19,14 @@ from service.errors import (
     VersionMoved,
 )
 from service.http.cors import allow_origin
+from service.http.faults import log_fault
 from service.http.receiver import RECEIVER, Receiver
-
-log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_AFTER_SECONDS = 2
 TYPE = "urn:portone-orders:problem:"
+FAULT = "Something went wrong here; try again."
 
 # A terminal's prompt begins on a line of its own after curl.
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
@@ -92,7 +91,7 @@ async def answered(
     try:
         response = await answer
     except Exception as error:
-        response = problem_response(problem_of(error, request))
+        response = problem_response(problem_of(error))
     receiver.metrics.count_request(response.status)
     receiver.lines.info(
         "request.handled",
@@ -104,7 +103,8 @@ async def answered(
     return response
 
 
-def problem_of(error: Exception, request: web.BaseRequest) -> HttpProblem:
+def problem_of(error: Exception) -> HttpProblem:
+    """Return the problem to answer an error with; log one that is a fault of ours."""
     match error:
         case HttpProblem():
             return error
@@ -122,8 +122,8 @@ def problem_of(error: Exception, request: web.BaseRequest) -> HttpProblem:
         case web.HTTPException():
             return HttpProblem(error.status, "bad-request", error.reason)
         case _:
-            log.error("request.failed", exc_info=error, method=request.method)
-            return HttpProblem(500, "internal-error", "Something went wrong here; try again.")
+            log_fault("request.failed", error)
+            return HttpProblem(500, "internal-error", FAULT)
 
 
 def _unavailable(kind: str, error: ServiceError) -> HttpProblem:

@@ -1,13 +1,13 @@
 """The parts that handlers use, made once a process."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from service.db.pool import Pool
 from service.domain.timetable import Timetable
-from service.http.client_address import Network
+from service.http.client_address import ClientAddresses
+from service.http.connections import Connections
 from service.logs import Lines
 from service.metrics import Metrics
 from service.rate_limits import Limiter
@@ -35,9 +35,11 @@ class Receiver:
     readiness: Readiness
     webhook_limits: Limiter
     completion_limits: Limiter
+    shed_limits: Limiter
     confirmation_limits: Limiter
     question_limits: Limiter
-    trusted_proxies: Sequence[Network]
+    clients: ClientAddresses
+    connections: Connections
 
 
 RECEIVER = web.AppKey("receiver", Receiver)

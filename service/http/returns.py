@@ -3,6 +3,7 @@
 A buyer never meets a machine's error (docs/design.md §2.12).
 """
 
+import re
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
@@ -11,12 +12,13 @@ from multidict import MultiMapping
 
 from service.domain.completion import CompletionRefusal, Unsettled, Verified
 from service.http.completions import complete_return
-from service.http.problems import problem_of
+from service.http.problems import FAULT, HttpProblem, problem_of, problem_response
 from service.http.receiver import RECEIVER
 from service.portone.notice import names_payment, order_number
 from service.usecases.completion import Completed
 
 RETURNS = "/payment-redirect"
+_RETURN = re.compile(rb"(GET|HEAD) /+payment-redirect[/?# ]")
 
 _KEYS = ("imp_uid", "merchant_uid", "error_code", "imp_success")
 _PAGE = """<!doctype html>
@@ -36,7 +38,7 @@ async def redirect(request: web.Request) -> web.Response:
         completed = await complete_return(request, fields)
         merchant_uid, state = completed.merchant_uid, _state(completed)
     except Exception as error:
-        state = {"state": "pending", "reason": problem_of(error, request).kind}
+        state = {"state": "pending", "reason": problem_of(error).kind}
     return to_shop(request.app[RECEIVER].settings.return_url, merchant_uid, state)
 
 
@@ -48,6 +50,14 @@ def to_shop(return_url: str, merchant_uid: str | None, state: dict[str, str]) ->
     parts = urlsplit(return_url)
     location = parts._replace(query="&".join(filter(None, (parts.query, query)))).geturl()
     return web.Response(status=303, headers={"Location": location})
+
+
+def answer_failure(return_url: str, status: int, start: bytes) -> web.Response:
+    """Answer a request that could not be parsed, or failed outside the handlers, given its first bytes."""
+    kind, sentence = ("internal-error", FAULT) if status >= 500 else ("bad-request", "Send a well-formed HTTP request.")
+    if _RETURN.match(start):
+        return to_shop(return_url, None, {"state": "pending", "reason": kind})
+    return problem_response(HttpProblem(status, kind, sentence))
 
 
 def _fields(query: MultiMapping[str]) -> dict[str, str]:

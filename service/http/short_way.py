@@ -10,13 +10,15 @@ from email.utils import formatdate
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
 
-from service.http.problems import answered
+from service.http.problems import HttpProblem, answered
 from service.http.receiver import Receiver
 
 Way = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _BODY = b"OK"
+_CONTINUE = "100-continue"
 _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nDate: {}\r\n\r\n"
 
 
@@ -26,9 +28,24 @@ def shortened(address: str, receive: Way, receiver: Receiver, whole_way: Way) ->
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "POST" and request.rel_url.raw_path == address and request.content.is_eof():
             return await answered(receiver, request, address, receive(request))
-        return await whole_way(request)
+        if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
+            return await answered(receiver, request, "unknown", _refuse_expectation())
+        return await whole_way(_without_trailing_slash(request))
 
     return handle
+
+
+async def _refuse_expectation() -> web.StreamResponse:
+    raise HttpProblem(417, "unknown-expectation", "Send no other Expect than 100-continue.", Connection="close")
+
+
+def _without_trailing_slash(request: web.BaseRequest) -> web.BaseRequest:
+    """Return the request for the address without a slash at its end, which people add in PortOne's console."""
+    path = request.rel_url.raw_path
+    if not path.endswith("/") or path == "/":
+        return request
+    url = URL.build(path=path.rstrip("/") or "/", query_string=request.rel_url.raw_query_string, encoded=True)
+    return request.clone(rel_url=url)
 
 
 def received(request: web.BaseRequest) -> web.StreamResponse:

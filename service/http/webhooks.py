@@ -10,7 +10,6 @@ from aiohttp import web
 
 from service.domain.notice import Notice, Source
 from service.http.bodies import read_fields
-from service.http.client_address import client_address
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem
 from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import received
@@ -36,7 +35,7 @@ async def receive(
     receiver: Receiver, request: web.BaseRequest, account: str | None = None, tier: str | None = None
 ) -> web.StreamResponse:
     """Answer 200 once the notice is durable, and not before."""
-    client = client_address(request, receiver.trusted_proxies)
+    client = receiver.clients.client_address(request)
     if wait := receiver.webhook_limits.wait_seconds(client):
         await _slow_down(receiver.webhook_limits, client, wait)
     known = known_keys(await read_fields(request))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import orjson
@@ -10,7 +10,9 @@ from arq.connections import ArqRedis
 
 from service.redis.queue import LOOKED_CHANNEL, messages
 
-_WAITERS_MAX = 2_000
+# Calls about one payment or order are one buyer's; behind one address may be a carrier's many.
+_BY_KEY_MAX = 16
+_CLIENTS_SHARE = 4
 
 
 class TooManyWaiters(Exception):
@@ -20,26 +22,34 @@ class TooManyWaiters(Exception):
 class Waiters:
     """The calls that wait for a payment. Being woken is only a hint: a call then reads Postgres."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: ArqRedis, waiters_max: int) -> None:
         self._redis = redis
+        self._max = waiters_max
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._by_client: Counter[str] = Counter()
         self._count = 0
 
     @contextlib.contextmanager
-    def waiting_for(self, key: str) -> Iterator[asyncio.Event]:
+    def waiting_for(self, key: str, client: str = "") -> Iterator[asyncio.Event]:
         """Yield an event that is set whenever a look at the payment or order was written. Raises TooManyWaiters.
 
-        The key of a payment is its imp_uid, and that of an order `order_key`.
+        The key of a payment is its imp_uid, and that of an order `order_key`. Waiting is bounded in all, by client and
+        by key.
         """
-        if self._count >= _WAITERS_MAX:
+        by_client, by_key = self._by_client[client], len(self._events.get(key, ()))
+        if self._count >= self._max or by_client >= self._max // _CLIENTS_SHARE or by_key >= _BY_KEY_MAX:
             raise TooManyWaiters
         event = asyncio.Event()
         self._events[key].add(event)
+        self._by_client[client] += 1
         self._count += 1
         try:
             yield event
         finally:
             self._count -= 1
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
             self._events[key].discard(event)
             if not self._events[key]:
                 del self._events[key]

@@ -29,13 +29,14 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """The time that a caller waits for a final answer. `gave_up`: the browser says that the payment failed."""
+class Caller:
+    """A caller that waits for a final answer. `gave_up`: the browser says that the payment failed."""
 
+    client: str
     seconds: float
     gave_up: bool = False
 
-    def is_over(self, reply: Reply) -> bool:
+    def has_heard(self, reply: Reply) -> bool:
         """Say whether waiting longer would bring nothing: a window that the buyer has left stays open at PortOne."""
         return reply.final or (self.gave_up and reply.answer is Unsettled.WINDOW_OPEN)
 
@@ -55,13 +56,13 @@ class Completion:
     waiters: Waiters
     allow_test_channel: bool
 
-    async def complete(self, notice: Notice, patience: Patience) -> Completed:
+    async def complete(self, notice: Notice, caller: Caller) -> Completed:
         """Answer about a payment, within the wait. Raises NothingRecorded when the notice could not be accepted."""
-        with self._waiting_for(notice.imp_uid) as looked:
+        with self._waiting_for(notice.imp_uid, caller) as looked:
             receipt = await self.intake.accept(notice)
-            return await _watch(lambda: self._read(notice, receipt.row_id), looked, patience)
+            return await _watch(lambda: self._read(notice, receipt.row_id), looked, caller)
 
-    async def complete_order(self, merchant_uid: str, patience: Patience) -> Completed:
+    async def complete_order(self, merchant_uid: str, caller: Caller) -> Completed:
         """Answer about an order of which no payment is named, within the wait. Raises NothingRecorded.
 
         PortOne is asked by the order's number, unless the order has been paid.
@@ -70,20 +71,20 @@ class Completion:
             reply, completed = await in_transaction(self.pool, self._stored_order, merchant_uid, None)
             if reply.final:
                 return completed
-            with self._waiting_for(order_key(merchant_uid)) as looked:
+            with self._waiting_for(order_key(merchant_uid), caller) as looked:
                 wanted_at = await self.searches.want(merchant_uid)
-                return await _watch(lambda: self._read_order(merchant_uid, wanted_at), looked, patience)
+                return await _watch(lambda: self._read_order(merchant_uid, wanted_at), looked, caller)
         except PostgresUnavailable as error:
             raise NothingRecorded("Postgres cannot be reached now") from error
 
     @contextlib.contextmanager
-    def _waiting_for(self, key: str) -> Iterator[asyncio.Event | None]:
-        """Give the event to wait for, or None where too many calls wait already."""
+    def _waiting_for(self, key: str, caller: Caller) -> Iterator[asyncio.Event | None]:
+        """Yield the event to wait for, or None where too many calls wait already."""
         with contextlib.ExitStack() as stack:
-            try:
-                looked = stack.enter_context(self.waiters.waiting_for(key))
-            except TooManyWaiters:
-                looked = None
+            looked = None
+            if caller.seconds:
+                with contextlib.suppress(TooManyWaiters):
+                    looked = stack.enter_context(self.waiters.waiting_for(key, caller.client))
             yield looked
 
     async def _read(self, notice: Notice, row_id: UUID | None) -> tuple[Reply, Completed]:
@@ -122,14 +123,14 @@ class Completion:
         return stored, Completed(stored.answer, merchant_uid)
 
 
-async def _watch(read: Read, looked: asyncio.Event | None, patience: Patience) -> Completed:
+async def _watch(read: Read, looked: asyncio.Event | None, caller: Caller) -> Completed:
     """Read whenever a look was written, until the answer is final or the wait is over, and then once more."""
     reply, completed = await read()
-    if looked is None or not patience.seconds or patience.is_over(reply):
+    if looked is None or caller.has_heard(reply):
         return completed
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(patience.seconds):
-            while not patience.is_over(reply):
+        async with asyncio.timeout(caller.seconds):
+            while not caller.has_heard(reply):
                 await looked.wait()
                 looked.clear()
                 reply, completed = await read()

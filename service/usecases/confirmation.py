@@ -74,6 +74,7 @@ class Confirmation:
 
 
 def _refused(question: Question, reason: NotPayable) -> Refused:
-    """Tell the log the reason, and the caller that there is one."""
-    log.info("confirmation.refused", merchant_uid=question.merchant_uid, imp_uid=question.imp_uid, reason=reason.value)
+    """Tell the log the reason, and the caller that there is one. Invented numbers do not reach the log."""
+    known = None if reason is NotPayable.NOT_REGISTERED else question.merchant_uid
+    log.info("confirmation.refused", merchant_uid=known, reason=reason.value)
     return Refused(ConfirmationRefusal.NOT_PAYABLE)

@@ -1,0 +1,117 @@
+"""aiohttp's connection with what it lacks: bounds on connections, a time for the head, and a log that tells nothing.
+
+aiohttp logs requests that it cannot parse with their bytes, and answers them with texts of its own. Here such a request
+is counted by its kind, and a buyer's browser is still sent on to the shop.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from aiohttp import web
+
+from service.http.faults import log_fault
+
+# Enough to tell which address a request was for.
+_START_BYTES = 64
+# A browser may bring cookies of the whole domain.
+HEAD_LINE_MAX_BYTES = 32 * 1024
+
+
+class Watcher(Protocol):
+    """The place where a connection reports."""
+
+    def admit(self, connection: "HttpConnection", peer: str) -> bool: ...
+
+    def release(self, connection: "HttpConnection") -> None: ...
+
+    def note(self, event: str, kind: str) -> None: ...
+
+
+# Makes the answer to a request that failed, from the status and the first bytes of it.
+Answer = Callable[[int, bytes], web.Response]
+
+
+class HttpConnection(web.RequestHandler):
+    """One connection. `head_since`: when its unfinished head began, or the connection if nothing has come."""
+
+    __slots__ = ("_admitted", "_answer", "_start", "_watcher", "head_since")
+
+    def __init__(self, server: web.Server, watcher: Watcher, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]
+            max_line_size=HEAD_LINE_MAX_BYTES,
+            max_field_size=HEAD_LINE_MAX_BYTES,
+        )
+        self._watcher = watcher
+        self._answer = answer
+        self._admitted = False
+        self._start = b""
+        self.head_since: float | None = None
+
+    @property
+    def has_spoken(self) -> bool:
+        """Say whether a request has come on this connection."""
+        return self._request_count > 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no request is under way."""
+        return self._waiter is not None and not self._messages
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self._admitted = self._watcher.admit(self, str(peer[0]) if isinstance(peer, tuple) else "")
+        if not self._admitted:
+            cast("asyncio.Transport", transport).abort()
+            return
+        self.head_since = self._loop.time()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._admitted:
+            self._watcher.release(self)
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._admitted:
+            return
+        count = self._request_count
+        if self.head_since is None:
+            self._start = b""
+        if len(self._start) < _START_BYTES:
+            self._start += data[: _START_BYTES - len(self._start)]
+        super().data_received(data)
+        if self._request_count != count or (count and self._waiter is None):
+            self.head_since = None  # a head has come whole, or its request is under way
+        elif self.head_since is None:
+            self.head_since = self._loop.time()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a request that could not be understood, or could not be answered."""
+        if status < 500:
+            self._watcher.note("requests.not_understood", type(exc).__name__)
+        elif exc is not None:
+            log_fault("request.failed", exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of an answer was sent already")
+        response = self._answer(status, self._start)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log an error outside of handlers, without what it says."""
+        exc = kw.get("exc_info")
+        if isinstance(exc, BaseException):
+            log_fault("connection.failed", exc)
+
+    def log_debug(self, *args: Any, **kw: Any) -> None:
+        """Log nothing: aiohttp's debug lines tell of requests."""
