@@ -16,7 +16,8 @@ from redis.asyncio import Redis as RedisClient
 from cli.embedded.homes import homes_of, remove_orphans
 from cli.embedded.postgres import DATABASE, Postgres
 from cli.embedded.redis import Redis
-from cli.processes import Process
+from cli.files import read_or_none
+from cli.processes import Process, birth
 from sandbox.config import SandboxConfig
 from service.db.migrate import migrate
 from service.db.pool import Pool, open_pool
@@ -64,6 +65,7 @@ def _own_settings_only() -> Iterator[None]:
 def _leave_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests remove the folders that root's Postgres makes elsewhere, also those of a run that was killed."""
     remove_orphans(Path(tempfile.gettempdir()))
+    _remove_folders_of_killed_runs()
     yield
     left = homes_of(tmp_path_factory.getbasetemp())
     for home in left:
@@ -80,6 +82,7 @@ def _logs() -> None:
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
     folder = Path(tempfile.mkdtemp(prefix="portone-orders-test-", dir=_in_memory()))
+    (folder / "pid").write_text(f"{os.getpid()} {birth(os.getpid())}")
     folder.chmod(0o711)  # so that root's Postgres, which runs as `nobody`, can have its data in there too
     try:
         running = asyncio.run(Stores.start(folder))
@@ -87,6 +90,13 @@ def stores() -> Iterator[Stores]:
         asyncio.run(running.stop())
     finally:
         shutil.rmtree(folder)
+
+
+def _remove_folders_of_killed_runs() -> None:
+    for note in Path(_in_memory() or tempfile.gettempdir()).glob("portone-orders-test-*/pid"):
+        pid, _, born = (read_or_none(note) or "").partition(" ")
+        if pid.isdigit() and birth(int(pid)) != born:
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _in_memory() -> str | None:
