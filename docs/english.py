@@ -110,7 +110,7 @@ def words(source: Source) -> Iterator[Finding]:
 
 
 def definitions(source: Source) -> Iterator[tuple[str, int]]:
-    """Yield each name that a module defines at its top, but for type variables and forms of fields."""
+    """Yield each name that a module defines at its top, but for type variables and annotated types."""
     for node in source.tree.body:
         match node:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
@@ -119,7 +119,7 @@ def definitions(source: Source) -> Iterator[tuple[str, int]]:
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ):
-                if not ast.unparse(value).startswith(("TypeVar(", "Annotated[")):
+                if not ast.unparse(value).startswith(("TypeVar(", "ParamSpec(", "Annotated[")):
                     yield name, node.lineno
             case _:
                 pass
