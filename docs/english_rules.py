@@ -64,7 +64,7 @@ WORDS = (
     Word(r"naught|nought", "nothing; zero"),
 )
 WORD = re.compile(
-    "|".join(rf"(?P<w{n}>(?<!\w)(?:{word.pattern})(?!\w))" for n, word in enumerate(WORDS)), re.IGNORECASE
+    rf"\b(?:{'|'.join(f'(?P<w{n}>{word.pattern})' for n, word in enumerate(WORDS))})(?!\w)", re.IGNORECASE
 )
 
 # A name that once meant two things, and the one module that may define it; "" for none.
