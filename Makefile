@@ -31,7 +31,7 @@ FAST := tests/service/domain tests/service/portone tests/docs/test_citations.py 
 test-fast: $(VENV)/.installed-dev ## Test the rules, the parsers and the pages, without databases: seconds
 	@$(BIN)/python -m pytest -q $(FAST)
 
-check: formatted lint types contracts english ## Check format, lint, types, import contracts and English: what every commit must pass
+check: formatted lint types contracts english ## Check format, lint, types, contracts, English: for every commit
 
 formatted: $(VENV)/.installed-dev ## Check the format
 	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make format' and commit what it changes."; exit 1; }
