@@ -29,7 +29,7 @@ class Watcher(Protocol):
 
 
 # Makes the answer to a request that failed, from the status and the first bytes of it.
-Answer = Callable[[int, bytes], web.Response]
+RawAnswer = Callable[[int, bytes], web.Response]
 
 
 class HttpConnection(web.RequestHandler):
@@ -37,7 +37,9 @@ class HttpConnection(web.RequestHandler):
 
     __slots__ = ("_admitted", "_answer", "_start", "_watcher", "head_since")
 
-    def __init__(self, server: web.Server, watcher: Watcher, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: web.Server, watcher: Watcher, answer: RawAnswer, loop: asyncio.AbstractEventLoop
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -96,7 +98,7 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer a request that could not be understood, or could not be answered."""
+        """RawAnswer a request that could not be understood, or could not be answered."""
         if status < 500:
             self._watcher.note("requests.not_understood", type(exc).__name__)
         elif exc is not None:

@@ -205,7 +205,7 @@ async def test_an_unknown_expectation_is_417(
 async def test_a_client_that_hangs_up_in_its_body_is_no_fault_of_ours(
     receiver: RunningService, pool: Pool, logged: Callable[[ModuleType], Logged], path: str, encoding: str
 ) -> None:
-    """Whoever goes away reads no answer, and no error is logged for it."""
+    """A sender that goes away reads no answer, and no error is logged for it."""
     log, parts = logged(faults), urlsplit(receiver.url)
     size = b"Content-Length: 100\r\n\r\n" if encoding == "length" else b"Transfer-Encoding: chunked\r\n\r\n40\r\n"
     key = f"Authorization: Bearer {SERVICE_KEY}\r\nContent-Type: application/json\r\n".encode()
