@@ -98,7 +98,7 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """RawAnswer a request that could not be understood, or could not be answered."""
+        """Answer a request that could not be understood, or could not be answered."""
         if status < 500:
             self._watcher.note("requests.not_understood", type(exc).__name__)
         elif exc is not None:
