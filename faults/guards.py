@@ -104,7 +104,7 @@ GUARDS = (
         "service/usecases/verification.py",
         "            await orders.lock(db, merchant_uids)\n",
         "",
-        _test("tests/service/test_races.py", "-k", "two_payments"),
+        _test("tests/service/test_races.py", "-k", "under_the_locks"),
     ),
     Guard(
         "what was read without a lock is compared under it",
@@ -156,8 +156,8 @@ GUARDS = (
     Guard(
         "sweep",
         "workers/tasks.py",
-        "    due = await in_transaction(parts.pool, notices.take_due,",
-        "    return 0\n    due = await in_transaction(parts.pool, notices.take_due,",
+        "        due = await in_transaction(parts.pool, notices.take_due,",
+        "        due = []  # await in_transaction(parts.pool, notices.take_due,",
     ),
     Guard(
         "spill: swept into Postgres",

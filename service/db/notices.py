@@ -87,7 +87,7 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
             FROM given WHERE NOT registered ORDER BY imp_uid, id
             ON CONFLICT (imp_uid) WHERE NOT registered DO UPDATE
                SET arrivals = n.arrivals + excluded.arrivals, due_at = now() + $2, claimed_until = NULL,
-                   -- What had ended begins anew; what is open keeps its age and its tries, and so comes to an end.
+                   -- What had ended begins again; what is open keeps its age and its tries, and so comes to an end.
                    tries = CASE WHEN n.due_at IS NULL THEN 0 ELSE n.tries END,
                    received_at = CASE WHEN n.due_at IS NULL THEN now() ELSE n.received_at END,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,

@@ -129,5 +129,5 @@ def _unreached_reply(order: VersionedOrder, state: State, window_open: bool) -> 
             return Reply(Unsettled.WINDOW_OPEN, final=False)
         case State.FAILED:
             return Reply(CompletionRefusal.PAYMENT_FAILED, final=True)
-        case _:
+        case State.PENDING | State.MISMATCHED | State.PAID | State.PARTIALLY_CANCELLED | State.CANCELLED:
             return Reply(CompletionRefusal.PAYMENT_UNKNOWN, final=False)

@@ -164,7 +164,7 @@ def fate_of(
         case None if aged:
             return Parked(Outcome.PAYMENT_UNKNOWN)
         case None:
-            return Postponed(Outcome.PAYMENT_UNKNOWN, _backoff(notice, times))
+            return Postponed(Outcome.PAYMENT_UNKNOWN, _backoff(notice, times, unknown=True))
         case Payment() if verdict is Verdict.KEEP_OUT:
             return Postponed(Outcome.REGRESSED, times.regression)
         case Payment(merchant_uid=merchant_uid) if merchant_uid not in registered:
@@ -178,12 +178,13 @@ def fate_of(
             return Handled(Outcome.LOOKED)
 
 
-def _backoff(notice: OpenNotice, times: Timetable) -> timedelta:
+def _backoff(notice: OpenNotice, times: Timetable, *, unknown: bool = False) -> timedelta:
     """Lengthen the wait with each try, less up to a quarter, so that notices that failed together return apart.
 
     The part that is taken off comes from the notice's id, whose last bits are random.
     """
-    # Of an order that nobody registered, and perhaps invented: it gives way to others soon.
-    factor, last = (2.0, times.backoff_last) if notice.registered else (8.0, times.backoff_unregistered)
+    # A payment that PortOne does not know, or of an order that nobody registered, may be invented: it gives way soon.
+    invented = unknown or not notice.registered
+    factor, last = (8.0, times.backoff_unknown) if invented else (2.0, times.backoff_last)
     wait = min(times.backoff_first * factor ** min(notice.tries, 10), last)
     return wait * (1.0 - notice.id.int % 1024 / 4096)

@@ -86,7 +86,15 @@ def _settlement(state: State, payment: Payment | None, problems: tuple[Problem, 
         case State.PAID | State.PARTIALLY_CANCELLED | State.CANCELLED if payment and was_paid(payment):
             cancelled = payment.amount - payment.held
             return Settlement(state, payment.amount, cancelled, imp_uid, problems, test_channel)
-        case _:
+        case (
+            State.PENDING
+            | State.AWAITING_DEPOSIT
+            | State.PAID
+            | State.PARTIALLY_CANCELLED
+            | State.CANCELLED
+            | State.FAILED
+            | State.MISMATCHED
+        ):
             return Settlement(state, 0, 0, imp_uid, problems, test_channel)
 
 

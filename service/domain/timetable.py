@@ -24,7 +24,7 @@ class Timetable:
     # After a failure to ask: doubled with each try, from the first to the last.
     backoff_first: timedelta = timedelta(seconds=1)
     backoff_last: timedelta = timedelta(seconds=60)
-    backoff_unregistered: timedelta = timedelta(minutes=5)
+    backoff_unknown: timedelta = timedelta(minutes=5)
     # Waits between the questions about an order that no notice names; the last one repeats.
     silence: tuple[timedelta, ...] = (
         timedelta(minutes=1),

@@ -60,3 +60,12 @@ async def never_paid(pool: Pool) -> bool:
         " AND NOT EXISTS (SELECT FROM order_events WHERE state = 'paid' OR paid_amount > 0)"
     )
     return never
+
+
+async def waits_for_a_lock(pool: Pool) -> bool:
+    """Return whether any session of the test's database waits for an advisory lock."""
+    waits: bool = await pool.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    )
+    return waits

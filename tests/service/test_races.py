@@ -9,13 +9,14 @@ from uuid import UUID
 
 import pytest
 
-from service.db import notices
-from service.db.pool import Pool, in_transaction, open_pool
+from service.db import notices, orders
+from service.db.pool import Pool, in_statement, in_transaction, open_pool
 from service.domain.notice import NOT_ASKED, Notice, Source
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.settings import Settings
 from service.usecases.verification import Verifier
+from tests.running import until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -196,3 +197,22 @@ async def _deadlocks(pool: Pool) -> int:
     await pool.execute("SELECT pg_stat_force_next_flush()")
     count: int = await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     return count
+
+
+async def test_a_decision_under_the_locks_waits_for_whoever_locks_the_order(
+    verifier: Verifier, sandbox: RunningSandbox, pool: Pool
+) -> None:
+    """A look at a payment that is stored reads its order only when nobody else is deciding about it."""
+    await stored.register_order(pool, "order-0")
+    imp_uid = str((await sandbox.pay("order-0", 64900, webhook=False))["imp_uid"])
+    await verifier.verify(await _record(pool, "order", [imp_uid]))
+    await sandbox.move(imp_uid, "cancel", webhook=False)
+    notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-0", claimed_status="cancelled")
+    await in_statement(pool, notices.record, [notice], Timetable().queued)
+    async with pool.acquire() as holder, holder.transaction():
+        await orders.lock(holder, ["order-0"])
+        verifying = asyncio.create_task(verifier.verify([notice.id]))
+        await until(lambda: stored.waits_for_a_lock(pool))
+        assert not verifying.done()
+    await verifying
+    assert await stored.events(pool, "order-0") == [(1, "pending"), (2, "paid"), (3, "cancelled")]

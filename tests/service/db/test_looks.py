@@ -252,7 +252,7 @@ async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:
     async with pool.acquire() as holder, holder.transaction():
         first = await looks.claim(holder, ids[:1], TIMES, allow_test_channel=False)
         claiming = asyncio.create_task(_claim(pool, ids[1]))
-        await until(lambda: _waits(pool))
+        await until(lambda: stored.waits_for_a_lock(pool))
     assert [notice.id for notice in first.to_look] == ids[:1]
     assert [notice_id for notice_id, _ in (await claiming).too_soon] == ids[1:]
 
@@ -332,20 +332,12 @@ async def test_a_write_waits_for_whoever_holds_the_order(pool: Pool) -> None:
     async with pool.acquire() as holder, holder.transaction():
         await orders.lock(holder, ["order-1"])
         writing = asyncio.create_task(_write(pool, claimed))
-        await until(lambda: _waits(pool))
+        await until(lambda: stored.waits_for_a_lock(pool))
         other = StoredLook(replace(WINDOW, imp_uid="imp_2", status=Status.FAILED), THIS_WRITE)
         await looks.write(holder, ["order-1"], Judgement([other]), TIMES)
     with pytest.raises(asyncpg.SerializationError):
         await writing
     assert await stored.payment(pool, "imp_1") is None
-
-
-async def _waits(pool: Pool) -> bool:
-    waits: bool = await pool.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-    )
-    return waits
 
 
 async def test_a_lesser_answer_keeps_the_tickets_it_had(pool: Pool) -> None:
