@@ -10,14 +10,13 @@ from redis.exceptions import RedisError
 from cli.addresses import place
 from cli.errors import CommandFailed
 from service.db.migrate import pending
-from service.db.pool import Arguments, Connection, Result, in_transaction, open_pool
-from service.errors import PostgresUnavailable, RedisUnavailable
+from service.db.pool import Arguments, Connection, Result, patient_connection
+from service.errors import RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
 from service.redis.queue import SPILL_STREAM, UNREADABLE_STREAM, connect, weaknesses
 from service.settings import Settings
 
-_CONNECT_SECONDS = 3.0
-_STATEMENT_SECONDS = 3.0
+_SECONDS = 3.0  # longer than the service's own limits: a machine that is only busy must not look like one that hangs
 # Connections of which a process that starts may be in need.
 _SPARE_CONNECTIONS = 5
 _MEMORY_FULL = 0.9
@@ -32,14 +31,11 @@ async def check_postgres(settings: Settings) -> list[str]:
     """Check that Postgres answers, has our tables, and can be written to."""
     url = settings.require("database_url").database_url.get_secret_value()
     try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, command_timeout=_STATEMENT_SECONDS)
-        try:
+        async with patient_connection(url, _SECONDS) as connection:
             if missing := await pending(connection):
                 return [f"Migrations are missing ({', '.join(missing)}): run `portone-orders migrate`."]
             await _write(connection)
             return await _scarce_connections(connection)
-        finally:
-            connection.terminate()
     except _ERRORS as error:
         return [postgres_sentence(url, error)]
 
@@ -90,21 +86,20 @@ async def ask_postgres(
     url = settings.database_url.get_secret_value()
     if not url:
         raise PostgresFailed("DATABASE_URL is not set.")
-    pool = await open_pool(url, 1)
     try:
-        return await in_transaction(pool, query, *args, **named)
-    except (PostgresUnavailable, *_ERRORS) as error:
+        async with patient_connection(url, _SECONDS) as connection, connection.transaction():
+            return await query(connection, *args, **named)
+    except _ERRORS as error:
         raise PostgresFailed(postgres_sentence(url, error)) from error
-    finally:
-        pool.terminate()
 
 
 async def check_redis(settings: Settings) -> list[str]:
     """Check that Redis keeps all that it accepts, because it may take notices (docs/design.md §2.1)."""
     url = settings.require("redis_url").redis_url.get_secret_value()
-    redis = connect(url)
+    redis = connect(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
     try:
-        faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in await weaknesses(redis)]
+        weak = await weaknesses(redis, _SECONDS)
+        faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in weak]
         return [*faults, *await _full(redis), *await _spilled(redis)]
     except (RedisUnavailable, RedisError, OSError, TimeoutError) as error:
         return [redis_sentence(url, error)]

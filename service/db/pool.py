@@ -81,6 +81,17 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
 
 
 @contextlib.asynccontextmanager
+async def patient_connection(database_url: str, seconds: float) -> AsyncIterator[Connection]:
+    """A connection like those of the pool, for a person's question, which may wait longer than the service does."""
+    connection = await asyncpg.connect(database_url, timeout=seconds, command_timeout=seconds)
+    try:
+        await _set_json_codec(connection)
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@contextlib.asynccontextmanager
 async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
     """Acquire a connection for work that must end with it: if Postgres restarts, the work cannot write any more.
 

@@ -179,10 +179,10 @@ async def _receive(pubsub: PubSub) -> AsyncIterator[bytes]:
             yield message["data"]
 
 
-async def weaknesses(redis: ArqRedis) -> list[str]:
+async def weaknesses(redis: ArqRedis, seconds: float = _COMMAND_SECONDS) -> list[str]:
     """Return the reasons why this Redis alone may not accept a notice, as sentences. Raises RedisUnavailable."""
     try:
-        async with asyncio.timeout(_COMMAND_SECONDS):
+        async with asyncio.timeout(seconds):
             config: dict[str, str] = {}
             for key in ("appendonly", "appendfsync", "maxmemory-policy"):
                 config |= await redis.config_get(key)
