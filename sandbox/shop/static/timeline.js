@@ -59,7 +59,7 @@ function newItem(event) {
   const summary = document.createElement("summary");
   const parts = ["actor", "title"].map((name) => Object.assign(document.createElement("span"), { className: name }));
   const time = Object.assign(document.createElement("time"), { dateTime: new Date(event.at * 1000).toISOString() });
-  summary.append(time, ...parts);
+  summary.append(time, " ", parts[0], " ", parts[1]); // spaces, because a screen reader reads them as one text
   const evidence = document.createElement("pre");
   evidence.tabIndex = 0;
   evidence.textContent = JSON.stringify(event.evidence, null, 2);
