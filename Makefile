@@ -123,7 +123,7 @@ shows: $(VENV)/.installed-dev ## Drop all webhooks, flush Redis, stop PortOne, a
 	@$(BIN)/python -m faults.shows all --report
 
 pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by the browser tests
-	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/test_shop.py -k pictures
+	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/shop -k pictures
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run
