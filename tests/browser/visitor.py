@@ -78,6 +78,17 @@ class Visitor:
     async def init(self, user_code: str = "imp00000000") -> None:
         await self.page.evaluate("(code) => IMP.init(code)", user_code)
 
+    async def visit_ready_page(self, user_code: str = "imp00000000") -> None:
+        """Go to a page that has initialised the SDK."""
+        await self.visit_plain_page()
+        await self.init(user_code)
+
+    async def open_window(self, **params: Any) -> FrameLocator:
+        """Go to a page, and request a payment there; return the window over the page."""
+        await self.visit_ready_page()
+        await self.request_pay(**params)
+        return self.window
+
     async def request_pay(self, function: str = "request_pay", **params: Any) -> dict[str, Any]:
         """Call the SDK with a callback that keeps its results; return the parameters as the SDK left them."""
         given = {"merchant_uid": "order-1", "name": "의자", "amount": 64900} | params
@@ -113,6 +124,21 @@ class Visitor:
         results: list[dict[str, Any]] = await self.page.evaluate("results")
         assert len(results) == number
         return results[-1]
+
+    async def payments(self) -> list[dict[str, Any]]:
+        """Return the sandbox's payments."""
+        payments: list[dict[str, Any]] = (await self.sandbox.control("GET", "payments"))["payments"]
+        return payments
+
+    async def payment(self) -> dict[str, Any]:
+        """Return the sandbox's only payment."""
+        (payment,) = await self.payments()
+        return payment
+
+    async def windows(self) -> list[dict[str, Any]]:
+        """Return the windows that the sandbox has opened."""
+        windows: list[dict[str, Any]] = (await self.sandbox.control("GET", "window"))["windows"]
+        return windows
 
     async def dialog(self) -> str:
         """Return the latest dialog's text, waiting for one."""
