@@ -11,9 +11,13 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+import structlog
+
 from cli.errors import CommandFailed
 from service.logs import configure_logs
 from service.settings import Settings
+
+log = structlog.get_logger()
 
 # A webhook's answer takes milliseconds, a completion call's as long as it waits; SIGKILL often follows after 10 s.
 _DRAIN_SECONDS = 8.0
@@ -50,6 +54,7 @@ async def _serve(settings: Settings) -> None:
     runner = await set_up(settings, _DRAIN_SECONDS)
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()
+        log.info("receiver.started", host=settings.host, port=settings.port)
         await stopped.wait()
     except OSError as error:
         raise CommandFailed(why_no_port(error, settings.host, settings.port, "PORT")) from error

@@ -10,7 +10,8 @@ from service.http.receiver import RECEIVER
 
 def require_key(request: web.Request) -> None:
     """Compare in constant time, with every key; without a configured key nobody gets in."""
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    given = key.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
     keys = [key.get_secret_value().encode() for key in request.app[RECEIVER].settings.service_keys]
     if not sum(hmac.compare_digest(given, key) for key in keys):  # `any` would stop at the first
         raise HttpProblem(

@@ -28,7 +28,7 @@ async def register_order(request: web.Request) -> web.Response:
     require_key(request)
     receiver = request.app[RECEIVER]
     body = await read_order_body(request, OrderBody)
-    store = require_store(receiver.settings, body.account, body.tier, status=400)
+    store = require_store(receiver.settings, body.account, body.tier)
     order = Order(body.merchant_uid, body.amount, body.currency, store, receiver.settings.allow_test_channel)
     registered = await register(
         receiver.pool,

@@ -111,7 +111,7 @@ def problem_of(error: Exception) -> HttpProblem:
         case ServiceError() if type(error) in _REFUSALS:
             return HttpProblem(*_REFUSALS[type(error)], str(error))
         case NothingRecorded() | PostgresUnavailable():
-            return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "store-away", error)
+            return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "postgres-away", error)
         case web.HTTPRequestEntityTooLarge():
             return HttpProblem(413, "body-too-large", "Send a body of at most 64 KiB.")
         case web.HTTPMethodNotAllowed():

@@ -5,13 +5,13 @@ from service.http.problems import HttpProblem
 from service.settings import Settings
 
 
-def require_store(settings: Settings, account: str | None, tier: str | None, *, status: int) -> Store:
-    """Return the store of this account (None: the default) and tier (None: none). Raises HttpProblem with `status`."""
+def require_store(settings: Settings, account: str | None, tier: str | None) -> Store:
+    """Return the store of this account (None: the default) and tier (None: none). Raises HttpProblem."""
     name = ACCOUNT if account is None else account
     configured = settings.accounts.get(name)
     if configured is None:
-        raise HttpProblem(status, "unknown-account", "This account is not configured: add it to PORTONE_ACCOUNTS.")
+        raise HttpProblem(400, "unknown-account", "This account is not configured: add it to PORTONE_ACCOUNTS.")
     if tier is not None and tier not in configured.tiers:
         setting = "PORTONE_TIERS" if name == ACCOUNT else "its tiers in PORTONE_ACCOUNTS"
-        raise HttpProblem(status, "unknown-tier", f"This tier is not configured: add it to {setting}.")
+        raise HttpProblem(400, "unknown-tier", f"This tier is not configured: add it to {setting}.")
     return Store(name, tier or "")

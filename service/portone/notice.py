@@ -1,5 +1,6 @@
 """Parse a notice: bytes in, its known keys out, each bounded; or UnusableNotice. Pure (docs/portone.md §2)."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,20 +14,36 @@ _FIELDS_MAX = 100
 # Any other status claims nothing that we know. Kept, each would be a notice of its own, as many as a stranger invents.
 _STATUSES = frozenset({"ready", "paid", "failed", "cancelled"})
 _TEXT_MAX = 64
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def parse_body(body: bytes) -> Mapping[str, Any]:
-    """Read JSON or form-urlencoded, whichever it is, because the console chooses and senders mislabel."""
+    """Read JSON or form-urlencoded, whichever it is, because the console chooses and senders mislabel.
+
+    A byte order mark, blanks around the body, and bytes that are no UTF-8 in a key that nobody reads harm nothing:
+    PortOne repeats no webhook that it was refused (docs/portone.md §4.25). Raises UnusableNotice.
+    """
+    text = body.removeprefix(_BYTE_ORDER_MARK).strip()
     try:
-        if body.lstrip()[:1] in (b"{", b"["):
-            fields = orjson.loads(body)
-        else:
-            fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
-    except ValueError:
+        fields = _parse_json(text) if text[:1] in (b"{", b"[") else _parse_form(text)
+    except (ValueError, RecursionError):
         raise UnusableNotice("the body is neither JSON nor a form") from None
     if not isinstance(fields, dict):
         raise UnusableNotice("the body is not an object")
     return fields
+
+
+def _parse_json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        # Bytes that are no UTF-8 become lone surrogates, which no usable value has.
+        return json.loads(text.decode("utf-8", "surrogateescape"))
+
+
+def _parse_form(text: bytes) -> dict[str, str]:
+    decoded = text.decode("utf-8", "surrogateescape")
+    return dict(parse_qsl(decoded, keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="surrogateescape"))
 
 
 def known_keys(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -22,7 +22,8 @@ from service.usecases.promise import broken_promises
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "runbook.md").read_text("utf-8")
 SOURCES = [file for part in ("service", "workers") for file in (REPOSITORY / part).rglob("*.py")]
-EVENTS = set(re.findall(r'log\.\w+\(\s*"([a-z_]+\.[a-z_]+)"', "\n".join(file.read_text("utf-8") for file in SOURCES)))
+_LOGGED = re.compile(r'(?:log\.\w+|log_fault|\.note)\(\s*"([a-z_]+\.[a-z_]+)"')
+EVENTS = {event for file in SOURCES for event in _LOGGED.findall(file.read_text("utf-8"))}
 
 # In code spans and in blocks, where a comment may follow. A span stays on one line, so that it can be copied.
 COMMANDS = sorted(

@@ -2,6 +2,7 @@
 
 import pytest
 from aiohttp import ClientSession
+from yarl import URL
 
 from service.db.pool import Pool
 from service.settings import Settings
@@ -164,20 +165,37 @@ class TestByItself:
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"),
+    ("path", "account", "tier"),
     [
-        ("accounts", "unknown-tier"),
-        ("zzz", "unknown-tier"),
-        ("accounts/nobody", "unknown-account"),
-        ("accounts/nobody/abc", "unknown-account"),
-        ("accounts/shop-b/zzz", "unknown-tier"),
-        ("accounts/DEFAULT", "unknown-account"),
+        ("accounts", None, "accounts"),
+        ("zzz", None, "zzz"),
+        ("zzz/", None, "zzz"),
+        ("accounts/nobody", "nobody", None),
+        ("accounts/nobody/abc", "nobody", "abc"),
+        ("accounts/shop-b/zzz", "shop-b", "zzz"),
+        ("accounts/DEFAULT", "DEFAULT", None),
+        ("accounts/%EA%B0%80%EA%B2%8C", "가게", None),
     ],
 )
-async def test_an_address_of_no_store(receiver: RunningService, pool: Pool, path: str, kind: str) -> None:
-    """A webhook to an unknown address is answered 404, and nothing is recorded."""
+async def test_a_webhook_of_a_store_that_is_not_configured_is_recorded(
+    receiver: RunningService, pool: Pool, path: str, account: str | None, tier: str | None
+) -> None:
+    """PortOne never repeats a 4xx, so the notice is kept with the account and tier that its address named."""
     status, body = await receiver.call("POST", f"/webhooks/portone/v1/{path}", json={"imp_uid": "imp_1"})
-    assert (status, body["type"].rpartition(":")[2]) == (404, kind)
+    assert (status, body) == (200, "OK")
+    [row] = await stored.notices(pool, "imp_1")
+    assert (row["account"], row["tier"]) == (account, tier)
+
+
+@pytest.mark.parametrize("name", ["%00", "a%0ab", "x" * 65])
+@pytest.mark.parametrize("path", ["", "accounts/", "accounts/shop-b/"])
+async def test_a_webhooks_address_that_names_nothing(
+    receiver: RunningService, pool: Pool, path: str, name: str
+) -> None:
+    """An account or tier that could not be stored is no address of ours."""
+    url = URL(f"{receiver.url}/webhooks/portone/v1/{path}{name}", encoded=True)
+    async with receiver.session.post(url, json={"imp_uid": "imp_1"}) as answer:
+        assert answer.status == 404
     assert await stored.count(pool, "notices") == 0
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -9,10 +11,12 @@ import pytest
 from yarl import URL
 
 from service.db.pool import Pool
+from service.http import connections
 from service.settings import Settings
-from tests.running import RunningService, bearer
+from tests.running import RunningService, bearer, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
+from tests.service.conftest import Logged
 from tests.service.http.refusals import is_problem, nothing_stored, refused
 
 WEBHOOK, COMPLETION, REDIRECT, ORDERS = "/webhooks/portone/v1", "/payment/complete", "/payment-redirect", "/orders"
@@ -42,8 +46,7 @@ BAD_NOTICES: dict[str, tuple[dict[str, str], bytes]] = {
     "a newline after imp_uid": (JSON, b'{"imp_uid": "imp_1\\n"}'),
     "control character in imp_uid": (FORM, b"imp_uid=imp_%1b"),
     "lone surrogate in imp_uid": (JSON, b'{"imp_uid": "imp_\\ud800"}'),
-    "lone surrogate elsewhere": (JSON, b'{"imp_uid": "imp_1", "merchant_uid": "\\udfff"}'),
-    "invalid UTF-8": (JSON, b'{"imp_uid": "imp_1", "merchant_uid": "\xff"}'),
+    "invalid UTF-8 in imp_uid": (JSON, b'{"imp_uid": "imp_\xff"}'),
     "a path for imp_uid": (JSON, b'{"imp_uid": "../users/getToken"}'),
     "gzip that is none": (JSON | {"Content-Encoding": "gzip"}, b'{"imp_uid": "imp_1"}'),
 }
@@ -90,6 +93,53 @@ async def test_a_webhooks_bad_order_number(receiver: RunningService, pool: Pool)
     assert (await receiver.call("POST", WEBHOOK, json={"imp_uid": "imp_1"} | strange))[0] == 200
     [row] = await stored.notices(pool, "imp_1")
     assert (row["merchant_uid"], row["claimed_status"], row["cancellation_id"]) == (None, None, None)
+
+
+UNDERSTOOD = {
+    "a byte order mark": b'\xef\xbb\xbf{"imp_uid": "imp_1", "merchant_uid": "order-1"}',
+    "a byte order mark before a form": b"\xef\xbb\xbfimp_uid=imp_1&merchant_uid=order-1",
+    "no UTF-8 in an unknown key": b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "buyer_name": "\xb1\xe8"}',
+    "no UTF-8 in a form's unknown key": b"imp_uid=imp_1&buyer_name=%B1%E8\xb1\xe8&merchant_uid=order-1",
+    "half a character in an unknown key": b'{"imp_uid": "imp_1", "merchant_uid": "order-1", "name": "\\ud83d"}',
+    "a newline after a form": b"imp_uid=imp_1&merchant_uid=order-1\r\n",
+    "blanks around a form": b" \n imp_uid=imp_1&merchant_uid=order-1 ",
+}
+
+
+@pytest.mark.parametrize("body", UNDERSTOOD.values(), ids=UNDERSTOOD)
+@pytest.mark.parametrize("path", [WEBHOOK, f"{WEBHOOK}/", COMPLETION, f"{COMPLETION}/"])
+async def test_what_can_be_understood_is(receiver: RunningService, pool: Pool, path: str, body: bytes) -> None:
+    """A notice is refused for nothing that nobody reads, nor for a slash at the end of the address."""
+    status, answer = await receiver.call("POST", path, data=body, headers=JSON | {"Prefer": "wait=0"})
+    assert status in (200, 202), answer
+    [row] = await stored.notices(pool, "imp_1")
+    assert row["merchant_uid"] == "order-1"
+
+
+@pytest.mark.parametrize("merchant_uid", [b"\xff", b"\\udfff", b"order-\xb1\xe8"])
+async def test_an_order_number_that_is_no_text(receiver: RunningService, pool: Pool, merchant_uid: bytes) -> None:
+    """A webhook is kept without it, and a completion, whose sender waits for an answer, is refused."""
+    body = b'{"imp_uid": "imp_1", "merchant_uid": "%b"}' % merchant_uid
+    await refused(receiver, "POST", COMPLETION, data=body, headers=JSON)
+    await nothing_stored(pool)
+    assert (await receiver.call("POST", WEBHOOK, data=body, headers=JSON))[0] == 200
+    [row] = await stored.notices(pool, "imp_1")
+    assert row["merchant_uid"] is None
+
+
+async def test_a_webhook_that_is_not_understood_is_logged_by_its_kind(
+    receiver: RunningService, logged: Callable[[ModuleType], Logged]
+) -> None:
+    """An operator sees that webhooks are refused and why, and nothing of what they held."""
+    log = logged(connections)
+    for body in (b"{", b"{", b"[]", b'{"imp_uid": ""}'):
+        assert (await receiver.call("POST", WEBHOOK, data=body, headers=JSON))[0] == 400
+
+    async def is_logged() -> bool:
+        return bool(sum(fields["count"] for fields in log.of("webhooks.not_understood")) == 4)
+
+    await until(is_logged)
+    assert all("names no usable payment" in fields["kind"] for fields in log.of("webhooks.not_understood"))
 
 
 @pytest.mark.parametrize("path", [WEBHOOK, COMPLETION, ORDERS])
@@ -164,7 +214,6 @@ async def test_a_wrong_content_type(receiver: RunningService, sandbox: RunningSa
         ("POST", REDIRECT, 405),
         ("DELETE", ORDERS, 405),
         ("GET", "/nothing-here", 404),
-        ("POST", f"{WEBHOOK}/zzz", 404),
         ("POST", f"{WEBHOOK}/%00", 404),
     ],
 )

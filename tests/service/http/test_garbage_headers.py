@@ -31,6 +31,7 @@ GARBAGE = {
     "the key and more": b"Bearer " + KEY + b"x",
     "half the key": b"Bearer " + KEY[:-1],
     "the key in capitals": b"Bearer " + KEY.upper(),
+    "the key without a scheme": KEY,
     "two keys": b"Bearer " + KEY + b", Bearer " + KEY,
     "the scheme twice": b"Bearer Bearer " + KEY,
     "Korean": "Bearer 열쇠".encode(),
@@ -68,6 +69,13 @@ async def test_16_garbage_for_a_key(receiver: RunningService, pool: Pool, garbag
         body = b'{"merchant_uid": "order-1", "amount": 1}'
         assert await _status(receiver, method, path, {"Authorization": garbage}, body) == 401, (method, path)
     assert await stored.count(pool, "orders") == 0
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer "])
+async def test_a_schemes_case_does_not_matter(receiver: RunningService, scheme: str) -> None:
+    """`Authorization: bearer …` is as good as any other (RFC 9110 §11.1)."""
+    headers = {"Authorization": f"{scheme} {SERVICE_KEY}".encode()}
+    assert await _status(receiver, "GET", "/metrics", headers) == 200
 
 
 @pytest.mark.parametrize("garbage", UNREADABLE.values(), ids=UNREADABLE)

@@ -221,12 +221,18 @@ async def test_sub_store_by_completion(service: RunningService, sandbox: Running
 
 
 async def test_sub_store_that_is_not_configured(service: RunningService, pool: Pool) -> None:
-    """A tier that is not configured has no webhook address and cannot register an order."""
+    """A tier that is not configured cannot register an order; its webhook is kept, and parked with the reason."""
     webhook = {"imp_uid": "imp_1", "merchant_uid": "order-1", "status": "paid"}
-    assert (await service.call("POST", "/webhooks/portone/v1/zzz", json=webhook))[0] == 404
+    assert (await service.call("POST", "/webhooks/portone/v1/zzz", json=webhook))[0] == 200
     order = {"merchant_uid": "order-1", "amount": 64900, "tier": "zzz"}
     assert (await service.call("POST", "/orders", json=order, headers=bearer()))[0] == 400
-    assert (await stored.count(pool, "notices"), await stored.count(pool, "orders")) == (0, 0)
+    assert await stored.count(pool, "orders") == 0
+
+    async def is_parked() -> bool:
+        [row] = await stored.notices(pool, "imp_1")
+        return (row["tier"], row["last_outcome"]) == ("zzz", "store_not_configured") and row["parked_at"] is not None
+
+    await until(is_parked)
 
 
 async def test_unique_merchant_uid_stored_beforehand(receiver: RunningService, pool: Pool) -> None:

@@ -284,5 +284,5 @@ async def test_hostile_returns_while_a_database_is_away(
 @pytest.mark.usefixtures("still_limits")
 async def test_hostile_returns_beyond_the_limits(settings: Settings) -> None:
     """Too many calls: the buyer is sent to the shop all the same."""
-    few = settings.model_copy(update={"completions_per_client": 1.0})
+    few = settings.model_copy(update={"completions_per_client": 1.0, "completions_per_second": 1.0})
     assert "too-many-calls" in await _all_end_at_the_shop(few, 60)

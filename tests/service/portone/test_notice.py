@@ -37,6 +37,12 @@ RECORDED: dict[bytes, dict[str, str]] = {
     # Korean order numbers, in both encodings.
     '{"imp_uid":"imp_1","merchant_uid":"주문/1"}'.encode(): {"imp_uid": "imp_1", "merchant_uid": "주문/1"},
     b"imp_uid=imp_1&merchant_uid=%EC%A3%BC%EB%AC%B8%2F1+a": {"imp_uid": "imp_1", "merchant_uid": "주문/1 a"},
+    # What nobody reads harms nothing: a byte order mark, EUC-KR, half a character, a newline after a form.
+    b'\xef\xbb\xbf{"imp_uid":"imp_1","merchant_uid":"a"}': {"imp_uid": "imp_1", "merchant_uid": "a"},
+    b'{"imp_uid":"imp_1","merchant_uid":"a","buyer_name":"\xb1\xe8"}': {"imp_uid": "imp_1", "merchant_uid": "a"},
+    b'{"imp_uid":"imp_1","merchant_uid":"a","name":"\\ud83d"}': {"imp_uid": "imp_1", "merchant_uid": "a"},
+    b"imp_uid=imp_1&merchant_uid=a&buyer_name=%B1%E8\r\n": {"imp_uid": "imp_1", "merchant_uid": "a"},
+    b'{"imp_uid":"imp_1","merchant_uid":"\xff"}': {"imp_uid": "imp_1"},
     # Values of an unknown shape are dropped, not refused.
     b'{"imp_uid":"imp_1","merchant_uid":123,"status":["paid"],"cancellation_id":""}': {
         "imp_uid": "imp_1",
