@@ -7,7 +7,7 @@ import aiohttp
 
 from sandbox.config import ShopConfig
 
-TIMEOUT = aiohttp.ClientTimeout(total=5)
+TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class ServiceAnswer(NamedTuple):
