@@ -108,11 +108,16 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         receiver = app[RECEIVER] = await _receiver(stack, settings, Queue(redis), waiters, bounds)
         working = [
             asyncio.create_task(work)
-            for work in (waiters.listen(), receiver.connections.watch(), say_weaknesses(redis))
+            for work in (
+                waiters.listen(),
+                receiver.connections.watch(),
+                receiver.confirmation.keep_connections(),
+                say_weaknesses(redis),
+            )
         ]
         async with beating("receiver", settings):
             yield
-        for task in working[:2]:
+        for task in working[:-1]:  # the last ends by itself
             task.cancel()
         await asyncio.wait(working)
         receiver.connections.log_events()

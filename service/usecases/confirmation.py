@@ -5,6 +5,7 @@ them cannot be asked in time, a setting decides. Questions that arrive together 
 that nothing else uses, so that no crowd of other callers keeps PortOne waiting.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -26,6 +27,8 @@ _BATCH = 100
 # A statement that hangs must not hold up the next.
 _STATEMENTS_AT_ONCE = 2
 CONNECTIONS = 4
+# asyncpg closes a connection that was idle for 300 s, and a firewall forgets one.
+_KEPT_SECONDS = 60.0
 
 
 class Stock(Protocol):
@@ -44,6 +47,13 @@ class Confirmation:
         self._stock = stock
         self._allow_when_unsure = allow_when_unsure
         self._orders = Coalescer[str, Payable | None](self._read, _BATCH, _STATEMENTS_AT_ONCE)
+
+    async def keep_connections(self) -> None:
+        """Keep connections open and alive, for as long as the process lives: a new one takes time from an answer."""
+        while True:
+            reads = (in_statement(self._pool, orders.payable, []) for _ in range(_STATEMENTS_AT_ONCE))
+            await asyncio.gather(*reads, return_exceptions=True)
+            await asyncio.sleep(_KEPT_SECONDS)
 
     async def confirm(self, question: Question, *, from_portone: bool = False) -> Refused | None:
         """Return the refusal, or None: the payment may go on. Takes less than 2 s, whatever is away."""
