@@ -155,9 +155,12 @@ def _rows_of(notices: list[dict[str, Any]], imp_uid: str) -> list[str]:
 
 
 def _lost(notices: list[dict[str, Any]], acknowledged: Mapping[str, int]) -> Counter[str]:
-    """Count the acknowledged notices without a row, by payment. A shared row stands for any number of them."""
+    """Count the acknowledged notices without a row, by payment. A row counts as many as it stands for.
+
+    The row of an unregistered order's payment begins again when it has ended, so it stands for any number.
+    """
     stored = Counter[str]()
     shared = {notice["imp_uid"] for notice in notices if not notice["registered"]}
     for notice in notices:
-        stored[notice["imp_uid"]] += notice["source"] in _ACKNOWLEDGED_SOURCES
+        stored[notice["imp_uid"]] += notice["arrivals"] * (notice["source"] in _ACKNOWLEDGED_SOURCES)
     return Counter({name: count for name, count in acknowledged.items() if name not in shared}) - stored
