@@ -167,3 +167,18 @@ async def test_nor_do_the_functions(pool: Pool, table: str) -> None:
 
 def _notice(imp_uids: Sequence[str] = ("imp_1",)) -> Notice:
     return Notice(new_notice_id(), Source.WEBHOOK, imp_uids[0], "order-1", claimed_status="paid")
+
+
+async def test_recording_beside_many_open_notices(pool: Pool) -> None:
+    """A plan that was made while Postgres knew the table to be empty reads none of what is open beside a batch."""
+    await stored.register_order(pool, "order-1")
+    await pool.execute("VACUUM ANALYZE")
+    await pool.expire_connections()
+    async with pool.acquire() as db:
+        await notices.record(db, [_notice()], timedelta(seconds=3))
+        many = [replace(_notice(), imp_uid=f"imp_{number}") for number in range(1000)]
+        await notices.record(db, many, timedelta(seconds=3))
+        async with db.transaction():
+            await notices.record(db, [_notice(), replace(_notice(), imp_uid="imp_new")], timedelta(seconds=3))
+            rows = await db.fetch(_READ)
+    assert [row["rows"] for row in rows if row["relname"] == "notices" and row["rows"] > 10] == []
