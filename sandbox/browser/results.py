@@ -33,7 +33,7 @@ class Ending:
     error_code: str | None = None
     error_msg: str | None = None
     says_success: bool | None = None
-    """What `imp_success` says of a redirect, where it is not the truth."""
+    """The value of `imp_success` in a redirect, where it is not the truth."""
 
 
 def make_result(opening: Opening, ending: Ending) -> Result:

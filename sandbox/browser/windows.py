@@ -39,7 +39,7 @@ class Result:
     """The result of a window, as the browser is told."""
 
     data: dict[str, Any]
-    """What the callback gets."""
+    """The data that the callback gets."""
     return_url: str | None
     """Where a redirect leads; None without an `m_redirect_url`."""
 

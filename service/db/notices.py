@@ -108,6 +108,13 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
         _as_json(groups),
         queued_for,
     )
+    return await _rows_of(db, groups, rows)
+
+
+async def _rows_of(
+    db: Connection, groups: Sequence[Sequence[Notice]], rows: Sequence[asyncpg.Record]
+) -> dict[UUID, UUID]:
+    """Return the row of each group's first notice, from how many were new and which joined another's row."""
     stored = {row["given"]: row["stored"] for row in rows[1:]}
     if len(stored) + rows[0]["new"] == len(groups):  # nearly always: every other group has the row that it brought
         return {group[0].id: stored.get(group[0].id, group[0].id) for group in groups}

@@ -13,7 +13,7 @@ BROKEN = "결제모듈 구동 중에 오류가 발생하였습니다. 페이지 
 
 
 async def test_of_the_requests_before_the_channels_load_only_the_last_runs(desktop: Visitor) -> None:
-    """Those before it are forgotten, without a callback."""
+    """Earlier requests are forgotten, without a callback."""
     await desktop.visit_plain_page()
     calls = "".join(
         f"IMP.request_pay({{ merchant_uid: 'order-{number}', amount: 1000 }}, (result) => results.push(result));"
