@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 from aiohttp import ClientResponse, ClientSession, web
 
 from service.http.app import set_up
@@ -102,3 +104,21 @@ async def running_worker(settings: Settings) -> AsyncIterator[None]:
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+
+
+@contextlib.asynccontextmanager
+async def patient_worker(settings: Settings) -> AsyncIterator[None]:
+    """A worker whose first walk of each ledger is due in a (scaled) minute, lest it find what a test waits for."""
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    try:
+        await connection.execute(
+            "INSERT INTO ledger_scans (account, tier, next_at)"
+            " SELECT s.*, now() + $3::interval FROM unnest($1::text[], $2::text[]) AS s",
+            [store.account for store in settings.stores],
+            [store.tier for store in settings.stores],
+            timedelta(minutes=1) * settings.time_scale,
+        )
+    finally:
+        await connection.close()
+    async with running_worker(settings):
+        yield

@@ -10,7 +10,7 @@ from service.settings import Settings
 from tests.browser.guide_page import buy_on_guide_page
 from tests.browser.merchant import Merchant
 from tests.browser.visitor import Visitor
-from tests.running import RunningService, running_receiver, running_worker, until
+from tests.running import RunningService, patient_worker, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 
 LONGEST_MERCHANT_UID = 255
@@ -38,7 +38,7 @@ async def service(settings: Settings, sandbox: RunningSandbox, merchant: Merchan
     """The receiver and the worker; the shop's page may call them, and redirects end at the shop."""
     pages = {"return_url": f"{merchant.origin}/done", "cors_origins": (merchant.origin,)}
     settings = settings.model_copy(update=pages | {"portone_tiers": ("123",)})
-    async with running_receiver(settings) as service, running_worker(settings):
+    async with running_receiver(settings) as service, patient_worker(settings):
         sandbox.send_webhooks_to(f"{service.url}/webhooks/portone/v1")
         merchant.take_order = service.register
         yield service

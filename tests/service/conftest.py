@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,7 @@ from service.db.pool import Pool
 from service.rate_limits import Limiter
 from service.settings import Settings
 from service.usecases.verification import Verifier
-from tests.running import RunningService, running_receiver, running_worker
+from tests.running import RunningService, patient_worker, running_receiver
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import TIMES, Shop
 from workers.parts import Parts, make_parts
@@ -70,16 +69,9 @@ async def receiver(settings: Settings, sandbox: RunningSandbox) -> AsyncIterator
 
 
 @pytest.fixture
-async def service(settings: Settings, receiver: RunningService, pool: Pool) -> AsyncIterator[RunningService]:
+async def service(settings: Settings, receiver: RunningService) -> AsyncIterator[RunningService]:
     """The receiver and a worker, whose first walk of the ledger is due in a (scaled) minute, not at once."""
-    await pool.execute(
-        "INSERT INTO ledger_scans (account, tier, next_at)"
-        " SELECT s.*, now() + $3::interval FROM unnest($1::text[], $2::text[]) AS s",
-        [store.account for store in settings.stores],
-        [store.tier for store in settings.stores],
-        timedelta(minutes=1) * settings.time_scale,
-    )
-    async with running_worker(settings):
+    async with patient_worker(settings):
         yield receiver
 
 

@@ -10,7 +10,7 @@ from sandbox.config import SandboxConfig, ShopConfig
 from service.settings import Settings
 from tests.browser.pictures import picture_folder
 from tests.ports import own_port
-from tests.running import SERVICE_KEY, RunningService, running_receiver, running_worker
+from tests.running import SERVICE_KEY, RunningService, patient_worker, running_receiver
 from tests.sandbox_client import RunningSandbox, running_sandbox
 
 LATER_SECONDS = 0.5
@@ -36,7 +36,7 @@ async def service(settings: Settings, sandbox: RunningSandbox, service_url: str)
     pages = {"return_url": f"{sandbox.url}/shop/return", "cors_origins": (sandbox.url,)}
     settings = settings.model_copy(update=pages)
     port = int(service_url.rpartition(":")[2])
-    async with running_receiver(settings, port) as service, running_worker(settings):
+    async with running_receiver(settings, port) as service, patient_worker(settings):
         await sandbox.control("POST", "window", later_seconds=LATER_SECONDS)
         yield service
 

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from sandbox.config import SandboxConfig, ShopConfig
 from service.settings import Settings
 from tests.ports import own_port
-from tests.running import SERVICE_KEY, RunningService, running_receiver, running_worker
+from tests.running import SERVICE_KEY, RunningService, patient_worker, running_receiver
 from tests.sandbox_client import RunningSandbox, running_sandbox
 
 
@@ -83,5 +83,5 @@ async def shop(database_url: str, redis_url: str) -> AsyncIterator[ShopCaller]:
             return_url=f"{sandbox.url}/shop/return",
             cors_origins=(sandbox.url,),
         )
-        async with running_receiver(settings, port) as service, running_worker(settings):
+        async with running_receiver(settings, port) as service, patient_worker(settings):
             yield ShopCaller(sandbox, service, session)
