@@ -4,20 +4,21 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from bench import limits, report
+from bench import life, limits, report
 from bench.databases import running_databases
 from bench.measure import FULL, SMALL, Bench, BenchFailed, Figures
-from bench.systems import SYSTEMS, Launcher
+from bench.systems import LIVES, SYSTEMS, Launcher
 from cli.errors import CommandFailed
 
 RESULTS = Path(__file__).parent / "results"
 LIMITS = ("bare", "pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin")
-_SMALL_RUN = ("ours", "arq_tuned", "bare", "pgbench_transaction", "pgbench_statement", "standin")
+_SMALL_RUN = ("ours", "arq_tuned", "plain", "bare", "pgbench_transaction", "pgbench_statement", "standin")
 _BACKLOG = 100_000
 _SIZES = (10**3, 10**4, 10**5, 10**6)
 _GROWTH_TURNS = 5
@@ -41,20 +42,25 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--small", action="store_true", help="check within a minute that everything still works")
+    parser.add_argument("--life", action="store_true", help="measure only an order's life: its steps, one by one")
     parser.add_argument("--only", default="", help=f"comma-separated, from {', '.join((*SYSTEMS, *LIMITS))}")
     parser.add_argument("--rounds", type=int, default=0, help="default: 3, or 1 with --small")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="measure growth; not with --small")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,md,svg}")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.small else 3)
-    options.names = (
-        tuple(options.only.split(",")) if options.only else (_SMALL_RUN if options.small else (*SYSTEMS, *LIMITS))
-    )
+    options.names = tuple(options.only.split(",")) if options.only else _names(options)
     if unknown := set(options.names) - {*SYSTEMS, *LIMITS}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if options.growth is None:
-        options.growth = not options.small and not options.only
+        options.growth = not options.small and not options.only and not options.life
     return options
+
+
+def _names(options: argparse.Namespace) -> tuple[str, ...]:
+    if options.life:
+        return ("ours", "plain", "standin") if options.small else (*LIVES, "standin")
+    return _SMALL_RUN if options.small else (*SYSTEMS, *LIMITS)
 
 
 async def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -68,20 +74,22 @@ async def _run(options: argparse.Namespace) -> dict[str, Any]:
         try:
             await launcher.start_standin()
             bench = Bench(databases, launcher, SMALL if options.small else FULL)
-            rounds = [await _round(bench, options.names, number) for number in range(options.rounds)]
+            rounds = [await _round(bench, options, number) for number in range(options.rounds)]
             growth = await _growth(bench) if options.growth else {}
         finally:
             await launcher.standin.stop()
     return {"when": time.strftime("%Y-%m-%d"), "machine": report.machine(), "rounds": rounds, "growth": growth}
 
 
-async def _round(bench: Bench, names: tuple[str, ...], number: int) -> dict[str, Figures]:
+async def _round(bench: Bench, options: argparse.Namespace, number: int) -> dict[str, Figures]:
     """Measure each system once. The order rotates from round to round, so that none is always first."""
-    names = names[number % len(names) :] + names[: number % len(names)]
-    figures = {}
+    names = options.names[number % len(options.names) :] + options.names[: number % len(options.names)]
+    figures: dict[str, Figures] = {}
     for name in names:
         began = time.monotonic()
-        figures[name] = await _one(bench, name)
+        figures[name] = {} if options.life and name in SYSTEMS else await _one(bench, name)
+        if name in LIVES:
+            figures[name] |= await _checked(name, life.measure(bench, SYSTEMS[name]))
         print(report.line(name, figures[name]), f"[{time.monotonic() - began:.0f} s]", flush=True)
     return figures
 
@@ -98,19 +106,21 @@ async def _one(bench: Bench, name: str) -> Figures:
             return await limits.pgbench(bench, "transaction.sql")
         case "pgbench_statement":
             return await limits.pgbench(bench, "statement.sql")
+        case "plain":
+            return {}
         case "ours":
-            return await _measured(bench, name)
+            return await _checked(name, bench.measure(SYSTEMS[name]))
         case _:
             try:
-                return await _measured(bench, name)
+                return await _checked(name, bench.measure(SYSTEMS[name]))
             except BenchFailed as error:  # a system that loses a notice at times gets a second try, to have its figures
                 print(error, flush=True)
-                return await _measured(bench, name)
+                return await _checked(name, bench.measure(SYSTEMS[name]))
 
 
-async def _measured(bench: Bench, name: str) -> Figures:
+async def _checked(name: str, measurement: Awaitable[Figures]) -> Figures:
     try:
-        return await bench.measure(SYSTEMS[name])
+        return await measurement
     except BenchFailed as error:
         raise BenchFailed(f"{name}: {error}; its logs are in {RESULTS / 'logs'}") from error
 

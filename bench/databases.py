@@ -77,13 +77,18 @@ class Databases:
             "PGDATABASE": DATABASE,
         }
 
-    async def fresh(self, size: int) -> None:
-        """Make the database again with `size` pending orders, and empty Redis. Nothing may use them meanwhile."""
+    async def fresh(self, size: int, tables: str = "") -> None:
+        """Make the database again with `size` pending orders, and empty Redis. Nothing may use them meanwhile.
+
+        `tables` is SQL for tables that only one system needs.
+        """
         async with self._admin("postgres") as admin:
             await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
             if size not in self._templates:
                 await self._make_template(admin, size)
             await admin.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {DATABASE}_{size} STRATEGY file_copy")
+            if tables:
+                await self._add(tables)
             await admin.execute("CHECKPOINT")
         await self.client.flushall()
         await self.client.bgrewriteaof()
@@ -112,6 +117,11 @@ class Databases:
             yield connection
         finally:
             await connection.close()
+
+    async def _add(self, tables: str) -> None:
+        async with self.session() as db:
+            await db.execute(tables, timeout=300)
+            await db.execute("VACUUM (ANALYZE)", timeout=300)
 
     async def _make_template(self, admin: Any, size: int) -> None:
         name = f"{DATABASE}_{size}"

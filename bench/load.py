@@ -32,6 +32,8 @@ def get(path: str, headers: str = "") -> bytes:
 class Load:
     """The result of a load. `seconds` lasts from the first request, at wall clock `began_at`, to the last answer."""
 
+    # The status of an answer that did what was asked.
+    good: int = 200
     seconds: float = 0.0
     began_at: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -42,7 +44,7 @@ class Load:
 
     @property
     def answered(self) -> int:
-        return self.statuses[200]
+        return self.statuses[self.good]
 
     @property
     def per_second(self) -> float:
@@ -50,8 +52,19 @@ class Load:
 
     @property
     def failed(self) -> int:
-        """The number of requests without a 200. Status 0 means a connection that broke or fell silent."""
+        """The number of requests without a good answer. Status 0 means a connection that broke or fell silent."""
         return sum(self.statuses.values()) - self.answered
+
+    def figures(self) -> dict[str, float]:
+        """Return the rate, the failures and the latencies."""
+        return {"per_second": self.per_second, "failed": self.failed} | quantiles(self.latencies)
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    """Return the median and the 99th percentile in milliseconds."""
+    ordered = sorted(seconds)
+    last = len(ordered) - 1
+    return {f"p{q}_ms": 1000 * ordered[round(last * q / 100)] for q in (50, 99)}
 
 
 class Connection(asyncio.Protocol):
@@ -106,9 +119,11 @@ async def ask(port: int, request: bytes) -> bytes:
         connection.transport.abort()
 
 
-async def closed_loop(port: int, connections: int, requests: Iterator[bytes], seconds: float | None = None) -> Load:
+async def closed_loop(
+    port: int, connections: int, requests: Iterator[bytes], seconds: float | None = None, good: int = 200
+) -> Load:
     """Send the requests as fast as they are answered, until they or the seconds run out."""
-    load, done = Load(), asyncio.Event()
+    load, done = Load(good), asyncio.Event()
     clock = time.perf_counter
     latencies, statuses, under_way, deadline = load.latencies, load.statuses, 0, 0.0
 
@@ -117,7 +132,7 @@ async def closed_loop(port: int, connections: int, requests: Iterator[bytes], se
         now = clock()
         latencies.append(now - connection.began)
         statuses[status] += 1
-        if status != 200:
+        if status != good:
             load.wrong = load.wrong or body
         request = next(requests, None) if status and now < deadline else None
         if request is not None:
@@ -139,9 +154,11 @@ async def closed_loop(port: int, connections: int, requests: Iterator[bytes], se
     return load
 
 
-async def open_loop(port: int, rate: float, requests: list[bytes], at: Callable[[int], float] | None = None) -> Load:
+async def open_loop(
+    port: int, rate: float, requests: list[bytes], at: Callable[[int], float] | None = None, good: int = 200
+) -> Load:
     """Send request i at second `at(i)`, by default evenly at the rate. Latency counts from that time."""
-    load, done = Load(), asyncio.Event()
+    load, done = Load(good), asyncio.Event()
     load.sent_at = [0.0] * len(requests)
     idle: deque[Connection] = deque()
     waiting: deque[tuple[float, bytes]] = deque()
@@ -151,7 +168,7 @@ async def open_loop(port: int, rate: float, requests: list[bytes], at: Callable[
         nonlocal left
         load.latencies.append(time.perf_counter() - connection.began)
         load.statuses[status] += 1
-        if status != 200:
+        if status != good:
             load.wrong = load.wrong or body
         left -= 1
         if not left:

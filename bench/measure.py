@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import load, orders
 from bench.databases import Counters, Databases
-from bench.load import Load
+from bench.load import Load, quantiles
 from bench.systems import BARE, WEBHOOKS, Launcher, Running, System
 from bench.usage import Usage, usage_of
 
@@ -33,17 +33,24 @@ class BenchFailed(Exception):
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a run: orders in the table, seconds, notices and connections."""
+    """The size of a run: orders in the table, seconds, notices and connections.
+
+    `step_seconds` and `step_connections` are those of each step of an order's life.
+    """
 
     table: int
     seconds: float
     quiet_notices: int
     pairs: int
     connections: tuple[int, ...] = (64, 256)
+    step_seconds: float = 3.0
+    step_connections: tuple[int, ...] = (1, 16, 256)
 
 
 FULL = Size(table=100_000, seconds=3.0, quiet_notices=120, pairs=96)
-SMALL = Size(table=20_000, seconds=0.8, quiet_notices=24, pairs=24, connections=(64,))
+SMALL = Size(
+    table=20_000, seconds=0.8, quiet_notices=24, pairs=24, connections=(64,), step_seconds=0.3, step_connections=(1, 16)
+)
 
 
 @dataclass
@@ -97,7 +104,7 @@ class Bench:
                 before = usage_of(running.receiver.pid)
                 sent = await self._send(running, numbers, connections, self.size.seconds)
                 after = usage_of(running.receiver.pid)
-                figures[f"accepted_{connections}"] = _figures(sent) | {
+                figures[f"accepted_{connections}"] = sent.figures() | {
                     "receiver_cpu_us": 1e6 * (after.cpu_seconds - before.cpu_seconds) / max(sent.answered, 1)
                 }
         return figures
@@ -108,7 +115,7 @@ class Bench:
             figures: Figures = {}
             for connections in self.size.connections:
                 sent = await self._send(running, _around(self.size.table), connections, self.size.seconds)
-                figures[f"accepted_{connections}"] = _figures(sent)
+                figures[f"accepted_{connections}"] = sent.figures()
             return figures
 
     async def standin(self) -> Figures:
@@ -169,7 +176,7 @@ class Bench:
         _, last = await self._drained(running, sent.answered, last_event)
         looks = await self._looks() - looks
         settled = {"count": sent.answered, "per_second": sent.answered / (last - sent.began_at)}
-        return settled | {"looks_per_payment": looks / sent.answered, "accepted": _figures(sent)}
+        return settled | {"looks_per_payment": looks / sent.answered, "accepted": sent.figures()}
 
     async def _latency(self, running: Running, numbers: list[int], rate: float) -> Figures:
         """Measure the time from the sending of a notice to the commit of its order's new state."""
@@ -182,7 +189,7 @@ class Bench:
             rows = await db.fetch(_COMMITS, last_event)
         commits = {row["merchant_uid"]: row["at"] for row in rows}
         waits = [commits[orders.merchant_uid(n)] - at for n, at in zip(numbers, sent.sent_at, strict=True)]
-        return {"rate": rate} | _quantiles(waits)
+        return {"rate": rate} | quantiles(waits)
 
     async def _completions(self, running: Running, source: Iterator[int]) -> Figures:
         """Measure the time from a completion call, without a webhook, to its verified answer."""
@@ -190,7 +197,7 @@ class Bench:
         requests = [load.post("/payment/complete", orders.completion(number)) for number in numbers]
         sent = await load.open_loop(running.port, _QUIET_PER_SECOND, requests)
         _expect(sent, len(numbers))
-        return _quantiles(sent.latencies)
+        return quantiles(sent.latencies)
 
     async def _pairs(self, running: Running, source: Iterator[int]) -> Figures:
         """Measure the looks that a webhook and a completion call for the same payment cost."""
@@ -276,16 +283,6 @@ def _around(table: int) -> Iterator[int]:
 def _expect(sent: Load, notices: int) -> None:
     if sent.failed or sent.answered != notices:
         raise BenchFailed(f"{sent.answered} of {notices} got a 200 ({dict(sent.statuses)}: {sent.wrong[:300]!r})")
-
-
-def _figures(sent: Load) -> Figures:
-    return {"per_second": sent.per_second, "failed": sent.failed} | _quantiles(sent.latencies)
-
-
-def _quantiles(seconds: list[float]) -> Figures:
-    ordered = sorted(seconds)
-    last = len(ordered) - 1
-    return {f"p{q}_ms": 1000 * ordered[round(last * q / 100)] for q in (50, 99)}
 
 
 def _costs(

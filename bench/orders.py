@@ -4,6 +4,8 @@ This module uses only the standard library, because the stand-in and the alterna
 """
 
 FIRST = 1_000_000_000
+# The first number that is in no table: orders from here on are registered during a measurement.
+FIRST_NEW = 2_000_000_000
 
 
 def imp_uid(number: int) -> str:
@@ -27,3 +29,16 @@ def webhook(number: int, status: str = "paid") -> bytes:
 def completion(number: int) -> bytes:
     """Return the body of the browser's completion call."""
     return b'{"imp_uid":"imp_%d","merchant_uid":"order_%d"}' % (number, number)
+
+
+def registration(number: int) -> bytes:
+    """Return the body that registers the order."""
+    return b'{"merchant_uid":"order_%d","amount":%d,"currency":"KRW","name":"A pair of shoes"}' % (
+        number,
+        amount(number),
+    )
+
+
+def question(number: int) -> bytes:
+    """Return the body of PortOne's question whether the order may be paid."""
+    return b'{"imp_uid":"imp_%d","merchant_uid":"order_%d","amount":%d}' % (number, number, amount(number))

@@ -16,6 +16,7 @@ from cli.processes import Process, Program
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / "bench" / ".venv" / "bin"  # programs that only the benchmark needs
 WEBHOOKS = "/webhooks/portone/v1"
+SERVICE_KEY = "bench-service-key"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
@@ -27,6 +28,7 @@ _UNBOUND = dict.fromkeys(
         "WEBHOOKS_PER_SECOND",
         "COMPLETIONS_PER_CLIENT",
         "COMPLETIONS_PER_SECOND",
+        "CONFIRMATIONS_PER_CLIENT",
         "CALLS_PER_SECOND",
     ),
     "1000000",
@@ -43,6 +45,8 @@ class System:
     worker: tuple[str, ...] = ()
     # About how many payments it settles in a second, to size the first measurement.
     guess: int = 1000
+    # SQL that makes tables of its own, beside those of the service.
+    tables: str = ""
 
 
 @dataclass
@@ -69,6 +73,12 @@ def _express(name: str, title: str, *mode: str) -> System:
     return System(name, title, (shutil.which("node") or "node", str(server), "{port}", *mode), guess=1000)
 
 
+def _plain() -> System:
+    receiver = (str(_HERE), "-m", "bench.alternatives.plain", "{port}")
+    tables = (ROOT / "bench" / "alternatives" / "plain.sql").read_text("utf-8")
+    return System("plain", "plain aiohttp and asyncpg", receiver, tables=tables)
+
+
 def _arq(name: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).with_name("arq")), f"bench.alternatives.{name}.WorkerSettings")
 
@@ -91,8 +101,12 @@ SYSTEMS = {
         _express("express", "Express, token per request"),
         _express("express_cached", "Express, cached token", "cached"),
         _express("express_lean", "Express, leaner than the guide", "lean"),
+        _plain(),
     )
 }
+# The systems that an order spends its whole life with. The last one settles in a table of its own, so no more of it can
+# be measured.
+LIVES = ("ours", "express_cached", "plain")
 BARE = _queue("bare", "bare aiohttp", _HERE, (), 0)
 
 
@@ -148,7 +162,7 @@ class Launcher:
             "PORTONE_API_URL": f"http://127.0.0.1:{port}",
             "PORTONE_IMP_KEY": "bench-key",
             "PORTONE_IMP_SECRET": "bench-secret",
-            "SERVICE_KEYS": "bench-service-key",
+            "SERVICE_KEYS": SERVICE_KEY,
             **_UNBOUND,
         }
 
