@@ -15,7 +15,7 @@ from typing import cast
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _CONNECTIONS_MAX = 1024
 # A request without an answer after this has failed.
-_ANSWER_SECONDS = 40.0
+ANSWER_SECONDS = 40.0
 
 
 def post(path: str, body: bytes, headers: str = "") -> bytes:
@@ -113,7 +113,7 @@ async def ask(port: int, request: bytes) -> bytes:
     connection = await connect(port, lambda _, __, body: answer.set_result(body))
     connection.send(request, 0.0)
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             return await answer
     finally:
         connection.transport.abort()
@@ -148,7 +148,7 @@ async def closed_loop(
     for connection, request in zip(pool, requests, strict=False):
         under_way += 1
         connection.send(request, clock())
-    await _until(done, load, lambda: under_way, (seconds or 120.0) + _ANSWER_SECONDS)
+    await _until(done, load, lambda: under_way, (seconds or 120.0) + ANSWER_SECONDS)
     load.seconds = clock() - began
     _close(pool)
     return load
@@ -195,7 +195,7 @@ async def open_loop(
         if ahead > 0:
             await asyncio.sleep(ahead)
         send(index, times[index])
-    await _until(done, load, lambda: left, _ANSWER_SECONDS)
+    await _until(done, load, lambda: left, ANSWER_SECONDS)
     load.seconds = time.perf_counter() - began
     _close(pool)
     return load

@@ -20,7 +20,7 @@ _WARM_UP = 40
 _STUCK_SECONDS = 25.0
 # The gaps between a webhook and its completion call, which come in either order.
 _GAPS_SECONDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
-_QUIET_PER_SECOND = 20.0
+QUIET_PER_SECOND = 20.0
 # The system still writes for this long after a million orders were copied.
 _COPIED_SECONDS = 2.0
 
@@ -87,9 +87,8 @@ class Bench:
         """Measure a quiet system: without notices, and with 20 notices a second."""
         figures: Figures = {"idle_worker_cpu_percent": await self._idle(running)} if system.worker else {}
         numbers = list(islice(source, self.size.quiet_notices))
-        figures["notice_to_commit_quiet"] = await self._latency(running, numbers, _QUIET_PER_SECOND)
+        figures["notice_to_commit_quiet"] = await self._latency(running, numbers, QUIET_PER_SECOND)
         if system.name == "ours":
-            figures["completions"] = await self._completions(running, source)
             figures["pairs"] = await self._pairs(running, source)
         return figures
 
@@ -100,7 +99,7 @@ class Bench:
         async with self.launcher.running(system, workers=0) as running:
             await self._send(running, range(orders.FIRST, orders.FIRST + _WARM_UP), 8)
             for connections in self.size.connections:
-                numbers = _around(self.size.table)
+                numbers = orders.around(self.size.table)
                 before = usage_of(running.receiver.pid)
                 sent = await self._send(running, numbers, connections, self.size.seconds)
                 after = usage_of(running.receiver.pid)
@@ -114,14 +113,14 @@ class Bench:
         async with self.launcher.running(BARE, workers=0) as running:
             figures: Figures = {}
             for connections in self.size.connections:
-                sent = await self._send(running, _around(self.size.table), connections, self.size.seconds)
+                sent = await self._send(running, orders.around(self.size.table), connections, self.size.seconds)
                 figures[f"accepted_{connections}"] = sent.figures()
             return figures
 
     async def standin(self) -> Figures:
         """Measure the stand-in's limit. The load generator is at least as fast."""
         port, headers = self.launcher.standin_port, "Authorization: a-token\r\n"
-        single = (load.get(f"/payments/{orders.imp_uid(n)}", headers) for n in _around(self.size.table))
+        single = (load.get(f"/payments/{orders.imp_uid(n)}", headers) for n in orders.around(self.size.table))
         names = "&".join(f"imp_uid[]={orders.imp_uid(orders.FIRST + n)}" for n in range(100))
         batch = (load.get(f"/payments?{names}", headers) for _ in count())
         one = await load.closed_loop(port, 64, single, self.size.seconds / 2)
@@ -191,14 +190,6 @@ class Bench:
         waits = [commits[orders.merchant_uid(n)] - at for n, at in zip(numbers, sent.sent_at, strict=True)]
         return {"rate": rate} | quantiles(waits)
 
-    async def _completions(self, running: Running, source: Iterator[int]) -> Figures:
-        """Measure the time from a completion call, without a webhook, to its verified answer."""
-        numbers = list(islice(source, self.size.quiet_notices))
-        requests = [load.post("/payment/complete", orders.completion(number)) for number in numbers]
-        sent = await load.open_loop(running.port, _QUIET_PER_SECOND, requests)
-        _expect(sent, len(numbers))
-        return quantiles(sent.latencies)
-
     async def _pairs(self, running: Running, source: Iterator[int]) -> Figures:
         """Measure the looks that a webhook and a completion call for the same payment cost."""
         numbers, requests, times = list(islice(source, self.size.pairs)), [], []
@@ -209,9 +200,9 @@ class Bench:
             ]
             gap = _GAPS_SECONDS[index // 2 % len(_GAPS_SECONDS)]
             requests += pair if index % 2 else pair[::-1]
-            times += [index / _QUIET_PER_SECOND, index / _QUIET_PER_SECOND + gap]
+            times += [index / QUIET_PER_SECOND, index / QUIET_PER_SECOND + gap]
         looks = await self._looks()
-        sent = await load.open_loop(running.port, 2 * _QUIET_PER_SECOND, requests, times.__getitem__)
+        sent = await load.open_loop(running.port, 2 * QUIET_PER_SECOND, requests, times.__getitem__)
         _expect(sent, len(requests))
         await asyncio.sleep(1)  # for looks that are still to come
         return {"looks_per_payment": (await self._looks() - looks) / len(numbers)}
@@ -273,11 +264,6 @@ _COMMITS = """
     SELECT merchant_uid, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at
     FROM order_events WHERE id > $1 AND version = 2 AND state = 'paid'
 """
-
-
-def _around(table: int) -> Iterator[int]:
-    """Yield the numbers of all orders, again and again."""
-    return (orders.FIRST + number % table for number in count())
 
 
 def _expect(sent: Load, notices: int) -> None:

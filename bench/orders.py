@@ -3,9 +3,17 @@
 This module uses only the standard library, because the stand-in and the alternatives import it.
 """
 
+from collections.abc import Iterator
+from itertools import count
+
 FIRST = 1_000_000_000
 # The first number that is in no table: orders from here on are registered during a measurement.
 FIRST_NEW = 2_000_000_000
+
+
+def around(table: int) -> Iterator[int]:
+    """Yield the numbers of all orders in the table, again and again."""
+    return (FIRST + number % table for number in count())
 
 
 def imp_uid(number: int) -> str:
