@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Awaitable
@@ -10,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from bench import life, limits, report
+from bench import life, limits, overload, report
 from bench.databases import running_databases
 from bench.measure import FULL, SMALL, Bench, BenchFailed, Figures
 from bench.systems import LIVES, SYSTEMS, Launcher
@@ -20,12 +21,16 @@ RESULTS = Path(__file__).parent / "results"
 LIMITS = ("bare", "pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin")
 _SMALL_RUN = ("ours", "arq_tuned", "plain", "bare", "pgbench_transaction", "pgbench_statement", "standin")
 _BACKLOG = 100_000
-_SIZES = (10**3, 10**4, 10**5, 10**6)
+_SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
+# As many open files as the largest flood needs on each side, and more: a service has them in production.
+_OPEN_FILES = 16_384
 _GROWTH_TURNS = 5
 
 
 def main() -> None:
     options = _options()
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files if 0 <= files < _OPEN_FILES else _OPEN_FILES, files))
     began = time.monotonic()
     try:
         results = uvloop.run(_run(options))
@@ -42,10 +47,13 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--small", action="store_true", help="check within a minute that everything still works")
-    parser.add_argument("--life", action="store_true", help="measure only an order's life: its steps, one by one")
+    parser.add_argument(
+        "--life", action="store_true", help="measure only an order's life: its steps, the whole, the mix under overload"
+    )
     parser.add_argument("--only", default="", help=f"comma-separated, from {', '.join((*SYSTEMS, *LIMITS))}")
     parser.add_argument("--rounds", type=int, default=0, help="default: 3, or 1 with --small")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="measure growth; not with --small")
+    parser.add_argument("--growth-max", type=int, default=10**6, help="most orders in the table; 10000000 takes long")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,md,svg}")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.small else 3)
@@ -75,7 +83,7 @@ async def _run(options: argparse.Namespace) -> dict[str, Any]:
             await launcher.start_standin()
             bench = Bench(databases, launcher, SMALL if options.small else FULL)
             rounds = [await _round(bench, options, number) for number in range(options.rounds)]
-            growth = await _growth(bench) if options.growth else {}
+            growth = await _growth(bench, options.growth_max) if options.growth else {}
         finally:
             await launcher.standin.stop()
     return {"when": time.strftime("%Y-%m-%d"), "machine": report.machine(), "rounds": rounds, "growth": growth}
@@ -90,6 +98,8 @@ async def _round(bench: Bench, options: argparse.Namespace, number: int) -> dict
         figures[name] = {} if options.life and name in SYSTEMS else await _one(bench, name)
         if name in LIVES:
             figures[name] |= await _checked(name, life.measure(bench, SYSTEMS[name]))
+        if name == "ours":
+            figures[name] |= await _checked(name, overload.measure(bench, SYSTEMS[name]))
         print(report.line(name, figures[name]), f"[{time.monotonic() - began:.0f} s]", flush=True)
     return figures
 
@@ -125,10 +135,11 @@ async def _checked(name: str, measurement: Awaitable[Figures]) -> Figures:
         raise BenchFailed(f"{name}: {error}; its logs are in {RESULTS / 'logs'}") from error
 
 
-async def _growth(bench: Bench) -> Figures:
+async def _growth(bench: Bench, most: int) -> Figures:
     """Measure how the rate of portone-orders changes with its work."""
     ours, growth = SYSTEMS["ours"], Figures()
-    turns = [[await bench.grown(ours, size, 10_000) for size in _SIZES] for _ in range(_GROWTH_TURNS)]
+    sizes = [size for size in _SIZES if size <= most]
+    turns = [[await bench.grown(ours, size, 10_000) for size in sizes] for _ in range(_GROWTH_TURNS)]
     growth["orders"] = [_median(figures) for figures in zip(*turns, strict=True)]
     print("orders in the table:", [(f["orders"], round(f["per_second"])) for f in growth["orders"]], flush=True)
     growth["connections"] = [await bench.connected(ours, connections) for connections in (1, 8, 64, 256)]

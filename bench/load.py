@@ -81,7 +81,10 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes, began: float) -> None:
         self.began, self.busy = began, True
-        self.transport.write(request)
+        if self.transport.is_closing():  # the server has refused the connection, and nothing more will come
+            asyncio.get_running_loop().call_soon(self.connection_lost, None)
+        else:
+            self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data

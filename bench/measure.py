@@ -21,8 +21,9 @@ _STUCK_SECONDS = 25.0
 # The gaps between a webhook and its completion call, which come in either order.
 _GAPS_SECONDS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
 QUIET_PER_SECOND = 20.0
-# The system still writes for this long after a million orders were copied.
+# The system still writes for this long after a table was copied, and longer for each million of its orders.
 _COPIED_SECONDS = 2.0
+_COPIED_SECONDS_BY_MILLION = 1.0
 
 Figures = dict[str, Any]
 
@@ -35,7 +36,8 @@ class BenchFailed(Exception):
 class Size:
     """The size of a run: orders in the table, seconds, notices and connections.
 
-    `step_seconds` and `step_connections` are those of each step of an order's life.
+    `step_seconds` and `step_connections` are those of each step of an order's life, and `flood_seconds` those of each
+    part of the overload.
     """
 
     table: int
@@ -45,11 +47,19 @@ class Size:
     connections: tuple[int, ...] = (64, 256)
     step_seconds: float = 3.0
     step_connections: tuple[int, ...] = (1, 16, 256)
+    flood_seconds: float = 5.0
 
 
 FULL = Size(table=100_000, seconds=3.0, quiet_notices=120, pairs=96)
 SMALL = Size(
-    table=20_000, seconds=0.8, quiet_notices=24, pairs=24, connections=(64,), step_seconds=0.3, step_connections=(1, 16)
+    table=20_000,
+    seconds=0.8,
+    quiet_notices=24,
+    pairs=24,
+    connections=(64,),
+    step_seconds=0.3,
+    step_connections=(1, 16),
+    flood_seconds=0.8,
 )
 
 
@@ -146,7 +156,7 @@ class Bench:
         numbers = range(orders.FIRST, orders.FIRST + table, step)[: min(notices, table)]
         async with self.launcher.running(system, workers=1) as running:
             await self.settled(running, numbers[:_WARM_UP], 8)
-            await asyncio.sleep(_COPIED_SECONDS)
+            await asyncio.sleep(_COPIED_SECONDS + _COPIED_SECONDS_BY_MILLION * table / 10**6)
             return {"orders": table} | await self.settled(running, numbers[_WARM_UP:], 256)
 
     async def connected(self, system: System, connections: int) -> Figures:

@@ -1,4 +1,4 @@
-"""Draw the plot as SVG, light and dark: bars for payments a second and latency, a line for growth."""
+"""Draw the plot as SVG, light and dark: bars for lives and payments a second and latency, a line for growth."""
 
 import math
 from collections.abc import Mapping
@@ -21,30 +21,33 @@ _STYLE = (
 
 def draw(figures: Medians, growth: dict[str, Any], titles: Mapping[str, str]) -> str:
     """Return the plot as an SVG document."""
-    connections = most_connections(figures)
-    rates = {
-        name: paths[path].median
-        for name, paths in figures.items()
-        for path in (f"settled_{connections}.per_second", "settled_32.per_second")
-        if path in paths
-    }
-    waits = {
-        name: paths["notice_to_commit_quiet.p50_ms"].median
-        for name, paths in figures.items()
-        if "notice_to_commit_quiet.p50_ms" in paths
-    }
-    parts, top = _bars(f"Payments settled a second, {connections} connections", rates, titles, 30, "{:,.0f}", most=True)
-    more, top = _bars("Notice to commit at 20 a second, p50 in ms", waits, titles, top + 30, "{:.1f} ms", most=False)
-    parts += more
+    users, connections = most_connections(figures, "life"), most_connections(figures, "settled")
+    lives = _values(figures, f"life_{users}.per_second")
+    rates = _values(figures, f"settled_{connections}.per_second") | _values(figures, "settled_32.per_second")
+    waits = _values(figures, "notice_to_commit_quiet.p50_ms")
+    parts: list[str] = []
+    top = 0
+    for title, values, shape, most in (
+        (f"Whole lives of orders a second, {users} users", lives, "{:,.0f}", True),
+        (f"Payments settled a second, {connections} connections", rates, "{:,.0f}", True),
+        ("Notice to commit at 20 a second, p50 in ms", waits, "{:.1f} ms", False),
+    ):
+        if values:
+            more, top = _bars(title, values, titles, top + 30, shape, most=most)
+            parts += more
     if growth.get("orders"):
         more, top = _line([(row["orders"], row["per_second"]) for row in growth["orders"]], top + 30)
         parts += more
     height = top + 20
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
-        f' role="img" aria-label="Payments settled a second, and how long a notice takes to be committed">'
+        f' role="img" aria-label="Whole lives of orders and payments settled a second, and how long a notice takes">'
         f"<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n"
     )
+
+
+def _values(figures: Medians, path: str) -> dict[str, float]:
+    return {name: paths[path].median for name, paths in figures.items() if path in paths}
 
 
 def _bars(

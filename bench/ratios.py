@@ -1,7 +1,9 @@
 """Compute medians and spreads over the rounds, and the ratios within one run that must hold."""
 
+import re
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +20,6 @@ class Figure:
     most: float
 
 
-Medians = dict[str, dict[str, Figure]]
-
-
 @dataclass(frozen=True)
 class Ratio:
     """A promise about speed. Without a value it was not measured, and without a floor it is not promised."""
@@ -34,22 +33,48 @@ class Ratio:
 
     @property
     def holds(self) -> bool | None:
-        if self.value is None or self.floor is None:
+        """Whether the floor holds."""
+        return self._reaches(self.floor)
+
+    @property
+    def on_target(self) -> bool | None:
+        """Whether the target is reached."""
+        return self._reaches(self.target)
+
+    def _reaches(self, bound: float | None) -> bool | None:
+        if self.value is None or bound is None:
             return None
-        return self.value <= self.floor if self.at_most else self.value >= self.floor
+        return self.value <= bound if self.at_most else self.value >= bound
+
+
+class Medians(dict[str, dict[str, Figure]]):
+    """The figures by system, then by the number's path, such as `settled_64.per_second`."""
+
+    def median(self, system: str, path: str) -> float | None:
+        figure = self.get(system, {}).get(path)
+        return figure.median if figure else None
+
+    def over(self, path: str, other: str, its_path: str = "") -> float | None:
+        """Return our number divided by another system's."""
+        return _over(self.median("ours", path), self.median(other, its_path or path))
+
+    def above(self, path: str, others: Iterable[str]) -> float | None:
+        """Return our number less the least of the others'."""
+        ours, least = self.median("ours", path), _least(self.median(other, path) for other in others)
+        return ours - least if ours is not None and least is not None else None
 
 
 def medians(rounds: list[dict[str, Any]]) -> Medians:
-    """Return the medians by system, then by the number's path, such as `settled_64.per_second`."""
+    """Return the median of each number over the rounds, with the least and the most."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for figures in rounds:
         for system, numbers in figures.items():
             for path, value in _leaves(numbers):
                 values[system][path].append(value)
-    return {
-        system: {path: Figure(statistics.median(v), min(v), max(v)) for path, v in paths.items()}
+    return Medians(
+        (system, {path: Figure(statistics.median(v), min(v), max(v)) for path, v in paths.items()})
         for system, paths in values.items()
-    }
+    )
 
 
 def _leaves(numbers: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
@@ -59,61 +84,137 @@ def _leaves(numbers: dict[str, Any], prefix: str = "") -> list[tuple[str, float]
     return leaves
 
 
-def most_connections(figures: Medians) -> int:
-    """Return the largest number of connections of the run: 256, or 64 in a small run."""
-    return 256 if "settled_256.per_second" in figures.get("ours", {}) else 64
+def most_connections(figures: Medians, measured: str) -> int:
+    """Return the largest number of connections with which something was measured."""
+    found = (re.match(rf"{measured}_(\d+)\.", path) for paths in figures.values() for path in paths)
+    return max((int(match[1]) for match in found if match), default=256)
 
 
 def ratios(figures: Medians, growth: dict[str, Any]) -> list[Ratio]:
     """Return each ratio that must hold, with its floor and target."""
-    connections = most_connections(figures)
+    return [*_life(figures), *_notices(figures), *_overload(figures), *_growth(growth)]
 
-    def median(system: str, path: str) -> float | None:
-        figure = figures.get(system, {}).get(path)
-        return figure.median if figure else None
 
-    settled = f"settled_{connections}.per_second"
-    ours, best = median("ours", settled), _most(median(system, settled) for system in _OTHERS)
-    lean = median("express_lean", settled)
-    best_peer = _least(median(peer, "notice_to_commit_quiet.p50_ms") for peer in _PEERS)
-    quiet, accepted = median("ours", "notice_to_commit_quiet.p50_ms"), f"accepted_{connections}.per_second"
-    delay = quiet - best_peer if quiet is not None and best_peer is not None else None
+def _life(figures: Medians) -> list[Ratio]:
+    most = most_connections(figures, "life")
+    express, plain = "express_cached", "plain"
+    quiet = figures.above("complete_quiet.p50_ms", (express,))
     return [
-        Ratio("1. settled/s relative to tuned arq", _over(ours, median("arq_tuned", settled)), 6, 8),
-        Ratio("1. settled/s relative to the best other alternative", _over(ours, best), 3.5, 5),
-        Ratio("1. settled/s relative to an Express handler leaner than the guide's", _over(ours, lean), None),
+        Ratio("1. completions/s relative to Express", figures.over(f"complete_{most}.per_second", express), 2, 4),
         Ratio(
-            "1. settled/s relative to pgbench's plain transaction",
-            _over(ours, median("pgbench_transaction", "settled_32.per_second")), 0.7, 1,
+            "1. completions' p99 relative to Express", figures.over(f"complete_{most}.p99_ms", express), 1, at_most=True
         ),
         Ratio(
-            "1. settled/s relative to pgbench's one statement",
-            _over(ours, median("pgbench_statement", "settled_32.per_second")), 0.35, 0.5,
+            "1. completions/s, 16 connections, relative to Express",
+            figures.over("complete_16.per_second", express),
+            1,
+            2,
         ),
-        Ratio("2. accepted/s relative to bare aiohttp", _over(median("ours", accepted), median("bare", accepted)), 0.6),
-        Ratio("3. notice to commit p50 at 20/s, above the best other queue", delay, 3, at_most=True, unit=" ms"),
-        Ratio("3. an idle worker's share of a core", median("ours", "idle_worker_cpu_percent"), 2, None, True, " %"),
-        Ratio("4. looks a payment, webhook and call", median("ours", "pairs.looks_per_payment"), 1.05, None, True, ""),
+        Ratio("1. completions' p50 at 20/s, above Express", quiet, 6, 3, at_most=True, unit=" ms"),
         Ratio(
-            "4. looks a payment at saturation",
-            median("ours", f"settled_{connections}.looks_per_payment"), 0.05, None, True, "",
+            "2. registrations/s relative to plain handlers",
+            figures.over(f"register_{most}.per_second", plain),
+            1.5,
+            2.5,
         ),
-        Ratio("5. settled/s with 10⁶ orders relative to 10⁴", _grown(growth), 0.8),
-    ]  # fmt: skip
+        Ratio("2. registrations/s, one connection", figures.over("register_1.per_second", plain), 0.7),
+        Ratio("3. reads/s relative to plain handlers", figures.over(f"read_{most}.per_second", plain), 1.5, 2),
+        Ratio("3. reads' p99 relative to plain handlers", figures.over(f"read_{most}.p99_ms", plain), 1, at_most=True),
+        Ratio("3. reads/s, one connection", figures.over("read_1.per_second", plain), 0.8),
+        Ratio("4. whole lives/s relative to Express", figures.over(f"life_{most}.per_second", express), 2, 4),
+        Ratio("4. whole lives/s relative to plain handlers", figures.over(f"life_{most}.per_second", plain), 1.2, 2),
+    ]
 
 
-def _grown(growth: dict[str, Any]) -> float | None:
+def _notices(figures: Medians) -> list[Ratio]:
+    most = most_connections(figures, "settled")
+    settled, accepted = f"settled_{most}.per_second", f"accepted_{most}.per_second"
+    best = _most(figures.median(system, settled) for system in _OTHERS)
+    return [
+        Ratio("5. settled/s relative to tuned arq", figures.over(settled, "arq_tuned"), 6, 8),
+        Ratio("5. settled/s relative to the guide's Express handler", figures.over(settled, "express_cached"), 3.5, 5),
+        Ratio(
+            "5. settled/s relative to the best other alternative", _over(figures.median("ours", settled), best), 3.5, 5
+        ),
+        Ratio(
+            "5. settled/s relative to an Express handler leaner than the guide's",
+            figures.over(settled, "express_lean"),
+            None,
+        ),
+        Ratio(
+            "5. settled/s relative to pgbench's plain transaction",
+            figures.over(settled, "pgbench_transaction", "settled_32.per_second"),
+            0.7,
+            1,
+        ),
+        Ratio(
+            "5. settled/s relative to pgbench's one statement",
+            figures.over(settled, "pgbench_statement", "settled_32.per_second"),
+            0.35,
+            0.5,
+        ),
+        Ratio("5. accepted/s relative to bare aiohttp", figures.over(accepted, "bare"), 0.6),
+        Ratio(
+            "5. notice to commit p50 at 20/s, above the best other queue",
+            figures.above("notice_to_commit_quiet.p50_ms", _PEERS),
+            2,
+            1,
+            at_most=True,
+            unit=" ms",
+        ),
+        Ratio(
+            "5. an idle worker's share of a core",
+            figures.median("ours", "idle_worker_cpu_percent"),
+            2,
+            at_most=True,
+            unit=" %",
+        ),
+        Ratio(
+            "5. looks a payment, webhook and call",
+            figures.median("ours", "pairs.looks_per_payment"),
+            1.05,
+            at_most=True,
+            unit="",
+        ),
+        Ratio(
+            "5. looks a payment at saturation",
+            figures.median("ours", f"settled_{most}.looks_per_payment"),
+            0.05,
+            at_most=True,
+            unit="",
+        ),
+    ]
+
+
+def _overload(figures: Medians) -> list[Ratio]:
+    def ours(path: str) -> float | None:
+        return figures.median("ours", f"overload.{path}")
+
+    kept = _over(ours("webhook_flooded.per_second"), ours("webhook_alone.per_second"))
+    return [
+        Ratio("6. accepted/s under a flood of reads, relative to without", kept, 0.5),
+        Ratio("6. webhooks refused under the flood", ours("webhook_flooded.failed"), 0, at_most=True, unit=""),
+        Ratio("6. confirmations' p99 at 100/s under the flood", ours("confirm.p99_ms"), 500, at_most=True, unit=" ms"),
+        Ratio("6. confirmations unsure under the flood", ours("confirm.failed"), 0, at_most=True, unit=""),
+        Ratio("6. completions' p99 at 100/s under the flood", ours("complete.p99_ms"), 1000, at_most=True, unit=" ms"),
+    ]
+
+
+def _growth(growth: dict[str, Any]) -> list[Ratio]:
     rates = {figures["orders"]: figures["per_second"] for figures in growth.get("orders", [])}
-    return _over(rates.get(10**6), rates.get(10**4))
+    return [
+        Ratio("7. settled/s with 10⁶ orders relative to 10⁴", _over(rates.get(10**6), rates.get(10**4)), 0.9),
+        Ratio("7. settled/s with 10⁷ orders relative to 10⁴", _over(rates.get(10**7), rates.get(10**4)), 0.8),
+    ]
 
 
 def _over(one: float | None, other: float | None) -> float | None:
     return one / other if one is not None and other else None
 
 
-def _most(values: Any) -> float | None:
+def _most(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _least(values: Any) -> float | None:
+def _least(values: Iterable[float | None]) -> float | None:
     return min((value for value in values if value is not None), default=None)

@@ -72,10 +72,11 @@ def line(name: str, figures: dict[str, Any]) -> str:
 def summary(results: dict[str, Any]) -> str:
     """Return the ratios that must hold, as text for the screen."""
     figures = medians(results["rounds"])
-    lines = [f"\nMedians of {len(results['rounds'])} round(s), {most_connections(figures)} connections:"]
+    lines = [f"\nMedians of {len(results['rounds'])} round(s):"]
     for ratio in ratios(figures, results["growth"]):
         if ratio.value is not None:
-            lines.append(f"  {ratio.sentence}: {ratio.value:.3g}{ratio.unit} ({_bound(ratio)})")
+            floor, target, holds = _bounds(ratio)
+            lines.append(f"  {ratio.sentence}: {_value(ratio)} (floor {floor}, target {target}: {holds})")
     return "\n".join(lines)
 
 
@@ -88,7 +89,7 @@ def publish(results: dict[str, Any]) -> None:
 
 
 def _page(results: dict[str, Any], figures: Medians) -> str:
-    connections, machine_ = most_connections(figures), results["machine"]
+    connections, machine_ = most_connections(figures, "settled"), results["machine"]
     costs = tuple((title, path.format(n=connections), digits) for title, path, digits in _COSTS)
     facts = ", ".join(f"{name} {value}" for name, value in machine_.items())
     return _PAGE.format(
@@ -128,17 +129,20 @@ def _cell(figure: Figure | None, digits: int) -> str:
 
 
 def _ratio_row(ratio: Ratio) -> str:
-    value = "not measured" if ratio.value is None else f"{ratio.value:.3g}{ratio.unit}"
-    return f"| {ratio.sentence} | {value} | {_bound(ratio)} |"
+    return f"| {ratio.sentence} | {' | '.join((_value(ratio), *_bounds(ratio)))} |"
 
 
-def _bound(ratio: Ratio) -> str:
-    if ratio.floor is None:
-        return "no floor"
+def _value(ratio: Ratio) -> str:
+    return "not measured" if ratio.value is None else f"{ratio.value:.3g}{ratio.unit}"
+
+
+def _bounds(ratio: Ratio) -> tuple[str, str, str]:
+    """Return the floor, the target, and what holds of them."""
     sign = "≤" if ratio.at_most else "≥"
-    target = f", target {sign} {ratio.target:g}" if ratio.target is not None else ""
-    holds = {None: "", True: ", holds", False: ", not reached"}[ratio.holds]
-    return f"floor {sign} {ratio.floor:g}{target}{holds}"
+    floor, target = (f"{sign} {bound:g}" if bound is not None else "–" for bound in (ratio.floor, ratio.target))
+    if ratio.holds is None:
+        return floor, target, "–"
+    return floor, target, ("on target" if ratio.on_target else "holds") if ratio.holds else "does not hold"
 
 
 def _limits(figures: Medians) -> str:
@@ -189,8 +193,8 @@ this page are in [performance.json](performance.json).
 
 ## Ratios that must hold
 
-| ratio | value | |
-|---|---|---|
+| ratio | value | floor | target | |
+|---|---|---|---|---|
 {ratios}
 
 ## Speed
