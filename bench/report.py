@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench import life_report
+from bench.page import PAGE
 from bench.plot import draw
 from bench.ratios import Figure, Medians, Ratio, medians, most_connections, ratios
 from bench.systems import SYSTEMS
@@ -63,6 +65,8 @@ def line(name: str, figures: dict[str, Any]) -> str:
         for path, rates in figures.items()
         if isinstance(rates, dict) and "per_second" in rates
     ]
+    overload = figures.get("overload", {})
+    parts += [f"{kind.replace('_', ' ')} {rates['per_second']:,.0f}/s" for kind, rates in overload.items()]
     parts += [f"{key.replace('_', ' ')} {value:,.0f}" for key, value in figures.items() if key.endswith("_per_second")]
     if quiet := figures.get("notice_to_commit_quiet"):
         parts.append(f"commit p50 {quiet['p50_ms']:.1f} ms")
@@ -92,7 +96,7 @@ def _page(results: dict[str, Any], figures: Medians) -> str:
     connections, machine_ = most_connections(figures, "settled"), results["machine"]
     costs = tuple((title, path.format(n=connections), digits) for title, path, digits in _COSTS)
     facts = ", ".join(f"{name} {value}" for name, value in machine_.items())
-    return _PAGE.format(
+    return PAGE.format(
         when=results["when"],
         rounds=len(results["rounds"]),
         machine=facts,
@@ -102,7 +106,9 @@ def _page(results: dict[str, Any], figures: Medians) -> str:
         connections=connections,
         limits=_limits(figures),
         growth=_growth(results["growth"]) or "Not measured in this run.",
-        calls=_calls(figures),
+        life=life_report.speed(figures, TITLES),
+        waits=life_report.latency(figures, TITLES),
+        overload=life_report.overload(figures),
     )
 
 
@@ -154,14 +160,6 @@ def _limits(figures: Medians) -> str:
     return "\n".join(lines)
 
 
-def _calls(figures: Medians) -> str:
-    ours = figures.get("ours", {})
-    if "completions.p50_ms" not in ours:
-        return ""
-    p50, p99 = (_cell(ours[f"completions.{q}_ms"], 1) for q in ("p50", "p99"))
-    return f"A completion call has its verified answer after {p50} ms (p50) and {p99} ms (p99), at 20 calls a second."
-
-
 def _growth(growth: dict[str, Any]) -> str:
     titles = {
         "orders": "orders in the table",
@@ -179,74 +177,3 @@ def _growth(growth: dict[str, Any]) -> str:
             ]
             tables.append("\n".join([head, "|---|---|" + ("---|" if extra else ""), *body]))
     return "\n\n".join(tables)
-
-
-_PAGE = """# How fast it is
-
-<!-- Written by `make bench`; change bench/report.py, not this file. -->
-
-![Payments settled a second, notice to commit, and cost as the table grows](performance.svg)
-
-Measured on {when}, {rounds} round(s), everything on one machine: {machine}. Only ratios within one run are meaningful,
-because another machine, or a busier one, changes all numbers together. `make bench` measures again. The numbers of
-this page are in [performance.json](performance.json).
-
-## Ratios that must hold
-
-| ratio | value | floor | target | |
-|---|---|---|---|---|
-{ratios}
-
-## Speed
-
-Medians (least–most). Times are in milliseconds.
-
-{speed}
-
-{calls}
-
-## What a payment costs
-
-The system is saturated, with {connections} connections.
-
-{costs}
-
-## Limits of the parts
-
-{limits}
-
-The load generator sends those single looks too, so it can send at least as many requests a second.
-
-## How the rate changes with the work
-
-Only portone-orders, with one receiver and, unless the table says otherwise, one worker. The rates by orders in the
-table are medians of five.
-
-{growth}
-
-## How it was measured
-
-All systems do the same work: a webhook arrives over HTTP → (queue) → the payment is fetched from a stand-in for
-PortOne → it is compared with the order → the order's new state and its event are committed. Postgres runs with fsync,
-Redis with an append-only file and `appendfsync always`. Both are real and local. There is one receiver process, one
-worker process and one load generator. The order of the systems rotates from round to round.
-
-- **portone-orders** does more for each notice than the others. It records the notice in Postgres *and* queues it before
-  its 200, claims it, draws tickets, stores the payment as evidence, locks, reads, settles, and marks the notice. All of
-  this is on, with its checks, logs and rate limits. Only the numbers of the limits are raised.
-- **The alternatives** ([bench/alternatives](../bench/alternatives)) change the order in one statement that compares and
-  writes. They keep connections alive, cache one token (except "token per request") and use uvloop (except "as
-  documented"). Before their 200 they record only the job in Redis; Express answers after the commit. Its handler asks
-  PortOne through axios, as the guide's does. The leaner handler does not
-  ([why both](decisions/0017-benchmark-the-handler-of-the-guide.md)).
-- **settled/s**: notices are sent as fast as they are accepted. The rate is the payments divided by the time from the
-  first request to the last commit, and includes the looks at the stand-in.
-- **accepted/s** is measured in a closed loop without a worker.
-- **notice→commit** is measured in an open loop: from the moment when a notice is sent to the commit time of its
-  transaction, as kept by Postgres (`track_commit_timestamp`). Postgres takes that time just before it flushes the WAL,
-  so no system's number includes the flush. Half load is half of the rate that the system settles with 64 connections.
-- **looks** are the requests to the stand-in divided by the payments. **Redis commands** include those inside scripts
-  and transactions. **WAL fsyncs** are counted by Postgres; Redis has no such counter.
-- **CPU** is that of the process and its children. **Peak memory** is the sum of their peaks.
-- **pgbench** makes the same change with 32 clients and prepared statements. Each client walks through its own orders.
-"""
