@@ -25,6 +25,7 @@ _SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
 # As many open files as the largest flood needs on each side, and more: a service has them in production.
 _OPEN_FILES = 16_384
 _GROWTH_TURNS = 5
+_STEPS = (*life.STEPS, "overload")
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--life", action="store_true", help="measure only an order's life: its steps, the whole, the mix under overload"
     )
+    parser.add_argument("--steps", default="", help=f"with --life, comma-separated, from {', '.join(_STEPS)}")
     parser.add_argument("--only", default="", help=f"comma-separated, from {', '.join((*SYSTEMS, *LIMITS))}")
     parser.add_argument("--rounds", type=int, default=0, help="default: 3, or 1 with --small")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="measure growth; not with --small")
@@ -60,6 +62,9 @@ def _options() -> argparse.Namespace:
     options.names = tuple(options.only.split(",")) if options.only else _names(options)
     if unknown := set(options.names) - {*SYSTEMS, *LIMITS}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    options.steps = tuple(options.steps.split(",")) if options.steps else _STEPS
+    if unknown := set(options.steps) - {*_STEPS}:
+        parser.error(f"unknown steps: {', '.join(sorted(unknown))}")
     if options.growth is None:
         options.growth = not options.small and not options.only and not options.life
     return options
@@ -97,8 +102,8 @@ async def _round(bench: Bench, options: argparse.Namespace, number: int) -> dict
         began = time.monotonic()
         figures[name] = {} if options.life and name in SYSTEMS else await _one(bench, name)
         if name in LIVES:
-            figures[name] |= await _checked(name, life.measure(bench, SYSTEMS[name]))
-        if name == "ours":
+            figures[name] |= await _checked(name, life.measure(bench, SYSTEMS[name], options.steps))
+        if name == "ours" and "overload" in options.steps:
             figures[name] |= await _checked(name, overload.measure(bench, SYSTEMS[name]))
         print(report.line(name, figures[name]), f"[{time.monotonic() - began:.0f} s]", flush=True)
     return figures

@@ -1,6 +1,6 @@
 """Measure an order's life: each step by itself, and the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count, islice
 
 from bench import load, orders
@@ -10,32 +10,41 @@ from bench.load import Load
 from bench.measure import QUIET_PER_SECOND, Bench, BenchFailed, Figures
 from bench.systems import Running, System
 
+STEPS = ("life", REGISTER.name, CONFIRM.name, READ.name, COMPLETE.name)
 _WARM_UP = 200
 _WARM_UP_SECONDS = 0.5
 
 
-async def measure(bench: Bench, system: System) -> Figures:
-    """Return the figures of a system in one round. A completion names a payment that nobody looked at."""
-    size = bench.size
+async def measure(bench: Bench, system: System, steps: Collection[str] = STEPS) -> Figures:
+    """Return the figures of a system's steps in one round. A completion names a payment that nobody looked at."""
+    size, figures = bench.size, Figures()
     await bench.databases.fresh(size.table, system.tables)
     async with bench.launcher.running(system, workers=1) as running:
         new = count(orders.FIRST_NEW)
         unseen = iter(range(orders.FIRST, orders.FIRST + size.table))
         await Buyers(new, _WARM_UP_SECONDS).shop(running.port, 16)
-        figures: Figures = {}
-        for users in size.step_connections:
-            figures[f"life_{users}"] = await _lives(running, new, users, size.step_seconds)
-        figures |= await _step(bench, running, REGISTER, new)
-        figures |= await _step(bench, running, CONFIRM, orders.around(size.table))
-        figures |= await _step(bench, running, READ, orders.around(size.table))
-        figures["complete_quiet"] = await _open_loop(running, COMPLETE, unseen, QUIET_PER_SECOND, size.quiet_notices)
-        return figures | await _step(bench, running, COMPLETE, unseen)
+        if "life" in steps:
+            figures |= await _lives(bench, running, new)
+        if REGISTER.name in steps:
+            figures |= await _step(bench, running, REGISTER, new)
+        if CONFIRM.name in steps:
+            figures |= await _step(bench, running, CONFIRM, orders.around(size.table))
+        if READ.name in steps:
+            figures |= await _step(bench, running, READ, orders.around(size.table))
+        if COMPLETE.name in steps:
+            quiet = await _open_loop(running, COMPLETE, unseen, QUIET_PER_SECOND, size.quiet_notices)
+            figures |= {"complete_quiet": quiet} | await _step(bench, running, COMPLETE, unseen)
+    return figures
 
 
-async def _lives(running: Running, numbers: Iterator[int], users: int, seconds: float) -> Figures:
-    lives = await Buyers(numbers, seconds).shop(running.port, users)
-    check("a life", lives)
-    return lives.figures()
+async def _lives(bench: Bench, running: Running, numbers: Iterator[int]) -> Figures:
+    """Measure whole lives with each number of users."""
+    figures = Figures()
+    for users in bench.size.step_connections:
+        lives = await Buyers(numbers, bench.size.step_seconds).shop(running.port, users)
+        check("a life", lives)
+        figures[f"life_{users}"] = lives.figures()
+    return figures
 
 
 async def _step(bench: Bench, running: Running, call: Call, numbers: Iterator[int]) -> Figures:

@@ -33,12 +33,12 @@ class Ratio:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the floor holds."""
+        """Return whether the floor holds, or None where there is nothing to compare."""
         return self._reaches(self.floor)
 
     @property
     def on_target(self) -> bool | None:
-        """Whether the target is reached."""
+        """Return whether the target is reached, or None where there is nothing to compare."""
         return self._reaches(self.target)
 
     def _reaches(self, bound: float | None) -> bool | None:
