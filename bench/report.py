@@ -139,7 +139,9 @@ def _ratio_row(ratio: Ratio) -> str:
 
 
 def _value(ratio: Ratio) -> str:
-    return "not measured" if ratio.value is None else f"{ratio.value:.3g}{ratio.unit}"
+    if ratio.value is None:
+        return "not measured"
+    return (f"{ratio.value:,.0f}" if abs(ratio.value) >= 1000 else f"{ratio.value:.3g}") + ratio.unit
 
 
 def _bounds(ratio: Ratio) -> tuple[str, str, str]:

@@ -36,9 +36,10 @@ def test_a_run_of_two_systems_compares_only_those() -> None:
 
 
 def test_a_refused_webhook_under_the_flood_does_not_hold() -> None:
-    """One webhook that was refused breaks the promise that none is, however many were accepted."""
-    overload = {"webhook_flooded": {"per_second": 9000.0, "failed": 1}, "webhook_alone": {"per_second": 10000.0}}
-    figures = medians([{"ours": {"overload": overload}}])
+    """One refused webhook in one of three rounds breaks the promise that none is, although the median is none."""
+    calm = {"webhook_flooded": {"per_second": 9000.0, "failed": 0}, "webhook_alone": {"per_second": 10000.0}}
+    worst = {"webhook_flooded": {"per_second": 9000.0, "failed": 1}, "webhook_alone": {"per_second": 10000.0}}
+    figures = medians([{"ours": {"overload": overload}} for overload in (calm, worst, calm)])
     holds = {ratio.sentence: ratio.holds for ratio in ratios(figures, {})}
     assert holds["6. webhooks refused under the flood"] is False
     assert holds["6. accepted/s under a flood of reads, relative to without"] is True
