@@ -123,9 +123,17 @@ async def ask(port: int, request: bytes) -> bytes:
 
 
 async def closed_loop(
-    port: int, connections: int, requests: Iterator[bytes], seconds: float | None = None, good: int = 200
+    port: int,
+    connections: int,
+    requests: Iterator[bytes],
+    seconds: float | None = None,
+    good: int = 200,
+    started: asyncio.Event | None = None,
 ) -> Load:
-    """Send the requests as fast as they are answered, until they or the seconds run out."""
+    """Send the requests as fast as they are answered, until they or the seconds run out.
+
+    `started` is set when every connection has sent its first request.
+    """
     load, done = Load(good), asyncio.Event()
     clock = time.perf_counter
     latencies, statuses, under_way, deadline = load.latencies, load.statuses, 0, 0.0
@@ -151,6 +159,8 @@ async def closed_loop(
     for connection, request in zip(pool, requests, strict=False):
         under_way += 1
         connection.send(request, clock())
+    if started:
+        started.set()
     await _until(done, load, lambda: under_way, (seconds or 120.0) + ANSWER_SECONDS)
     load.seconds = clock() - began
     _close(pool)

@@ -14,8 +14,8 @@ from bench.systems import Running, System
 _FLOOD_CONNECTIONS = 1024
 _WEBHOOK_CONNECTIONS = 64
 _CALLS_PER_SECOND = 100.0
-# The flood is older than what is measured in it, and lasts longer.
-_LEAD_SECONDS = 1.0
+# The flood is older than what is measured in it, and lasts longer, by this part of that time.
+_LEAD = 0.2
 
 
 async def measure(bench: Bench, system: System) -> Figures:
@@ -58,13 +58,15 @@ async def _started(bench: Bench, system: System) -> AsyncIterator[Running]:
 async def _flooded(bench: Bench, running: Running, *calls: Awaitable[Load]) -> list[Load]:
     """Make the calls while the system is flooded with reads of all orders. Return the flood's load, then theirs."""
     requests = map(READ.request, orders.around(bench.size.table))
-    seconds = bench.size.flood_seconds + 2 * _LEAD_SECONDS
+    lead, started = _LEAD * bench.size.flood_seconds, asyncio.Event()
 
     async def later(call: Awaitable[Load]) -> Load:
-        await asyncio.sleep(_LEAD_SECONDS)
+        await started.wait()
+        await asyncio.sleep(lead)
         return await call
 
-    flood = load.closed_loop(running.port, _FLOOD_CONNECTIONS, requests, seconds)
+    seconds = bench.size.flood_seconds + 2 * lead
+    flood = load.closed_loop(running.port, _FLOOD_CONNECTIONS, requests, seconds, started=started)
     return await asyncio.gather(flood, *map(later, calls))
 
 
