@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
-    bench bench-small soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows pictures
+    bench bench-life bench-small growth soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -78,8 +78,14 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives; needs node: 15 minutes
+bench: $(VENV)/.installed bench/.venv/.installed ## Measure this service beside its alternatives; needs node: half an hour
 	@$(BIN)/python -m bench --publish
+
+bench-life: $(VENV)/.installed bench/.venv/.installed ## Measure only an order's life, in one round; needs node: 5 minutes
+	@$(BIN)/python -m bench --life --rounds 1
+
+growth: $(VENV)/.installed ## Compare ten million orders in the table with ten thousand: 20 minutes
+	@$(BIN)/python -m bench.growth --publish
 
 bench-small: $(VENV)/.installed ## Run the benchmark in miniature, to see that it still works
 	@$(BIN)/python -m bench --small

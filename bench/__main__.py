@@ -6,25 +6,21 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from bench import life, limits, overload, report
+from bench import growth, life, limits, overload, report
 from bench.databases import running_databases
 from bench.measure import FULL, SMALL, Bench, BenchFailed, Figures
+from bench.paths import RESULTS
 from bench.systems import LIVES, SYSTEMS, Launcher
 from cli.errors import CommandFailed
 
-RESULTS = Path(__file__).parent / "results"
 LIMITS = ("bare", "pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin")
 _SMALL_RUN = ("ours", "arq_tuned", "plain", "bare", "pgbench_transaction", "pgbench_statement", "standin")
-_BACKLOG = 100_000
-_SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
 # As many open files as the largest flood needs on each side, and more: a service has them in production.
 _OPEN_FILES = 16_384
-_GROWTH_TURNS = 5
 _STEPS = (*life.STEPS, "overload")
 
 
@@ -55,7 +51,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"comma-separated, from {', '.join((*SYSTEMS, *LIMITS))}")
     parser.add_argument("--rounds", type=int, default=0, help="default: 3, or 1 with --small")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="measure growth; not with --small")
-    parser.add_argument("--growth-max", type=int, default=10**6, help="most orders in the table; 10000000 takes long")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,md,svg}")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.small else 3)
@@ -65,6 +60,8 @@ def _options() -> argparse.Namespace:
     options.steps = tuple(options.steps.split(",")) if options.steps else _STEPS
     if unknown := set(options.steps) - {*_STEPS}:
         parser.error(f"unknown steps: {', '.join(sorted(unknown))}")
+    if options.publish and (options.life or options.only or options.small):
+        parser.error("only a whole run can be published")
     if options.growth is None:
         options.growth = not options.small and not options.only and not options.life
     return options
@@ -88,10 +85,10 @@ async def _run(options: argparse.Namespace) -> dict[str, Any]:
             await launcher.start_standin()
             bench = Bench(databases, launcher, SMALL if options.small else FULL)
             rounds = [await _round(bench, options, number) for number in range(options.rounds)]
-            growth = await _growth(bench, options.growth_max) if options.growth else {}
+            grown = await growth.measure(bench) if options.growth else {}
         finally:
             await launcher.standin.stop()
-    return {"when": time.strftime("%Y-%m-%d"), "machine": report.machine(), "rounds": rounds, "growth": growth}
+    return {"when": time.strftime("%Y-%m-%d"), "machine": report.machine(), "rounds": rounds, "growth": grown}
 
 
 async def _round(bench: Bench, options: argparse.Namespace, number: int) -> dict[str, Figures]:
@@ -138,25 +135,6 @@ async def _checked(name: str, measurement: Awaitable[Figures]) -> Figures:
         return await measurement
     except BenchFailed as error:
         raise BenchFailed(f"{name}: {error}; its logs are in {RESULTS / 'logs'}") from error
-
-
-async def _growth(bench: Bench, most: int) -> Figures:
-    """Measure how the rate of portone-orders changes with its work."""
-    ours, growth = SYSTEMS["ours"], Figures()
-    sizes = [size for size in _SIZES if size <= most]
-    turns = [[await bench.grown(ours, size, 10_000) for size in sizes] for _ in range(_GROWTH_TURNS)]
-    growth["orders"] = [_median(figures) for figures in zip(*turns, strict=True)]
-    print("orders in the table:", [(f["orders"], round(f["per_second"])) for f in growth["orders"]], flush=True)
-    growth["connections"] = [await bench.connected(ours, connections) for connections in (1, 8, 64, 256)]
-    print("connections:", [(f["connections"], round(f["per_second"])) for f in growth["connections"]], flush=True)
-    growth["workers"] = [await bench.backlog(ours, _BACKLOG, workers) for workers in (1, 2, 4)]
-    print("workers:", [(f["workers"], round(f["per_second"])) for f in growth["workers"]], flush=True)
-    return growth
-
-
-def _median(figures: tuple[Figures, ...]) -> Figures:
-    """Return the figures with the median rate. 10⁴ payments take a second, in which a machine may be busy."""
-    return sorted(figures, key=lambda figure: float(figure["per_second"]))[len(figures) // 2]
 
 
 if __name__ == "__main__":

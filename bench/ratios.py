@@ -187,11 +187,15 @@ def _overload(figures: Medians) -> list[Ratio]:
 
 
 def _growth(growth: dict[str, Any]) -> list[Ratio]:
-    rates = {figures["orders"]: figures["per_second"] for figures in growth.get("orders", [])}
     return [
-        Ratio("7. settled/s with 10⁶ orders relative to 10⁴", _over(rates.get(10**6), rates.get(10**4)), 0.9),
-        Ratio("7. settled/s with 10⁷ orders relative to 10⁴", _over(rates.get(10**7), rates.get(10**4)), 0.8),
+        Ratio("7. settled/s with 10⁶ orders relative to 10⁴", _grown(growth, 10**6), 0.9),
+        Ratio("7. settled/s with 10⁷ orders relative to 10⁴", _grown(growth.get("large", {}), 10**7), 0.8),
     ]
+
+
+def _grown(growth: dict[str, Any], orders: int) -> float | None:
+    rates = {figures["orders"]: figures["per_second"] for figures in growth.get("orders", [])}
+    return _over(rates.get(orders), rates.get(10**4))
 
 
 def _over(one: float | None, other: float | None) -> float | None:

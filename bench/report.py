@@ -4,16 +4,15 @@ import json
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from bench import life_report
 from bench.page import PAGE
+from bench.paths import DOCS
 from bench.plot import draw
 from bench.ratios import Figure, Medians, Ratio, medians, most_connections, ratios
 from bench.systems import SYSTEMS
 
-DOCS = Path(__file__).parent.parent / "docs"
 TITLES = {name: system.title for name, system in SYSTEMS.items()} | {
     "bare": "bare aiohttp",
     "pgbench_transaction": "pgbench, a transaction",
@@ -178,4 +177,9 @@ def _growth(growth: dict[str, Any]) -> str:
                 for row in rows
             ]
             tables.append("\n".join([head, "|---|---|" + ("---|" if extra else ""), *body]))
+    if large := growth.get("large"):
+        rates = ", ".join(f"{row['per_second']:,.0f}/s with {row['orders']:,}" for row in large["orders"])
+        tables.append(
+            f"A run of its own, on {large['when']}, compared larger tables (`python -m bench.growth`): {rates}."
+        )
     return "\n\n".join(tables)

@@ -17,10 +17,9 @@ import psutil
 import uvloop
 
 from bench import load, orders
-from bench.__main__ import RESULTS
 from bench.databases import Databases, running_databases
 from bench.measure import FULL, Bench, BenchFailed
-from bench.report import DOCS
+from bench.paths import DOCS, RESULTS
 from bench.systems import SYSTEMS, Launcher, Running
 from cli.errors import CommandFailed
 from faults import oracle

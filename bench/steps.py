@@ -15,10 +15,9 @@ from pathlib import Path
 import uvloop
 
 from bench import orders
-from bench.__main__ import RESULTS
 from bench.databases import running_databases
 from bench.measure import FULL, Bench, BenchFailed
-from bench.report import DOCS
+from bench.paths import DOCS, RESULTS
 from bench.systems import SYSTEMS, Launcher, System
 from cli.errors import CommandFailed
 from faults.guards import copy_to
