@@ -1,4 +1,4 @@
-"""Where the benchmark writes."""
+"""The places to which the benchmark writes."""
 
 from pathlib import Path
 
