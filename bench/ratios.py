@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+_STEPS = "(?:life|register|read|complete)"
 _PEERS = ("saq_tuned", "taskiq_tuned")
 _OTHERS = ("arq_plain", *_PEERS, "express", "express_cached")
 
@@ -90,7 +91,7 @@ def _leaves(numbers: dict[str, Any], prefix: str = "") -> list[tuple[str, float]
 
 
 def most_connections(figures: Medians, measured: str) -> int:
-    """Return the largest number of connections with which something was measured."""
+    """Return the largest number of connections with which something was measured; `measured` is a pattern."""
     found = (re.match(rf"{measured}_(\d+)\.", path) for paths in figures.values() for path in paths)
     return max((int(match[1]) for match in found if match), default=256)
 
@@ -108,7 +109,7 @@ def ratios(figures: Medians, growth: dict[str, Any]) -> list[Ratio]:
 
 
 def _completions(figures: Medians) -> list[Ratio]:
-    most, express = most_connections(figures, "life"), "express_cached"
+    most, express = most_connections(figures, _STEPS), "express_cached"
     rate, wait = figures.over(f"complete_{most}.per_second", express), figures.over(f"complete_{most}.p99_ms", express)
     few = figures.over("complete_16.per_second", express)
     quiet = figures.above("complete_quiet.p50_ms", (express,))
@@ -121,7 +122,7 @@ def _completions(figures: Medians) -> list[Ratio]:
 
 
 def _orders(figures: Medians) -> list[Ratio]:
-    most, express, plain = most_connections(figures, "life"), "express_cached", "plain"
+    most, express, plain = most_connections(figures, _STEPS), "express_cached", "plain"
     register, read = figures.over(f"register_{most}.per_second", plain), figures.over(f"read_{most}.per_second", plain)
     wait, lives = figures.over(f"read_{most}.p99_ms", plain), f"life_{most}.per_second"
     return [

@@ -104,8 +104,8 @@ SYSTEMS = {
         _plain(),
     )
 }
-# The systems that an order spends its whole life with. The last one settles in a table of its own, so no more of it can
-# be measured.
+# The systems that have a call for each step of an order's life. The plain one writes no events, from which the other
+# figures are read, so it has none of those.
 LIVES = ("ours", "express_cached", "plain")
 BARE = _queue("bare", "bare aiohttp", _HERE, (), 0)
 
