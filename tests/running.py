@@ -108,7 +108,7 @@ async def running_worker(settings: Settings) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def patient_worker(settings: Settings) -> AsyncIterator[None]:
-    """A worker whose first walk of each ledger is due in a (scaled) minute, lest it find what a test waits for."""
+    """A worker whose first walk of each ledger is due in a (scaled) minute, so that the test's own notice is first."""
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
         await connection.execute(
