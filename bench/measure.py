@@ -48,6 +48,7 @@ class Size:
     step_seconds: float = 3.0
     step_connections: tuple[int, ...] = (1, 16, 256)
     flood_seconds: float = 5.0
+    flood_connections: int = 1024
 
 
 FULL = Size(table=100_000, seconds=3.0, quiet_notices=120, pairs=96)
@@ -57,9 +58,10 @@ SMALL = Size(
     quiet_notices=24,
     pairs=24,
     connections=(64,),
-    step_seconds=0.3,
+    step_seconds=0.2,
     step_connections=(1, 16),
-    flood_seconds=0.8,
+    flood_seconds=0.5,
+    flood_connections=128,
 )
 
 

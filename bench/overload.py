@@ -11,7 +11,6 @@ from bench.load import Load
 from bench.measure import Bench, BenchFailed, Figures
 from bench.systems import Running, System
 
-_FLOOD_CONNECTIONS = 1024
 _WEBHOOK_CONNECTIONS = 64
 _CALLS_PER_SECOND = 100.0
 # The flood is older than what is measured in it, and lasts longer, by this part of that time.
@@ -66,7 +65,7 @@ async def _flooded(bench: Bench, running: Running, *calls: Awaitable[Load]) -> l
         return await call
 
     seconds = bench.size.flood_seconds + 2 * lead
-    flood = load.closed_loop(running.port, _FLOOD_CONNECTIONS, requests, seconds, started=started)
+    flood = load.closed_loop(running.port, bench.size.flood_connections, requests, seconds, started=started)
     return await asyncio.gather(flood, *map(later, calls))
 
 
