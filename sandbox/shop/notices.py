@@ -1,5 +1,6 @@
 """Say which events show that the service recorded a notice. Pure; the service itself is not asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandbox.journal import Event, Evidence
@@ -24,21 +25,53 @@ class RecordedNotice:
     shown_by: str
     within_seconds: float
     """How long after its call's beginning it was known to be recorded. The look may come before the call's answer."""
+    says_paid: bool
+    """Whether it says that the payment is paid, so that an earlier look which found that answers it."""
 
 
 def recorded_notice(event: Event) -> RecordedNotice | None:
     """Return the notice that this event shows to be recorded, or None."""
     told, seconds = event.evidence, float(event.evidence.get("seconds", 0))
     match event.kind:
-        case "webhook.sent" if _is_success(told.get("answer_status")):
-            return RecordedNotice("webhook", "The webhook was answered 2xx, which comes after the commit.", seconds)
-        case "page.completion" if _is_recorded_completion(told):
+        case "webhook.answered" if _is_success(told.get("answer_status")):
+            shown_by = "The webhook was answered 2xx, which comes after the commit."
+            return RecordedNotice("webhook", shown_by, seconds, _status_in(told) == "paid")
+        case "page.completion_answered" if _is_recorded_completion(told):
             shown_by = f"POST /payment/complete was answered {told['answer_status']}."
-            return RecordedNotice("completion", shown_by, seconds)
+            return RecordedNotice("completion", shown_by, seconds, says_paid=True)
         case "page.returned" if told.get("reason") in {None, *VERDICTS, *UNSETTLED}:
-            return RecordedNotice("redirect", "GET /payment-redirect sent the browser on to the shop.", seconds)
+            shown_by = "GET /payment-redirect sent the browser on to the shop."
+            return RecordedNotice("redirect", shown_by, seconds, told.get("state") == "paid")
         case _:
             return None
+
+
+def served_notices(events: Sequence[Event]) -> list[tuple[Event, Event]]:
+    """Return each notice that needed no look of its own, with the earlier look that had said the same already.
+
+    So it is with a notice that says "paid" when the last look has found the payment paid and nothing has changed since.
+    Nothing is said of the others: their look may still come.
+    """
+    told = {event.evidence["notice"] for event in events if event.kind == "notice.served"}
+    looks = [event for event in events if event.kind == "portone.look"]
+    last = max(looks, key=lambda look: look.at, default=None)
+    if last is None or not _found_paid(last) or _has_changed_since(events, last.at):
+        return []
+    notices = [event for event in events if event.kind == "notice.recorded" and event.evidence["says_paid"]]
+    return [(notice, last) for notice in notices if notice.at > last.at and notice.number not in told]
+
+
+def _found_paid(look: Event) -> bool:
+    return any(payment.get("status") == "paid" for payment in look.evidence["payments"])
+
+
+def _has_changed_since(events: Sequence[Event], moment: float) -> bool:
+    return any(event.kind == "payment.changed" and event.at > moment for event in events)
+
+
+def _status_in(told: Evidence) -> object:
+    body = told.get("body")
+    return body.get("status") if isinstance(body, dict) else None
 
 
 def _is_success(status: object) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from sandbox.journal import Event, Evidence, Journal
-from sandbox.shop.notices import recorded_notice
+from sandbox.shop.notices import RecordedNotice, recorded_notice, served_notices
 from sandbox.shop.service import OrderService
 
 # After an event the order is read this often, until it has been quiet for so long; then only while a page listens.
@@ -20,7 +20,10 @@ SLOW_SECONDS = 3.0
 GIVEN_UP_SECONDS = 15 * 60.0  # without an event
 
 # The watch's own records, which are no reason to read again.
-DERIVED = ("notice.recorded", "decision", "order.version")
+DERIVED = ("notice.recorded", "notice.served", "decision", "order.version")
+
+# The event with which a call began that ends with the other.
+BEGINNINGS = {"page.returned": "window.redirected", "page.completion_answered": "page.completion"}
 
 
 class OrderWatch:
@@ -54,20 +57,16 @@ class OrderWatch:
         if event.kind in DERIVED:
             return
         if (notice := recorded_notice(event)) is not None:
-            began = self._call_began(event)
-            evidence = asdict(notice) | {
-                "event": event.number,
-                "within_seconds": notice.within_seconds or event.at - began,
-            }
+            began = self._call_began(event, notice)
+            evidence = asdict(notice) | {"event": event.number, "within_seconds": round(event.at - began, 6)}
             self._journal.record(event.merchant_uid, "notice.recorded", evidence, at=began)
         self._wake(event.merchant_uid)
 
-    def _call_began(self, event: Event) -> float:
+    def _call_began(self, event: Event, notice: RecordedNotice) -> float:
         """Return when the call began that brought the notice: a redirect's when the window let the browser go."""
-        if event.kind != "page.returned":
-            return event.at
-        left = [one.at for one in self._journal.events(event.merchant_uid) if one.kind == "window.redirected"]
-        return left[-1] if left else event.at
+        beginning = BEGINNINGS.get(event.kind)
+        began = [one.at for one in self._journal.events(event.merchant_uid) if one.kind == beginning]
+        return began[-1] if began else event.at - notice.within_seconds
 
     def _wake(self, merchant_uid: str) -> None:
         self._last_event[merchant_uid] = time.monotonic()
@@ -91,6 +90,7 @@ class OrderWatch:
                 await asyncio.sleep(QUICK_SECONDS)
                 continue
             self._record_undecided(merchant_uid)
+            self._record_served(merchant_uid)
             if quiet > GIVEN_UP_SECONDS or merchant_uid not in self._listening:
                 return
             await asyncio.sleep(SLOW_SECONDS)
@@ -116,6 +116,12 @@ class OrderWatch:
             told = {"changed": False, "version": version, "look": looks[-1].number}
             at = looks[-1].at + float(looks[-1].evidence["seconds"])
             self._journal.record(merchant_uid, "decision", told, at=at)
+
+    def _record_served(self, merchant_uid: str) -> None:
+        """Record of each notice that was followed by no look, which earlier look had said the same already."""
+        for notice, look in served_notices(self._journal.events(merchant_uid)):
+            told = {"notice": notice.number, "look": look.number, "payments": look.evidence["payments"]}
+            self._journal.record(merchant_uid, "notice.served", told, at=notice.at)
 
 
 def record_version(journal: Journal, order: dict[str, Any], before: int) -> None:

@@ -13,7 +13,7 @@ from sandbox.shop.parts import SHOP, Shop
 from sandbox.world import WORLD
 
 LANGUAGES = ("ko", "en")
-PAGE_EVENTS = ("page.callback", "page.completion")
+PAGE_EVENTS = ("page.callback", "page.completion", "page.completion_answered")
 MOST_EVENT_BYTES = 8192
 MOST_SECONDS_AGO = 60.0
 

@@ -1,10 +1,11 @@
 // The calls of the shop's pages: to the shop's own back end, and the one call to the service that a browser makes.
 
-async function call(path, body) {
+async function call(path, body, settings = {}) {
   const request = body && {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
+    ...settings,
   };
   const answer = await fetch(path, request);
   return { status: answer.status, body: await answer.json().catch(() => ({})) };
@@ -17,21 +18,19 @@ export const registerOrder = (choice) => call("/shop/api/orders", choice);
 export const readOrder = (merchantUid) => call(orderPath(merchantUid));
 export const eventsPath = (merchantUid) => `${orderPath(merchantUid)}/events`;
 
-/** Tell the timeline what this page saw, and when. The payment goes on whether or not it is told. */
-export function report(merchantUid, kind, evidence, at = Date.now() / 1000) {
-  call(`${orderPath(merchantUid)}/seen`, { kind, evidence, at }).catch(() => {});
+/** Tell the timeline what this page saw. The payment goes on whether or not it is told, also when the page is left. */
+export function report(merchantUid, kind, evidence) {
+  call(`${orderPath(merchantUid)}/seen`, { kind, evidence, at: Date.now() / 1000 }, { keepalive: true }).catch(() => {});
 }
 
 /** The guide's call: tell the service which payment to look at, and learn the verified state. */
 export async function completePayment(serviceUrl, impUid, merchantUid) {
-  const began = Date.now() / 1000;
-  let completed;
-  try {
-    completed = await call(`${serviceUrl}/payment/complete`, { imp_uid: impUid, merchant_uid: merchantUid });
-  } catch {
-    completed = { status: 0, body: {} };
-  }
-  const evidence = { answer_status: completed.status, answer: completed.body, seconds: Date.now() / 1000 - began };
-  report(merchantUid, "page.completion", evidence, began);
+  const [path, body, began] = ["/payment/complete", { imp_uid: impUid, merchant_uid: merchantUid }, performance.now()];
+  report(merchantUid, "page.completion", { call: `POST ${path}`, body });
+  const nothing = { status: 0, body: {} };
+  const completed = await call(serviceUrl + path, body).catch(() => nothing);
+  const seconds = (performance.now() - began) / 1000;
+  const evidence = { answer_status: completed.status, answer: completed.body, seconds };
+  report(merchantUid, "page.completion_answered", evidence);
   return completed;
 }

@@ -25,7 +25,8 @@ async def test_a_paid_order_is_told_from_its_registration_to_its_version(shop: S
     merchant_uid = await shop.order(good="cup")
     await shop.sandbox.pay(merchant_uid, 9500)
     events = await shop.until(merchant_uid, "order.version", state="paid")
-    assert kinds(events) == [
+    # The look may begin before the webhook's answer has come back.
+    assert [kind for kind in kinds(events) if kind != "webhook.answered"] == [
         "order.registered",
         "order.version",
         "payment.changed",
@@ -37,10 +38,39 @@ async def test_a_paid_order_is_told_from_its_registration_to_its_version(shop: S
         "order.version",
     ]
     evidence = {event["kind"]: event["evidence"] for event in events}
-    assert evidence["webhook.sent"]["answer_status"] == 200
+    assert evidence["webhook.answered"]["answer_status"] == 200
     assert evidence["notice.recorded"]["source"] == "webhook"
     assert evidence["portone.look"]["payments"][0]["status"] == "paid"
     assert evidence["decision"]["payment"]["amount"] == 9500
+
+
+async def test_a_call_and_its_answer_are_two_entries(shop: ShopCaller) -> None:
+    """A webhook stands where it was sent, its answer where it came, and the notice between the two."""
+    merchant_uid = await shop.order()
+    await shop.sandbox.pay(merchant_uid, 64900)
+    events = await shop.until(merchant_uid, "notice.recorded")
+    sent, answered, recorded = (
+        next(event for event in events if event["kind"] == kind)
+        for kind in ("webhook.sent", "webhook.answered", "notice.recorded")
+    )
+    seconds = answered["evidence"]["seconds"]
+    assert seconds > 0
+    assert answered["at"] - sent["at"] == pytest.approx(seconds, abs=1e-4)
+    assert sent["at"] == pytest.approx(recorded["at"], abs=1e-4)
+    assert recorded["evidence"]["within_seconds"] == pytest.approx(seconds, abs=1e-4)
+
+
+async def test_a_notice_that_a_stored_look_answered_says_so(shop: ShopCaller) -> None:
+    """A webhook that comes again when the order is paid brings no look, and an entry names the look that answers it."""
+    merchant_uid = await shop.order()
+    paid = await shop.sandbox.pay(merchant_uid, 64900)
+    events = await shop.until(merchant_uid, "order.version", state="paid")
+    await shop.sandbox.send_webhook(paid["imp_uid"])
+    async with asyncio.timeout(QUIET_SECONDS + 20):
+        events = await shop.until(merchant_uid, "notice.served")
+    by_number = {event["number"]: event["kind"] for event in events}
+    served = events[-1]["evidence"]
+    assert (by_number[served["notice"]], by_number[served["look"]]) == ("notice.recorded", "portone.look")
 
 
 async def test_a_webhook_that_was_lost_shows_no_notice(shop: ShopCaller) -> None:
@@ -48,8 +78,8 @@ async def test_a_webhook_that_was_lost_shows_no_notice(shop: ShopCaller) -> None
     merchant_uid = await shop.order()
     await shop.sandbox.faults(webhook_drop=True)
     await shop.sandbox.pay(merchant_uid, 64900)
-    await shop.report(merchant_uid, "page.completion", answer_status=429)
-    events = await shop.until(merchant_uid, "page.completion")
+    await shop.report(merchant_uid, "page.completion_answered", answer_status=429)
+    events = await shop.until(merchant_uid, "page.completion_answered")
     assert [event["evidence"]["outcome"] for event in events if event["kind"] == "webhook.sent"] == ["dropped"]
     assert "notice.recorded" not in kinds(events)
 
@@ -57,7 +87,7 @@ async def test_a_webhook_that_was_lost_shows_no_notice(shop: ShopCaller) -> None
 async def test_a_completion_call_is_a_notice_too(shop: ShopCaller) -> None:
     """The timeline tells the page's own call, whose answer shows that the service recorded a notice."""
     merchant_uid = await shop.order()
-    await shop.report(merchant_uid, "page.completion", answer_status=200, answer={"state": "paid"})
+    await shop.report(merchant_uid, "page.completion_answered", answer_status=200, answer={"state": "paid"})
     events = await shop.until(merchant_uid, "notice.recorded")
     assert events[-1]["evidence"]["source"] == "completion"
 
