@@ -230,7 +230,7 @@ def play(
 
     The exit code is 1 if the order ends in another state.
 
-    Example: portone-orders sandbox play forged-amount
+    Example: portone-orders sandbox play tampered-amount
     """
     from cli.sandbox_scenarios import SCENARIOS, line_of, perform
 

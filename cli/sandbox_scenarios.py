@@ -23,14 +23,14 @@ async def paid(stage: Stage) -> None:
     await stage.reads(state="paid", paid_amount=AMOUNT)
 
 
-async def forged_amount(stage: Stage) -> None:
+async def tampered_amount(stage: Stage) -> None:
     """The buyer's browser asks PortOne for 100 won instead of 64,900: mismatched, never paid."""
     await stage.register()
     await stage.pay(amount="100")
     await stage.reads(state="mismatched", problems=["wrong_amount"], paid_amount=0)
 
 
-async def wrong_currency(stage: Stage) -> None:
+async def tampered_currency(stage: Stage) -> None:
     """A payment of the same number in another currency: mismatched, never paid."""
     await stage.register()
     await stage.pay(amount="649.00", currency="USD")
@@ -161,7 +161,7 @@ async def tier(stage: Stage) -> None:
 Scenario = Callable[[Stage], Awaitable[None]]
 
 _ALL: tuple[Scenario, ...] = (
-    *(paid, forged_amount, wrong_currency, test_channel, virtual_account, expired_account, late_deposit),
+    *(paid, tampered_amount, tampered_currency, test_channel, virtual_account, expired_account, late_deposit),
     *(partial_refunds, full_refund, failed_then_paid, two_windows, replayed_payment, console_test),
     *(webhook_five_times, webhook_never, paid_before_registered, tier),
 )

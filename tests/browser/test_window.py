@@ -45,6 +45,28 @@ async def test_a_buyer_goes_from_the_provider_to_the_result(
     assert (await desktop.result())["status"] == "paid"
 
 
+async def test_a_window_that_has_ended_offers_no_other_end(phone: Visitor) -> None:
+    """When the buyer sees the result, the outcomes' buttons are gone, and a sentence says why."""
+    await phone.visit_ready_page()
+    await phone.request_pay(pg="kakaopay", sandbox={"window": "redirect"})
+    await phone.page.locator("[data-outcome=paid]").wait_for()
+    await phone.page.locator("#step button[type=submit]").click()
+    await phone.page.locator("#leave").wait_for()
+    assert await phone.page.locator("[data-outcome]").count() == 0
+    assert "한 창은 한 번만 끝나요." in await phone.page.locator(".outcomes").inner_text()
+
+
+async def test_the_names_of_the_steps_stay_whole_on_a_phone(phone: Visitor) -> None:
+    """No word is broken in two, in English either, whose words are longer."""
+    await phone.visit_ready_page()
+    await phone.request_pay(language="en", sandbox={"window": "redirect"})
+    await phone.page.locator("#steps li").last.wait_for()
+    heights = await phone.page.locator("#steps li").evaluate_all("(all) => all.map((one) => one.clientHeight)")
+    assert len(heights) == 4
+    assert max(heights) < 30
+    assert await phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 async def test_a_buyer_can_go_back_a_step(desktop: Visitor) -> None:
     """From the authentication to the card company and to the provider's window."""
     window = await desktop.open_window()

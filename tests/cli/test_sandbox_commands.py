@@ -20,8 +20,8 @@ from tests.sandbox_client import RunningSandbox
 # The orders of each scenario at its end, in the order of registration.
 ENDS: dict[str, list[dict[str, Any]]] = {
     "paid": [{"state": "paid", "paid_amount": 64900, "version": 2}],
-    "forged-amount": [{"state": "mismatched", "paid_amount": 0, "kinds": ["wrong_amount"]}],
-    "wrong-currency": [{"state": "mismatched", "paid_amount": 0, "kinds": ["wrong_currency"]}],
+    "tampered-amount": [{"state": "mismatched", "paid_amount": 0, "kinds": ["wrong_amount"]}],
+    "tampered-currency": [{"state": "mismatched", "paid_amount": 0, "kinds": ["wrong_currency"]}],
     "test-channel": [{"state": "pending", "paid_amount": 0, "kinds": ["test_channel"]}],
     "virtual-account": [{"state": "paid", "paid_amount": 64900, "version": 3}],
     "expired-account": [{"state": "awaiting_deposit", "paid_amount": 0}],

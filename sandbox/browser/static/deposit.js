@@ -45,7 +45,7 @@ function drawAccount(account) {
     ["amount", amount],
   ];
   const list = Object.assign(document.createElement("dl"), { className: "order" });
-  list.append(...facts.map(([key, value]) => drawFact(key, value ?? "")));
+  list.append(...facts.filter(([, value]) => value).map(([key, value]) => drawFact(key, value)));
   const button = Object.assign(document.createElement("button"), { type: "button", className: "primary" });
   button.textContent = text("deposit_now", { amount });
   button.disabled = account.status !== "ready";

@@ -1,5 +1,6 @@
 // The steps of a payment as a buyer goes them: method, card company, authentication, approval, result.
 
+import { nameOf } from "./outcomes.js";
 import { field, heading, option, paragraph, row } from "./parts.js";
 import { currentLanguage, money, text } from "./texts.js";
 
@@ -43,7 +44,7 @@ export function stepView(step, shown, act) {
     case "authentication":
       return authenticationView(step, shown, act);
     case "approving":
-      return approvingView(step);
+      return approvingView(step, shown);
     case "result":
       return resultView(step, shown, act);
     default:
@@ -121,9 +122,9 @@ function fieldsOf(way, card) {
   }
 }
 
-function approvingView({ outcome }) {
+function approvingView({ outcome }, { kind }) {
   const spinner = Object.assign(document.createElement("div"), { className: "spinner" });
-  const told = outcome ? [paragraph(text("autopilot", { outcome: text(`outcome_${outcome}`) }), "hint")] : [];
+  const told = outcome ? [paragraph(text("autopilot", { outcome: nameOf(kind, outcome) }), "hint")] : [];
   return [spinner, heading(text("approving")), ...told];
 }
 

@@ -3,7 +3,7 @@
 const TEXTS = {
   window_title: ["결제창", "Payment window"],
   certification_title: ["본인인증", "Identity check"],
-  sandbox_note: ["모의 결제창 · 실제 돈은 오가지 않아요", "Sandbox window · no real money moves"],
+  sandbox_note: ["연습 결제창 · 실제 돈은 오가지 않아요", "Practice window · no real money moves"],
   close: ["결제창 닫기", "Close the window"],
   other_language: ["English", "한국어"],
   steps: ["결제 단계", "Steps of the payment"],
@@ -57,17 +57,25 @@ const TEXTS = {
   gone: ["이 결제창은 더 이상 없어요.", "This window is no more."],
   outcomes_title: ["어떻게 끝낼까요?", "How shall it end?"],
   outcomes_text: ["샌드박스에서만 보이는 버튼이에요. 누르면 바로 그렇게 끝나요.", "Only the sandbox has these buttons. Each ends the payment at once."],
+  outcomes_over: ["결제창이 끝났어요", "This window has ended"],
+  outcomes_over_text: [
+    "한 창은 한 번만 끝나요. 다르게 끝내 보려면 상점으로 돌아가 다시 결제하세요.",
+    "A window ends once. To try another outcome, go back to the shop and pay again.",
+  ],
   popup_open: ["결제창이 새 창에서 열렸어요", "The payment window is open"],
   popup_open_text: ["새 창에서 결제를 마치면 이 화면은 저절로 닫혀요.", "This note closes by itself when you are done there."],
   popup_focus: ["새 창 보기", "Show it"],
   popup_cancel: ["결제 그만두기", "Stop paying"],
+  practice_bank: ["연습 은행", "Practice bank"],
+  no_real_money: ["실제 돈은 오가지 않아요", "No real money moves"],
   deposit_title: ["가상계좌 입금", "Pay into the account"],
   deposit_none: ["입금을 기다리는 계좌가 없어요.", "No account waits for a deposit."],
   deposit_now: ["{amount} 입금하기", "Pay in {amount}"],
   deposit_done: ["입금했어요. 상점에 웹훅으로 알렸어요.", "Paid in. The shop is told by a webhook."],
   bank: ["은행", "Bank"],
   holder: ["예금주", "Holder"],
-  due: ["입금기한", "Due"],
+  due: ["입금기한", "Due by"],
+  korean_time: ["{time} (한국 시간)", "{time} (KST)"],
   fail_title: ["결제 결과를 받을 곳이 없어요", "There is nowhere to take the result"],
   fail_text: [
     "결제창이 화면을 옮기는 방식으로 열렸는데, 상점이 m_redirect_url을 주지 않았어요. 실제 포트원에서도 이때 결과는 사라져요.",
@@ -79,30 +87,6 @@ const TEXTS = {
   certification_failed_text: ["통신사가 아니라고 해요", "The phone company says no"],
   certification_closed: ["창 닫기", "Window closed"],
   certification_closed_text: ["본인인증을 그만둬요", "The person gives up"],
-  outcome_paid: ["결제 완료", "Paid"],
-  outcome_paid_text: ["승인되고 웹훅이 나가요", "Approved, and a webhook is sent"],
-  outcome_vbank_issued: ["가상계좌 발급", "Account issued"],
-  outcome_vbank_issued_text: ["아직 입금 전, 나중에 입금할 수 있어요", "Nothing is paid yet; pay in later"],
-  outcome_failed: ["카드 거절", "Card refused"],
-  outcome_failed_text: ["카드사가 승인을 거절해요", "The card company says no"],
-  outcome_closed: ["창 닫기", "Window closed"],
-  outcome_closed_text: ["구매자가 결제를 그만둬요", "The buyer gives up"],
-  outcome_tampered_amount: ["금액 위조", "Amount forged"],
-  outcome_tampered_amount_text: ["상점의 가격보다 적게 결제돼요", "Less is paid than the shop's price"],
-  outcome_tampered_currency: ["통화 위조", "Currency forged"],
-  outcome_tampered_currency_text: ["다른 통화로 결제돼요", "It is paid in another currency"],
-  outcome_test_channel: ["테스트 채널", "Test channel"],
-  outcome_test_channel_text: ["결제된 듯 보이지만 돈은 없어요", "Looks paid, but no money moves"],
-  outcome_slow: ["늦은 승인", "Slow approval"],
-  outcome_slow_text: ["브라우저가 먼저 알고, 승인은 몇 초 뒤", "The browser is told first; approval comes seconds later"],
-  outcome_paid_without_webhook: ["웹훅 유실", "Webhook lost"],
-  outcome_paid_without_webhook_text: ["결제되지만 웹훅이 오지 않아요", "Paid, but no webhook ever comes"],
-  outcome_webhook_first: ["웹훅 먼저", "Webhook first"],
-  outcome_webhook_first_text: ["웹훅 응답 뒤에 브라우저에 알려요", "The browser is told after the webhook's answer"],
-  outcome_callback_first: ["브라우저 먼저", "Browser first"],
-  outcome_callback_first_text: ["웹훅은 몇 초 뒤에 나가요", "The webhook is sent seconds later"],
-  outcome_paid_then_refunded: ["결제 후 환불", "Paid, then refunded"],
-  outcome_paid_then_refunded_text: ["결제되고 몇 초 뒤 전액 환불돼요", "Paid, and refunded in full seconds later"],
 };
 
 let language = "ko";
@@ -143,7 +127,9 @@ export function money(amount, currency) {
   }
 }
 
+/** A time in Korea, which is named, because the browser may be elsewhere. */
 export function dateTime(seconds) {
-  const options = { dateStyle: "medium", timeStyle: "short", timeZone: "Asia/Seoul" };
-  return new Intl.DateTimeFormat(language, options).format(new Date(seconds * 1000));
+  const options = { dateStyle: "long", timeStyle: "short", timeZone: "Asia/Seoul" };
+  const written = new Intl.DateTimeFormat(language === "ko" ? "ko-KR" : "en-GB", options).format(new Date(seconds * 1000));
+  return text("korean_time", { time: written });
 }

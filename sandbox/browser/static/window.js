@@ -1,7 +1,7 @@
 // The payment window: shows the way of a payment, lets one choose how it ends, and takes the result to the page.
 
 import { readJson, sendJson } from "./http.js";
-import { outcomeList } from "./outcomes.js";
+import { writeOutcomes } from "./outcomes.js";
 import { firstStep, stepNames, stepView } from "./steps.js";
 import { chooseLanguage, currentLanguage, money, setLanguage, text, write } from "./texts.js";
 
@@ -47,7 +47,7 @@ function draw() {
   drawSteps();
   drawOrder();
   document.getElementById("step").replaceChildren(...stepView(step, shown, { go, end: endByBuyer, leave }));
-  document.getElementById("outcomes").replaceChildren(...outcomeList(shown, end));
+  writeOutcomes(shown, ended !== null, end);
   document.getElementById("panes").hidden = false;
 }
 

@@ -103,7 +103,7 @@ async def test_a_late_webhook_comes_after_the_callback(page: PageCaller, shop: S
     assert [payment["status"] for payment in await page.payments()] == ["paid", "ready"]
 
 
-async def test_a_forged_amount_or_currency_is_what_portone_was_paid(page: PageCaller) -> None:
+async def test_a_tampered_amount_or_currency_is_what_portone_was_paid(page: PageCaller) -> None:
     """The payment differs from what the shop meant."""
     await page.end("tampered_amount")
     await page.end("tampered_currency", {"merchant_uid": "order-2"})
@@ -112,7 +112,7 @@ async def test_a_forged_amount_or_currency_is_what_portone_was_paid(page: PageCa
     assert (second["amount"], second["currency"]) == (64900, "USD")
 
 
-async def test_a_prepared_amount_cannot_be_forged(page: PageCaller) -> None:
+async def test_a_prepared_amount_cannot_be_tampered_with(page: PageCaller) -> None:
     """PortOne would not have opened that window: the failure has no imp_uid, and the payment stays ready."""
     await page.caller.call("POST", "/payments/prepare", json={"merchant_uid": "order-1", "amount": 64900})
     told = await page.end("tampered_amount")
