@@ -2,7 +2,7 @@
 
 import { readGoods, readOrder } from "./backend.js";
 import { pay } from "./payment.js";
-import { dateTime, keepWritten, money, onLanguage, text } from "./texts.js";
+import { dateTime, keepWritten, money, onLanguage, stateText, text } from "./texts.js";
 import { followOrder } from "./timeline.js";
 
 const query = new URLSearchParams(location.search);
@@ -95,14 +95,22 @@ function amounts() {
 
 function writeFacts() {
   document.getElementById("facts").hidden = !order;
-  document.getElementById("cancelled").hidden = !order?.cancelled_amount;
   if (!order) return;
-  show("order-name", order.name ?? "");
+  showRow("order-name", order.name);
   show("order-amount", money(order.amount, order.currency));
   show("order-paid", money(order.paid_amount, order.currency));
-  show("order-cancelled", money(order.cancelled_amount, order.currency));
+  showRow("order-unaccepted", unaccepted());
+  showRow("order-cancelled", order.cancelled_amount && money(order.cancelled_amount, order.currency));
   show("order-number", order.merchant_uid);
-  show("order-state", text("state_version", { state: order.state, version: order.version }));
+  show("order-state", text("state_version", { state: stateText(order), version: order.version }));
+}
+
+/** Money that PortOne holds for the order though it does not fit it, as `order.paid_amount` does not count it. */
+function unaccepted() {
+  const { payment } = order;
+  if (order.state !== "mismatched" || !["paid", "cancelled"].includes(payment?.status)) return "";
+  const left = payment.amount - payment.cancelled_amount;
+  return left > 0 ? money(left, payment.currency) : "";
 }
 
 function writeAccount(view) {
@@ -127,6 +135,13 @@ function payAgain() {
     message.hidden = what !== "already-paid";
     message.textContent = what === "already-paid" ? text("already_paid") : "";
   });
+}
+
+/** A fact with its label; without content the whole row goes. */
+function showRow(id, content) {
+  const element = document.getElementById(id);
+  element.textContent = content;
+  element.parentElement.hidden = !content;
 }
 
 function show(id, content) {

@@ -4,7 +4,7 @@ const TEXTS = {
   ko: {
     skip: "본문으로 건너뛰기",
     shop: "볕드는 상점",
-    sandbox_note: "모의 결제 · 실제 돈은 오가지 않아요",
+    sandbox_note: "연습 결제 · 실제 돈은 오가지 않아요",
     checkout: "주문하기",
     choose: "무엇을 살까요?",
     quantity: "수량",
@@ -62,23 +62,27 @@ const TEXTS = {
     account_bank: "은행",
     account_number: "계좌번호",
     account_due: "입금 기한",
+    korean_time: "{time} (한국 시간)",
     account_amount: "입금할 금액",
     copy: "복사",
     copied: "복사됨",
-    deposit: "모의 은행에서 입금하기",
+    deposit: "연습 은행에서 입금하기",
     order_name: "상품",
     order_amount: "주문 금액",
     order_paid: "결제된 금액",
+    order_unaccepted: "받았지만 인정하지 않은 금액",
     order_cancelled: "취소된 금액",
     order_number: "주문번호",
     order_state: "주문 상태",
     state_version: "{state} · 버전 {version}",
+    state_closed: "{state}, 마감 ({reason})",
     retry: "다시 결제하기",
     again: "같은 주문을 한 번 더 결제해 보기",
     another: "다른 주문 하기",
 
     timeline: "결제 타임라인",
     timeline_empty: "결제를 시작하면 여기에 무슨 일이 일어나는지 차례로 보여요.",
+    latest: "마지막으로:",
     timeline_hint: "항목을 열면 근거를 볼 수 있어요.",
     evidence: "근거",
     actor_shop: "상점",
@@ -98,15 +102,19 @@ const TEXTS = {
     event_portone_list: "서비스가 포트원의 결제 목록을 읽었어요",
     event_portone_prepare: "서비스가 결제 금액을 미리 등록했어요",
     event_portone_cancel: "서비스가 포트원에 취소를 요청했어요",
-    event_webhook_sent: "웹훅을 보냈어요 → {status}",
+    event_webhook_sent: "포트원이 웹훅을 보냈어요",
+    event_webhook_answered: "웹훅에 대한 답: {status} ({time} 뒤)",
     event_webhook_failed: "웹훅이 닿지 않았어요 ({outcome})",
-    event_notice_recorded: "서비스가 통지를 저장했어요 ({source})",
+    event_notice_recorded: "서비스가 통지를 저장했어요 ({source}, {time} 안에)",
+    event_notice_served: "새로 조회하지 않았어요: 앞선 조회가 이미 paid였어요",
     event_decision: "서비스의 판단: {state}",
     event_decision_problem: "서비스의 판단: {state} · {problems}",
     event_decision_none: "서비스의 판단: 바뀐 것 없음",
     event_order_version: "주문 버전 {version}: {state}",
     event_page_callback: "SDK 콜백: {result}",
-    event_page_completion: "페이지가 /payment/complete 호출 → {status}",
+    event_page_completion: "페이지가 /payment/complete를 불렀어요",
+    event_page_completion_answered: "/payment/complete의 답: {status} ({time} 뒤)",
+    event_page_completion_answered_never: "/payment/complete가 답하지 않았어요",
     event_page_returned: "브라우저가 상점으로 돌아왔어요 ({state})",
     result_success: "성공",
     look_nothing: "{status}",
@@ -120,7 +128,7 @@ const TEXTS = {
   en: {
     skip: "Skip to the content",
     shop: "Sunny Corner",
-    sandbox_note: "Play payments · no real money moves",
+    sandbox_note: "Practice payments · no real money moves",
     checkout: "Checkout",
     choose: "What would you like?",
     quantity: "Quantity",
@@ -179,23 +187,27 @@ const TEXTS = {
     account_bank: "Bank",
     account_number: "Account number",
     account_due: "Due by",
+    korean_time: "{time} (KST)",
     account_amount: "Amount",
     copy: "Copy",
     copied: "Copied",
-    deposit: "Transfer it at the play bank",
+    deposit: "Transfer it at the practice bank",
     order_name: "Item",
     order_amount: "Order amount",
     order_paid: "Paid",
+    order_unaccepted: "Received, not accepted",
     order_cancelled: "Refunded",
     order_number: "Order number",
     order_state: "Order state",
     state_version: "{state} · version {version}",
+    state_closed: "{state}, closed ({reason})",
     retry: "Pay again",
     again: "Try to pay the same order once more",
     another: "Place another order",
 
     timeline: "Payment timeline",
     timeline_empty: "Start a payment, and each thing that happens appears here.",
+    latest: "Latest:",
     timeline_hint: "Open an entry to see its evidence.",
     evidence: "Evidence",
     actor_shop: "Shop",
@@ -215,15 +227,19 @@ const TEXTS = {
     event_portone_list: "The service read PortOne's list of payments",
     event_portone_prepare: "The service registered the amount beforehand",
     event_portone_cancel: "The service asked PortOne for a refund",
-    event_webhook_sent: "Webhook sent → {status}",
+    event_webhook_sent: "PortOne sent the webhook",
+    event_webhook_answered: "The webhook was answered {status}, after {time}",
     event_webhook_failed: "The webhook did not arrive ({outcome})",
-    event_notice_recorded: "The service recorded a notice ({source})",
+    event_notice_recorded: "The service recorded a notice ({source}, within {time})",
+    event_notice_served: "No new look: the look before had already said paid",
     event_decision: "The service decided: {state}",
     event_decision_problem: "The service decided: {state} · {problems}",
     event_decision_none: "The service decided: nothing changes",
     event_order_version: "Order version {version}: {state}",
     event_page_callback: "SDK callback: {result}",
-    event_page_completion: "The page called /payment/complete → {status}",
+    event_page_completion: "The page called /payment/complete",
+    event_page_completion_answered: "/payment/complete was answered {status}, after {time}",
+    event_page_completion_answered_never: "/payment/complete was not answered",
     event_page_returned: "The browser came back to the shop ({state})",
     result_success: "success",
     look_nothing: "{status}",
@@ -286,6 +302,11 @@ function writeAll() {
   for (const write of changed) write();
 }
 
+/** An order's state, and why it takes no more payments: a withdrawn order's state alone would read "pending". */
+export function stateText({ state, closed }) {
+  return closed ? text("state_closed", { state, reason: closed }) : state;
+}
+
 /** An amount in the currency's smallest unit, as the service counts, written for people. */
 export function money(amount, currency) {
   const format = new Intl.NumberFormat(language === "ko" ? "ko-KR" : "en-US", { style: "currency", currency });
@@ -300,7 +321,9 @@ export function wireMoney(amount, currency) {
   return money(Math.round(amount * 10 ** decimals), currency);
 }
 
+/** A time in Korea, where the bank is. The zone is named, because the browser may be elsewhere. */
 export function dateTime(seconds) {
-  const format = { dateStyle: "long", timeStyle: "short" };
-  return new Intl.DateTimeFormat(language === "ko" ? "ko-KR" : "en-GB", format).format(new Date(seconds * 1000));
+  const format = { dateStyle: "long", timeStyle: "short", timeZone: "Asia/Seoul" };
+  const written = new Intl.DateTimeFormat(language === "ko" ? "ko-KR" : "en-GB", format).format(new Date(seconds * 1000));
+  return text("korean_time", { time: written });
 }

@@ -1,9 +1,13 @@
 // The live timeline: an order's events as they come, sorted by the time at which each happened.
 
 import { eventsPath } from "./backend.js";
-import { onLanguage, text, wireMoney } from "./texts.js";
+import { outcomeName } from "/v1/static/outcome_texts.js";
+import { currentLanguage, onLanguage, stateText, text, wireMoney } from "./texts.js";
 
+// The first that an event's kind begins with. An answer is the service's, though the caller tells of it.
 const ACTORS = {
+  webhook_answered: "service",
+  page_completion_answered: "service",
   order_registered: "shop",
   window_: "portone",
   page_: "browser",
@@ -36,7 +40,16 @@ export function followOrder(merchantUid, told = () => {}) {
   written = true;
 }
 
+/** The story's last sentence, for a phone, where the timeline is below the result. */
+function writeLatest() {
+  const latest = document.getElementById("latest");
+  if (!latest || !events.length) return;
+  latest.hidden = false;
+  latest.querySelector("a").textContent = `${title(events.at(-1))} ↓`;
+}
+
 function writeAgain() {
+  writeLatest();
   if (events.length) document.getElementById("timeline-hint").textContent = text("timeline_hint");
   [...list.children].forEach((item, index) => writeTexts(item, events[index]));
 }
@@ -46,8 +59,16 @@ function add(event) {
   const index = later < 0 ? events.length : later;
   events.splice(index, 0, event);
   const item = newItem(event);
+  const followed = isAtEnd();
   list.insertBefore(item, list.children[index] ?? null);
+  if (followed) list.scrollTop = list.scrollHeight;
   document.getElementById("timeline-hint").textContent = text("timeline_hint");
+  writeLatest();
+}
+
+/** Whether the end of the list is in view, so that it follows the story; somebody who reads further up stays there. */
+function isAtEnd() {
+  return list.scrollHeight - list.scrollTop - list.clientHeight < 40;
 }
 
 function newItem(event) {
@@ -84,6 +105,7 @@ function clock(at) {
 }
 
 function title({ kind, evidence }) {
+  const key = `event_${kind.replace(".", "_")}`;
   switch (kind) {
     case "order.registered": {
       const status = evidence.answer_status;
@@ -95,19 +117,33 @@ function title({ kind, evidence }) {
       return text("event_portone_look", { answer: lookAnswer(evidence) });
     case "webhook.sent":
       return evidence.outcome === "delivered"
-        ? text("event_webhook_sent", { status: evidence.answer_status })
+        ? text("event_webhook_sent")
         : text("event_webhook_failed", { outcome: evidence.outcome });
+    case "webhook.answered":
+    case "page.completion_answered":
+      return answered(key, evidence);
     case "notice.recorded":
-      return text("event_notice_recorded", { source: text(`source_${evidence.source}`) });
+      return text(key, { source: text(`source_${evidence.source}`), time: duration(evidence.within_seconds) });
     case "decision":
       return decision(evidence);
     case "page.callback":
       return text("event_page_callback", { result: callbackResult(evidence) });
-    case "page.completion":
-      return text("event_page_completion", { status: evidence.answer_status });
+    case "window.chosen":
+      return text(key, { outcome: outcomeName(evidence.outcome, currentLanguage()) });
+    case "order.version":
+      return text(key, { version: evidence.version, state: stateText(evidence) });
     default:
-      return text(`event_${kind.replace(".", "_")}`, evidence);
+      return text(key, evidence);
   }
+}
+
+/** An answer with the time that its caller waited; status 0 is a call without an answer. */
+function answered(key, { answer_status: status, seconds }) {
+  return text(status ? key : `${key}_never`, { status, time: duration(seconds) });
+}
+
+function duration(seconds) {
+  return seconds < 1 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : `${seconds.toFixed(1)} s`;
 }
 
 function paymentState({ status, amount, currency, sandbox, vbank_num }) {
@@ -120,10 +156,10 @@ function lookAnswer({ answer_status, payments }) {
   return payment ? paymentState(payment) : String(answer_status);
 }
 
-function decision({ changed, state, problems }) {
+function decision({ changed, state, closed, problems }) {
   if (!changed) return text("event_decision_none");
   const kinds = (problems ?? []).map((problem) => problem.kind).join(", ");
-  return text(kinds ? "event_decision_problem" : "event_decision", { state, problems: kinds });
+  return text(kinds ? "event_decision_problem" : "event_decision", { state: stateText({ state, closed }), problems: kinds });
 }
 
 function callbackResult({ error_code, error_msg, success }) {

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.browser.accessible import check_accessible
 from tests.browser.pictures import take_picture
-from tests.browser.shop.visit import ANNOUNCED, DECIDED, OPENED, arrive_at, buy, tells
+from tests.browser.shop.visit import ANNOUNCED, COMPLETED, DECIDED, OPENED, arrive_at, buy, tells
 from tests.browser.visitor import Visitor
 from tests.running import RunningService
 
@@ -71,7 +71,7 @@ async def test_a_deposit_is_awaited_and_turns_the_page_by_itself(desktop: Visito
     await expect(account).to_contain_text("64,900원")
     await expect(desktop.page.locator("#account-due")).not_to_be_empty()
     async with desktop.context.expect_page() as opened:
-        await desktop.page.get_by_role("link", name="모의 은행에서 입금하기").click()
+        await desktop.page.get_by_role("link", name="연습 은행에서 입금하기").click()
     assert (await opened.value).url.endswith(f"/v1/deposits/{payment['imp_uid']}")
     await desktop.sandbox.move(payment["imp_uid"], "deposit")
     await arrive_at(desktop.page, "paid")
@@ -142,14 +142,19 @@ async def test_both_languages_are_spoken_from_checkout_to_timeline(desktop: Visi
 
 
 async def test_an_entry_opens_on_its_evidence(desktop: Visitor) -> None:
-    """The webhook's entry shows where it went, what it said and what it was answered."""
+    """The webhook's entry shows where it went and what it said, the next one what it was answered."""
     await buy(desktop)
     await desktop.choose("webhook_first")
     await arrive_at(desktop.page, "paid")
-    entry = desktop.page.locator("li[data-kind='webhook.sent']")
-    await entry.locator("summary").press("Enter")
-    for part in ("/webhooks/portone/v1", '"status": "paid"', '"answer_status": 200'):
-        await expect(entry.locator("pre")).to_contain_text(part)
+    evidence = {
+        "webhook.sent": ("/webhooks/portone/v1", '"status": "paid"'),
+        "webhook.answered": ('"answer_status": 200', '"seconds": '),
+    }
+    for kind, parts in evidence.items():
+        entry = desktop.page.locator(f"li[data-kind='{kind}']")
+        await entry.locator("summary").press("Enter")
+        for part in parts:
+            await expect(entry.locator("pre")).to_contain_text(part)
     await check_accessible(desktop.page)
 
 
@@ -172,15 +177,17 @@ async def test_a_service_that_is_away_is_one_sentence(desktop: Visitor, service:
 
 
 async def test_the_pictures_of_the_readme(desktop: Visitor, pictures: Path) -> None:
-    """The checkout under the window, and the result with its timeline, in both languages."""
+    """The checkout under the window, and the result with its whole timeline, in both languages."""
+    page = desktop.page
     for language, suffix in (("en", ""), ("ko", "-ko")):
-        page = desktop.page
+        await page.set_viewport_size({"width": 1180, "height": 860})
         await page.goto(f"{desktop.sandbox.url}/shop?lang={language}")
         await page.locator("#pay:enabled").click()
         await desktop.window.locator("[data-outcome=paid]").wait_for()
         await take_picture(page, pictures, f"window{suffix}", whole=False)
-        await desktop.choose("webhook_first")
+        await desktop.choose("paid")
         await arrive_at(page, "paid")
         await tells(page, (*OPENED, *ANNOUNCED))
-        await tells(page, ("page.callback", "page.completion"))
+        await tells(page, COMPLETED)
+        await page.set_viewport_size({"width": 1180, "height": 1240})
         await take_picture(page, pictures, f"shop{suffix}")

@@ -11,6 +11,7 @@ from tests.running import until
 OPENED = ("order.registered", "order.version", "payment.changed", "window.opened", "window.chosen")
 DECIDED = ("notice.recorded", "portone.look", "decision", "order.version")
 ANNOUNCED = ("payment.changed", "webhook.sent", *DECIDED)
+COMPLETED = ("page.callback", "page.completion", "page.completion_answered")
 UNANNOUNCED = ("payment.changed", *DECIDED)
 # On a slow machine the service's own scan of PortOne's list may be quicker than the browser's call.
 INSTEAD = {"notice.recorded": "portone.list"}
