@@ -34,6 +34,18 @@ def sandbox_url(settings: Settings) -> str:
     return f"http://127.0.0.1:{settings.sandbox_port}"
 
 
+def shop_pages(settings: Settings, sandbox: str) -> dict[str, str]:
+    """Return the settings that let the shop in the sandbox call the receiver.
+
+    Redirected payments end there, unless another page was given.
+    """
+    by_name = sandbox.replace("127.0.0.1", "localhost")
+    return {
+        "CORS_ORIGINS": ",".join(dict.fromkeys((*settings.cors_origins, sandbox, by_name))),
+        "RETURN_URL": settings.return_url or f"{sandbox}/shop/return",
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """The addresses and keys that a command needs. `database_url` and `service_key` are empty if unknown."""

@@ -47,9 +47,7 @@ async def _start(plan: Plan, parts: LocalParts, screen: Screen) -> None:
             " to ask PortOne, set PORTONE_API_URL=https://api.iamport.kr too."
         )
     await parts.stop_leftovers()
-    _check_port(plan.settings.host, plan.settings.port, "PORT")
-    if plan.has_sandbox:
-        _check_port("127.0.0.1", plan.settings.sandbox_port, "SANDBOX_PORT")
+    _check_ports(plan)
     await parts.start()
 
 
@@ -73,11 +71,22 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     screen.line()
 
 
-def _check_port(host: str, port: int, setting: str) -> None:
+def _check_ports(plan: Plan) -> None:
+    """Raise CommandFailed unless every port can be listened on. Both are named at once if both are taken."""
+    settings = plan.settings
+    wanted = [(settings.host, settings.port, "PORT")]
+    if plan.has_sandbox:
+        wanted.append(("127.0.0.1", settings.sandbox_port, "SANDBOX_PORT"))
+    if reasons := [reason for place in wanted if (reason := _why_not(*place))]:
+        raise CommandFailed("\n".join(reasons))
+
+
+def _why_not(host: str, port: int, setting: str) -> str | None:
     try:
         try_port(host, port)
     except OSError as error:
-        raise CommandFailed(why_no_port(error, host, port, setting)) from error
+        return why_no_port(error, host, port, setting)
+    return None
 
 
 def _stop_event() -> asyncio.Event:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli.addresses import reachable_host, receiver_url, sandbox_url
+from cli.addresses import reachable_host, receiver_url, sandbox_url, shop_pages
 from cli.processes import Program
 from cli.state import StateDir
 from service.settings import Settings
@@ -104,15 +104,7 @@ class Plan:
         return self._python(name, ["-m", "cli.main", command], env)
 
     def _pages(self) -> dict[str, str]:
-        """Let the shop in the sandbox call the receiver, and end redirected payments there unless told otherwise."""
-        if not self.has_sandbox:
-            return {}
-        by_name = self.sandbox_url.replace("127.0.0.1", "localhost")
-        origins = (*self.settings.cors_origins, self.sandbox_url, by_name)
-        return {
-            "CORS_ORIGINS": ",".join(dict.fromkeys(origins)),
-            "RETURN_URL": self.settings.return_url or f"{self.shop_url}/return",
-        }
+        return shop_pages(self.settings, self.sandbox_url) if self.has_sandbox else {}
 
     def env_file(self, databases: dict[str, str]) -> dict[str, str]:
         """Return the variables that other programs need to work with this run."""

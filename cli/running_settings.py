@@ -9,6 +9,9 @@ from service.db.processes import RunningProcess
 from service.settings import Settings
 from service.settings_text import setting_texts
 
+# Each process on a machine has ports of its own.
+_OWN = ("PORT", "SANDBOX_PORT")
+
 
 def running_processes(settings: Settings) -> list[RunningProcess]:
     """Return the receivers and workers that run on this database, the newest first; none if it cannot be read."""
@@ -33,11 +36,17 @@ def settings_in_force(
     sentences = [f"These are the values of the {receiver.name}, which runs since {since}."]
     others = {f"The {process.name}": process.settings for process in running if process is not receiver}
     others["A receiver that is started here now"] = setting_texts(settings)
-    return receiver.settings, sentences + list(_differences(receiver.settings, others))
+    return _sorted(receiver.settings), sentences + list(_differences(receiver.settings, others))
+
+
+def _sorted(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values in the order of the class, which Postgres' jsonb does not keep; unknown names come last."""
+    names = (*map(str.upper, Settings.model_fields), *values)
+    return {name: values[name] for name in names if name in values}
 
 
 def _differences(values: Mapping[str, str], others: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for name, other in others.items():
-        different = [f"{key}={text}" for key, text in other.items() if values.get(key) != text]
+        different = [f"{key}={text}" for key, text in other.items() if values.get(key) != text and key not in _OWN]
         if different:
             yield f"{name} differs: {' '.join(different)}"

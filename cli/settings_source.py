@@ -9,17 +9,19 @@ from collections.abc import Mapping
 
 import typer
 
-from cli.addresses import running_dev_values
+from cli.addresses import running_dev_values, shop_pages
 from service.settings import Settings
 
 _DATABASES = ("DATABASE_URL", "REDIS_URL")
 
 
 def load_settings() -> Settings:
-    """Load the settings. If there was a choice, a line on standard error says where they come from."""
+    """Load the settings. A line on standard error says where they come from, if there was a choice, or none at all."""
     settings, source = load_with_source()
     if running_dev_values(settings.state_dir):
         typer.echo(source, err=True)
+    elif not any(getattr(settings, name.lower()).get_secret_value() for name in _DATABASES):
+        typer.echo(_nothing_here(settings), err=True)
     return settings
 
 
@@ -47,7 +49,17 @@ def _values_of_dev(settings: Settings, dev_values: Mapping[str, str]) -> dict[st
         for name, value in dev_values.items()
         if name.lower() in Settings.model_fields and not os.environ.get(name)
     }
-    return values if settings.service_keys else values | {"service_keys": dev_values["SERVICE_KEY"]}
+    if not settings.service_keys:
+        values["service_keys"] = dev_values["SERVICE_KEY"]
+    sandbox = dev_values.get("SANDBOX_URL")
+    return values | {name.lower(): value for name, value in (shop_pages(settings, sandbox) if sandbox else {}).items()}
+
+
+def _nothing_here(settings: Settings) -> str:
+    return (
+        f"No `make run` is running in {settings.state_dir.absolute()}: start it in another terminal,"
+        " or name the databases of the service that you mean in DATABASE_URL and REDIS_URL."
+    )
 
 
 def _sentence(settings: Settings, dev_values: Mapping[str, str], *, from_dev: bool) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from cli.embedded.homes import remove_home
-from tests.cli.dev_run import READY, dev, gone, shell
+from service.settings import Settings
+from tests.cli.dev_run import READY, dev, environment, gone, shell
 from tests.ports import own_port
 from tests.sandbox_client import RunningSandbox
 
@@ -121,6 +123,35 @@ async def test_a_taken_port_is_named_with_its_setting(folder: Path) -> None:
         assert run.lines == [
             f"Port {port} on 127.0.0.1 is taken: stop the program that has it, or set {setting} to a free port."
         ]
+
+
+async def test_two_taken_ports_are_named_at_once(folder: Path) -> None:
+    """Both sentences come together, so that nobody frees one port only to learn of the other."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    other = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    ports = [str(one.sockets[0].getsockname()[1]) for one in (server, other)]
+    async with server, other, dev(folder, PORT=ports[0], SANDBOX_PORT=ports[1]) as run:
+        assert await run.rest() == 1
+    assert [line.partition(" on ")[0] for line in run.lines] == [f"Port {port}" for port in ports]
+
+
+async def test_a_healthy_run_has_no_settings_that_differ(folder: Path) -> None:
+    """`settings` beside a running `dev` warns of nothing, also of a port that only `dev` was given."""
+    async with dev(folder) as run:
+        await run.until(READY)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", "settings"),
+            cwd=folder,
+            env=environment(folder, {}),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+    assert err.decode().count("\n") == 1, err.decode()
+    assert err.startswith(b"These are the values of the receiver ")
+    names = [line.partition("=")[0] for line in out.decode().splitlines()]
+    assert names == [name.upper() for name in Settings.model_fields]
 
 
 async def test_a_state_dir_that_cannot_be_used_is_one_sentence(folder: Path) -> None:

@@ -53,6 +53,14 @@ def test_without_a_running_dev_they_are_the_environments(capsys: pytest.CaptureF
     assert len(result.stdout.splitlines()) == len(Settings.model_fields)
 
 
+def test_a_command_with_nothing_to_talk_to_says_what_to_start() -> None:
+    """`doctor` with nothing running opens with the missing `make run`, before the settings that it would bring."""
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert result.output.startswith("No `make run` is running in /")
+    assert ": start it in another terminal, or name the databases" in result.output.splitlines()[0]
+
+
 async def test_settings_are_those_of_the_running_receiver(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """`settings` prints the values of the receiver that runs, says whose they are, and who differs from them."""
     running = settings.model_copy(update={"calls_per_second": 7.0, "return_url": "https://shop.example"})
