@@ -68,11 +68,11 @@ class Server:
 
 def service_at(addresses: Addresses) -> Server:
     """Return the running service. Without a key, its answer will ask for one."""
-    start = "start it with `portone-orders dev` or `portone-orders serve`"
+    start = "start it with `make run` or `portone-orders serve`"
     headers = {"Authorization": f"Bearer {addresses.service_key}"} if addresses.service_key else {}
     return Server(addresses.base_url, "The service", start, "BASE_URL", headers)
 
 
 def sandbox_at(addresses: Addresses) -> Server:
-    start = "start it with `portone-orders dev` or `portone-orders sandbox serve`"
+    start = "start it with `make run` or `portone-orders sandbox serve`"
     return Server(addresses.sandbox_url, "The sandbox", start, "SANDBOX_URL")

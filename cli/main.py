@@ -17,7 +17,8 @@ from cli.settings_source import load_settings, load_with_source
 from service.settings import Settings, SettingsError
 
 app = typer.Typer(
-    help="Turns PortOne payment notices into verified order state. Try `portone-orders dev`: it needs nothing else.",
+    help="Turns PortOne payment notices into verified order state."
+    " Try `make run`, which calls `portone-orders dev`: it needs nothing else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -110,7 +111,7 @@ def migrate() -> None:
 def settings() -> None:
     """Print the settings of the running receiver, with secrets hidden, and who differs from them.
 
-    Without a receiver they are those of the environment, a running `dev`, or `.env`.
+    Without a receiver they are those of the environment, a running `make run`, or `.env`.
     """
     from cli.running_settings import running_processes, settings_in_force
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 order = typer.Typer(
     name="order",
     help="Register and read an order. Both ask the running service over HTTP, at the environment's BASE_URL with its"
-    " SERVICE_KEY, or those of a running `portone-orders dev`, or http://HOST:PORT with the first of SERVICE_KEYS.",
+    " SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of SERVICE_KEYS.",
     no_args_is_help=True,
 )
 
@@ -60,7 +60,7 @@ def show(merchant_uid: MerchantUid) -> None:
     """Show an order: state, amounts, problems, all its payments, the notices that wait, and its versions.
 
     Payments, notices and versions are read from Postgres: from DATABASE_URL, or from the database of a running
-    `portone-orders dev`. Without either they are left out.
+    `make run`. Without either they are left out.
 
     Example: portone-orders order show order-1
     """

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 sandbox = typer.Typer(
     name="sandbox",
     help="Run the stand-in for PortOne, pay in it, send its webhooks, play scripted scenarios. All commands but"
-    " `serve` talk to the sandbox at SANDBOX_URL, or to that of a running `portone-orders dev`, or to"
+    " `serve` talk to the sandbox at SANDBOX_URL, or to that of a running `make run`, or to"
     " http://127.0.0.1:SANDBOX_PORT.",
     no_args_is_help=True,
 )

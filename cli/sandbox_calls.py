@@ -117,7 +117,7 @@ def payment_line(payment: SandboxPayment) -> str:
     parts = [payment["imp_uid"], payment["merchant_uid"], "ready, account issued" if awaits else status]
     parts += [_money(payment["amount"], currency), payment["pay_method"]]
     if payment["cancel_amount"]:
-        parts.append(f"refunded {_money(payment['cancel_amount'], currency)}")
+        parts.append(f"refunded so far: {_money(payment['cancel_amount'], currency)}")
     if payment["tier"]:
         parts.append(f"tier {payment['tier']}")
     if payment["test"]:

@@ -63,7 +63,7 @@ class StateDir:
         except BlockingIOError:
             holder = os.pread(self._lock, 20, 0).decode() or "?"
             raise CommandFailed(
-                f"`portone-orders dev` is already running in {self.path} (pid {holder}):"
+                f"`make run` is already running in {self.path} (pid {holder}):"
                 " stop it first, or set STATE_DIR, PORT and SANDBOX_PORT for a second one."
             ) from None
         os.ftruncate(self._lock, 0)

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the receiver listens on")
     port: Port = Field(8080, description="Port the receiver listens on")
     sandbox_port: Port = Field(8081, description="Port of the sandbox, which plays PortOne")
-    state_dir: Path = Field(Path(".run"), description="Where `dev` keeps its databases' data")
+    state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")
     portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")

@@ -104,7 +104,7 @@ async def test_what_keeps_it_from_asking_is_one_sentence(commands: Commands) -> 
         ({}, "No order is registered as 'order-9'"),
         ({"SERVICE_KEY": "wrong"}, "refuses the key: set SERVICE_KEY"),
         ({"SERVICE_KEY": None}, "refuses the key: set SERVICE_KEY"),
-        ({"BASE_URL": nobody}, "does not answer .*: start it with `portone-orders dev`"),
+        ({"BASE_URL": nobody}, "does not answer .*: start it with `make run`"),
         ({"BASE_URL": commands.sandbox.url}, "is not the service: correct BASE_URL"),
         ({"BASE_URL": "nonsense"}, "BASE_URL is not an address"),
     ):
