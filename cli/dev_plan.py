@@ -120,17 +120,18 @@ class Plan:
         now = datetime.now(UTC)
         order, imp_uid = f"order-{now:%m%d-%H%M%S}", f"imp_{now:%m%d%H%M%S}"
         source = f". {shlex.quote(str(self.state.env_file))}; "
+        end = "; echo"  # the answer has no line break, and the prompt would stand behind it
         key, json = '-H "Authorization: Bearer $SERVICE_KEY"', "-H 'Content-Type: application/json'"
         body = f'"merchant_uid":"{order}","amount":64900'
-        register = f"{source}curl -s -X POST $BASE_URL/orders {key} {json} -d '{{{body}}}'"
+        register = f"{source}curl -s -X POST $BASE_URL/orders {key} {json} -d '{{{body}}}'{end}"
         if not self.has_sandbox:
-            return [register, f"{source}curl -s $BASE_URL/orders/{order} {key}"]
+            return [register, f"{source}curl -s $BASE_URL/orders/{order} {key}{end}"]
         pay = f"""-d '{{"imp_uid":"{imp_uid}",{body}}}'"""
         complete = f"""-d '{{"imp_uid":"{imp_uid}","merchant_uid":"{order}"}}'"""
         return [
             register,
-            f"{source}curl -s -X POST $SANDBOX_URL/_control/pay {json} {pay}",
-            f"{source}curl -s -X POST $BASE_URL/payment/complete {json} {complete}",
+            f"{source}curl -s -X POST $SANDBOX_URL/_control/pay {json} {pay}{end}",
+            f"{source}curl -s -X POST $BASE_URL/payment/complete {json} {complete}{end}",
         ]
 
     def _python(self, name: str, argv: list[str], env: dict[str, str]) -> Program:
