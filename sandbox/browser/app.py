@@ -10,7 +10,7 @@ WINDOW = "/v1/windows/{window:[A-Za-z0-9_-]+}"
 ROUTES = [
     web.get("/v1/iamport.js", script.classic_script),
     web.get("/v1/iamport.esm.js", script.module_script),
-    web.get("/v1/static/{name}", pages.static_file),
+    web.get("/v1/static/{name}", pages.FILES.serve),
     web.get("/v1/frame", pages.frame_page),
     web.get("/v1/channels", handlers.list_account_channels),
     web.post("/v1/windows", handlers.open_requested_window),

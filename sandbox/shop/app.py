@@ -16,7 +16,7 @@ ROUTES = [
     web.get("/", pages.to_shop),
     web.get("/shop", pages.checkout),
     web.get("/shop/return", pages.order),
-    web.get("/shop/static/{name}", pages.static_file),
+    web.get("/shop/static/{name}", pages.FILES.serve),
     web.get("/shop/api/goods", orders.list_goods),
     web.post("/shop/api/orders", orders.register_order),
     web.get(ORDER, orders.read_order),

@@ -35,7 +35,7 @@ def test_a_page_has_nothing_inline_and_nothing_foreign(page: object) -> None:
 
 def test_no_file_names_another_host() -> None:
     """Scripts and styles name no address but that of the SVG language."""
-    for file in FILES.values():
+    for file in FILES.by_name.values():
         hosts = set(re.findall(r"https?://[^\s\"'`)]+", file.read_text("utf-8")))
         assert hosts <= {"http://www.w3.org/2000/svg"}, file.name
 
@@ -45,6 +45,7 @@ async def test_a_page_is_sent_with_a_strict_policy(shop: ShopCaller) -> None:
     for path in ("", "/return"):
         async with shop.session.get(f"{shop.url}{path}") as answer:
             assert answer.status == 200
+            assert "<!-- " not in await answer.text()  # every part of the page is in its place
             policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == policy["style-src"] == "'self'"
@@ -55,7 +56,7 @@ async def test_a_page_is_sent_with_a_strict_policy(shop: ShopCaller) -> None:
 
 async def test_files_are_served_by_name_only(shop: ShopCaller) -> None:
     """Each file of the pages is there with its type; a name that leaves the folder is 404."""
-    for name in FILES:
+    for name in FILES.by_name:
         assert (await shop.call("GET", f"/static/{name}"))[0] == 200
     for name in ("..%2f__init__.py", "%2e%2e%2fpages.py", "checkout.html", "nothing.js"):
         assert (await shop.call("GET", f"/static/{name}"))[0] == 404
