@@ -68,7 +68,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements/run.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV) (once) ..."
+	@echo "Installing 180 MB into $(VENV), once: this takes about a minute ..."
 	@$(PIP) -r requirements/run.txt
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
