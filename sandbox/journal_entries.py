@@ -23,15 +23,16 @@ def record_change(journal: Journal, merchant_uid: str, fields: Fields, change: C
 
 
 def record_delivery(journal: Journal, clock: Callable[[], float], delivery: Delivery) -> None:
-    """Record a webhook at the time when it was sent, and its answer, if there was one, at the time when that came."""
+    """Record a webhook at the time when it was sent, and its answer, or that none came, when it was over."""
     merchant_uid, now = delivery.body.get("merchant_uid"), clock()
     if not journal.watches(merchant_uid):
         return
-    answer = {"answer_status": delivery.answer_status, "seconds": delivery.seconds}
-    sent = {name: value for name, value in asdict(delivery).items() if name not in answer}
+    told = asdict(delivery)
+    sent = {name: told[name] for name in ("url", "body", "format", "outcome")}
     journal.record(merchant_uid, "webhook.sent", sent, at=now - delivery.seconds)
-    if delivery.answer_status is not None:
-        journal.record(merchant_uid, "webhook.answered", answer | {"body": delivery.body}, at=now)
+    if delivery.outcome in ("delivered", "failed"):
+        answered = {name: told[name] for name in ("body", "answer_status", "error", "seconds")}
+        journal.record(merchant_uid, "webhook.answered", answered, at=now)
 
 
 def record_window(journal: Journal, window: Window, what: str, evidence: Evidence) -> None:

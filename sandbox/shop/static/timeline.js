@@ -116,8 +116,8 @@ function title({ kind, evidence }) {
     case "portone.look":
       return text("event_portone_look", { answer: lookAnswer(evidence) });
     case "webhook.sent":
-      return evidence.outcome === "delivered"
-        ? text("event_webhook_sent")
+      return ["delivered", "failed"].includes(evidence.outcome)
+        ? text(key)
         : text("event_webhook_failed", { outcome: evidence.outcome });
     case "webhook.answered":
     case "page.completion_answered":
@@ -137,7 +137,7 @@ function title({ kind, evidence }) {
   }
 }
 
-/** An answer with the time that its caller waited; status 0 is a call without an answer. */
+/** An answer with the time that its caller waited; a call without a status was not answered. */
 function answered(key, { answer_status: status, seconds }) {
   return text(status ? key : `${key}_never`, { status, time: duration(seconds) });
 }

@@ -11,6 +11,7 @@ from sandbox.app import create_app
 from sandbox.config import SandboxConfig, ShopConfig
 from sandbox.shop import timeline
 from sandbox.shop.order_watch import QUIET_SECONDS
+from tests.ports import own_port
 from tests.sandbox.shop.conftest import ShopCaller
 
 
@@ -58,6 +59,18 @@ async def test_a_call_and_its_answer_are_two_entries(shop: ShopCaller) -> None:
     assert answered["at"] - sent["at"] == pytest.approx(seconds, abs=1e-4)
     assert sent["at"] == pytest.approx(recorded["at"], abs=1e-4)
     assert recorded["evidence"]["within_seconds"] == pytest.approx(seconds, abs=1e-4)
+
+
+async def test_a_webhook_that_nobody_answers_says_so_when_it_is_over(shop: ShopCaller) -> None:
+    """An address at which nobody listens is called, and the call ends without an answer and without a notice."""
+    merchant_uid = await shop.order()
+    shop.sandbox.send_webhooks_to(f"http://127.0.0.1:{own_port()}/nobody")
+    await shop.sandbox.pay(merchant_uid, 64900)
+    events = await shop.until(merchant_uid, "webhook.answered", answer_status=None)
+    sent = next(event for event in events if event["kind"] == "webhook.sent")
+    assert sent["evidence"]["outcome"] == "failed"
+    assert events[-1]["at"] >= sent["at"]
+    assert "notice.recorded" not in kinds(events)
 
 
 async def test_a_notice_that_a_stored_look_answered_says_so(shop: ShopCaller) -> None:
