@@ -42,7 +42,7 @@ def list_problems() -> None:
 
 @problems.command()
 def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
-    """Have a payment's whole remaining balance refunded by a worker, whatever ON_MISMATCH and ON_DUPLICATE say.
+    """Have a payment's whole remaining balance refunded by a worker, whatever the policy (`ON_…`) says.
 
     As an automatic refund, it is sent once, after a fresh look, 10 minutes after the problem was found or later.
     """

@@ -51,6 +51,7 @@ PROBLEMS = {
     ProblemKind.TEST_CHANNEL: "The payment was made on a test channel, so no money moved.",
     ProblemKind.DUPLICATE_PAYMENT: "A second payment holds money for the same order. Refund it.",
     ProblemKind.REFUND_UNKNOWN: "It is unknown whether a refund was made. Check PortOne's console first.",
+    ProblemKind.PAID_AFTER_CLOSE: "The order was closed, and money came all the same. Give it back, or accept it.",
     ProblemKind.REGRESSED_PAYMENT: "PortOne reports less than before. It is asked again; nobody needs to act yet.",
 }
 
@@ -155,9 +156,9 @@ def disagreeing(payment: Payment, kind: ProblemKind | None) -> Payment:
             return payment
 
 
-def cell(payments: Sequence[Payment]) -> str:
+def cell(payments: Sequence[Payment], order: Order = ORDER) -> str:
     """Return the state and the problems that the rule derives from these payments."""
-    settled = settle(ORDER, payments)
+    settled = settle(order, payments)
     problems = dict.fromkeys(f"`{problem.kind.value}`" for problem in settled.problems)
     return f"`{settled.state.value}`" + (f" + {', '.join(problems)}" if problems else "")
 
@@ -179,6 +180,12 @@ def one_payment() -> str:
         for stage, payment in STAGES.items()
     ]
     return table(["the payment", *AGREEMENTS], rows)
+
+
+def closed_order() -> str:
+    """Return the table payment status → state and problems of an order that is closed."""
+    closed = replace(ORDER, closed=Closed.EXPIRED)
+    return table(["the payment", "agrees"], [[stage, cell([payment], closed)] for stage, payment in STAGES.items()])
 
 
 def two_payments() -> str:
@@ -242,6 +249,10 @@ This is the state of an order with one payment, and the problems that the paymen
 
 A payment that disagrees never decides an order. With `ALLOW_TEST_CHANNEL=true` the test channel agrees.
 
+This is the state of an order that is `closed`. Money that came all the same is a problem for as long as it is held:
+
+{closed_order()}
+
 ## Two payments that both agree
 
 Each window that a buyer opens is a payment. The first payment that still holds money decides. If none does, an account
@@ -265,8 +276,9 @@ A problem is open as long as the rule finds it. Opening or closing one makes a n
 
 ## Refunds
 
-Money that should not be there is kept until a person decides. With `ON_MISMATCH` or `ON_DUPLICATE` set to `refund` it
-is refunded automatically. `portone-orders problems` lists it, and lets a person decide.
+Money that should not be there is kept until a person decides. With `ON_MISMATCH`, `ON_DUPLICATE` or
+`ON_PAID_AFTER_CLOSE` set to `refund` it is refunded automatically. `portone-orders problems` lists it, and lets a
+person decide.
 
 {meanings(RefundState, REFUNDS)}
 

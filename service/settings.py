@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         Action.HOLD, description="Money of the wrong amount, currency or store: hold it for a person, or refund it"
     )
     on_duplicate: Action = Field(Action.HOLD, description="A second payment of an order: hold it, or refund it")
+    on_paid_after_close: Action = Field(
+        Action.HOLD, description="Money of an order that was closed before: hold it for a person, or refund it"
+    )
     refund_max_per_hour: int = Field(
         5, ge=0, le=1_000_000, description="Refunds sent in an hour by all workers together; more of them wait"
     )

@@ -19,14 +19,14 @@ REFUNDER = "refunder"  # its key in arq's context
 
 def make_refunder(settings: Settings, verifier: Verifier, accounts: Mapping[str, Cancels]) -> Refunder:
     """Make the worker's refunder from the worker's own parts."""
-    policy = Policy(settings.on_mismatch, settings.on_duplicate)
+    policy = Policy(settings.on_mismatch, settings.on_duplicate, settings.on_paid_after_close)
     times = verifier.times
     intents = Intents(verifier.pool, policy, accounts.keys(), verifier.allow_test_channel, times)
     return Refunder(verifier.pool, verifier, intents, accounts, settings.refund_max_per_hour, times)
 
 
 async def intend_refunds(ctx: Mapping[str, Any]) -> None:
-    """Record an intent for each problem that ON_MISMATCH or ON_DUPLICATE refunds."""
+    """Record an intent for each problem that the policy refunds (ON_MISMATCH, ON_DUPLICATE, ON_PAID_AFTER_CLOSE)."""
     refunder: Refunder = ctx[REFUNDER]
     await _turn("intended", refunder.intents.intend_due)
 

@@ -45,7 +45,6 @@ class StoredOrder(VersionedOrder):
     expires_at: datetime
     created_at: datetime
     updated_at: datetime
-    closed: Closed | None = None
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
@@ -83,7 +82,7 @@ async def payable(db: Connection, merchant_uids: Sequence[str]) -> dict[str, Pay
         row["merchant_uid"]: Payable(
             _terms(row, allow_test_channel=False),
             State(row["state"]),
-            Closed(row["closed"]) if row["closed"] else None,
+            _closed(row),
             row["expires_at"],
         )
         for row in rows
@@ -94,8 +93,8 @@ async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_ch
     """Return those of the orders that are registered, as settling needs them. The caller holds their locks."""
     rows = await db.fetch(
         """
-        SELECT merchant_uid, amount, currency, account, tier, state, paid_amount, cancelled_amount, imp_uid, problems,
-               test_channel, version
+        SELECT merchant_uid, amount, currency, account, tier, closed, state, paid_amount, cancelled_amount, imp_uid,
+               problems, test_channel, version
         FROM orders WHERE merchant_uid = ANY($1::text[])
         """,
         merchant_uids,
@@ -212,9 +211,12 @@ def columns(settlement: Settlement) -> tuple[Any, ...]:
 
 
 def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:
-    return Order(
-        row["merchant_uid"], row["amount"], row["currency"], Store(row["account"], row["tier"]), allow_test_channel
-    )
+    store = Store(row["account"], row["tier"])
+    return Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel, _closed(row))
+
+
+def _closed(row: asyncpg.Record) -> Closed | None:
+    return Closed(row["closed"]) if row["closed"] else None
 
 
 def _settlement(row: asyncpg.Record) -> Settlement:
@@ -238,5 +240,4 @@ def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
         expires_at=row["expires_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        closed=Closed(row["closed"]) if row["closed"] else None,
     )

@@ -37,7 +37,7 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
         after.name,
         after.metadata,
         after.expires_at,
-        after.closed,
+        after.terms.closed,
         *columns(after.settlement),
     )
     if command_tag != "INSERT 0 1":

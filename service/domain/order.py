@@ -1,6 +1,6 @@
 """Orders: the shop's terms, registered before payment, and the state that their payments lead to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from service.domain.payment import Store
@@ -67,6 +67,7 @@ class ProblemKind(StrEnum):
     DUPLICATE_PAYMENT = "duplicate_payment"
     REGRESSED_PAYMENT = "regressed_payment"
     REFUND_UNKNOWN = "refund_unknown"
+    PAID_AFTER_CLOSE = "paid_after_close"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,13 +80,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order's terms. `amount` is in the currency's smallest unit, and positive."""
+    """An order's terms. `amount` is in the currency's smallest unit, and positive.
+
+    `closed` is no term that the shop gives, so terms that differ only in it are equal.
+    """
 
     merchant_uid: str
     amount: int
     currency: str
     store: Store
     allow_test_channel: bool = False
+    closed: Closed | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Hold(StrEnum):
 
     NO_FINDING = "no longer a finding that may be refunded"
     OTHER_FINDING = "the finding has changed since"
-    POLICY = "ON_MISMATCH or ON_DUPLICATE says hold"
+    POLICY = "ON_MISMATCH, ON_DUPLICATE or ON_PAID_AFTER_CLOSE says hold"
     RESOLVED = "a person has resolved the problem"
     TEST_CHANNEL = "a test payment holds no money"
     REGRESSED = "PortOne has since reported less of the payment"
@@ -59,21 +59,23 @@ _MISMATCHES = frozenset({ProblemKind.WRONG_AMOUNT, ProblemKind.WRONG_CURRENCY, P
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The refunds that the operator allows without a person: ON_MISMATCH, ON_DUPLICATE."""
+    """The refunds that the operator allows without a person: ON_MISMATCH, ON_DUPLICATE, ON_PAID_AFTER_CLOSE."""
 
     on_mismatch: Action = Action.HOLD
     on_duplicate: Action = Action.HOLD
+    on_paid_after_close: Action = Action.HOLD
 
     @property
     def kinds(self) -> frozenset[ProblemKind]:
         """The kinds of problem that are refunded without a person."""
         mismatches = _MISMATCHES if self.on_mismatch is Action.REFUND else frozenset()
         duplicates = {ProblemKind.DUPLICATE_PAYMENT} if self.on_duplicate is Action.REFUND else set()
-        return mismatches | duplicates
+        late = {ProblemKind.PAID_AFTER_CLOSE} if self.on_paid_after_close is Action.REFUND else set()
+        return mismatches | duplicates | late
 
 
 # A person may have all of these refunded, whatever the policy.
-BY_PERSON = Policy(Action.REFUND, Action.REFUND)
+BY_PERSON = Policy(Action.REFUND, Action.REFUND, Action.REFUND)
 
 
 @dataclass(frozen=True, slots=True)

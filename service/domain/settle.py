@@ -20,7 +20,7 @@ def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
         state, payment = State.MISMATCHED, mismatched[0]
     else:
         state, payment = _without_money(agreeing)
-    problems = tuple(sorted(_problems(compared, holding)))
+    problems = tuple(sorted(_problems(order, compared, holding)))
     return _settlement(state, payment, problems)
 
 
@@ -65,9 +65,13 @@ def _without_money(agreeing: Sequence[Payment]) -> tuple[State, Payment | None]:
 
 
 def _problems(
-    compared: Sequence[tuple[Payment, Sequence[ProblemKind]]], holding: Sequence[Payment]
+    order: Order, compared: Sequence[tuple[Payment, Sequence[ProblemKind]]], holding: Sequence[Payment]
 ) -> Iterator[Problem]:
-    """Yield the problems: disagreements once money is held or about to be sent, duplicates once both hold money."""
+    """Yield the problems: disagreements once money is held or about to be sent, duplicates once both hold money.
+
+    No order is closed while money of it is known (service/usecases/terms.py), so what a closed order holds came
+    later, or was not known then. Further payments of it are duplicates, as of any order.
+    """
     for payment, wrong in compared:
         if payment.held or payment.status is Status.ISSUED:
             for kind in wrong:
@@ -76,6 +80,8 @@ def _problems(
             yield Problem(ProblemKind.REGRESSED_PAYMENT, payment.imp_uid)
         if payment.refund_unknown:
             yield Problem(ProblemKind.REFUND_UNKNOWN, payment.imp_uid)
+    if order.closed and holding:
+        yield Problem(ProblemKind.PAID_AFTER_CLOSE, holding[0].imp_uid)
     for second in holding[1:]:
         yield Problem(ProblemKind.DUPLICATE_PAYMENT, second.imp_uid)
 

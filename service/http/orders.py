@@ -115,7 +115,7 @@ def _order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[s
     return {
         "merchant_uid": terms.merchant_uid,
         "state": settled.state.value,
-        "closed": order.closed.value if order.closed else None,
+        "closed": terms.closed.value if terms.closed else None,
         "version": order.version,
         "amount": terms.amount,
         "currency": terms.currency,

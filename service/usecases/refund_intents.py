@@ -1,4 +1,4 @@
-"""Intents of refunds: by the policy (ON_MISMATCH, ON_DUPLICATE), or because a person wants one.
+"""Intents of refunds: by the policy (ON_MISMATCH, ON_DUPLICATE, ON_PAID_AFTER_CLOSE), or because a person wants one.
 
 An intent does not call PortOne: it begins the wait `refund_after`, after which `usecases.refunds` looks again.
 """

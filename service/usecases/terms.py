@@ -48,8 +48,8 @@ async def amend(
         before, stored = await _lock_and_read(db, merchant_uid, allow_test_channel)
         if versions is not None and before.version not in versions:
             raise VersionMoved
-        if before.closed:
-            raise OrderClosed(before.closed.value)
+        if before.terms.closed:
+            raise OrderClosed(before.terms.closed.value)
         if money_came(before.terms, stored):
             raise MoneyCame
         await _amend(db, before, stored, changes, prepare)
@@ -63,13 +63,13 @@ async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, 
 
     async def work(db: Connection) -> OrderView:
         before, stored = await _lock_and_read(db, merchant_uid, allow_test_channel)
-        if not before.closed:
+        if not before.terms.closed:
             if versions is not None and before.version not in versions:
                 raise VersionMoved
             if money_came(before.terms, stored):
                 raise MoneyCame
-            settlement = settle(before.terms, stored)
-            await terms.rewrite(db, before, replace(before, settlement=settlement, closed=Closed.WITHDRAWN))
+            closed = replace(before.terms, closed=Closed.WITHDRAWN)
+            await terms.rewrite(db, before, replace(before, terms=closed, settlement=settle(closed, stored)))
         return await _whole(db, merchant_uid)
 
     return await in_transaction(pool, work)

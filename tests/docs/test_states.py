@@ -19,7 +19,12 @@ def test_the_table_leaves_no_hole() -> None:
     """Every payment status is a row, and every way to disagree is a column."""
     assert {payment.status for payment in make_states.STAGES.values()} == set(Status)
     ways = {kind for kind in make_states.AGREEMENTS.values() if kind}
-    not_of_one_look = {ProblemKind.DUPLICATE_PAYMENT, ProblemKind.REFUND_UNKNOWN, ProblemKind.REGRESSED_PAYMENT}
+    not_of_one_look = {
+        ProblemKind.DUPLICATE_PAYMENT,
+        ProblemKind.REFUND_UNKNOWN,
+        ProblemKind.REGRESSED_PAYMENT,
+        ProblemKind.PAID_AFTER_CLOSE,
+    }
     assert ways == set(ProblemKind) - not_of_one_look
 
 

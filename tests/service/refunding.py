@@ -23,7 +23,7 @@ from service.usecases.registration import register
 from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 
-REFUND_ALL = Policy(Action.REFUND, Action.REFUND)
+REFUND_ALL = Policy(Action.REFUND, Action.REFUND, Action.REFUND)
 # Only the waits of refunds remain, and tests shift those in Postgres.
 TIMES = replace(
     Timetable().scaled(0),
