@@ -34,8 +34,9 @@ _FILL = """
     FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS n
 """
 _FILL_EVENTS = """
-    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems)
-    SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems,
+                              cause)
+    SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems, 'registration'
     FROM orders ORDER BY merchant_uid
 """
 

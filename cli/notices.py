@@ -127,9 +127,27 @@ def _print(notices: list[Shown]) -> None:
 
 
 def _row(notice: Shown) -> tuple[str, ...]:
-    payment = "not seen"
-    if notice.payment_status and notice.payment_amount is not None:
-        payment = f"{notice.payment_status} {money(notice.payment_amount, notice.payment_currency or '')}"
     received = f"{notice.received_at:%Y-%m-%d %H:%M:%S}"
     names = (notice.imp_uid, notice.merchant_uid or "-")
-    return str(notice.id), notice.source, *names, received, str(notice.tries), notice.last_outcome or "-", payment
+    return (
+        str(notice.id),
+        notice.source,
+        *names,
+        received,
+        str(notice.tries),
+        notice.last_outcome or "-",
+        _payment(notice),
+    )
+
+
+def _payment(notice: Shown) -> str:
+    """Return the payment as PortOne told it when the notice ended, and what has become of it since."""
+    now = _told(notice.payment_status, notice.payment_amount, notice.payment_currency)
+    then = _told(notice.then_status, notice.then_amount, notice.then_currency)
+    if not then or then == now:
+        return now or "not seen"
+    return f"{then}, now {now}"
+
+
+def _told(status: str | None, amount: int | None, currency: str | None) -> str:
+    return f"{status} {money(amount, currency)}" if status and amount is not None and currency else ""

@@ -1,14 +1,16 @@
 """Write an order as text for a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from service.domain.evidence import Cause
 from service.domain.money import to_major
 from service.domain.payment import ACCOUNT
 
 if TYPE_CHECKING:
     from service.db.order_events import Event
+    from service.domain.evidence import Evidence
 
 
 def page(order: dict[str, Any]) -> Iterator[str]:
@@ -28,6 +30,31 @@ def history_lines(events: "Sequence[Event]") -> Iterator[str]:
         parts = [event.state, event.closed or "", money(event.amount, event.currency), *amounts]
         parts += [event.imp_uid or "", ", ".join(event.problems)]
         yield f"    {event.version:>3}  {event.at:%Y-%m-%d %H:%M:%S %Z}  " + "  ".join(text for text in parts if text)
+        yield f"         {_evidence(event.evidence)}"
+
+
+def _evidence(evidence: "Evidence") -> str:
+    """Return what led to a version: of a look its notice and what PortOne said then, of a person who and why."""
+    said = "; ".join(facts_text(facts) for facts in evidence.facts)
+    if evidence.cause is Cause.LOOK:
+        notice = f"{evidence.source or 'a notice'} {evidence.notice_id or ''}".rstrip()
+        began = f" at {evidence.looked_at:%Y-%m-%d %H:%M:%S %Z}" if evidence.looked_at else ""
+        ticket = f" (ticket {evidence.ticket})" if evidence.ticket else ""
+        return f"by {notice}, looked{began}{ticket}: PortOne said {said or 'nothing of it'}"
+    by = f" by {evidence.who}: {evidence.why}" if evidence.who else ""
+    return f"by its {evidence.cause}{by}" + (f", when PortOne had said {said}" if said else "")
+
+
+def facts_text(facts: "Mapping[str, Any]") -> str:
+    """Return what PortOne said of a payment at some time."""
+    parts = [f"{facts['imp_uid']} {facts['status']} {money(facts['amount'], facts['currency'])}"]
+    if facts["cancelled_amount"]:
+        parts.append(f"refunded {money(facts['cancelled_amount'], facts['currency'])}")
+    if (facts["account"], facts["tier"]) != (ACCOUNT, ""):
+        parts.append("in " + "/".join(filter(None, (facts["account"], facts["tier"]))))
+    if not facts["live"]:
+        parts.append("on a test channel")
+    return ", ".join(parts)
 
 
 def line_of(label: str, text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.domain.completion import CompletionRefusal, Unsettled
+from service.domain.evidence import Cause
 from service.domain.notice import Outcome, Source
 from service.domain.order import Closed, Order, ProblemKind, State
 from service.domain.payment import Payment, Status, Store
@@ -100,6 +101,15 @@ UNSETTLED = {
     Unsettled.PORTONE_NOT_ANSWERING: "PortOne did not answer, refused our key, or was not understood.",
     Unsettled.ORDER_NOT_REGISTERED: "The payment is known, but its order is not registered yet.",
     Unsettled.NOT_LOOKED_YET: "PortOne was not asked yet, or Postgres is unavailable.",
+}
+
+CAUSES = {
+    Cause.REGISTRATION: "The shop registered the order. Payments that were stored already count at once.",
+    Cause.AMENDMENT: "The shop amended the order.",
+    Cause.LOOK: "PortOne was asked. The row has the notice, when and with which ticket, and what PortOne said.",
+    Cause.WITHDRAWAL: "The shop withdrew the order.",
+    Cause.EXPIRY: "The order's time was over.",
+    Cause.ACCEPTANCE: "A person accepted a payment as it is. The row has who and why.",
 }
 
 AMOUNT, PART = 1000, 300
@@ -292,6 +302,12 @@ A notice is a reason to look, never evidence. The `source` in its row says where
 parked (`parked_at`).
 
 {meanings(Outcome, OUTCOMES)}
+
+## Events
+
+Each version of an order has a row in `order_events`, whose `cause` says what led to it:
+
+{meanings(Cause, CAUSES)}
 
 ## The answers to a completion call
 

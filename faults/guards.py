@@ -149,7 +149,7 @@ GUARDS = (
     Guard(
         "settled on registration",
         "service/usecases/registration.py",
-        "settle(terms, await payments.of_orders(db, [terms.merchant_uid]))",
+        "settle(terms, stored_payments)",
         "settle(terms, [])",
         _test("tests/service/http/test_guide.py", "-k", "settled_on_registration"),
     ),

@@ -6,6 +6,6 @@ WITH changed AS (
     RETURNING *
 )
 INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
-                          problems)
-SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+                          problems, cause)
+SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems, 'look'
 FROM changed

@@ -15,6 +15,7 @@ import orjson
 
 from service.db import orders, payments
 from service.db.pool import Connection
+from service.domain.evidence import Evidence
 from service.domain.judgement import Handled, Judgement, Parked, Postponed
 from service.domain.notice import OpenNotice, Source
 from service.domain.order import ASKED_ABOUT, Order, Settlement, VersionedOrder
@@ -79,6 +80,7 @@ def _open_notice(row: asyncpg.Record) -> OpenNotice:
         row["arrivals"],
         row["tries"],
         row["age"],
+        row["looked_at"],
     )
 
 
@@ -120,12 +122,25 @@ async def _write(
         _json(versions),
         _json(payments.columns(look) for look in sorted(judgement.news, key=lambda look: look.payment.imp_uid)),
         _json(
-            (order.terms.merchant_uid, order.version, *orders.columns(settlement), settlement.state in ASKED_ABOUT)
+            (
+                order.terms.merchant_uid,
+                order.version,
+                *orders.columns(settlement),
+                settlement.state in ASKED_ABOUT,
+                *_look(judgement.evidence.get(order.terms.merchant_uid, Evidence())),
+            )
             for order, settlement in judgement.changes
         ),
         _json((*alike, ids) for alike, ids in ended.items()),
         _json(postponed),
     )
+
+
+def _look(evidence: Evidence) -> tuple[Any, ...]:
+    """Return a look's evidence as `write_looks_v1` takes it: notice_id, source, looked_at, ticket, facts."""
+    looked_at = evidence.looked_at.timestamp() if evidence.looked_at else None
+    notice_id = str(evidence.notice_id) if evidence.notice_id else None
+    return notice_id, evidence.source, looked_at, evidence.ticket, evidence.facts
 
 
 def _by_fate(

@@ -17,7 +17,10 @@ _PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A notice as a person reads it."""
+    """A notice as a person reads it, with its payment: as PortOne told it when the notice ended, and as stored now.
+
+    `then` is None where the order's events do not say: it is open, or its order is not registered.
+    """
 
     id: UUID
     source: str
@@ -34,6 +37,10 @@ class Shown:
     payment_status: str | None
     payment_amount: int | None
     payment_currency: str | None
+    then_status: str | None
+    then_amount: int | None
+    then_cancelled_amount: int | None
+    then_currency: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,15 @@ _SHOWN = """
            n.claimed_status, n.received_at, n.arrivals, n.tries, n.last_outcome,
            CASE WHEN n.parked_at IS NOT NULL THEN 'parked' WHEN n.handled_at IS NOT NULL THEN 'handled' ELSE 'open' END
              AS state,
-           p.status AS payment_status, p.amount AS payment_amount, p.currency AS payment_currency
+           p.status AS payment_status, p.amount AS payment_amount, p.currency AS payment_currency,
+           f.then->>'status' AS then_status, (f.then->>'amount')::bigint AS then_amount,
+           (f.then->>'cancelled_amount')::bigint AS then_cancelled_amount, f.then->>'currency' AS then_currency
     FROM notices n LEFT JOIN payments p USING (imp_uid)
+         LEFT JOIN LATERAL (
+             SELECT fact AS then FROM order_events e CROSS JOIN LATERAL jsonb_array_elements(e.facts) AS fact
+             WHERE e.merchant_uid = p.merchant_uid AND fact->>'imp_uid' = n.imp_uid
+               AND e.at <= coalesce(n.handled_at, n.parked_at)
+             ORDER BY e.version DESC LIMIT 1) f ON true
 """
 _ABOUT = """
     WHERE n.imp_uid = $1 OR n.merchant_uid = $1 OR n.id BETWEEN $2 AND $3

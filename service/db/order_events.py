@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from service.db.pool import Connection
+from service.domain.evidence import Cause, Evidence
+from service.domain.notice import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One version of an order, with its time. Amounts are in the currency's smallest unit."""
+    """One version of an order, with its time and what led to it. Amounts are in the currency's smallest unit."""
 
     version: int
     at: datetime
@@ -20,17 +24,42 @@ class Event:
     imp_uid: str | None
     closed: str | None
     problems: tuple[str, ...]
+    evidence: Evidence
+
+
+_PLAIN = (
+    "version", "at", "state", "amount", "currency", "paid_amount", "cancelled_amount", "imp_uid", "closed",
+)  # fmt: skip
 
 
 async def history(db: Connection, merchant_uid: str, limit: int) -> list[Event]:
     """Return the order's last versions, the oldest first."""
     rows = await db.fetch(
         """
-        SELECT version, at, state, amount, currency, paid_amount, cancelled_amount, imp_uid, closed, problems
+        SELECT version, at, state, amount, currency, paid_amount, cancelled_amount, imp_uid, closed, problems,
+               cause, notice_id, source, looked_at, ticket, facts, who, why
         FROM (SELECT * FROM order_events WHERE merchant_uid = $1 ORDER BY version DESC LIMIT $2) AS last
         ORDER BY version
         """,
         merchant_uid,
         limit,
     )
-    return [Event(**{**row, "problems": tuple(problem["kind"] for problem in row["problems"])}) for row in rows]
+    return [_event(row) for row in rows]
+
+
+def _event(row: asyncpg.Record) -> Event:
+    problems = tuple(problem["kind"] for problem in row["problems"])
+    return Event(**{name: row[name] for name in _PLAIN}, problems=problems, evidence=_evidence(row))
+
+
+def _evidence(row: asyncpg.Record) -> Evidence:
+    return Evidence(
+        Cause(row["cause"]),
+        row["notice_id"],
+        Source(row["source"]) if row["source"] else None,
+        row["looked_at"],
+        row["ticket"],
+        tuple(row["facts"]),
+        row["who"],
+        row["why"],
+    )

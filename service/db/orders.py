@@ -9,6 +9,7 @@ import asyncpg
 
 from service.db.pool import Connection
 from service.domain.confirm import Payable
+from service.domain.evidence import Evidence
 from service.domain.order import (
     ASKED_ABOUT,
     WITHOUT_MONEY,
@@ -102,7 +103,9 @@ async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_ch
     return [VersionedOrder(_terms(row, allow_test_channel), _settlement(row), row["version"]) for row in rows]
 
 
-async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_check: timedelta) -> StoredOrder:
+async def insert(
+    db: Connection, order: NewOrder, settlement: Settlement, first_check: timedelta, evidence: Evidence
+) -> StoredOrder:
     """Store a new order and its first event. The caller holds its lock, and has seen that it is new.
 
     `first_check`: the time until reconciliation asks about it.
@@ -131,12 +134,14 @@ async def insert(db: Connection, order: NewOrder, settlement: Settlement, first_
     await db.execute(
         """
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems, closed, test_channel)
+                                  imp_uid, problems, closed, test_channel, cause, facts)
         SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
-               closed, test_channel
+               closed, test_channel, $2, $3
         FROM orders WHERE merchant_uid = $1
         """,
         terms.merchant_uid,
+        evidence.cause,
+        list(evidence.facts),
     )
     return _order(row, terms.allow_test_channel)
 

@@ -6,10 +6,11 @@ import asyncpg
 
 from service.db.orders import StoredOrder, columns
 from service.db.pool import Connection
+from service.domain.evidence import Evidence
 from service.domain.order import EXPIRES
 
 
-async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> None:
+async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder, evidence: Evidence) -> None:
     """Write a change of terms as one version and one event. The caller holds the order's lock.
 
     Reconciliation asks about the order again, because its last answers were judged by other terms.
@@ -25,9 +26,9 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
             RETURNING *
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems, closed, test_channel)
+                                  imp_uid, problems, closed, test_channel, cause, facts, who, why)
         SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
-               closed, test_channel
+               closed, test_channel, $15, $16, $17, $18
         FROM changed
         """,
         before.terms.merchant_uid,
@@ -39,6 +40,10 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder) -> No
         after.expires_at,
         after.terms.closed,
         *columns(after.settlement),
+        evidence.cause,
+        list(evidence.facts),
+        evidence.who,
+        evidence.why,
     )
     if command_tag != "INSERT 0 1":
         raise asyncpg.SerializationError("an order changed under its lock")
@@ -68,9 +73,9 @@ async def expire(db: Connection, merchant_uids: Sequence[str]) -> list[str]:
             RETURNING *
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems, closed, test_channel)
+                                  imp_uid, problems, closed, test_channel, cause)
         SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
-               closed, test_channel
+               closed, test_channel, 'expiry'
         FROM changed
         RETURNING merchant_uid
         """,

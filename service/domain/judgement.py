@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from service.domain.evidence import Evidence, of_looks
 from service.domain.notice import OpenNotice, Outcome, claims_more_than
 from service.domain.order import Settlement, VersionedOrder
 from service.domain.payment import Payment
@@ -76,14 +77,20 @@ Fate = Handled | Parked | Postponed
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The consequences of a batch of looks, ready to be written."""
+    """The consequences of a batch of looks, ready to be written. `evidence` is that of each change, by merchant_uid."""
 
     news: Sequence[StoredLook] = ()
     changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
     fates: Sequence[tuple[OpenNotice, Fate]] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     def __add__(self, other: Self) -> "Judgement":
-        return Judgement([*self.news, *other.news], [*self.changes, *other.changes], [*self.fates, *other.fates])
+        return Judgement(
+            [*self.news, *other.news],
+            [*self.changes, *other.changes],
+            [*self.fates, *other.fates],
+            {**self.evidence, **other.evidence},
+        )
 
 
 def judge(
@@ -109,6 +116,7 @@ def judge(
             (notice, fate_of(notice, results[notice.imp_uid], verdicts.get(notice.imp_uid), registered, times))
             for notice in claimed
         ],
+        evidence=of_looks(claimed, (result for result in results.values() if isinstance(result, Payment)), ticket),
     )
 
 

@@ -1,7 +1,7 @@
 """Notices: claims that a payment moved. A notice is a reason to look, never evidence."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -72,7 +72,8 @@ class OpenNotice:
     """A notice that this worker has claimed for a look: what it claims, and the store to ask for its payment.
 
     `hint` is another store, to be asked if the first knows no such payment. `registered`: its order is, by now.
-    `arrivals` counts the notices that share this row. `age` is the time since it was received.
+    `arrivals` counts the notices that share this row. `age` is the time since it was received, and `looked_at` the time
+    of the claim, at which its look begins.
     """
 
     id: UUID
@@ -85,6 +86,7 @@ class OpenNotice:
     arrivals: int
     tries: int
     age: timedelta
+    looked_at: datetime | None = None
 
 
 # The least progress that a claim can mean; "ready" may be no more than a window left open.

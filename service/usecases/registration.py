@@ -6,6 +6,7 @@ from service.db import notices, orders, payments, preparations
 from service.db.orders import NewOrder, StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.db.preparations import Preparation
+from service.domain.evidence import Cause, of_stored
 from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.timetable import Timetable
@@ -45,8 +46,9 @@ async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepar
         if not _same(stored, order):
             raise OtherTerms
         return Registered(stored, False, await preparations.of_order(db, terms.merchant_uid))
-    settlement = settle(terms, await payments.of_orders(db, [terms.merchant_uid]))
-    inserted = await orders.insert(db, order, settlement, times.silence[0])
+    stored_payments = await payments.of_orders(db, [terms.merchant_uid])
+    evidence = of_stored(Cause.REGISTRATION, stored_payments)
+    inserted = await orders.insert(db, order, settle(terms, stored_payments), times.silence[0], evidence)
     await notices.replay_of_order(db, terms.merchant_uid)
     if prepare:
         await preparations.want(db, terms.merchant_uid)

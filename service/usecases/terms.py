@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from service.db import orders, payments, preparations, terms
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
+from service.domain.evidence import Cause, of_stored
 from service.domain.order import Closed
 from service.domain.payment import Payment
 from service.domain.settle import settle
@@ -69,7 +70,12 @@ async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, 
             if money_came(before.terms, stored):
                 raise MoneyCame
             closed = replace(before.terms, closed=Closed.WITHDRAWN)
-            await terms.rewrite(db, before, replace(before, terms=closed, settlement=settle(closed, stored)))
+            await terms.rewrite(
+                db,
+                before,
+                replace(before, terms=closed, settlement=settle(closed, stored)),
+                of_stored(Cause.WITHDRAWAL, stored),
+            )
         return await _whole(db, merchant_uid)
 
     return await in_transaction(pool, work)
@@ -112,7 +118,7 @@ async def _amend(db: Connection, before: StoredOrder, stored: list[Payment], cha
     )
     if after == before:
         return
-    await terms.rewrite(db, before, after)
+    await terms.rewrite(db, before, after, of_stored(Cause.AMENDMENT, stored))
     # An amount that PortOne has must follow, whatever the setting is now, because its SDK refuses another amount.
     if amended != before.terms and (prepare or await preparations.of_order(db, amended.merchant_uid)):
         await preparations.want(db, amended.merchant_uid)

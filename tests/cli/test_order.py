@@ -40,7 +40,10 @@ async def test_a_paid_order_is_shown_with_its_payment_and_history(commands: Comm
     assert ["problems", "none"] in lines
     assert any(line[:3] == ["payment", f"{payment['imp_uid']},", "paid,"] for line in lines)
     history = lines[lines.index(["history"]) + 1 :]
-    assert [(line[0], line[4]) for line in history] == [("1", "pending"), ("2", "paid")]
+    assert [(line[0], line[4]) for line in history[::2]] == [("1", "pending"), ("2", "paid")]
+    assert history[1] == ["by", "its", "registration"]
+    assert " ".join(history[3]).endswith(f": PortOne said {payment['imp_uid']} paid 64900 KRW")
+    assert (history[3][:2], history[3][3:5]) == (["by", "webhook"], ["looked", "at"])
 
 
 async def test_the_orders_other_payments_are_shown(commands: Commands) -> None:
@@ -80,6 +83,26 @@ async def test_waiting_notices_and_the_tier_are_shown(commands: Commands, pool: 
     [waiting] = [line for line in output.splitlines() if line.startswith("  waiting ")]
     assert ", webhook about imp_lost, parked: payment_unknown, received " in waiting
     assert "  tier        abc" in output.splitlines()
+
+
+async def test_an_old_version_shows_what_portone_said_then(commands: Commands, settings: Settings) -> None:
+    """After a refund the version that was paid, and its notice, still show `paid`; the notice adds what it is now."""
+    await commands.run("order", "register", "order-1", "64900")
+    imp_uid = (await commands.sandbox.pay("order-1", 64900))["imp_uid"]
+    await commands.service.becomes("order-1", state="paid")
+    await commands.sandbox.move(imp_uid, "cancel", amount=900)
+    await commands.service.becomes("order-1", state="partially_cancelled")
+    said = [
+        line.partition("PortOne said ")[2] for line in (await commands.run("order", "show", "order-1")).splitlines()
+    ]
+    assert [text for text in said if text] == [
+        f"{imp_uid} paid 64900 KRW",
+        f"{imp_uid} cancelled 64900 KRW, refunded 900 KRW",
+    ]
+    redis = settings.redis_url.get_secret_value()
+    listed = await commands.run("notices", "list", imp_uid, REDIS_URL=redis)
+    notices = [line.split("\t") for line in listed.splitlines()]
+    assert sorted(line[-1] for line in notices) == ["cancelled 64900 KRW", "paid 64900 KRW, now cancelled 64900 KRW"]
 
 
 async def test_problems_are_shown(commands: Commands) -> None:

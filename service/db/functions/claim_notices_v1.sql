@@ -7,7 +7,7 @@
 -- A payment whose looks bring nothing new five times is looked at less and less often, down to once in 16 s: nobody can
 -- buy calls to PortOne by speaking of one payment again and again.
 --
--- Returns a row for each, with its order where one is registered, and the look's ticket. `fresh`: the order is open,
+-- Returns a row for each, with its order where one is registered, the look's ticket, and when the look begins. `fresh`: the order is open,
 -- and nothing is stored of any payment of it. The store to ask is the order's; else where the payment was found; else the one that the
 -- notice names. An address is only a hint: `hint_account` and `hint_tier` name another store, to be asked if the first
 -- knows no such payment. A tier alone means the default account's; an account alone, that account and the tier that
@@ -16,7 +16,7 @@ CREATE FUNCTION claim_notices_v1(ids uuid[], lease interval, spacing interval, q
 RETURNS TABLE (
     id uuid, source text, imp_uid text, claimed_status text, arrivals integer, tries integer, age interval,
     account text, tier text, hint_account text, hint_tier text, merchant_uid text, amount bigint, currency text,
-    version integer, fresh boolean, in_vain integer, verdict text, wait interval, ticket bigint
+    version integer, fresh boolean, in_vain integer, verdict text, wait interval, ticket bigint, looked_at timestamptz
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -82,5 +82,5 @@ BEGIN
         ON CONFLICT (slot) DO UPDATE
             SET imp_uid = excluded.imp_uid, looked_at = excluded.looked_at, in_vain = excluded.in_vain
     )
-    SELECT open.*, drawn FROM open;
+    SELECT open.*, drawn, clock_timestamp() FROM open;
 END $$;

@@ -10,7 +10,7 @@
 --   of_orders  [merchant_uid, version?]
 --   news       the columns of `payments`, in the INSERT's order
 --   changes    [merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel,
---               whether reconciliation goes on asking about it]
+--               whether reconciliation goes on asking about it, notice_id, source, looked_at, ticket, facts]
 --   ended      [outcome, arrivals, parked, ids]
 --   postponed  [outcome or null, arrivals, seconds until due, id]
 CREATE FUNCTION write_looks_v1(
@@ -70,12 +70,14 @@ BEGIN
                    version = o.version + 1, updated_at = now()
             FROM jsonb_array_elements(changes) AS g
             WHERE o.merchant_uid = ANY(names) AND o.merchant_uid = g->>0 AND o.version = (g->>1)::integer
-            RETURNING o.*
+            RETURNING o.*, g
         )
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  imp_uid, problems, closed, test_channel)
+                                  imp_uid, problems, closed, test_channel, cause, notice_id, source, looked_at,
+                                  ticket, facts)
         SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems,
-               closed, test_channel
+               closed, test_channel, 'look', (g->>9)::uuid, g->>10, to_timestamp((g->>11)::float8), (g->>12)::bigint,
+               g->13
         FROM moved;
         GET DIAGNOSTICS written = ROW_COUNT;
         IF written <> jsonb_array_length(changes) THEN

@@ -55,6 +55,20 @@ CREATE TABLE order_events (
     problems         jsonb NOT NULL,
     test_channel     boolean NOT NULL DEFAULT false,
     at               timestamptz NOT NULL DEFAULT now(),
+    -- What led to this version (service/domain/evidence.py). A look has the notice that wanted it, the notice's source,
+    -- and when it began. The notice may be pruned by now, and the payment may say something else.
+    cause            text NOT NULL CHECK (cause IN
+                         ('registration', 'amendment', 'look', 'withdrawal', 'expiry', 'acceptance')),
+    notice_id        uuid,
+    source           text,
+    looked_at        timestamptz,
+    ticket           bigint,
+    -- What PortOne said of each payment in that look or, with another cause, what was stored of them.
+    facts            jsonb NOT NULL DEFAULT '[]',
+    who              text,
+    why              text,
+    CHECK (cause = 'look' OR num_nonnulls(notice_id, source, looked_at, ticket) = 0),
+    CHECK (cause <> 'acceptance' OR num_nulls(who, why) = 0),
     UNIQUE (merchant_uid, version)
 );
 

@@ -100,7 +100,7 @@ async def test_one_event_a_version(pool: Pool) -> None:
     await stored.register_order(pool, "order-1")
     insert = (
         "INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,"
-        " problems) VALUES ($1, $2, 'pending', 1, 'KRW', 0, 0, '[]')"
+        " problems, cause) VALUES ($1, $2, 'pending', 1, 'KRW', 0, 0, '[]', 'look')"
     )
     with pytest.raises(asyncpg.UniqueViolationError):
         await pool.execute(insert, "order-1", 1)
