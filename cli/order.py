@@ -1,4 +1,4 @@
-"""`portone-orders order`: register and read an order, as another service would."""
+"""`portone-orders order`: register, withdraw and read an order, as another service would."""
 
 import asyncio
 from collections.abc import Iterable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 order = typer.Typer(
     name="order",
-    help="Register and read an order. Both ask the running service over HTTP, at the environment's BASE_URL with its"
-    " SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of SERVICE_KEYS.",
+    help="Register, withdraw and read an order. All ask the running service over HTTP, at the environment's BASE_URL"
+    " with its SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of SERVICE_KEYS.",
     no_args_is_help=True,
 )
 
@@ -53,6 +53,26 @@ def register(
     body = terms | {key: value for key, value in (("name", name), ("account", account), ("tier", tier)) if value}
     service = service_at(Addresses.find(Settings.load()))
     _print(page(asyncio.run(service.call("POST", "/orders", body))))
+
+
+@order.command()
+def withdraw(
+    merchant_uid: MerchantUid,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not ask PortOne, and withdraw although an account may take a deposit.")
+    ] = False,
+    who: Annotated[str, typer.Option(help="Who forces it; it is recorded.")] = "",
+    why: Annotated[str, typer.Option(help="The reason to force it; it is recorded.")] = "",
+) -> None:
+    """Close an order that nobody paid. PortOne is asked first: money that is there or on its way keeps it open.
+
+    Example: portone-orders order withdraw order-1
+    """
+    if force and not (who.strip() and why.strip()):
+        raise CommandFailed("Give --who and --why with --force: both are recorded.")
+    body = {"force": True, "who": who.strip(), "why": why.strip()} if force else {}
+    service = service_at(Addresses.find(Settings.load()))
+    _print(page(asyncio.run(service.call("POST", f"/orders/{quote(merchant_uid, safe='')}/withdraw", body))))
 
 
 @order.command()

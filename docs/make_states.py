@@ -33,8 +33,8 @@ STATES = {
 }
 
 CLOSED = {
-    Closed.EXPIRED: "Its `expires_at` has passed.",
-    Closed.WITHDRAWN: "The shop withdrew it.",
+    Closed.EXPIRED: "Its `expires_at` has passed, no account takes a deposit any more, and PortOne was asked.",
+    Closed.WITHDRAWN: "The shop withdrew it, after PortOne was asked, or a person by force.",
 }
 
 STATUSES = {

@@ -86,6 +86,16 @@ class MoneyCame(ServiceError):
     """The order has been paid, so its terms stay as they are."""
 
 
+class DepositAwaited(ServiceError):
+    """An account that was issued for the order still takes a deposit: cancel it at PortOne first, or use force."""
+
+
+class PortOneNotAsked(ServiceError):
+    """PortOne could not be asked in time whether money has come; try again."""
+
+    transient = True
+
+
 class NotRefundable(ServiceError):
     """This payment cannot be refunded from here."""
 

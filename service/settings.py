@@ -1,5 +1,7 @@
 """The settings: one frozen class, read from the environment, then `.env`. README.md lists them for a reader."""
 
+from dataclasses import replace
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.account_settings import Accounts, HttpUrl, PortOneAccount, Tiers
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action
+from service.domain.timetable import Timetable
 
 
 class SettingsError(Exception):
@@ -102,6 +105,9 @@ class Settings(BaseSettings):
     completion_wait_seconds: float = Field(
         5.0, ge=0, le=20, description="How long a completion call waits for PortOne's answer"
     )
+    deposit_grace_hours: float = Field(
+        24.0, ge=0, le=1_000, description="Hours that an account may take a deposit after its due date"
+    )
     prepare_amount: bool = Field(
         False, description="Register each order's amount with PortOne, so that its SDK opens on no other amount"
     )
@@ -156,6 +162,12 @@ class Settings(BaseSettings):
             for name, account in self.portone_accounts.items()
         }
         return {ACCOUNT: default, **others}
+
+    @property
+    def times(self) -> Timetable:
+        """Every wait of the service, at this deployment's scale."""
+        grace = timedelta(hours=self.deposit_grace_hours)
+        return replace(Timetable(), deposit_grace=grace).scaled(self.time_scale)
 
     @property
     def stores(self) -> list[Store]:

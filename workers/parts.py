@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial, wraps
 
-from service.db.pool import Pool, in_transaction, open_pool
+from service.db.pool import Pool, open_pool
 from service.domain.timetable import Timetable
 from service.portone.accounts import open_accounts
 from service.portone.client import PortOne
@@ -21,13 +21,11 @@ from service.usecases.reconciliation import Reconciler
 from service.usecases.recording import Recorder
 from service.usecases.refunds import Refunder
 from service.usecases.searching import Searcher
-from service.usecases.terms import expire_due
 from service.usecases.verification import Verifier
 from workers.refunds import make_refunder
 from workers.verify import verify
 
-# A turn is bounded: each order is a lock until the commit, each preparation a call.
-_EXPIRED_A_TURN = 200
+# A turn is bounded: each preparation is a call.
 _PREPARED_A_TURN = 50
 
 # One bounded turn of background work, safe in several workers; it returns a count.
@@ -46,7 +44,7 @@ class Parts:
     times: Timetable
     keep_handled: timedelta = timedelta(days=30)
     keep_unregistered: timedelta = timedelta(days=3)
-    # Background work after reconciliation's two: late orders, expiry and prepared amounts.
+    # Background work after reconciliation's two: late orders and prepared amounts.
     turns: Sequence[Turn] = ()
     refunder: Refunder | None = None
     vitals: Vitals = field(default_factory=Vitals)
@@ -62,7 +60,7 @@ class Parts:
 async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Make the tasks' parts, and close them at the end."""
     settings.require("database_url", "redis_url", "portone_imp_key", "portone_imp_secret")
-    times = Timetable().scaled(settings.time_scale)
+    times = settings.times
     pool = await open_pool(settings.database_url.get_secret_value())
     redis = connect(settings.redis_url.get_secret_value())
     queue = Queue(redis)
@@ -78,8 +76,8 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 
 def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]) -> Parts:
-    times = Timetable().scaled(settings.time_scale)
-    reconciler = Reconciler(pool, queue, accounts, budget, times, settings.stores)
+    times = settings.times
+    reconciler = Reconciler(pool, queue, accounts, budget, times, settings.stores, settings.allow_test_channel)
     verifier = Verifier(
         pool,
         accounts,
@@ -104,13 +102,10 @@ def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, account
 
 
 def _turns(reconciler: Reconciler, preparing: Preparing) -> tuple[Turn, ...]:
-    async def expire_orders() -> int:
-        return await in_transaction(preparing.pool, expire_due, _EXPIRED_A_TURN)
-
     async def prepare_amounts() -> int:
         return await prepare_due(preparing, _PREPARED_A_TURN)
 
-    return _paced(reconciler.replay_parked, preparing.times.late_orders), expire_orders, prepare_amounts
+    return _paced(reconciler.replay_parked, preparing.times.late_orders), prepare_amounts
 
 
 def _paced(turn: Turn, every: timedelta) -> Turn:

@@ -12,6 +12,7 @@ from service.domain.confirm import Payable
 from service.domain.evidence import Evidence
 from service.domain.order import (
     ASKED_ABOUT,
+    EXPIRES,
     WITHOUT_MONEY,
     Closed,
     Order,
@@ -22,6 +23,7 @@ from service.domain.order import (
     VersionedOrder,
 )
 from service.domain.payment import Store
+from service.domain.timetable import Timetable
 
 # A database has one namespace of advisory locks: this number is for orders', 1 for payments' (claim_notices_v1).
 _ORDERS = 2
@@ -116,7 +118,7 @@ async def insert(
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
                             state, paid_amount, cancelled_amount, imp_uid, problems, test_channel, next_check_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'),
-                $9, $10, $11, $12, $13, $14, now() + $15)
+                $9, $10, $11, $12, $13, $14, least(now() + $15, $8))
         RETURNING *
         """,
         terms.merchant_uid,
@@ -146,31 +148,53 @@ async def insert(
     return _order(row, terms.allow_test_channel)
 
 
-async def take_silent(db: Connection, limit: int, waits: Sequence[timedelta]) -> list[tuple[str, Store]]:
+@dataclass(frozen=True, slots=True)
+class SilentOrder:
+    """An order to ask PortOne about. `ends`: its time is over, and it is closed if PortOne shows nothing new."""
+
+    merchant_uid: str
+    store: Store
+    ends: bool
+
+
+async def take_silent(db: Connection, limit: int, times: Timetable) -> list[SilentOrder]:
     """Take orders that are due to be asked about, and set each one's next check by the widening schedule.
 
-    An order is asked about until it is settled or expires, one with a virtual account until a day after its due date.
-    Rows are locked with SKIP LOCKED, so this never waits.
+    An order is asked about until it is settled or expires, or until an account that was issued for it takes no deposit
+    any more. The last time is at its end; while that does not close it, it is asked about again whenever it is twice
+    as late. Rows are locked with SKIP LOCKED, so this never waits.
     """
     rows = await db.fetch(
         """
         WITH due AS (
             SELECT o.merchant_uid, o.state = ANY($3::text[]) AS silent,
-                   greatest(o.expires_at, to_timestamp((p.details->>'vbank_date')::bigint) + interval '1 day') AS until
-            FROM orders o LEFT JOIN payments p ON p.imp_uid = o.imp_uid
+                   o.closed IS NULL AND o.state = ANY($4::text[]) AS expires,
+                   greatest(o.expires_at, $5::interval + (
+                       SELECT max(coalesce(to_timestamp((p.details->>'vbank_date')::bigint), o.expires_at))
+                       FROM payments p WHERE p.merchant_uid = o.merchant_uid AND p.status = 'issued')) AS until
+            FROM orders o
             WHERE o.next_check_at <= now() ORDER BY o.next_check_at LIMIT $1 FOR UPDATE OF o SKIP LOCKED
         )
         UPDATE orders o SET checks = o.checks + 1, next_check_at = CASE
             WHEN due.silent AND now() < due.until
-            THEN now() + ($2::interval[])[least(o.checks + 2, array_length($2::interval[], 1))] END
+            THEN least(now() + ($2::interval[])[least(o.checks + 2, array_length($2::interval[], 1))], due.until)
+            WHEN due.silent AND due.expires
+            THEN now() + greatest($6::interval, least(now() - due.until, interval '1 hour')) END
         FROM due WHERE o.merchant_uid = due.merchant_uid
-        RETURNING o.merchant_uid, o.account, o.tier, due.silent
+        RETURNING o.merchant_uid, o.account, o.tier, due.silent, due.expires AND now() >= due.until AS ends
         """,
         limit,
-        waits,
+        times.silence,
         sorted(ASKED_ABOUT),
+        sorted(EXPIRES),
+        times.deposit_grace,
+        times.expiry_retry,
     )
-    return [(row["merchant_uid"], Store(row["account"], row["tier"])) for row in rows if row["silent"]]
+    return [
+        SilentOrder(row["merchant_uid"], Store(row["account"], row["tier"]), row["ends"])
+        for row in rows
+        if row["silent"]
+    ]
 
 
 async def ask_again(db: Connection, merchant_uids: Sequence[str], wait: timedelta) -> None:

@@ -35,7 +35,7 @@ class _Traits:
 # Every state is listed: a new one fails at import until each question has been answered for it.
 _TRAITS = {
     State.PENDING: _Traits(asked_about=True, expires=True, holds_money=False, is_reached=False),
-    State.AWAITING_DEPOSIT: _Traits(asked_about=True, expires=False, holds_money=False, is_reached=False),
+    State.AWAITING_DEPOSIT: _Traits(asked_about=True, expires=True, holds_money=False, is_reached=False),
     State.PAID: _Traits(asked_about=False, expires=False, holds_money=True, is_reached=True),
     State.PARTIALLY_CANCELLED: _Traits(asked_about=False, expires=False, holds_money=True, is_reached=True),
     State.CANCELLED: _Traits(asked_about=False, expires=False, holds_money=False, is_reached=True),

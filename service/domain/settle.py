@@ -69,7 +69,7 @@ def _problems(
 ) -> Iterator[Problem]:
     """Yield the problems: disagreements once money is held or about to be sent, duplicates once both hold money.
 
-    No order is closed while money of it is known (service/usecases/terms.py), so what a closed order holds came
+    No order is closed while money of it is known (service/usecases/closing.py), so what a closed order holds came
     later, or was not known then. Further payments of it are duplicates, as of any order.
     """
     for payment, wrong in compared:

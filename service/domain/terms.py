@@ -1,9 +1,10 @@
-"""The rule for changing an order's terms: only before its payment, and while it is open."""
+"""The rules for changing an order's terms and for closing it: only before its payment, and while it is open."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
-from service.domain.order import Order
-from service.domain.payment import Payment
+from service.domain.order import EXPIRES, Order, VersionedOrder
+from service.domain.payment import Payment, Status
 from service.domain.settle import disagreements, was_paid
 
 
@@ -17,3 +18,33 @@ def money_came(order: Order, payments: Iterable[Payment]) -> bool:
         or (was_paid(payment) and not disagreements(order, payment))
         for payment in payments
     )
+
+
+def awaits_deposit(order: Order, expires_at: datetime, payments: Iterable[Payment], since: datetime) -> bool:
+    """Return whether an account that was issued for the order was due after `since`, so that money may be on its way.
+
+    `since` is now less a grace, because some providers keep an account open until midnight of its due day, whatever
+    hour it names. An account whose due date is not known is taken to end with the order.
+    """
+    return any(
+        (_due_at(payment) or expires_at) > since
+        for payment in payments
+        if payment.status is Status.ISSUED and (payment.live or order.allow_test_channel)
+    )
+
+
+def is_over(
+    order: VersionedOrder, expires_at: datetime, payments: Iterable[Payment], now: datetime, grace: timedelta
+) -> bool:
+    """Return whether the order expires now: it is open, nobody paid it, and no account takes a deposit any more."""
+    return (
+        order.terms.closed is None
+        and order.settlement.state in EXPIRES
+        and expires_at <= now
+        and not awaits_deposit(order.terms, expires_at, payments, now - grace)
+    )
+
+
+def _due_at(payment: Payment) -> datetime | None:
+    due = dict(payment.details).get("vbank_date")
+    return datetime.fromtimestamp(due, UTC) if isinstance(due, int) else None

@@ -33,6 +33,10 @@ class Timetable:
         *[timedelta(hours=1)] * 24,
         timedelta(days=1),
     )
+    # An order whose time is over is asked about once more, and again after this if that does not close it.
+    expiry_retry: timedelta = timedelta(seconds=10)
+    # An account takes deposits this long after its due date (DEPOSIT_GRACE_HOURS): some providers count to midnight.
+    deposit_grace: timedelta = timedelta(days=1)
     # Time between two walks of PortOne's own list: until a page agrees, and once a day to its end.
     ledger: timedelta = timedelta(seconds=60)
     ledger_whole: timedelta = timedelta(days=1)

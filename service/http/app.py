@@ -9,7 +9,6 @@ from typing import cast
 from aiohttp import web
 
 from service.db.pool import Pool, open_pool
-from service.domain.timetable import Timetable
 from service.http import completions, confirmations, health, openapi, orders, returns, webhooks
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.client_address import ClientAddresses
@@ -25,6 +24,7 @@ from service.redis.queue import Queue, connect, say_weaknesses
 from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.shop.stock import StockHook
+from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import CONNECTIONS, Confirmation
 from service.usecases.heartbeat import beating
@@ -133,7 +133,7 @@ async def _receiver(
         stack.push_async_callback(pool.close)
         return pool
 
-    times, metrics = Timetable().scaled(settings.time_scale), Metrics()
+    times, metrics = settings.times, Metrics()
     clients = ClientAddresses(settings.trusted_proxies)
     stack.push_async_callback(queue.close)
     pool = await open_one(_CONNECTIONS)
@@ -159,6 +159,7 @@ async def _receiver(
         lines=Lines(),
         completion=Completion(pool, intake, searches, waiters, settings.allow_test_channel),
         confirmation=confirmation,
+        withdrawals=Withdrawals(pool, searches, waiters, settings.allow_test_channel, times.deposit_grace),
         readiness=readiness,
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client),

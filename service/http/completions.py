@@ -77,11 +77,16 @@ def _client(request: web.Request) -> tuple[str, bool]:
     return client, False
 
 
-def _caller(request: web.Request, fields: Mapping[str, Any], client: str, may_wait: bool) -> Caller:
+def wait_seconds(request: web.Request) -> float:
+    """Return how long the caller will wait for PortOne's answer (RFC 7240 §4.3)."""
     preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
     seconds = float(preference[1]) if preference else request.app[RECEIVER].settings.completion_wait_seconds
+    return min(seconds, _WAIT_MAX_SECONDS)
+
+
+def _caller(request: web.Request, fields: Mapping[str, Any], client: str, may_wait: bool) -> Caller:
     failed = bool(fields.get("error_code")) or str(fields.get("imp_success", "")).lower() == "false"
-    return Caller(client, min(seconds, _WAIT_MAX_SECONDS) if may_wait else 0.0, gave_up=failed)
+    return Caller(client, wait_seconds(request) if may_wait else 0.0, gave_up=failed)
 
 
 async def _complete(request: web.Request, fields: Mapping[str, Any], source: Source, caller: Caller) -> Completed:

@@ -1,11 +1,20 @@
 """Read what the shop sends of an order. It is bounded, and refused in one clear sentence."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from service.domain.ids import is_merchant_uid, is_plain
 from service.domain.money import MAX_AMOUNT, is_known
@@ -55,6 +64,7 @@ Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_plain)]
 ExpiresAt = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_soon)]
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
@@ -92,6 +102,22 @@ class AmendBody(BaseModel):
         if value is None:  # a field that is left out is not validated
             raise ValueError("may be left out, but not null")
         return value
+
+
+class WithdrawBody(BaseModel):
+    """A withdrawal. `force` withdraws without asking PortOne, and whatever may be on its way: a person says why."""
+
+    model_config = _STRICT
+
+    force: bool = False
+    who: Word | None = None
+    why: Word | None = None
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.force and not (self.who and self.why):
+            raise ValueError("force needs who and why")
+        return self
 
 
 Body = TypeVar("Body", bound=BaseModel)

@@ -10,12 +10,14 @@ from service.db.preparations import Preparation
 from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
 from service.domain.payment import Payment
+from service.http.completions import wait_seconds
 from service.http.keys import require_key
-from service.http.order_bodies import AmendBody, OrderBody, read_order_body
+from service.http.order_bodies import AmendBody, OrderBody, WithdrawBody, read_order_body
 from service.http.problems import HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.http.stores import require_store
 from service.usecases import terms
+from service.usecases.closing import Override
 from service.usecases.registration import OrderView, find, register
 
 # RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
@@ -66,14 +68,13 @@ async def amend_order(request: web.Request) -> web.Response:
 
 
 async def withdraw_order(request: web.Request) -> web.Response:
-    """Cancel an order that nobody paid; doing it again changes nothing."""
+    """Cancel an order that nobody paid, once a worker has asked PortOne; doing it again changes nothing."""
     require_key(request)
-    receiver = request.app[RECEIVER]
-    withdrawn = await terms.withdraw(
-        receiver.pool,
-        _merchant_uid(request),
-        _versions(request, required=False),
-        allow_test_channel=receiver.settings.allow_test_channel,
+    merchant_uid, versions = _merchant_uid(request), _versions(request, required=False)
+    body = await read_order_body(request, WithdrawBody) if request.can_read_body else WithdrawBody()
+    override = Override(body.who, body.why) if body.force and body.who and body.why else None
+    withdrawn = await request.app[RECEIVER].withdrawals.withdraw(
+        merchant_uid, versions, wait_seconds(request), override
     )
     return _answer(_whole(withdrawn))
 

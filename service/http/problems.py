@@ -8,11 +8,13 @@ import orjson
 from aiohttp import web
 
 from service.errors import (
+    DepositAwaited,
     MoneyCame,
     NothingRecorded,
     OrderClosed,
     OrderNotRegistered,
     OtherTerms,
+    PortOneNotAsked,
     PostgresUnavailable,
     ServiceError,
     UnusableNotice,
@@ -38,6 +40,7 @@ _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
     VersionMoved: (412, "version-moved"),
     OrderClosed: (409, "order-closed"),
     MoneyCame: (409, "money-came"),
+    DepositAwaited: (409, "deposit-awaited"),
     UnusableNotice: (400, "unusable-notice"),
 }
 
@@ -112,6 +115,8 @@ def problem_of(error: Exception) -> HttpProblem:
             return HttpProblem(*_REFUSALS[type(error)], str(error))
         case NothingRecorded() | PostgresUnavailable():
             return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "postgres-away", error)
+        case PortOneNotAsked():
+            return _unavailable("portone-not-asked", error)
         case web.HTTPRequestEntityTooLarge():
             return HttpProblem(413, "body-too-large", "Send a body of at most 64 KiB.")
         case web.HTTPMethodNotAllowed():

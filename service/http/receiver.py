@@ -13,6 +13,7 @@ from service.metrics import Metrics
 from service.rate_limits import Limiter
 from service.redis.queue import Queue
 from service.settings import Settings
+from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
 from service.usecases.intake import Intake
@@ -32,6 +33,7 @@ class Receiver:
     lines: Lines
     completion: Completion
     confirmation: Confirmation
+    withdrawals: Withdrawals
     readiness: Readiness
     webhook_limits: Limiter
     completion_limits: Limiter

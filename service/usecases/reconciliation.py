@@ -17,6 +17,7 @@ import structlog
 
 from service.db import ledger_scans, notices, orders, payments
 from service.db.ledger_scans import Scan
+from service.db.orders import SilentOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.ids import is_imp_uid, is_merchant_uid
 from service.domain.notice import Notice, Source
@@ -30,6 +31,7 @@ from service.portone.client import PAYMENTS_PER_CALL, LedgerPage
 from service.portone.payment import read_payment
 from service.redis.budget import Budget, Lane
 from service.redis.queue import NOTICES_PER_JOB, Queue
+from service.usecases.closing import expire
 
 log = structlog.get_logger()
 
@@ -58,31 +60,46 @@ class Reconciler:
     budget: Budget
     times: Timetable
     stores: Sequence[Store]
+    allow_test_channel: bool = False
     # How far the walk over the parked notices has come, in this process.
     position: dict[str, datetime | None] = field(default_factory=dict)
 
     async def ask_about_silent_orders(self) -> int:
-        """Ask about up to 100 orders that have been silent for long. Return how many."""
-        silent = await in_transaction(self.pool, orders.take_silent, PAYMENTS_PER_CALL, self.times.silence)
-        by_store: dict[Store, list[str]] = defaultdict(list)
-        for merchant_uid, store in silent:
-            by_store[store].append(merchant_uid)
+        """Ask about up to 100 orders that have been silent for long, and close those whose time is over.
+
+        Return how many were due.
+        """
+        silent = await in_transaction(self.pool, orders.take_silent, PAYMENTS_PER_CALL, self.times)
+        by_store: dict[Store, list[SilentOrder]] = defaultdict(list)
+        for order in silent:
+            by_store[order.store].append(order)
         failures, answered = _Failures(), set[str]()
-        for store, merchant_uids in by_store.items():
+        for store, of_store in by_store.items():
             with failures.of(store):
-                await self._ask_about(merchant_uids, store)
-                answered.update(merchant_uids)
-        unanswered = [merchant_uid for merchant_uid, _ in silent if merchant_uid not in answered]
+                await self._ask_about(of_store, store)
+                answered.update(order.merchant_uid for order in of_store)
+        unanswered = [order.merchant_uid for order in silent if order.merchant_uid not in answered]
         await in_transaction(self.pool, orders.ask_again, unanswered, self.times.silence[0])
         failures.raise_first()
         return len(silent)
 
-    async def _ask_about(self, merchant_uids: Sequence[str], store: Store) -> None:
+    async def _ask_about(self, silent: Sequence[SilentOrder], store: Store) -> None:
+        """Ask about these orders of one store, and close those that end. One of which PortOne shows news stays open."""
         if not await self.budget.take(Lane.BACKGROUND, 1.0, store.account):
             raise PortOneUnavailable("the budget of calls is used up")
         portone = account_client(self.accounts, store.account)
-        await self.compare(await portone.payments_of(merchant_uids, store.tier), store)
+        merchant_uids = [order.merchant_uid for order in silent]
+        differing = await self._record(await portone.payments_of(merchant_uids, store.tier), store)
         await self._notice_unsettled(merchant_uids)
+        news = {notice.merchant_uid for notice in differing}
+        await self._expire([order.merchant_uid for order in silent if order.ends and order.merchant_uid not in news])
+
+    async def _expire(self, merchant_uids: Sequence[str]) -> None:
+        if merchant_uids:
+            expired = await in_transaction(
+                self.pool, expire, merchant_uids, self.times.deposit_grace, allow_test_channel=self.allow_test_channel
+            )
+            log.info("orders.expired", count=len(expired))
 
     async def walk_ledger(self) -> int:
         """Do one turn of each walk that is due. Return the number of differences.
@@ -121,11 +138,14 @@ class Reconciler:
 
     async def compare(self, listed: Sequence[object], store: Store) -> int:
         """Record a notice for each listed payment that differs from what is stored. Return how many differ."""
+        return len(await self._record(listed, store))
+
+    async def _record(self, listed: Sequence[object], store: Store) -> list[Notice]:
         differing = await in_transaction(self.pool, differences, listed, store)
         for start in range(0, len(differing), PAYMENTS_PER_CALL):
             batch = differing[start : start + PAYMENTS_PER_CALL]
             await self._queue(await in_transaction(self.pool, notices.record_differences, batch))
-        return len(differing)
+        return differing
 
     async def replay_parked(self) -> int:
         """Look again for notices that were parked for an order or a store that is there by now; return how many.

@@ -1,8 +1,4 @@
-"""Changes of a registered order's terms: amended or withdrawn by the shop, or expired by the clock.
-
-Each takes the locks that registering takes, in the same order, and settles what is stored. Money that PortOne reports
-afterwards still counts, and may make a closed order paid.
-"""
+"""Amending a registered order. It takes the locks that registering takes, and settles what is stored."""
 
 from collections.abc import Set
 from dataclasses import replace
@@ -13,7 +9,6 @@ from service.db import orders, payments, preparations, terms
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.evidence import Cause, of_stored
-from service.domain.order import Closed
 from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import money_came
@@ -46,7 +41,7 @@ async def amend(
     """
 
     async def work(db: Connection) -> OrderView:
-        before, stored = await _lock_and_read(db, merchant_uid, allow_test_channel)
+        before, stored = await lock_and_read(db, merchant_uid, allow_test_channel=allow_test_channel)
         if versions is not None and before.version not in versions:
             raise VersionMoved
         if before.terms.closed:
@@ -54,48 +49,15 @@ async def amend(
         if money_came(before.terms, stored):
             raise MoneyCame
         await _amend(db, before, stored, changes, prepare)
-        return await _whole(db, merchant_uid)
+        return await read_registered(db, merchant_uid)
 
     return await in_transaction(pool, work)
 
 
-async def withdraw(pool: Pool, merchant_uid: str, versions: Set[int] | None, *, allow_test_channel: bool) -> OrderView:
-    """Close an order that nobody paid; one that is closed stays as it is. Raises as `amend` does."""
-
-    async def work(db: Connection) -> OrderView:
-        before, stored = await _lock_and_read(db, merchant_uid, allow_test_channel)
-        if not before.terms.closed:
-            if versions is not None and before.version not in versions:
-                raise VersionMoved
-            if money_came(before.terms, stored):
-                raise MoneyCame
-            closed = replace(before.terms, closed=Closed.WITHDRAWN)
-            await terms.rewrite(
-                db,
-                before,
-                replace(before, terms=closed, settlement=settle(closed, stored)),
-                of_stored(Cause.WITHDRAWAL, stored),
-            )
-        return await _whole(db, merchant_uid)
-
-    return await in_transaction(pool, work)
-
-
-async def expire_due(db: Connection, limit: int) -> int:
-    """Close up to `limit` orders past their time that nobody paid. Return how many. The caller commits.
-
-    Keep `limit` at a few hundred: each order is a lock in Postgres' table of locks until the commit.
-    """
-    due = await terms.expirable(db, limit)
-    if not due:
-        return 0
-    await orders.lock(db, due)
-    return len(await terms.expire(db, due))
-
-
-async def _lock_and_read(
-    db: Connection, merchant_uid: str, allow_test_channel: bool
+async def lock_and_read(
+    db: Connection, merchant_uid: str, *, allow_test_channel: bool
 ) -> tuple[StoredOrder, list[Payment]]:
+    """Lock an order, and read it with its payments that count. Raises OrderNotRegistered."""
     await orders.lock(db, [merchant_uid])
     for order in await orders.read(db, [merchant_uid], allow_test_channel=allow_test_channel):
         return order, await payments.of_orders(db, [merchant_uid])
@@ -124,7 +86,8 @@ async def _amend(db: Connection, before: StoredOrder, stored: list[Payment], cha
         await preparations.want(db, amended.merchant_uid)
 
 
-async def _whole(db: Connection, merchant_uid: str) -> OrderView:
+async def read_registered(db: Connection, merchant_uid: str) -> OrderView:
+    """Return the order as it stands. Raises OrderNotRegistered."""
     order = await read_whole(db, merchant_uid)
     if order is None:
         raise OrderNotRegistered

@@ -113,6 +113,29 @@ async def test_problems_are_shown(commands: Commands) -> None:
     assert f"wrong_amount ({payment['imp_uid']})" in await commands.run("order", "show", "order-1")
 
 
+async def test_an_order_is_withdrawn(commands: Commands) -> None:
+    """`order withdraw` prints the closed order, and says in one sentence why it cannot."""
+    await commands.run("order", "register", "order-1", "64900")
+    assert "closed: withdrawn" in await commands.run("order", "withdraw", "order-1")
+    await commands.run("order", "register", "order-2", "64900")
+    await commands.sandbox.pay("order-2", 64900)
+    with pytest.raises(CommandFailed, match="The order has been paid"):
+        await commands.run("order", "withdraw", "order-2")
+
+
+async def test_a_withdrawal_is_forced_with_who_and_why(commands: Commands) -> None:
+    """`order withdraw --force` needs who and why, and works while an account takes a deposit."""
+    await commands.run("order", "register", "order-1", "64900")
+    imp_uid = (await commands.sandbox.open("order-1", 64900, pay_method="vbank"))["imp_uid"]
+    await commands.sandbox.move(imp_uid, "issue")
+    with pytest.raises(CommandFailed, match="still takes a deposit"):
+        await commands.run("order", "withdraw", "order-1")
+    with pytest.raises(CommandFailed, match="Give --who and --why"):
+        await commands.run("order", "withdraw", "order-1", "--force")
+    await commands.run("order", "withdraw", "order-1", "--force", "--who", "kim", "--why", "the buyer called")
+    assert "by its withdrawal by kim: the buyer called" in await commands.run("order", "show", "order-1")
+
+
 async def test_without_a_database_the_history_is_left_out(commands: Commands) -> None:
     """Without a known Postgres the order is shown, and a line says why its history is not."""
     await commands.run("order", "register", "order-1", "64900")

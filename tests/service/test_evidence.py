@@ -10,7 +10,7 @@ from service.domain.evidence import Evidence, of_looks, of_stored
 from service.domain.notice import OpenNotice, Source
 from service.domain.payment import Payment, Status
 from service.notice_ids import new_notice_id
-from service.usecases.terms import expire_due
+from service.usecases.closing import expire
 from tests.running import RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
@@ -81,7 +81,7 @@ async def test_each_kind_of_change_names_itself(receiver: RunningService, pool: 
     headers = bearer() | {"If-Match": '"1"'}
     await receiver.call("PATCH", "/orders/order-1", json={"amount": 100}, headers=headers)
     await pool.execute("UPDATE orders SET expires_at = now() - interval '1 second'")
-    await in_transaction(pool, expire_due, 10)
+    await in_transaction(pool, expire, ["order-1"], timedelta(), allow_test_channel=False)
     events = await _events(pool)
     assert [event["cause"] for event in events] == ["registration", "amendment", "expiry"]
     assert [event["notice_id"] for event in events] == [None, None, None]

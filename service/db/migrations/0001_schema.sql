@@ -34,7 +34,6 @@ CREATE TABLE orders (
     CHECK (state <> 'paid' OR (paid_amount = amount AND cancelled_amount = 0 AND imp_uid IS NOT NULL)),
     CHECK (state <> 'mismatched' OR paid_amount = 0)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX orders_expiring ON orders (expires_at) WHERE closed IS NULL AND state IN ('pending', 'failed');
 CREATE INDEX orders_next_check_at ON orders (next_check_at) WHERE next_check_at IS NOT NULL;
 CREATE INDEX orders_with_problems ON orders (merchant_uid) WHERE problems <> '[]'::jsonb;
 

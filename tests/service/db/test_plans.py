@@ -77,7 +77,7 @@ async def _sweep(db: Any) -> None:
 
 
 async def _reconcile(db: Any) -> None:
-    await orders.take_silent(db, 100, Timetable().silence)
+    await orders.take_silent(db, 100, Timetable())
     await orders.unsettled_with_money(db, ["order-1"])
     await payments.read(db, ["imp_1"])
     await notices.record_differences(db, [_notice()])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.db.pool import Pool, in_transaction
-from service.usecases.terms import expire_due
+from service.usecases.closing import expire
 from tests.running import RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
@@ -31,6 +31,11 @@ async def _make_overdue(pool: Pool, merchant_uid: str = "order-1") -> None:
     await pool.execute(
         "UPDATE orders SET expires_at = now() - interval '1 second' WHERE merchant_uid = $1", merchant_uid
     )
+
+
+async def _expire(pool: Pool, *merchant_uids: str) -> list[str]:
+    """Close those of the orders whose time is over, as after PortOne was asked."""
+    return await in_transaction(pool, expire, merchant_uids, timedelta(days=1), allow_test_channel=False)
 
 
 def _kind(problem: Any) -> str:
@@ -210,11 +215,9 @@ async def test_what_is_past_its_time_expires_once(receiver: RunningService, pool
         await receiver.register(f"order-{number}")
         await _make_overdue(pool, f"order-{number}")
     await receiver.register("open")
-    closed = await asyncio.gather(
-        *(in_transaction(pool, expire_due, 3) for _ in range(4)),
-    )
-    closed.append(await in_transaction(pool, expire_due, 3))
-    assert sum(closed) == 5
+    names = [*(f"order-{number}" for number in range(5)), "open"]
+    closed = await asyncio.gather(*(_expire(pool, *names) for _ in range(4)))
+    assert sorted(name for names in closed for name in names) == names[:5]
     rows = await pool.fetch("SELECT merchant_uid, version, closed FROM order_events WHERE version > 1 ORDER BY 1")
     assert [tuple(row) for row in rows] == [(f"order-{number}", 2, "expired") for number in range(5)]
     assert (await stored.order(pool, "open"))["closed"] is None
@@ -224,14 +227,14 @@ async def test_an_expired_order_may_still_be_paid(service: RunningService, sandb
     """An expired order that is paid by an open window becomes paid."""
     await service.register("order-1")
     await _make_overdue(pool)
-    assert await in_transaction(pool, expire_due, 100) == 1
+    assert await _expire(pool, "order-1") == ["order-1"]
     await sandbox.pay("order-1", 64900)
     await service.becomes("order-1", state="paid", closed="expired", version=3)
-    assert await in_transaction(pool, expire_due, 100) == 0
+    assert await _expire(pool, "order-1") == []
 
 
 async def test_only_unpaid_orders_expire(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
-    """Orders that are paid or await a deposit do not expire."""
+    """Orders that are paid, or have an account that takes a deposit, do not expire."""
     for name in ("issued", "paid"):
         await service.register(name)
     issued = await sandbox.open("issued", 64900, pay_method="vbank")
@@ -240,7 +243,7 @@ async def test_only_unpaid_orders_expire(service: RunningService, sandbox: Runni
     for name, state in (("issued", "awaiting_deposit"), ("paid", "paid")):
         await service.becomes(name, state=state)
         await _make_overdue(pool, name)
-    assert await in_transaction(pool, expire_due, 100) == 0
+    assert await _expire(pool, "issued", "paid") == []
 
 
 async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool: Pool) -> None:
@@ -249,7 +252,7 @@ async def test_a_longer_time_keeps_an_order_open(receiver: RunningService, pool:
     await _make_overdue(pool)
     later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     assert (await _amend(receiver, expires_at=later))[0] == 200
-    assert await in_transaction(pool, expire_due, 100) == 0
+    assert await _expire(pool, "order-1") == []
 
 
 async def test_a_payment_and_an_amendment_at_once_end_the_same_way(
