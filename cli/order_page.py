@@ -70,6 +70,8 @@ def money(amount: int, currency: str) -> str:
 def _facts(order: dict[str, Any]) -> Iterator[tuple[str, str]]:
     currency = order["currency"]
     yield "amount", money(order["amount"], currency)
+    if order["registered_amount"]:
+        yield "accepted", f"instead of the {money(order['registered_amount'], currency)} that were registered"
     yield "paid", money(order["paid_amount"], currency)
     yield "refunded", money(order["cancelled_amount"], currency)
     yield "payment", _payment(order)

@@ -1,4 +1,4 @@
-"""`portone-orders problems`: list the open problems, refund a payment, or resolve its problems."""
+"""`portone-orders problems`: list the open problems, refund or accept a payment, or resolve its problems."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,12 +11,13 @@ from cli.settings_source import load_settings
 from service.settings import Settings
 
 if TYPE_CHECKING:
+    from service.db.orders import StoredOrder
     from service.db.pool import Pool
     from service.db.problems import OpenProblem
 
 problems = typer.Typer(
     name="problems",
-    help="List payments with problems, have them refunded, or leave them as they are.",
+    help="List payments with problems, have them refunded, accept them, or leave them as they are.",
     no_args_is_help=True,
 )
 
@@ -64,6 +65,31 @@ def refund(imp_uid: ImpUid, who: Who, why: Why) -> None:
 
 
 @problems.command()
+def accept(imp_uid: ImpUid, who: Who, why: Why) -> None:
+    """Keep a payment as it is: its amount becomes the order's, and the order is open again if it was closed.
+
+    Only a payment of another amount, or of a closed order, can be kept so. A refund that was not sent is withdrawn.
+    """
+    settings, (who, why) = load_settings(), _require(who, why)
+    order = _with_pool(settings, lambda pool: _accept(pool, imp_uid, who, why, settings.allow_test_channel))
+    now = f"{order.settlement.state} (version {order.version})"
+    typer.echo(f"Accepted: {imp_uid} of {order.terms.merchant_uid}, which is {now}.")
+
+
+async def _accept(pool: "Pool", imp_uid: str, who: str, why: str, allow_test_channel: bool) -> "StoredOrder":
+    from service.db import payments
+    from service.db.pool import in_transaction
+    from service.usecases import acceptance
+
+    payment = await in_transaction(pool, payments.one, imp_uid)
+    if payment is None:
+        raise CommandFailed(f"No payment is stored as {imp_uid!r}.")
+    word = acceptance.Acceptance(imp_uid, who, why)
+    accepted = await acceptance.accept(pool, payment.merchant_uid, None, word, allow_test_channel=allow_test_channel)
+    return accepted.order
+
+
+@problems.command()
 def resolve(imp_uid: ImpUid, who: Who, why: Why) -> None:
     """Mark a payment's problems as seen and leave them as they are. No policy refunds the payment any more."""
     who, why = _require(who, why)
@@ -100,12 +126,12 @@ def _with_pool(settings: Settings, work: "Callable[[Pool], Awaitable[Result]]") 
 
 async def _run(database_url: str, work: "Callable[[Pool], Awaitable[Result]]") -> Result:
     from service.db.pool import open_pool
-    from service.errors import NotRefundable
+    from service.errors import NotAcceptable, NotRefundable, OrderNotRegistered
 
     pool = await open_pool(database_url, 1)
     try:
         return await work(pool)
-    except NotRefundable as error:
+    except (NotRefundable, NotAcceptable, OrderNotRegistered) as error:
         raise CommandFailed(str(error)) from error
     finally:
         await pool.close()

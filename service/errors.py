@@ -96,6 +96,10 @@ class PortOneNotAsked(ServiceError):
     transient = True
 
 
+class NotAcceptable(ServiceError):
+    """This payment cannot be accepted as it is."""
+
+
 class NotRefundable(ServiceError):
     """This payment cannot be refunded from here."""
 

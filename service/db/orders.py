@@ -41,13 +41,17 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True)
 class StoredOrder(VersionedOrder):
-    """An order with all that is stored of it."""
+    """An order with all that is stored of it.
+
+    `registered_amount` is the shop's, where a person has accepted a payment of another amount.
+    """
 
     name: str | None
     metadata: dict[str, Any] | None
     expires_at: datetime
     created_at: datetime
     updated_at: datetime
+    registered_amount: int | None = None
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
@@ -269,4 +273,5 @@ def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
         expires_at=row["expires_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        registered_amount=row["registered_amount"],
     )

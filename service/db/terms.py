@@ -20,7 +20,7 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder, evide
         WITH changed AS (
             UPDATE orders SET amount = $3, currency = $4, name = $5, metadata = $6, expires_at = $7, closed = $8,
                    state = $9, paid_amount = $10, cancelled_amount = $11, imp_uid = $12,
-                   problems = $13, test_channel = $14,
+                   problems = $13, test_channel = $14, registered_amount = $19,
                    next_check_at = CASE WHEN $8 IS DISTINCT FROM 'expired'
                                         THEN least(coalesce(next_check_at, now()), $7) END,
                    version = version + 1, updated_at = now()
@@ -46,6 +46,7 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder, evide
         list(evidence.facts),
         evidence.who,
         evidence.why,
+        after.registered_amount,
     )
     if command_tag != "INSERT 0 1":
         raise asyncpg.SerializationError("an order changed under its lock")

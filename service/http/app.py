@@ -59,6 +59,7 @@ def create_app(settings: Settings) -> web.Application:
             web.get("/orders/{merchant_uid:[^/]+}", orders.read_order),
             web.patch("/orders/{merchant_uid:[^/]+}", orders.amend_order),
             web.post("/orders/{merchant_uid:[^/]+}/withdraw", orders.withdraw_order),
+            web.post("/orders/{merchant_uid:[^/]+}/accept", orders.accept_payment),
             web.get("/healthz", health.healthz),
             web.get("/healthz/promise", health.promise),
             web.get("/readyz", health.readyz),

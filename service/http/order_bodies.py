@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.domain.ids import is_merchant_uid, is_plain
+from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
 from service.domain.money import MAX_AMOUNT, is_known
 from service.http.bodies import read_body
 from service.http.problems import HttpProblem
@@ -28,6 +28,12 @@ _EXPIRES_WITHIN = timedelta(days=366)
 def _merchant_uid(text: str) -> str:
     if not is_merchant_uid(text):
         raise ValueError("must be 1 to 255 characters without control characters")
+    return text
+
+
+def _imp_uid(text: str) -> str:
+    if not is_imp_uid(text):
+        raise ValueError("must be a payment's imp_uid")
     return text
 
 
@@ -118,6 +124,16 @@ class WithdrawBody(BaseModel):
         if self.force and not (self.who and self.why):
             raise ValueError("force needs who and why")
         return self
+
+
+class AcceptBody(BaseModel):
+    """A payment that is the order's as it is, by a person's word."""
+
+    model_config = _STRICT
+
+    imp_uid: Annotated[str, AfterValidator(_imp_uid)]
+    who: Word
+    why: Word
 
 
 Body = TypeVar("Body", bound=BaseModel)

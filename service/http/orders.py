@@ -1,4 +1,4 @@
-"""Register, read, amend and withdraw an order over HTTP, for the shop's own services, with a service key."""
+"""Register, read, amend and withdraw an order, and accept its payment, over HTTP with a service key."""
 
 import re
 from typing import Any, cast
@@ -12,11 +12,12 @@ from service.domain.order import Order
 from service.domain.payment import Payment
 from service.http.completions import wait_seconds
 from service.http.keys import require_key
-from service.http.order_bodies import AmendBody, OrderBody, WithdrawBody, read_order_body
+from service.http.order_bodies import AcceptBody, AmendBody, OrderBody, WithdrawBody, read_order_body
 from service.http.problems import HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.http.stores import require_store
 from service.usecases import terms
+from service.usecases.acceptance import Acceptance, accept
 from service.usecases.closing import Override
 from service.usecases.registration import OrderView, find, register
 
@@ -79,6 +80,17 @@ async def withdraw_order(request: web.Request) -> web.Response:
     return _answer(_whole(withdrawn))
 
 
+async def accept_payment(request: web.Request) -> web.Response:
+    """Make a payment of another amount, or of a closed order, the order's as it is; again changes nothing."""
+    require_key(request)
+    merchant_uid, versions = _merchant_uid(request), _versions(request, required=False)
+    body = await read_order_body(request, AcceptBody)
+    receiver = request.app[RECEIVER]
+    acceptance = Acceptance(body.imp_uid, body.who, body.why)
+    allow = receiver.settings.allow_test_channel
+    return _answer(_whole(await accept(receiver.pool, merchant_uid, versions, acceptance, allow_test_channel=allow)))
+
+
 def _merchant_uid(request: web.Request) -> str:
     merchant_uid = request.match_info["merchant_uid"]
     if not is_merchant_uid(merchant_uid):
@@ -119,6 +131,7 @@ def _order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[s
         "closed": terms.closed.value if terms.closed else None,
         "version": order.version,
         "amount": terms.amount,
+        "registered_amount": order.registered_amount,
         "currency": terms.currency,
         "paid_amount": settled.paid_amount,
         "cancelled_amount": settled.cancelled_amount,

@@ -10,6 +10,7 @@ from aiohttp import web
 from service.errors import (
     DepositAwaited,
     MoneyCame,
+    NotAcceptable,
     NothingRecorded,
     OrderClosed,
     OrderNotRegistered,
@@ -41,6 +42,7 @@ _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
     OrderClosed: (409, "order-closed"),
     MoneyCame: (409, "money-came"),
     DepositAwaited: (409, "deposit-awaited"),
+    NotAcceptable: (409, "not-acceptable"),
     UnusableNotice: (400, "unusable-notice"),
 }
 

@@ -134,7 +134,32 @@ async def test_what_is_not_open_cannot_be_resolved(tmp_path: Path, settings: Set
     assert (code, output) == (1, "imp_1 has no open problem: see `portone-orders problems list`.\n")
 
 
-@pytest.mark.parametrize("verb", ["refund", "resolve"])
+async def test_a_person_accepts_a_payment(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """A payment of another amount is accepted with who and why, and is no problem any more; again changes nothing."""
+    payment = await shop.paid_wrongly("order-1", 67900)
+    for _ in range(2):
+        code, output = await run(tmp_path, "problems", "accept", payment, *WHO, **_variables(settings))
+        assert (code, output) == (0, f"Accepted: {payment} of order-1, which is paid (version 3).\n")
+    assert await run(tmp_path, "problems", "list", **_variables(settings)) == (0, "There are no open problems.\n")
+    actions = await shop.pool.fetch("SELECT who, why, action, subject FROM operator_actions")
+    assert [tuple(action) for action in actions] == [("kim", "the customer called", "orders.accept", payment)]
+
+
+async def test_what_cannot_be_accepted_is_said(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """A payment that is not stored, of another currency, or of no registered order is refused in one sentence."""
+    dollars = await shop.paid_wrongly("order-1", 6.0, currency="USD")
+    unknown = (await shop.sandbox.pay("order-9", 100))["imp_uid"]
+    await shop.announce("order-9", unknown)
+    for imp_uid, sentence in (
+        ("imp_9", "No payment is stored as 'imp_9'"),
+        (dollars, "more than its amount disagrees"),
+        (unknown, "No order is registered"),
+    ):
+        code, output = await run(tmp_path, "problems", "accept", imp_uid, *WHO, **_variables(settings))
+        assert (code, output.count("\n"), sentence in output) == (1, 1, True)
+
+
+@pytest.mark.parametrize("verb", ["refund", "resolve", "accept"])
 async def test_who_and_why_are_needed(tmp_path: Path, settings: Settings, verb: str) -> None:
     """`--who` and `--why` may be neither left out nor empty."""
     code, _ = await run(tmp_path, "problems", verb, "imp_1", "--who", "kim", **_variables(settings))

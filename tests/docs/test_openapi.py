@@ -178,6 +178,8 @@ async def test_the_document_is_served(settings: Settings) -> None:
         assert await answer.read() == document()
 
 
+ACCEPTANCE = {"imp_uid": "imp_1", "who": "kim", "why": "as agreed"}
+
 CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/orders", {"json": {"merchant_uid": "order-2", "amount": 64900}, "headers": bearer()}, 201),
     ("POST", "/orders", {"json": {"merchant_uid": "order-2", "amount": 64900}, "headers": bearer()}, 200),
@@ -207,6 +209,9 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/payment/complete", {"json": {"imp_uid": "imp_1", "merchant_uid": "order-1"}}, 200),
     ("POST", "/payment/complete", {"json": {"imp_uid": "imp_1", "merchant_uid": "order-2"}}, 400),
     ("POST", "/payment/complete", {"json": {"imp_uid": "imp_2"}, "headers": {"Prefer": "wait=0"}}, 202),
+    ("POST", "/orders/order-1/accept", {"json": ACCEPTANCE, "headers": bearer()}, 200),
+    ("POST", "/orders/order-2/accept", {"json": ACCEPTANCE, "headers": bearer()}, 409),
+    ("POST", "/orders/order-1/withdraw", {"headers": bearer()}, 409),
     ("OPTIONS", "/payment/complete", {}, 204),
     ("GET", "/payment-redirect", {"params": {"imp_uid": "imp_1", "merchant_uid": "order-1"}}, 303),
     ("GET", "/payment-redirect", {}, 303),

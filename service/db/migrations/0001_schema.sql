@@ -10,6 +10,8 @@ CREATE TABLE orders (
     currency         text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     account          text NOT NULL DEFAULT 'default',
     tier             text NOT NULL DEFAULT '',
+    -- The amount that the shop gave, where a person has accepted a payment of another, which is the amount since.
+    registered_amount bigint CHECK (registered_amount > 0),
     name             text,
     metadata         jsonb,
     expires_at       timestamptz NOT NULL,
