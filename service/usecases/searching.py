@@ -1,4 +1,6 @@
-"""Searches: find an order's payments at PortOne by the order's number, when a browser came back without an imp_uid.
+"""Searches: find an order's payments at PortOne by the order's number.
+
+A browser that came back without an imp_uid wants one, and so does a withdrawal.
 
 A search writes no payment. Where PortOne's list differs from what is stored it records notices, and has them verified
 the ordinary way, at once. Each search is a row with a timetable of its own (service/db/searches.py).

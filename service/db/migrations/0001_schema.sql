@@ -175,7 +175,7 @@ CREATE TABLE preparations (
 CREATE INDEX preparations_due ON preparations (due_at) WHERE due_at IS NOT NULL;
 
 -- Orders whose payments PortOne is to be asked for by the order's number, because a browser came back without an
--- imp_uid. One row for each order that was ever searched for, so that nobody fills the table.
+-- imp_uid, or the order is to be withdrawn. One row for each order that was ever searched for, so that nobody fills the table.
 CREATE TABLE searches (
     merchant_uid  text PRIMARY KEY,
     wanted_at     timestamptz NOT NULL,
