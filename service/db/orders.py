@@ -245,7 +245,7 @@ def columns(settlement: Settlement) -> tuple[Any, ...]:
 
 def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:
     store = Store(row["account"], row["tier"])
-    return Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel, _closed(row))
+    return Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel, closed=_closed(row))
 
 
 def _closed(row: asyncpg.Record) -> Closed | None:

@@ -54,9 +54,7 @@ def of_looks(claimed: Sequence[OpenNotice], answered: Iterable[Payment], ticket:
 
     Of several notices about one payment the first stands for all.
     """
-    notices: dict[str, OpenNotice] = {}
-    for notice in claimed:
-        notices.setdefault(notice.imp_uid, notice)
+    notices = {notice.imp_uid: notice for notice in reversed(claimed)}
     by_order: dict[str, list[Payment]] = {}
     for payment in answered:
         by_order.setdefault(payment.merchant_uid, []).append(payment)

@@ -37,10 +37,12 @@ def is_over(
     order: VersionedOrder, expires_at: datetime, payments: Iterable[Payment], now: datetime, grace: timedelta
 ) -> bool:
     """Return whether the order expires now: it is open, nobody paid it, and no account takes a deposit any more."""
+    payments = list(payments)
     return (
         order.terms.closed is None
         and order.settlement.state in EXPIRES
         and expires_at <= now
+        and not money_came(order.terms, payments)
         and not awaits_deposit(order.terms, expires_at, payments, now - grace)
     )
 

@@ -45,6 +45,8 @@ def _account(due_at: datetime | None, **changes: Any) -> Payment:
         # An account without a due date ends with the order.
         (State.AWAITING_DEPOSIT, NOW - HOUR, [_account(None)], False),
         (State.AWAITING_DEPOSIT, NOW - DAY, [_account(None)], True),
+        # Money that is held keeps it open, whatever the state that is stored.
+        (State.PENDING, NOW - DAY, [Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW")], False),
         # No money can come by a test account.
         (State.PENDING, NOW - HOUR, [_account(NOW + DAY, live=False)], True),
     ],
