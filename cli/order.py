@@ -42,6 +42,9 @@ def register(
     name: Annotated[str, typer.Option(help="What the buyer buys, as text for people.")] = "",
     account: Annotated[str, typer.Option(help="A PortOne account of PORTONE_ACCOUNTS.")] = "",
     tier: Annotated[str, typer.Option(help="A sub-store's tier code.")] = "",
+    allow_billing_key_issue: Annotated[
+        bool, typer.Option("--allow-billing-key-issue", help="A payment that issues a billing key pays the order too.")
+    ] = False,
 ) -> None:
     """Register an order before it is paid. Repeating it changes nothing; other terms for the same order are refused.
 
@@ -50,7 +53,8 @@ def register(
     Example: portone-orders order register order-2 6.00 --currency USD
     """
     terms = {"merchant_uid": merchant_uid, "amount": read_amount(amount, currency), "currency": currency}
-    body = terms | {key: value for key, value in (("name", name), ("account", account), ("tier", tier)) if value}
+    options = {"name": name, "account": account, "tier": tier, "allow_billing_key_issue": allow_billing_key_issue}
+    body = terms | {key: value for key, value in options.items() if value}
     service = service_at(Addresses.find(Settings.load()))
     _print(page(asyncio.run(service.call("POST", "/orders", body))))
 

@@ -80,6 +80,8 @@ def _facts(order: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for label in ("name", "account", "tier", "prepared"):
         if order[label] and (label, order[label]) != ("account", ACCOUNT):
             yield label, order[label]
+    if order["allow_billing_key_issue"]:
+        yield "allows", "a payment that issues a billing key"
     yield "registered", _time(order["created_at"])
     yield "changed", _time(order["updated_at"])
     yield "expires", _time(order["expires_at"])

@@ -2,26 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from cli.errors import CommandFailed
+from cli.problem_lines import problem_line
 from cli.settings_source import load_settings
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.db.orders import StoredOrder
     from service.db.pool import Pool
-    from service.db.problems import OpenProblem
+    from service.db.problems import OpenProblem, Page
 
 problems = typer.Typer(
     name="problems",
     help="List payments with problems, have them refunded, accept them, or leave them as they are.",
     no_args_is_help=True,
 )
-
-_SHOWN_MAX = 1_000
 
 ImpUid = Annotated[str, typer.Argument(help="The payment, as `problems list` names it.", metavar="IMP_UID")]
 Who = Annotated[str, typer.Option(help="Who decides this: a name that others will recognise.")]
@@ -30,15 +30,60 @@ Result = TypeVar("Result")
 
 
 @problems.command("list")
-def list_problems() -> None:
-    """Print the open problems: the money held, the state of a refund, and who has resolved them."""
-    from service.db.pool import in_transaction
-    from service.db.problems import open_problems
+def list_problems(
+    foreign: Annotated[bool, typer.Option("--foreign", help="List money of unregistered orders instead.")] = False,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Also list what a person has resolved.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 1_000,
+    after: Annotated[str, typer.Option(help="With --foreign: go on after this imp_uid.")] = "",
+    number: Annotated[str, typer.Option(help="With --foreign: only order numbers that begin so.")] = "",
+    since: Annotated[datetime | None, typer.Option(help="With --foreign: only payments begun since (UTC).")] = None,
+) -> None:
+    """Print the open problems of our orders: the money held, the state of a refund, and who has resolved them.
 
-    rows = _with_pool(load_settings(), lambda pool: in_transaction(pool, lambda db: open_problems(db, _SHOWN_MAX)))
-    typer.echo("\n".join(_line(problem) for problem in rows) or "There are no open problems.")
-    if len(rows) == _SHOWN_MAX:
-        typer.echo(f"These are the first {_SHOWN_MAX}; there may be more.")
+    Money of orders that nobody registered is only counted here, and listed by --foreign, as far as ORDER_PREFIXES and
+    PAYMENTS_SINCE let it be ours.
+
+    Example: portone-orders problems list --foreign --number shop- --limit 100
+    """
+    from service.db.problems import Page
+
+    settings = load_settings()
+    page = Page(limit, after, number, since.replace(tzinfo=UTC) if since else None)
+    if not foreign and page != Page(limit):
+        raise CommandFailed("--after, --number and --since narrow the list that --foreign prints: add --foreign.")
+    what = page if foreign else limit
+    rows, total, others = _with_pool(settings, lambda pool: _listed(pool, settings, what, resolved=resolved))
+    typer.echo("\n".join(problem_line(problem) for problem in rows) or _NONE[foreign])
+    if len(rows) == limit and total > limit:
+        more = f"--after {rows[-1].imp_uid} goes on" if foreign else "--limit shows more"
+        typer.echo(f"These are {len(rows)} of {total}: {more}.", err=True)
+    if others and not foreign:
+        typer.echo(f"Beside these, {_payments(others)} money of unregistered orders: see --foreign.", err=True)
+
+
+_NONE = {False: "There are no open problems.", True: "There is no such money of unregistered orders."}
+
+
+def _payments(count: int) -> str:
+    return "1 payment holds" if count == 1 else f"{count} payments hold"
+
+
+async def _listed(
+    pool: "Pool", settings: Settings, what: "Page | int", *, resolved: bool
+) -> "tuple[list[OpenProblem], int, int]":
+    """Return the list, how many there are of its kind, and how many payments hold money of unregistered orders."""
+    from service.db import problems
+    from service.db.pool import Connection, in_transaction
+    from service.db.promise import PROBLEMS_COUNTED_MAX
+
+    async def read(db: Connection) -> "tuple[list[OpenProblem], int, int]":
+        counts = await problems.count(db, settings.ours, PROBLEMS_COUNTED_MAX)
+        others = counts.unregistered_payments
+        if isinstance(what, int):
+            return await problems.of_orders(db, what, resolved=resolved), counts.open_problems, others
+        return await problems.unregistered(db, settings.ours, what, resolved=resolved), others, others
+
+    return await in_transaction(pool, read)
 
 
 @problems.command()
@@ -96,17 +141,17 @@ def resolve(imp_uid: ImpUid, who: Who, why: Why) -> None:
     rows = _with_pool(load_settings(), lambda pool: _resolve(pool, imp_uid, who, why))
     if not rows:
         raise CommandFailed(f"{imp_uid} has no open problem: see `portone-orders problems list`.")
-    typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid}" for problem in rows))
+    typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid or '-'}" for problem in rows))
 
 
 async def _resolve(pool: "Pool", imp_uid: str, who: str, why: str) -> "list[OpenProblem]":
     from service.db import operator_actions
     from service.db.pool import Connection, in_transaction
-    from service.db.problems import open_problems
+    from service.db.problems import of_payment
     from service.db.problems import resolve as write
 
     async def work(db: Connection) -> "list[OpenProblem]":
-        rows = await open_problems(db, _SHOWN_MAX, imp_uid)
+        rows = await of_payment(db, imp_uid)
         await write(db, rows, who, why)
         await operator_actions.append(db, who, why, "problems.resolve", [imp_uid] if rows else [])
         return rows
@@ -135,16 +180,3 @@ async def _run(database_url: str, work: "Callable[[Pool], Awaitable[Result]]") -
         raise CommandFailed(str(error)) from error
     finally:
         await pool.close()
-
-
-def _line(problem: "OpenProblem") -> str:
-    from service.domain.money import to_major
-
-    parts = [problem.kind, problem.merchant_uid, problem.imp_uid]
-    if problem.held is not None and problem.currency is not None:
-        parts.append(f"holds {to_major(problem.held, problem.currency)} {problem.currency}")
-    if problem.refund_state is not None:
-        parts.append(f"refund {problem.refund_state}: {problem.refund_note}")
-    if problem.resolved_at is not None:
-        parts.append(f"resolved {problem.resolved_at:%Y-%m-%d %H:%M} by {problem.resolved_who}: {problem.resolved_why}")
-    return "  ".join(parts)

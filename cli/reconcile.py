@@ -13,6 +13,7 @@ from cli.errors import CommandFailed
 from cli.operator import Databases, Who, Why, me, open_databases
 from service.db import operator_actions
 from service.db.pool import in_transaction
+from service.domain.ownership import Ours
 from service.domain.payment import Store
 from service.domain.timetable import Timetable
 from service.errors import NotAsked
@@ -55,7 +56,9 @@ async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> int:
                     databases.pool, lambda db: operator_actions.append(db, who, why, "reconcile", [f"since {since}"])
                 )
             async with open_accounts(settings.accounts, times) as accounts:
-                reconciler = Reconciler(databases.pool, databases.queue, accounts, budget, times, settings.stores)
+                reconciler = Reconciler(
+                    databases.pool, databases.queue, accounts, budget, times, settings.stores, settings.ours
+                )
                 return await _walk_all(databases, reconciler, since, dry_run)
         finally:
             await redis.aclose(close_connection_pool=True)
@@ -87,15 +90,17 @@ async def _walk(databases: Databases, reconciler: Reconciler, store: Store, sinc
             listed = await reconciler.accounts[store.account].ledger(store.tier, page, since=since)
             more = listed.more
             if dry_run:
-                count += await _print_differences(databases, listed.payments, store, progress)
+                count += await _print_differences(databases, listed.payments, store, reconciler.ours, progress)
             else:
                 count += await reconciler.compare(listed.payments, store)
             progress.update(bar, total=listed.total, advance=len(listed.payments))
     return count
 
 
-async def _print_differences(databases: Databases, listed: list[object], store: Store, progress: Progress) -> int:
-    differing = await in_transaction(databases.pool, lambda db: differences(db, listed, store))
+async def _print_differences(
+    databases: Databases, listed: list[object], store: Store, ours: Ours, progress: Progress
+) -> int:
+    differing = await in_transaction(databases.pool, lambda db: differences(db, listed, store, ours))
     for notice in differing:
         progress.console.print(f"{notice.imp_uid} of order {notice.merchant_uid}", markup=False, highlight=False)
     return len(differing)

@@ -56,6 +56,8 @@ def _replaced(text: str, begin: str, content: str, end: str) -> str:
 
 def _as_text(default: object) -> str:
     match default:
+        case None:
+            return ""
         case SecretStr():
             return default.get_secret_value()
         case tuple():

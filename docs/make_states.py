@@ -14,7 +14,7 @@ from service.domain.completion import CompletionRefusal, Unsettled
 from service.domain.evidence import Cause
 from service.domain.notice import Outcome, Source
 from service.domain.order import Closed, Order, ProblemKind, State
-from service.domain.payment import Payment, Status, Store
+from service.domain.payment import CUSTOMER_UID_USAGE, Payment, Status, Store
 from service.domain.refund import RefundState
 from service.domain.settle import settle
 
@@ -53,6 +53,8 @@ PROBLEMS = {
     ProblemKind.DUPLICATE_PAYMENT: "A second payment holds money for the same order. Refund it.",
     ProblemKind.REFUND_UNKNOWN: "It is unknown whether a refund was made. Check PortOne's console first.",
     ProblemKind.PAID_AFTER_CLOSE: "The order was closed, and money came all the same. Give it back, or accept it.",
+    ProblemKind.BILLING_KEY_ISSUE: "The window issued a billing key: perhaps no money moved. It never counts as paid.",
+    ProblemKind.UNREADABLE_PAYMENT: "PortOne's answer is unreadable, and the payment may hold money. Look there.",
     ProblemKind.REGRESSED_PAYMENT: "PortOne reports less than before. It is asked again; nobody needs to act yet.",
 }
 
@@ -91,6 +93,7 @@ REFUSALS = {
     CompletionRefusal.WRONG_CURRENCY: "The currency is not the order's.",
     CompletionRefusal.WRONG_STORE: "The account or tier is not the order's.",
     CompletionRefusal.TEST_CHANNEL: "The payment was made on a test channel, so no money moved.",
+    CompletionRefusal.BILLING_KEY_ISSUE: "The payment only issued a billing key, and the order does not allow that.",
     CompletionRefusal.OTHER_ORDER: "PortOne and the caller name different orders.",
     CompletionRefusal.PAYMENT_FAILED: "The payment failed.",
     CompletionRefusal.PAYMENT_UNKNOWN: "PortOne was asked until the wait was over, and does not know the payment.",
@@ -98,7 +101,8 @@ REFUSALS = {
 
 UNSETTLED = {
     Unsettled.WINDOW_OPEN: "The payment window is still open.",
-    Unsettled.PORTONE_NOT_ANSWERING: "PortOne did not answer, refused our key, or was not understood.",
+    Unsettled.PORTONE_NOT_ANSWERING: "PortOne did not answer, or refused our key.",
+    Unsettled.ANSWER_UNREADABLE: "PortOne's answer is unreadable, and the payment may hold money: do not pay again.",
     Unsettled.ORDER_NOT_REGISTERED: "The payment is known, but its order is not registered yet.",
     Unsettled.NOT_LOOKED_YET: "PortOne was not asked yet, or Postgres is unavailable.",
 }
@@ -136,6 +140,7 @@ AGREEMENTS: dict[str, ProblemKind | None] = {
     "wrong currency": ProblemKind.WRONG_CURRENCY,
     "wrong store": ProblemKind.WRONG_STORE,
     "test channel": ProblemKind.TEST_CHANNEL,
+    "billing key": ProblemKind.BILLING_KEY_ISSUE,
 }
 
 # For each state of an order, the payment that led to it, before one more payment is seen.
@@ -162,6 +167,8 @@ def disagreeing(payment: Payment, kind: ProblemKind | None) -> Payment:
             return replace(payment, store=Store("default", "abc"))
         case ProblemKind.TEST_CHANNEL:
             return replace(payment, live=False)
+        case ProblemKind.BILLING_KEY_ISSUE:
+            return replace(payment, details=((CUSTOMER_UID_USAGE, "issue"),))
         case _:
             return payment
 
@@ -257,7 +264,8 @@ This is the state of an order with one payment, and the problems that the paymen
 
 {one_payment()}
 
-A payment that disagrees never decides an order. With `ALLOW_TEST_CHANNEL=true` the test channel agrees.
+A payment that disagrees never decides an order. With `ALLOW_TEST_CHANNEL=true` the test channel agrees, and in an order
+that was registered with `allow_billing_key_issue` the issue of a billing key does.
 
 This is the state of an order that is `closed`. Money that came all the same is a problem for as long as it is held:
 

@@ -231,8 +231,8 @@ GUARDS = (
     Guard(
         "ledger scan: an open notice that sees less hides no difference",
         "service/db/notices.py",
-        "AND n.due_at > now() - $8::interval AND n.claimed_until IS NULL\n",
-        "AND n.due_at > now() - $8::interval\n",
+        "AND n.due_at > now() - $7::interval AND n.claimed_until IS NULL\n",
+        "AND n.due_at > now() - $7::interval\n",
         _test("tests/faults/test_ledger.py"),
     ),
     Guard(
@@ -244,8 +244,8 @@ GUARDS = (
     Guard(
         "a failure to ask is asked again",
         "service/domain/judgement.py",
-        "            return Postponed(outcome, _backoff(notice, times))\n",
-        "            return Handled(outcome)\n",
+        "    return Postponed(outcome, _backoff(notice, times))\n",
+        "    return Handled(outcome)\n",
     ),
     Guard(
         "a failure to ask is not an answer",
@@ -256,7 +256,47 @@ GUARDS = (
     ),
     Guard("amount", "service/domain/settle.py", "if payment.amount != order.amount:", "if False:"),
     Guard("currency", "service/domain/settle.py", "if payment.currency != order.currency:", "if False:"),
-    Guard("channel", "service/domain/settle.py", "if not payment.live and not order.allow_test_channel:", "if False:"),
+    Guard(
+        "channel",
+        "service/domain/settle.py",
+        "is_test = not payment.live and not order.allow_test_channel",
+        "is_test = False",
+    ),
+    Guard(
+        "a billing key is no charge",
+        "service/domain/settle.py",
+        "if payment.only_issued_key and not order.allow_billing_key_issue:",
+        "if False:",
+        _test("tests/service/test_billing_key.py"),
+    ),
+    Guard(
+        "an unreadable payment is a problem",
+        "service/domain/settle.py",
+        "        if payment.unreadable:\n",
+        "        if False:\n",
+        _test("tests/service/test_unreadable.py"),
+    ),
+    Guard(
+        "nothing is refunded beside an unreadable payment",
+        "service/domain/refund.py",
+        "if any(other.unreadable for other in payments):",
+        "if False:",
+        _test("tests/service/test_unreadable.py", "-k", "refunded_beside"),
+    ),
+    Guard(
+        "an older answer does not make a payment readable",
+        "service/domain/judgement.py",
+        "if before is not None and ticket < before.written_ticket:",
+        "if False:",
+        _test("tests/service/domain/test_judgement.py", "-k", "unreadable"),
+    ),
+    Guard(
+        "one text that cannot be decoded hides no other",
+        "service/portone/decoding.py",
+        "        return _decode_leniently(body)\n",
+        "        raise\n",
+        _test("tests/service/portone/test_decoding.py"),
+    ),
     Guard("store", "service/domain/settle.py", "if payment.store != order.store:", "if False:"),
     Guard(
         "order: the one that PortOne names",

@@ -1,6 +1,7 @@
 """The service's errors, as a small tree. The message is the docstring; `transient` says whether to try again."""
 
 from service.domain.notice import Outcome
+from service.domain.unreadable import UnreadablePayment
 
 
 class ServiceError(Exception):
@@ -42,6 +43,14 @@ class UnreadableAnswer(NotAsked):
     """PortOne's answer could not be read."""
 
     outcome = Outcome.ANSWER_UNREADABLE
+
+
+class UnreadableMoney(UnreadableAnswer):
+    """PortOne's answer could not be read, and its payment may hold money."""
+
+    def __init__(self, detail: str, payment: UnreadablePayment) -> None:
+        super().__init__(detail)
+        self.payment = payment
 
 
 class PostgresUnavailable(ServiceError):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AwareDatetime,
     BeforeValidator,
     Field,
     SecretStr,
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.account_settings import Accounts, HttpUrl, PortOneAccount, Tiers
+from service.domain.ownership import Ours
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action
 from service.domain.timetable import Timetable
@@ -36,6 +38,7 @@ def _split(value: object) -> object:
 
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 TierList = Annotated[Tiers, NoDecode, BeforeValidator(_split)]
+Time = Annotated[AwareDatetime | None, BeforeValidator(lambda value: None if value == "" else value)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
@@ -69,6 +72,12 @@ class Settings(BaseSettings):
     cors_origins: List = Field((), description="Origins whose pages may call /payment/complete, comma-separated")
     trusted_proxies: List = Field(
         (), description="Addresses or networks of your own proxies, whose X-Forwarded-For is believed"
+    )
+    order_prefixes: List = Field(
+        (), description="How this shop's order numbers begin, comma-separated: other money is not ours; empty: any"
+    )
+    payments_since: Time = Field(
+        None, description="Payments begun before this time, such as 2026-11-01T00:00:00+09:00, are not ours"
     )
     completions_per_client: Rate = Field(
         200.0, description="Completion and redirect calls a second from one client; calls beyond it do not wait"
@@ -173,6 +182,11 @@ class Settings(BaseSettings):
     def stores(self) -> list[Store]:
         """Every account and tier that is configured."""
         return [Store(name, tier) for name, account in self.accounts.items() for tier in ("", *account.tiers)]
+
+    @property
+    def ours(self) -> Ours:
+        """The marks by which money of unregistered orders can be ours."""
+        return Ours(self.order_prefixes, self.payments_since)
 
     @classmethod
     def load(cls, **values: Any) -> Self:

@@ -24,6 +24,8 @@ def hide_password(url: str) -> str:
 
 def _text(name: str, value: object) -> str:
     match value:
+        case None:
+            return ""
         case SecretStr() if name.endswith("_url"):
             return hide_password(value.get_secret_value())
         case SecretStr():

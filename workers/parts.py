@@ -78,7 +78,14 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
 def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]) -> Parts:
     times = settings.times
     reconciler = Reconciler(
-        pool, queue, accounts, budget, times, settings.stores, allow_test_channel=settings.allow_test_channel
+        pool,
+        queue,
+        accounts,
+        budget,
+        times,
+        settings.stores,
+        settings.ours,
+        allow_test_channel=settings.allow_test_channel,
     )
     verifier = Verifier(
         pool,

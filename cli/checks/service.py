@@ -8,7 +8,7 @@ from importlib.metadata import version
 from cli.checks.databases import ask_postgres
 from cli.checks.portone import key_setting
 from cli.processes import birth
-from service.db import notice_list, processes, promise
+from service.db import notice_list, problems, processes, promise
 from service.db.processes import RunningProcess
 from service.domain.payment import ACCOUNT, Store
 from service.settings import Settings
@@ -84,7 +84,7 @@ def _time(process: RunningProcess) -> str:
 
 async def check_promise(settings: Settings) -> list[str]:
     """Check the promise as `/healthz/promise` does, by the limits of the running receiver."""
-    measured = await ask_postgres(settings, promise.measure, settings.stores)
+    measured = await ask_postgres(settings, promise.measure, settings.stores, settings.ours)
     limits = await _limits(settings)
     return [
         f"{sentence[0].upper()}{sentence[1:]}: see docs/runbook.md." for sentence in broken_promises(measured, limits)
@@ -116,7 +116,18 @@ def _unknown(store: Store, count: int) -> str:
 
 
 async def check_problems(settings: Settings) -> list[str]:
-    """Check that no order has a problem that a person must see."""
-    count = (await ask_postgres(settings, promise.measure, settings.stores)).orders_with_problems
-    orders = "1 order has a problem" if count == 1 else f"{count} orders have problems"
-    return [f"{orders} that a person must see: see `portone-orders problems list`."] if count else []
+    """Check that no order has a problem that a person must see.
+
+    Money of unregistered orders is a fault only where ORDER_PREFIXES says how ours begin: else it may be anybody's.
+    """
+    counts = await ask_postgres(settings, problems.count, settings.ours, promise.PROBLEMS_COUNTED_MAX)
+    faults = []
+    if counts.open_problems:
+        is_one = counts.open_problems == 1
+        needs = "1 problem needs" if is_one else f"{counts.open_problems} problems need"
+        faults.append(f"{needs} a person: see `portone-orders problems list`.")
+    if counts.unregistered_payments and settings.order_prefixes:
+        is_one = counts.unregistered_payments == 1
+        hold = "1 payment holds" if is_one else f"{counts.unregistered_payments} payments hold"
+        faults.append(f"{hold} money of unregistered orders: see `portone-orders problems list --foreign`.")
+    return faults

@@ -9,11 +9,13 @@ from sandbox.journal import Event, Evidence
 # it says there comes before the recording.
 VERDICTS = frozenset(
     {
-        "wrong-amount", "wrong-currency", "wrong-store", "test-channel", "other-order", "payment-failed",
-        "payment-unknown",
+        "wrong-amount", "wrong-currency", "wrong-store", "test-channel", "billing-key-issue", "other-order",
+        "payment-failed", "payment-unknown",
     }
 )  # fmt: skip
-UNSETTLED = frozenset({"window-open", "portone-not-answering", "order-not-registered", "not-looked-yet"})
+UNSETTLED = frozenset(
+    {"window-open", "portone-not-answering", "answer-unreadable", "order-not-registered", "not-looked-yet"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from service.db import orders, payments
+from service.db import orders, payments, unreadable
 from service.db.pool import Connection
 from service.domain.evidence import Evidence
 from service.domain.judgement import Handled, Judgement, Parked, Postponed
@@ -86,7 +86,8 @@ def _open_notice(row: asyncpg.Record) -> OpenNotice:
 
 def _fresh_order(row: asyncpg.Record, allow_test_channel: bool) -> VersionedOrder:
     store = Store(row["account"], row["tier"])  # an order's payments are looked for in its own store first
-    terms = Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel)
+    allow_key = row["allow_billing_key_issue"]
+    terms = Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel, allow_key)
     return VersionedOrder(terms, Settlement(), row["version"])
 
 
@@ -96,6 +97,9 @@ async def write(db: Connection, merchant_uids: Sequence[str], judgement: Judgeme
     Raises asyncpg.SerializationError when an order has another version than its change was made from.
     """
     await _write(db, True, [(merchant_uid,) for merchant_uid in merchant_uids], judgement, times)
+    await unreadable.write(db, judgement)
+    if judgement.unregistered:
+        await payments.mark_unregistered(db, judgement.unregistered)
 
 
 async def write_if_unchanged(

@@ -174,7 +174,7 @@ _OVERDUE = timedelta(seconds=10)
 
 
 async def record_differences(db: Connection, differences: Sequence[Notice]) -> list[UUID]:
-    """Record what reconciliation found, unless a look at the payment is to come, or it is known to be unreadable.
+    """Record what reconciliation found, unless a look at the payment is to come.
 
     Three kinds of open notices do not stand for the look that is wanted: one that is claimed may have been looked for
     before the difference arose, one that asks another store finds nothing of it, and one that is overdue may starve.
@@ -190,13 +190,10 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
             SELECT FROM notices n
                  LEFT JOIN payments p ON p.imp_uid = n.imp_uid
                  LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
-            WHERE n.imp_uid = g.imp_uid AND n.due_at > now() - $8::interval AND n.claimed_until IS NULL
+            WHERE n.imp_uid = g.imp_uid AND n.due_at > now() - $7::interval AND n.claimed_until IS NULL
               AND n.registered
               AND coalesce(o.account, p.account, n.account, 'default') = g.account
               AND coalesce(o.tier, p.tier, n.tier, '') = g.tier)
-          AND NOT EXISTS (
-            SELECT FROM notices n
-            WHERE n.imp_uid = g.imp_uid AND n.parked_at > now() - interval '1 day' AND n.last_outcome = $7)
         ON CONFLICT DO NOTHING
         RETURNING id
         """,
@@ -206,7 +203,6 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
         [notice.merchant_uid for notice in differences],
         [notice.tier for notice in differences],
         [notice.account for notice in differences],
-        Outcome.ANSWER_UNREADABLE.value,
         _OVERDUE,
     )
     return [row["id"] for row in rows]

@@ -80,7 +80,8 @@ async def payable(db: Connection, merchant_uids: Sequence[str]) -> dict[str, Pay
     """Read what decides whether these orders may be paid, of those that are registered."""
     rows = await db.fetch(
         """
-        SELECT merchant_uid, amount, currency, account, tier, state, closed, expires_at
+        SELECT merchant_uid, amount, currency, account, tier, allow_billing_key_issue, state, closed, expires_at,
+               problems @> '[{"kind": "unreadable_payment"}]' AS unreadable
         FROM orders WHERE merchant_uid = ANY($1::text[])
         """,
         merchant_uids,
@@ -91,6 +92,7 @@ async def payable(db: Connection, merchant_uids: Sequence[str]) -> dict[str, Pay
             State(row["state"]),
             _closed(row),
             row["expires_at"],
+            row["unreadable"],
         )
         for row in rows
     }
@@ -101,7 +103,7 @@ async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_ch
     rows = await db.fetch(
         """
         SELECT merchant_uid, amount, currency, account, tier, closed, state, paid_amount, cancelled_amount, imp_uid,
-               problems, test_channel, version
+               problems, test_channel, allow_billing_key_issue, version
         FROM orders WHERE merchant_uid = ANY($1::text[])
         """,
         merchant_uids,
@@ -120,9 +122,10 @@ async def insert(
     row = await db.fetchrow(
         """
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
-                            state, paid_amount, cancelled_amount, imp_uid, problems, test_channel, next_check_at)
+                            state, paid_amount, cancelled_amount, imp_uid, problems, test_channel, next_check_at,
+                            allow_billing_key_issue)
         VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'),
-                $9, $10, $11, $12, $13, $14, least(now() + $15, $8))
+                $9, $10, $11, $12, $13, $14, least(now() + $15, $8), $16)
         RETURNING *
         """,
         terms.merchant_uid,
@@ -135,6 +138,7 @@ async def insert(
         order.expires_at,
         *columns(settlement),
         first_check,
+        terms.allow_billing_key_issue,
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
     await db.execute(
@@ -217,13 +221,15 @@ async def ask_again(db: Connection, merchant_uids: Sequence[str], wait: timedelt
 async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> list[tuple[str, str, Store]]:
     """Return payments (imp_uid, merchant_uid, store) that hold money which their order, one of these, does not show.
 
-    There should be none, because registering and settling take the same locks; this query would find one.
+    There should be none, because registering and settling take the same locks; this query would find one. A payment
+    with a problem shows: its order may be without money on purpose.
     """
     rows = await db.fetch(
         """
         SELECT p.imp_uid, p.merchant_uid, p.account, p.tier FROM orders o JOIN payments p USING (merchant_uid)
         WHERE o.merchant_uid = ANY($1::text[]) AND p.status = 'paid' AND p.live
           AND o.state = ANY($2::text[])
+          AND NOT o.problems @> jsonb_build_array(jsonb_build_object('imp_uid', p.imp_uid))
         """,
         merchant_uids,
         sorted(WITHOUT_MONEY),
@@ -244,8 +250,15 @@ def columns(settlement: Settlement) -> tuple[Any, ...]:
 
 
 def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:
-    store = Store(row["account"], row["tier"])
-    return Order(row["merchant_uid"], row["amount"], row["currency"], store, allow_test_channel, closed=_closed(row))
+    return Order(
+        row["merchant_uid"],
+        row["amount"],
+        row["currency"],
+        Store(row["account"], row["tier"]),
+        allow_test_channel,
+        row["allow_billing_key_issue"],
+        closed=_closed(row),
+    )
 
 
 def _closed(row: asyncpg.Record) -> Closed | None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import asyncpg
 
+from service.db import unreadable
 from service.db.pool import Connection
 from service.domain.judgement import StoredPayments, for_settling
 from service.domain.payment import Payment, Status, Store
 from service.domain.staleness import Lesser, StoredLook
+from service.domain.unreadable import stand_in
 
 
 async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[str]) -> StoredPayments:
@@ -30,11 +32,15 @@ async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[
                          AND state = 'refund_unknown'))
             ORDER BY imp_uid FOR UPDATE
         )
-        SELECT t.now, p.*,
+        SELECT t.now, t.unreadable_rows, p.*,
                (SELECT true FROM refunds r WHERE r.merchant_uid = p.merchant_uid AND r.imp_uid = p.imp_uid
                   AND r.state = 'refund_unknown') IS NOT NULL
                  AS refund_unknown
-        FROM (SELECT clock_timestamp() AS now) t LEFT JOIN locked p ON true
+        FROM (SELECT clock_timestamp() AS now,
+                     (SELECT jsonb_agg(u) FROM unreadable_payments u WHERE u.imp_uid = ANY(
+                          $2::text[] || ARRAY(SELECT imp_uid FROM unreadable_payments
+                                              WHERE merchant_uid = ANY($1::text[])))) AS unreadable_rows) t
+             LEFT JOIN locked p ON true
         """,
         merchant_uids,
         imp_uids,
@@ -44,6 +50,7 @@ async def lock(db: Connection, merchant_uids: Sequence[str], imp_uids: Sequence[
         rows[0]["now"],
         {row["imp_uid"]: _stored(row) for row in stored},
         frozenset(row["imp_uid"] for row in stored if row["refund_unknown"]),
+        unreadable.of_rows(rows[0]["unreadable_rows"] or ()),
     )
 
 
@@ -54,21 +61,36 @@ async def read(db: Connection, imp_uids: Sequence[str]) -> dict[str, StoredLook]
 
 
 async def of_orders(db: Connection, merchant_uids: Sequence[str]) -> list[Payment]:
-    """Return the payments of these orders that count, as `settle` takes them."""
+    """Return the payments of these orders that count, as `settle` takes them, and the unreadable ones."""
     rows = await db.fetch(
         """
-        SELECT p.*, (SELECT true FROM refunds r WHERE r.merchant_uid = p.merchant_uid AND r.imp_uid = p.imp_uid
+        SELECT t.unreadable_rows, p.*,
+               (SELECT true FROM refunds r WHERE r.merchant_uid = p.merchant_uid AND r.imp_uid = p.imp_uid
                   AND r.state = 'refund_unknown') IS NOT NULL
                     AS refund_unknown
-        FROM payments p
-        WHERE p.imp_uid = ANY(
+        FROM (SELECT (SELECT jsonb_agg(u) FROM unreadable_payments u WHERE merchant_uid = ANY($1::text[]))
+                         AS unreadable_rows) t
+             LEFT JOIN payments p ON p.imp_uid = ANY(
             ARRAY(SELECT imp_uid FROM payments WHERE merchant_uid = ANY($1::text[])
                   AND (status <> 'ready' OR lesser IS NOT NULL))
             || ARRAY(SELECT imp_uid FROM refunds WHERE merchant_uid = ANY($1::text[]) AND state = 'refund_unknown'))
         """,
         merchant_uids,
     )
-    return [for_settling(_stored(row), refund_unknown=row["refund_unknown"]) for row in rows]
+    odd = unreadable.of_rows(rows[0]["unreadable_rows"] or ())
+    stored = [row for row in rows if row["imp_uid"] is not None]
+    readable = [
+        for_settling(_stored(row), refund_unknown=row["refund_unknown"], unreadable=row["imp_uid"] in odd)
+        for row in stored
+    ]
+    known = {row["imp_uid"] for row in stored}
+    names = {imp_uid: row.payment.merchant_uid for imp_uid, row in odd.items() if imp_uid not in known}
+    return readable + [stand_in(name, odd[imp_uid].payment) for imp_uid, name in names.items() if name is not None]
+
+
+async def mark_unregistered(db: Connection, imp_uids: Sequence[str]) -> None:
+    """Mark payments whose order is not registered, so that money without an order is found by an index."""
+    await db.execute("UPDATE payments SET came_unregistered = true WHERE imp_uid = ANY($1::text[])", imp_uids)
 
 
 async def one(db: Connection, imp_uid: str) -> Payment | None:

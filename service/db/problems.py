@@ -1,57 +1,164 @@
-"""Problems for people to see: those of orders, money without a registered order, and the resolutions of both."""
+"""Problems for people to see, and their resolutions: those of our own orders, and apart money of unregistered orders.
 
-from collections.abc import Sequence
+What counts as open is defined once, in the database functions `open_problems_v1` and `unregistered_money_v1`.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from service.db.pool import Connection
+from service.domain.ownership import Ours
+
+# Seconds since 1970 that Postgres and Python both take.
+_LAST_SECOND = 253402300799
 
 
 @dataclass(frozen=True, slots=True)
 class OpenProblem:
-    """A problem, its refund if there is one, and its latest resolution by a person."""
+    """A problem and what a person needs to decide: the payment as stored, its refund, and the latest resolution.
+
+    `held` is the money that PortOne holds for the payment, as last seen. `odd` has the fields that could not be read of
+    an unreadable payment, with PortOne's values. `merchant_uid` is None if the payment names no order.
+    """
 
     kind: str
-    merchant_uid: str
+    merchant_uid: str | None
     imp_uid: str
+    resolved: bool
+    status: str | None
+    amount: int | None
+    cancelled_amount: int | None
     held: int | None
     currency: str | None
+    live: bool | None
+    odd: Mapping[str, str] | None
     refund_state: str | None
+    refund_amount: int | None
+    refund_who: str | None
+    refund_why: str | None
+    refund_at: datetime | None
     refund_note: str | None
     resolved_at: datetime | None
     resolved_who: str | None
     resolved_why: str | None
 
 
-async def open_problems(db: Connection, limit: int, imp_uid: str | None = None) -> list[OpenProblem]:
-    """Return the open problems of a payment, or of all. `held` is the money that PortOne holds for it, as last seen."""
+_SHOWN = """
+    SELECT x.kind, x.merchant_uid, x.imp_uid, x.resolved, p.status, coalesce(p.amount, u.amount) AS amount,
+           p.cancelled_amount,
+           CASE WHEN p.status = 'paid' OR p.status = 'cancelled' AND p.cancelled_amount > 0
+                THEN p.amount - p.cancelled_amount WHEN p.status IS NOT NULL THEN 0 END AS held,
+           coalesce(p.currency, u.currency) AS currency, coalesce(p.live, u.live) AS live, u.odd,
+           r.state AS refund_state, r.amount AS refund_amount, r.who AS refund_who, r.why AS refund_why,
+           r.intended_at AS refund_at, coalesce(r.hold_reason, r.answer_text) AS refund_note,
+           s.at AS resolved_at, s.who AS resolved_who, s.why AS resolved_why
+"""
+_JOINED = """
+    LEFT JOIN payments p ON p.imp_uid = x.imp_uid
+    LEFT JOIN unreadable_payments u ON u.imp_uid = x.imp_uid AND x.kind = 'unreadable_payment'
+    LEFT JOIN refunds r ON r.imp_uid = x.imp_uid
+    LEFT JOIN LATERAL (SELECT at, who, why FROM resolutions y WHERE y.imp_uid = x.imp_uid AND y.kind = x.kind
+                       ORDER BY y.at DESC LIMIT 1) AS s ON true
+"""
+_OF_ORDERS = _SHOWN + "FROM open_problems_v1() x" + _JOINED
+_UNREGISTERED = _SHOWN + "FROM unregistered_money_v1($1, $2) x" + _JOINED
+
+
+async def of_orders(db: Connection, limit: int, *, resolved: bool = False) -> list[OpenProblem]:
+    """Return the open problems of our own orders, or also those that are resolved."""
     rows = await db.fetch(
-        """
-        WITH open AS (
-            SELECT p.kind, o.merchant_uid, p.imp_uid
-            FROM orders o CROSS JOIN LATERAL jsonb_to_recordset(o.problems) AS p (kind text, imp_uid text)
-            WHERE o.problems <> '[]'::jsonb
-            UNION ALL
-            SELECT 'unknown_order', p.merchant_uid, p.imp_uid FROM payments p
-            WHERE p.live AND (p.status = 'paid' OR p.status = 'cancelled' AND p.cancelled_amount > 0)
-              AND p.amount > p.cancelled_amount
-              AND NOT EXISTS (SELECT FROM orders o WHERE o.merchant_uid = p.merchant_uid)
-        )
-        SELECT open.*, p.currency, CASE WHEN p.status = 'paid' OR p.status = 'cancelled' AND p.cancelled_amount > 0
-                                        THEN p.amount - p.cancelled_amount ELSE 0 END AS held,
-               r.state AS refund_state, coalesce(r.hold_reason, r.answer_text, r.why) AS refund_note,
-               s.at AS resolved_at, s.who AS resolved_who, s.why AS resolved_why
-        FROM open LEFT JOIN payments p USING (imp_uid) LEFT JOIN refunds r USING (imp_uid)
-             LEFT JOIN LATERAL (SELECT at, who, why FROM resolutions x
-                                WHERE x.imp_uid = open.imp_uid AND x.kind = open.kind
-                                ORDER BY x.at DESC LIMIT 1) AS s ON true
-        WHERE $1::text IS NULL OR open.imp_uid = $1
-        ORDER BY open.merchant_uid, open.imp_uid, open.kind LIMIT $2
-        """,
-        imp_uid,
-        limit,
+        _OF_ORDERS + "WHERE NOT x.resolved OR $2 ORDER BY x.merchant_uid, x.imp_uid, x.kind LIMIT $1", limit, resolved
     )
     return [OpenProblem(**dict(row)) for row in rows]
+
+
+async def of_payment(db: Connection, imp_uid: str) -> list[OpenProblem]:
+    """Return a payment's open problems: those of its order, or that it has none."""
+    rows = await db.fetch(_OF_ORDERS + "WHERE x.imp_uid = $1 AND NOT x.resolved ORDER BY x.kind", imp_uid)
+    foreign = await db.fetch(
+        _UNREGISTERED + "WHERE x.imp_uid = $3 AND NOT x.resolved ORDER BY x.kind", *_ours(Ours()), imp_uid
+    )
+    return [OpenProblem(**dict(row)) for row in (*rows, *foreign)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the money of unregistered orders: its size, the imp_uid that it follows, and what it is narrowed to."""
+
+    limit: int
+    after: str = ""
+    number: str = ""
+    since: datetime | None = None
+
+
+async def unregistered(db: Connection, ours: Ours, page: Page, *, resolved: bool = False) -> list[OpenProblem]:
+    """Return a page of the money of orders that nobody registered, sorted by imp_uid, as far as it can be ours."""
+    rows = await db.fetch(
+        _UNREGISTERED
+        + """
+        WHERE x.imp_uid > $3 AND starts_with(x.merchant_uid, $4) AND ($5::timestamptz IS NULL OR x.started_at >= $5)
+          AND (NOT x.resolved OR $6)
+        ORDER BY x.imp_uid LIMIT $7
+        """,
+        *_ours(ours),
+        page.after,
+        page.number,
+        page.since,
+        resolved,
+        page.limit,
+    )
+    return [OpenProblem(**dict(row)) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The counts of our own orders' open problems, and of payments that hold money of unregistered orders."""
+
+    open_problems: int
+    unregistered_payments: int
+
+
+async def count(db: Connection, ours: Ours, counted_max: int) -> Counts:
+    """Count what is open, each up to `counted_max`."""
+    row = await db.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM (SELECT FROM open_problems_v1() WHERE NOT resolved LIMIT $3) AS a)
+                   AS open_problems,
+               (SELECT count(*) FROM (SELECT FROM unregistered_money_v1($1, $2) WHERE NOT resolved LIMIT $3) AS b)
+                   AS unregistered_payments
+        """,
+        *_ours(ours),
+        counted_max,
+    )
+    assert row is not None  # noqa: S101 - a SELECT without FROM gives one row
+    return Counts(**dict(row))
+
+
+async def foreign(db: Connection, rows: Sequence[tuple[str, str, object]], ours: Ours) -> set[str]:
+    """Return those of the payments (imp_uid, merchant_uid, V1's time of their beginning) that cannot be ours."""
+    found = await db.fetch(
+        """
+        SELECT g.imp_uid FROM unnest($3::text[], $4::text[], $5::timestamptz[]) AS g (imp_uid, merchant_uid, started_at)
+        WHERE NOT can_be_ours_v1(g.merchant_uid, g.started_at, $1, $2)
+          AND NOT EXISTS (SELECT FROM orders o WHERE o.merchant_uid = g.merchant_uid)
+        """,
+        *_ours(ours),
+        [imp_uid for imp_uid, _, _ in rows],
+        [merchant_uid for _, merchant_uid, _ in rows],
+        [_time(started_at) for _, _, started_at in rows],
+    )
+    return {row["imp_uid"] for row in found}
+
+
+def _ours(ours: Ours) -> tuple[list[str], datetime | None]:
+    return list(ours.prefixes), ours.since
+
+
+def _time(seconds: object) -> datetime | None:
+    if type(seconds) is not int or not 0 < seconds <= _LAST_SECOND:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 async def resolve(db: Connection, problems: Sequence[OpenProblem], who: str, why: str) -> None:
@@ -61,7 +168,7 @@ async def resolve(db: Connection, problems: Sequence[OpenProblem], who: str, why
         INSERT INTO resolutions (merchant_uid, imp_uid, kind, who, why)
         SELECT m, i, k, $4, $5 FROM unnest($1::text[], $2::text[], $3::text[]) AS g (m, i, k)
         """,
-        [problem.merchant_uid for problem in problems],
+        [problem.merchant_uid or "" for problem in problems],
         [problem.imp_uid for problem in problems],
         [problem.kind for problem in problems],
         who,

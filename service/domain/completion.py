@@ -17,6 +17,7 @@ class CompletionRefusal(StrEnum):
     WRONG_STORE = "wrong-store"
     TEST_CHANNEL = "test-channel"
     OTHER_ORDER = "other-order"
+    BILLING_KEY_ISSUE = "billing-key-issue"
     PAYMENT_FAILED = "payment-failed"
     PAYMENT_UNKNOWN = "payment-unknown"
 
@@ -26,6 +27,7 @@ class Unsettled(StrEnum):
 
     WINDOW_OPEN = "window-open"
     PORTONE_NOT_ANSWERING = "portone-not-answering"
+    ANSWER_UNREADABLE = "answer-unreadable"
     ORDER_NOT_REGISTERED = "order-not-registered"
     NOT_LOOKED_YET = "not-looked-yet"
 
@@ -44,6 +46,7 @@ _REFUSALS = {
     ProblemKind.TEST_CHANNEL: CompletionRefusal.TEST_CHANNEL,
     ProblemKind.WRONG_CURRENCY: CompletionRefusal.WRONG_CURRENCY,
     ProblemKind.WRONG_AMOUNT: CompletionRefusal.WRONG_AMOUNT,
+    ProblemKind.BILLING_KEY_ISSUE: CompletionRefusal.BILLING_KEY_ISSUE,
 }
 
 
@@ -67,8 +70,12 @@ def reply(
         return Reply(stored, final=True)
     if outcome is None:
         return Reply(Unsettled.NOT_LOOKED_YET, final=False)
+    if outcome is Outcome.ANSWER_UNREADABLE:
+        return Reply(Unsettled.ANSWER_UNREADABLE, final=False)
     if outcome in NOT_ASKED:
         return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
+    if stored is None and outcome is Outcome.ORDER_NOT_REGISTERED:
+        return Reply(Unsettled.ORDER_NOT_REGISTERED, final=False)
     if stored is None:
         return Reply(CompletionRefusal.PAYMENT_UNKNOWN, final=False)
     return Reply(stored, final=not isinstance(stored, Unsettled) and outcome is not Outcome.CLAIMS_MORE)
@@ -112,6 +119,8 @@ def order_reply(order: VersionedOrder | None, searched: Searched | None) -> Repl
         return Reply(Verified(state), final=True)
     if searched is None:
         return Reply(Unsettled.NOT_LOOKED_YET, final=False)
+    if searched.outcome is Outcome.ANSWER_UNREADABLE:
+        return Reply(Unsettled.ANSWER_UNREADABLE, final=False)
     if searched.outcome in NOT_ASKED:
         return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
     return _unreached_reply(order, state, searched.window_open)
@@ -123,6 +132,9 @@ def _unreached_reply(order: VersionedOrder, state: State, window_open: bool) -> 
     match state:
         case State.AWAITING_DEPOSIT:
             return Reply(Verified(state), final=True)
+        case _ if ProblemKind.UNREADABLE_PAYMENT in kinds:
+            # Before any refusal: whoever reads that a payment failed pays again, and this one may hold money.
+            return Reply(Unsettled.ANSWER_UNREADABLE, final=False)
         case _ if refusals:
             return Reply(refusals[0], final=True)
         case _ if window_open:

@@ -30,6 +30,7 @@ class NotPayable(StrEnum):
     WITHDRAWN = "order_withdrawn"
     EXPIRED = "order_expired"
     MONEY_HELD = "money_held"
+    UNREADABLE_PAYMENT = "unreadable_payment"
     WRONG_AMOUNT = "wrong_amount"
 
 
@@ -55,12 +56,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Payable:
-    """The stored facts of the order that a payment is about to be made for."""
+    """The stored facts of the order that a payment is about to be made for.
+
+    `unreadable`: it has a payment that cannot be read, and that may hold money.
+    """
 
     terms: Order
     state: State
     closed: Closed | None
     expires_at: datetime
+    unreadable: bool = False
 
 
 def reason_not_payable(order: Payable | None, amount: Decimal | None, now: datetime) -> NotPayable | None:
@@ -72,6 +77,8 @@ def reason_not_payable(order: Payable | None, amount: Decimal | None, now: datet
         return NotPayable.NOT_REGISTERED
     if order.state in HOLDS_MONEY:
         return NotPayable.MONEY_HELD
+    if order.unreadable:
+        return NotPayable.UNREADABLE_PAYMENT
     match order.closed:
         case Closed.WITHDRAWN:
             return NotPayable.WITHDRAWN

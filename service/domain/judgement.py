@@ -13,6 +13,7 @@ from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.staleness import Look, StoredLook, Verdict, assess, lesser_after
 from service.domain.timetable import Timetable
+from service.domain.unreadable import StoredUnreadable, UnreadablePayment, stand_in
 
 # An unreadable answer may be a passing fault of PortOne's; after this many tries a person must see it.
 _UNREADABLE_TRIES = 8
@@ -31,19 +32,21 @@ class Unanswered:
 
 
 # The result of a look at one payment; None if PortOne knows no such payment.
-LookResult = Payment | Unanswered | None
+LookResult = Payment | UnreadablePayment | Unanswered | None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPayments:
     """The stored payments of some orders, by imp_uid, read at `now` by Postgres' clock.
 
-    `refund_unknown` names the payments whose refund may or may not have happened.
+    `refund_unknown` names the payments whose refund may or may not have happened. `unreadable` holds those of which
+    PortOne's newest answer could not be read.
     """
 
     now: datetime
     looks: Mapping[str, StoredLook]
     refund_unknown: frozenset[str]
+    unreadable: Mapping[str, StoredUnreadable] = field(default_factory=dict)
 
 
 # For payments that were never stored. Its clock is never read: it only times a lesser answer after a stored one.
@@ -77,12 +80,19 @@ Fate = Handled | Parked | Postponed
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The consequences of a batch of looks, ready to be written. `evidence` is that of each change, by merchant_uid."""
+    """The consequences of a batch of looks, ready to be written. `evidence` is that of each change, by merchant_uid.
+
+    `unreadable` are payments to be stored as such, `readable` names those that no longer are, `unregistered` those of
+    the news whose order is not registered.
+    """
 
     news: Sequence[StoredLook] = ()
     changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
     fates: Sequence[tuple[OpenNotice, Fate]] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    unreadable: Sequence[UnreadablePayment] = ()
+    readable: Sequence[str] = ()
+    unregistered: Sequence[str] = ()
 
     def __add__(self, other: Self) -> "Judgement":
         return Judgement(
@@ -90,6 +100,9 @@ class Judgement:
             [*self.changes, *other.changes],
             [*self.fates, *other.fates],
             {**self.evidence, **other.evidence},
+            [*self.unreadable, *other.unreadable],
+            [*self.readable, *other.readable],
+            [*self.unregistered, *other.unregistered],
         )
 
 
@@ -106,7 +119,8 @@ def judge(
     `ticket` was drawn before PortOne was asked. `orders` are those that are registered.
     """
     verdicts, news = _assess_all(results, ticket, stored, times)
-    payments = _payments_by_order(stored, news)
+    unreadable, readable = _assess_unreadable(results, ticket, stored)
+    payments = _payments_by_order(stored, news, _left_unreadable(stored, unreadable, readable))
     settlements = [(order, settle(order.terms, payments[order.terms.merchant_uid])) for order in orders]
     registered = {order.terms.merchant_uid for order in orders}
     return Judgement(
@@ -117,6 +131,9 @@ def judge(
             for notice in claimed
         ],
         evidence=of_looks(claimed, (result for result in results.values() if isinstance(result, Payment)), ticket),
+        unreadable=unreadable,
+        readable=readable,
+        unregistered=[imp_uid for imp_uid, look in news.items() if look.payment.merchant_uid not in registered],
     )
 
 
@@ -140,21 +157,58 @@ def _assess_all(
     return verdicts, news
 
 
-def _payments_by_order(stored: StoredPayments, news: Mapping[str, StoredLook]) -> Mapping[str, list[Payment]]:
+def _assess_unreadable(
+    results: Mapping[str, LookResult], ticket: int, stored: StoredPayments
+) -> tuple[list[UnreadablePayment], list[str]]:
+    """Return the payments that are to be stored as unreadable, and the names of those that can be read again.
+
+    As anywhere, older never beats newer: an answer from before the stored one was written changes nothing.
+    """
+    unreadable, readable = [], []
+    for imp_uid, result in results.items():
+        before, look = stored.unreadable.get(imp_uid), stored.looks.get(imp_uid)
+        if before is not None and ticket < before.written_ticket:
+            continue
+        match result:
+            case UnreadablePayment() if look is not None and ticket < look.written_ticket:
+                continue
+            case UnreadablePayment() if before is None or result != before.payment:
+                unreadable.append(result)
+            case Payment() if before is not None:
+                readable.append(imp_uid)
+            case _:
+                continue
+    return unreadable, readable
+
+
+def _left_unreadable(
+    stored: StoredPayments, unreadable: Sequence[UnreadablePayment], readable: Sequence[str]
+) -> dict[str, UnreadablePayment]:
+    """Return the payments that will be stored as unreadable, by imp_uid."""
+    before = {imp_uid: row.payment for imp_uid, row in stored.unreadable.items() if imp_uid not in readable}
+    return before | {payment.imp_uid: payment for payment in unreadable}
+
+
+def _payments_by_order(
+    stored: StoredPayments, news: Mapping[str, StoredLook], unreadable: Mapping[str, UnreadablePayment]
+) -> Mapping[str, list[Payment]]:
     """Return each order's payments as they will be stored, by merchant_uid."""
     payments = defaultdict(list)
     for imp_uid, look in {**stored.looks, **news}.items():
-        payment = for_settling(look, refund_unknown=imp_uid in stored.refund_unknown)
+        payment = for_settling(look, refund_unknown=imp_uid in stored.refund_unknown, unreadable=imp_uid in unreadable)
         payments[payment.merchant_uid].append(payment)
+    for imp_uid, odd in unreadable.items():
+        if odd.merchant_uid is not None and imp_uid not in stored.looks and imp_uid not in news:
+            payments[odd.merchant_uid].append(stand_in(odd.merchant_uid, odd))
     return payments
 
 
-def for_settling(look: StoredLook, *, refund_unknown: bool) -> Payment:
-    """Return the payment as `settle` takes it: marked if a lesser answer is unconfirmed or its refund unknown."""
+def for_settling(look: StoredLook, *, refund_unknown: bool, unreadable: bool = False) -> Payment:
+    """Return the payment as `settle` takes it, with the marks that are ours and not PortOne's."""
     regressed = look.lesser is not None
-    if look.payment.regressed == regressed and not refund_unknown:
+    if look.payment.regressed == regressed and not refund_unknown and not unreadable:
         return look.payment
-    return replace(look.payment, regressed=regressed, refund_unknown=refund_unknown)
+    return replace(look.payment, regressed=regressed, refund_unknown=refund_unknown, unreadable=unreadable)
 
 
 def fate_of(
@@ -163,12 +217,12 @@ def fate_of(
     """Decide what becomes of a notice after its look: handled, parked, or postponed to another look."""
     aged = notice.age > times.grace
     match result:
-        case Unanswered(Outcome.ANSWER_UNREADABLE) if aged and notice.tries >= _UNREADABLE_TRIES:
-            return Parked(Outcome.ANSWER_UNREADABLE)
-        case Unanswered(Outcome.STORE_NOT_CONFIGURED):
-            return Parked(Outcome.STORE_NOT_CONFIGURED)
+        case UnreadablePayment(merchant_uid=str(merchant_uid)) if merchant_uid not in registered:
+            return _fate_without_order(notice, times)
+        case UnreadablePayment():
+            return _fate_unanswered(notice, Outcome.ANSWER_UNREADABLE, times)
         case Unanswered(outcome):
-            return Postponed(outcome, _backoff(notice, times))
+            return _fate_unanswered(notice, outcome, times)
         case None if aged:
             return Parked(Outcome.PAYMENT_UNKNOWN)
         case None:
@@ -176,14 +230,27 @@ def fate_of(
         case Payment() if verdict is Verdict.KEEP_OUT:
             return Postponed(Outcome.REGRESSED, times.regression)
         case Payment(merchant_uid=merchant_uid) if merchant_uid not in registered:
-            return (
-                Parked(Outcome.ORDER_NOT_REGISTERED) if aged else Postponed(Outcome.ORDER_NOT_REGISTERED, times.grace)
-            )
+            return _fate_without_order(notice, times)
         case Payment(status=status):
             claims_more = claims_more_than(notice.source, notice.claimed_status, status)
             if claims_more and notice.tries < _CLAIM_TRIES:
                 return Postponed(Outcome.CLAIMS_MORE, _backoff(notice, times))
             return Handled(Outcome.LOOKED)
+
+
+def _fate_unanswered(notice: OpenNotice, outcome: Outcome, times: Timetable) -> Fate:
+    """Decide what becomes of a notice without a usable answer."""
+    is_last = notice.age > times.grace and notice.tries >= _UNREADABLE_TRIES
+    if outcome is Outcome.STORE_NOT_CONFIGURED or (outcome is Outcome.ANSWER_UNREADABLE and is_last):
+        return Parked(outcome)
+    return Postponed(outcome, _backoff(notice, times))
+
+
+def _fate_without_order(notice: OpenNotice, times: Timetable) -> Fate:
+    """Decide what becomes of a notice whose payment names an order that nobody registered."""
+    if notice.age > times.grace:
+        return Parked(Outcome.ORDER_NOT_REGISTERED)
+    return Postponed(Outcome.ORDER_NOT_REGISTERED, times.grace)
 
 
 def _backoff(notice: OpenNotice, times: Timetable, *, unknown: bool = False) -> timedelta:

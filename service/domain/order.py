@@ -68,6 +68,8 @@ class ProblemKind(StrEnum):
     REGRESSED_PAYMENT = "regressed_payment"
     REFUND_UNKNOWN = "refund_unknown"
     PAID_AFTER_CLOSE = "paid_after_close"
+    BILLING_KEY_ISSUE = "billing_key_issue"
+    UNREADABLE_PAYMENT = "unreadable_payment"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,7 +84,8 @@ class Problem:
 class Order:
     """An order's terms. `amount` is in the currency's smallest unit, and positive.
 
-    `closed` is no term that the shop gives, so terms that differ only in it are equal.
+    `allow_billing_key_issue`: a payment whose window issues a billing key pays the order like any other. `closed` is no
+    term that the shop gives, so terms that differ only in it are equal.
     """
 
     merchant_uid: str
@@ -90,6 +93,7 @@ class Order:
     currency: str
     store: Store
     allow_test_channel: bool = False
+    allow_billing_key_issue: bool = False
     closed: Closed | None = field(default=None, compare=False)
 
 

@@ -34,6 +34,12 @@ class Progress:
     cancellations: int
 
 
+# The detail that tells a charge from the issue of a billing key (docs/portone.md §4.18).
+CUSTOMER_UID_USAGE = "customer_uid_usage"
+_ISSUED_A_KEY = (CUSTOMER_UID_USAGE, "issue")
+# Providers that charge in the window that issues the key. PortOne's names of Danal's two begin alike.
+_CHARGES_AT_ISSUE = frozenset({"jtnet", "danal", "danal_tpay", "mobilians", "kakaopay", "kakao"})
+
 # The account of PORTONE_IMP_KEY; PORTONE_ACCOUNTS names the others.
 ACCOUNT = "default"
 
@@ -50,9 +56,10 @@ class Store:
 class Payment:
     """A payment as PortOne reported it. Amounts are in the currency's smallest unit.
 
-    `details` is the allow-listed rest (method, channel, account, receipt …), stored for people; only the rule of
-    refunds reads it. Two fields are ours, not PortOne's. `regressed`: PortOne has since reported less, not yet
-    confirmed. `refund_unknown`: we asked for its refund and never learnt whether it happened.
+    `details` is the allow-listed rest (method, channel, account, receipt …), stored for people; only the rules of
+    refunds and of billing keys read it. Three fields are ours, not PortOne's. `regressed`: PortOne has since reported
+    less, not yet confirmed. `refund_unknown`: we asked for its refund and never learnt whether it happened.
+    `unreadable`: PortOne's newest answer about it cannot be read, and it may hold money.
     """
 
     imp_uid: str
@@ -69,10 +76,19 @@ class Payment:
     details: tuple[tuple[str, str | int], ...] = ()
     regressed: bool = False
     refund_unknown: bool = False
+    unreadable: bool = False
 
     @property
     def progress(self) -> Progress:
         return Progress(RANK[self.status], self.cancelled_amount, self.cancellations)
+
+    @property
+    def only_issued_key(self) -> bool:
+        """Return whether its window issued a billing key, and as far as known charged nothing."""
+        if _ISSUED_A_KEY not in self.details:
+            return False
+        provider = dict(self.details).get("pg_provider", "")
+        return str(provider).lower() not in _CHARGES_AT_ISSUE
 
     @property
     def held(self) -> int:

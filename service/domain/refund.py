@@ -38,6 +38,7 @@ class Hold(StrEnum):
     RESOLVED = "a person has resolved the problem"
     TEST_CHANNEL = "a test payment holds no money"
     REGRESSED = "PortOne has since reported less of the payment"
+    UNREADABLE = "PortOne's answer about a payment of the order cannot be read"
     REFUND_ACCOUNT = "it may need an account to refund to"
     CURRENCY = "the currency's decimals are not known"
     OTHER_ACCOUNT = "the payment's PortOne account is not configured"
@@ -106,6 +107,8 @@ def rule_on_refund(order: Order, payments: Sequence[Payment], imp_uid: str, poli
         return Hold.NO_FINDING
     if hold := _permanent_hold(payment, problems):
         return hold
+    if any(other.unreadable for other in payments):  # it may have been the one to keep, and been given back since
+        return Hold.UNREADABLE
     return Refundable(tuple(sorted(kinds)), payment) if kinds <= policy.kinds else Hold.POLICY
 
 

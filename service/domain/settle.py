@@ -16,7 +16,7 @@ def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
         first = holding[0]
         state = State.PARTIALLY_CANCELLED if first.cancelled_amount else State.PAID
         payment: Payment | None = first
-    elif mismatched := [payment for payment, wrong in compared if wrong and payment.live and payment.held]:
+    elif mismatched := [payment for payment, wrong in compared if _is_other_money(payment, wrong)]:
         state, payment = State.MISMATCHED, mismatched[0]
     else:
         state, payment = _without_money(agreeing)
@@ -26,16 +26,25 @@ def settle(order: Order, payments: Iterable[Payment]) -> Settlement:
 
 def disagreements(order: Order, payment: Payment) -> tuple[ProblemKind, ...]:
     """Return what keeps this payment from paying this order, the most serious first; empty if they agree."""
+    is_test = not payment.live and not order.allow_test_channel
+    if payment.only_issued_key and not order.allow_billing_key_issue:
+        # Whatever else is wrong: where no money moved, none can be wrong, be left over, or be given back.
+        return (ProblemKind.TEST_CHANNEL,) if is_test else (ProblemKind.BILLING_KEY_ISSUE,)
     kinds = []
     if payment.store != order.store:
         kinds.append(ProblemKind.WRONG_STORE)
-    if not payment.live and not order.allow_test_channel:
+    if is_test:
         kinds.append(ProblemKind.TEST_CHANNEL)
     if payment.currency != order.currency:
         kinds.append(ProblemKind.WRONG_CURRENCY)
     if payment.amount != order.amount:
         kinds.append(ProblemKind.WRONG_AMOUNT)
     return tuple(kinds)
+
+
+def _is_other_money(payment: Payment, wrong: Sequence[ProblemKind]) -> bool:
+    """Return whether the payment holds money that disagrees with the order; a billing key's issue is no money."""
+    return bool(wrong and payment.live and payment.held) and ProblemKind.BILLING_KEY_ISSUE not in wrong
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -80,6 +89,8 @@ def _problems(
             yield Problem(ProblemKind.REGRESSED_PAYMENT, payment.imp_uid)
         if payment.refund_unknown:
             yield Problem(ProblemKind.REFUND_UNKNOWN, payment.imp_uid)
+        if payment.unreadable:
+            yield Problem(ProblemKind.UNREADABLE_PAYMENT, payment.imp_uid)
     if order.closed and holding:
         yield Problem(ProblemKind.PAID_AFTER_CLOSE, holding[0].imp_uid)
     for second in holding[1:]:

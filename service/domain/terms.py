@@ -11,10 +11,12 @@ from service.domain.settle import disagreements, was_paid
 def money_came(order: Order, payments: Iterable[Payment]) -> bool:
     """Return whether it is too late to change: money is held for the order, or its price was paid and given back.
 
-    Money that disagrees with the terms counts too while it is held: the price must not follow a payment.
+    Money that disagrees with the terms counts too while it is held: the price must not follow a payment. So does a
+    payment that cannot be read, because it may hold money.
     """
     return any(
-        (payment.held and (payment.live or order.allow_test_channel))
+        payment.unreadable
+        or (payment.held and (payment.live or order.allow_test_channel))
         or (was_paid(payment) and not disagreements(order, payment))
         for payment in payments
     )

@@ -26,6 +26,7 @@ _SENTENCES = {
     CompletionRefusal.WRONG_CURRENCY: "The currency that was paid is not the order's.",
     CompletionRefusal.WRONG_STORE: "The payment was made in another store than the order's.",
     CompletionRefusal.TEST_CHANNEL: "The payment was made on a test channel, so no money moved.",
+    CompletionRefusal.BILLING_KEY_ISSUE: "The payment only issued a billing key, so it does not count as paid.",
     CompletionRefusal.OTHER_ORDER: "The payment is not for this order.",
     CompletionRefusal.PAYMENT_FAILED: "The payment failed; start another one.",
     CompletionRefusal.PAYMENT_UNKNOWN: "PortOne knows no such payment.",

@@ -34,7 +34,7 @@ async def promise(request: web.Request) -> web.Response:
     """Measure the promise. Answers 503, with the reasons, beyond the configured limits."""
     require_key(request)
     receiver = request.app[RECEIVER]
-    measured = await in_transaction(receiver.pool, measure, receiver.settings.stores)
+    measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
     broken = broken_promises(measured, receiver.settings)
     return json_response({"broken": broken, **asdict(measured)}, status=503 if broken else 200)
 
@@ -43,7 +43,7 @@ async def metrics(request: web.Request) -> web.Response:
     require_key(request)
     receiver = request.app[RECEIVER]
     try:
-        measured = await in_transaction(receiver.pool, measure, receiver.settings.stores)
+        measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
     except PostgresUnavailable:
         measured = None
     return web.Response(body=receiver.metrics.text(measured), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -89,6 +89,7 @@ class OrderBody(BaseModel):
     tier: str | None = None
     expires_at: ExpiresAt | None = None
     metadata: Metadata | None = None
+    allow_billing_key_issue: bool = False
 
 
 class AmendBody(BaseModel):

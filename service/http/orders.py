@@ -32,7 +32,8 @@ async def register_order(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     body = await read_order_body(request, OrderBody)
     store = require_store(receiver.settings, body.account, body.tier)
-    order = Order(body.merchant_uid, body.amount, body.currency, store, receiver.settings.allow_test_channel)
+    allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
+    order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
     registered = await register(
         receiver.pool,
         NewOrder(order, body.name, body.metadata, body.expires_at),
@@ -138,6 +139,7 @@ def _order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[s
         "imp_uid": settled.imp_uid,
         "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settled.problems],
         "test_channel": settled.test_channel,
+        "allow_billing_key_issue": terms.allow_billing_key_issue,
         "prepared": _preparation_text(preparation) if preparation else None,
         "name": order.name,
         "account": terms.store.account,

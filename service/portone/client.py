@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import orjson
 
 from service.domain.ids import is_plain
 from service.domain.payment import ACCOUNT
 from service.domain.timetable import Timetable
 from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
 from service.portone.breaker import Breaker
+from service.portone.decoding import decode
 from service.portone.standing import Standing
 
 # One look, token and 401 retry included (docs/design.md §3, Timetable).
@@ -221,7 +221,7 @@ def _read_envelope(status: int, body: bytes) -> Envelope:
     if status == 429 or status >= 500:
         raise PortOneUnavailable(f"HTTP {status}")
     try:
-        fields = orjson.loads(body)
+        fields = decode(body)
         code, message = fields["code"], fields.get("message")
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UnreadableAnswer(f"HTTP {status} without PortOne's envelope") from None

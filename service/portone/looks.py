@@ -8,12 +8,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
+
 from service.domain.judgement import LookResult, Unanswered
 from service.domain.notice import Outcome
 from service.domain.payment import Payment, Store
-from service.errors import NotAsked, UnreadableAnswer
+from service.domain.unreadable import UnreadablePayment
+from service.errors import NotAsked, UnreadableAnswer, UnreadableMoney
 from service.portone.client import LOOK_SECONDS, PAYMENTS_PER_CALL
 from service.portone.payment import read_payment, says_channel
+
+log = structlog.get_logger()
 
 
 class Asks(Protocol):
@@ -49,9 +54,20 @@ _TIMED_OUT = Unanswered(Outcome.PORTONE_UNAVAILABLE, "it took too long")
 async def _single(portone: Asks, imp_uid: str, store: Store) -> LookResult:
     try:
         answer = await portone.payment(imp_uid, store.tier)
-        return None if answer is None else await _read(portone, imp_uid, answer, store)
+        return None if answer is None else await _read_or_log(portone, imp_uid, answer, store)
     except NotAsked as error:
         return unanswered(error)
+
+
+async def _read_or_log(portone: Asks, imp_uid: str, answer: object, store: Store) -> Payment | UnreadablePayment:
+    """Read an answer. One that is unreadable is named in the log by its imp_uid and the reason, without its content."""
+    try:
+        return await _read(portone, imp_uid, answer, store)
+    except UnreadableAnswer as error:
+        log.warning("payment.unreadable", imp_uid=imp_uid, reason=str(error))
+        if isinstance(error, UnreadableMoney) and error.payment.imp_uid == imp_uid:
+            return error.payment
+        raise
 
 
 async def _read(portone: Asks, imp_uid: str, answer: object, store: Store) -> Payment:
@@ -59,7 +75,7 @@ async def _read(portone: Asks, imp_uid: str, answer: object, store: Store) -> Pa
     if not says_channel(answer):
         # Without `include_sandbox` PortOne answers 200 for a live payment, and 404 for a test payment.
         live = await portone.payment(imp_uid, store.tier, include_sandbox=False) is not None
-    payment = read_payment(answer, store, live=live)
+    payment = read_payment(answer, store, live=live, asked=imp_uid)
     if payment.imp_uid != imp_uid:
         raise UnreadableAnswer("it is about another payment")
     return payment
@@ -108,7 +124,7 @@ async def _item(portone: Asks, imp_uid: str, answer: object, store: Store) -> Lo
     if answer is None:
         return None
     try:
-        return await _read(portone, imp_uid, answer, store)
+        return await _read_or_log(portone, imp_uid, answer, store)
     except NotAsked as error:
         return unanswered(error)
 

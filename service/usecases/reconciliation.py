@@ -15,16 +15,18 @@ from uuid import UUID
 
 import structlog
 
-from service.db import ledger_scans, notices, orders, payments
+from service.db import ledger_scans, notices, orders, payments, problems, unreadable
 from service.db.ledger_scans import Scan
 from service.db.orders import SilentOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.ids import is_imp_uid, is_merchant_uid
 from service.domain.notice import Notice, Source
+from service.domain.ownership import EVERYTHING, Ours
 from service.domain.payment import Store
 from service.domain.staleness import StoredLook, same_facts
 from service.domain.timetable import Timetable
-from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer
+from service.domain.unreadable import StoredUnreadable, UnreadablePayment
+from service.errors import NotAsked, PortOneUnavailable, UnreadableAnswer, UnreadableMoney
 from service.notice_ids import new_notice_id
 from service.portone.accounts import account_client
 from service.portone.client import PAYMENTS_PER_CALL, LedgerPage
@@ -60,6 +62,7 @@ class Reconciler:
     budget: Budget
     times: Timetable
     stores: Sequence[Store]
+    ours: Ours = EVERYTHING
     allow_test_channel: bool = False
     # How far the walk over the parked notices has come, in this process.
     position: dict[str, datetime | None] = field(default_factory=dict)
@@ -141,7 +144,7 @@ class Reconciler:
         return len(await self._record(listed, store))
 
     async def _record(self, listed: Sequence[object], store: Store) -> list[Notice]:
-        differing = await in_transaction(self.pool, differences, listed, store)
+        differing = await in_transaction(self.pool, differences, listed, store, self.ours)
         for start in range(0, len(differing), PAYMENTS_PER_CALL):
             batch = differing[start : start + PAYMENTS_PER_CALL]
             await self._queue(await in_transaction(self.pool, notices.record_differences, batch))
@@ -169,10 +172,9 @@ class Reconciler:
 
     def _reaches(self, listed: Sequence[object], scan: Scan) -> bool:
         """Return whether the page's last change is older than the last walk, with a margin for unequal clocks."""
-        last = listed[-1] if listed else None
-        if scan.known_until is None or not isinstance(last, Mapping):
+        changed_at = next(filter(None, map(_changed_at, reversed(listed))), None)
+        if scan.known_until is None or changed_at is None:
             return False
-        changed_at = max((at for name in _TIMES if isinstance(at := last.get(name), int)), default=0)
         return changed_at < (scan.known_until - self.times.ledger).timestamp()
 
     async def _complete(self, scan: Scan, pages: int, differing: int) -> None:
@@ -207,19 +209,44 @@ class _Failures:
             raise self._first
 
 
-async def differences(db: Connection, listed: Sequence[object], store: Store) -> list[Notice]:
-    """Return a notice for each listed payment that is not stored as it is listed."""
+def _changed_at(item: object) -> int | None:
+    """Return the time of a payment's last change, or None if any of its times cannot be read."""
+    if not isinstance(item, Mapping):
+        return None
+    times = [item.get(name) or 0 for name in _TIMES]
+    readable = all(isinstance(at, int) and not isinstance(at, bool) for at in times)
+    return max(times) if readable else None
+
+
+async def differences(db: Connection, listed: Sequence[object], store: Store, ours: Ours = EVERYTHING) -> list[Notice]:
+    """Return a notice for each listed payment that is not stored as it is listed, and that can be ours."""
     named = {
         imp_uid: item
         for item in listed
         if isinstance(item, Mapping) and isinstance(imp_uid := item.get("imp_uid"), str) and is_imp_uid(imp_uid)
     }
-    stored = await payments.read(db, list(named))
-    return [
-        _notice(imp_uid, item.get("merchant_uid"), store)
+    if len(named) < len(listed):
+        log.warning("ledger.rows_unnamed", account=store.account, tier=store.tier, rows=len(listed) - len(named))
+    stored, odd = await payments.read(db, list(named)), await unreadable.read(db, list(named))
+    differing = [
+        (item, _notice(imp_uid, item.get("merchant_uid"), store))
         for imp_uid, item in named.items()
-        if not _agrees(item, stored.get(imp_uid))
+        if _differs(item, stored.get(imp_uid), odd.get(imp_uid), store)
     ]
+    foreign = await _foreign(db, differing, ours)
+    return [notice for _, notice in differing if notice.imp_uid not in foreign]
+
+
+async def _foreign(db: Connection, differing: Sequence[tuple[Mapping[str, object], Notice]], ours: Ours) -> set[str]:
+    """Return the imp_uids of payments that cannot be ours. Nothing is recorded of them: they cost no lasting work."""
+    if ours == EVERYTHING:
+        return set()
+    rows = [
+        (notice.imp_uid, notice.merchant_uid, item.get("started_at"))
+        for item, notice in differing
+        if notice.merchant_uid is not None
+    ]
+    return await problems.foreign(db, rows, ours)
 
 
 async def _record_left_behind(db: Connection, merchant_uids: Sequence[str]) -> list[UUID]:
@@ -230,14 +257,23 @@ async def _record_left_behind(db: Connection, merchant_uids: Sequence[str]) -> l
     return await notices.record_differences(db, [_notice(*each) for each in left_behind])
 
 
-def _agrees(item: Mapping[str, object], stored: StoredLook | None) -> bool:
-    """Return whether a look would bring nothing new; while a lesser answer is unconfirmed, every look counts."""
-    if stored is None or stored.lesser is not None:
-        return False
+def _differs(item: Mapping[str, object], stored: StoredLook | None, odd: StoredUnreadable | None, store: Store) -> bool:
+    """Return whether a look may bring something new; while a lesser answer is unconfirmed, every look counts.
+
+    Of a row that cannot be read, and that holds no money for certain, a look would bring nothing.
+    """
+    where, live = (stored.payment.store, stored.payment.live) if stored else (store, True)
     try:
-        return same_facts(read_payment(item, stored.payment.store, live=stored.payment.live), stored.payment)
+        payment = read_payment(item, where, live=live)
+    except UnreadableMoney as error:
+        return odd is None or _facts(error.payment) != _facts(odd.payment)
     except UnreadableAnswer:
         return False
+    return odd is not None or stored is None or stored.lesser is not None or not same_facts(payment, stored.payment)
+
+
+def _facts(payment: UnreadablePayment) -> tuple[object, ...]:
+    return payment.odd, payment.amount, payment.currency
 
 
 def _notice(imp_uid: str, merchant_uid: object, store: Store) -> Notice:

@@ -84,7 +84,7 @@ class Searcher:
         if not await self.budget.take(Lane.SEARCH, _BUDGET_WAIT_SECONDS, search.store.account):
             return Searched(Outcome.PORTONE_UNAVAILABLE)
         portone = account_client(self.accounts, search.store.account)
-        listed = await portone.attempts(search.merchant_uid, search.store.tier)
+        listed = await portone.attempts(search.merchant_uid, search.store.tier)  # all are of a registered order
         differing = await in_transaction(self.pool, differences, listed, search.store)
         if not differing:
             return Searched(Outcome.LOOKED, _is_window_open(listed))

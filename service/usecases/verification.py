@@ -25,6 +25,7 @@ from service.domain.notice import OpenNotice, Outcome, Source
 from service.domain.order import VersionedOrder
 from service.domain.payment import Payment, Store
 from service.domain.timetable import Timetable
+from service.domain.unreadable import UnreadablePayment
 from service.portone.looks import Asks, look
 from service.redis.budget import Budget, Lane
 
@@ -52,6 +53,16 @@ class Answers:
     @property
     def payments(self) -> list[Payment]:
         return [result for result in self.results.values() if isinstance(result, Payment)]
+
+    @property
+    def unreadable(self) -> list[UnreadablePayment]:
+        return [result for result in self.results.values() if isinstance(result, UnreadablePayment)]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The order that each payment names, by imp_uid, where that can be read."""
+        every: list[Payment | UnreadablePayment] = [*self.payments, *self.unreadable]
+        return {payment.imp_uid: payment.merchant_uid for payment in every if payment.merchant_uid is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +140,8 @@ class Verifier:
         Where nothing was stored of these orders' payments, one statement takes the orders' locks, compares and writes.
         Anything else, and what that statement finds changed, is decided under the locks.
         """
-        merchant_uids = sorted({payment.merchant_uid for payment in answers.payments})
-        if merchant_uids and claim.fresh.keys() >= set(merchant_uids):
+        merchant_uids = sorted(set(answers.named.values()))
+        if merchant_uids and not answers.unreadable and claim.fresh.keys() >= set(merchant_uids):
             read = [claim.fresh[merchant_uid] for merchant_uid in merchant_uids]
             judgement = judge(answers.notices, answers.results, claim.ticket, NOTHING_STORED, read, self.times)
             if await try_statement_on(connection, looks.write_if_unchanged, read, judgement, self.times):
@@ -143,7 +154,7 @@ class Verifier:
         stored, of_orders = NOTHING_STORED, list[VersionedOrder]()
         if merchant_uids:
             await orders.lock(db, merchant_uids)
-            stored = await payments.lock(db, merchant_uids, [payment.imp_uid for payment in answers.payments])
+            stored = await payments.lock(db, merchant_uids, list(answers.named))
             of_orders = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
         judgement = judge(answers.notices, answers.results, ticket, stored, of_orders, self.times)
         await looks.write(db, merchant_uids, judgement, self.times)

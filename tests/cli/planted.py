@@ -255,7 +255,9 @@ PLANTED = [
         "Stores: 1 notice names the tier abc of the account default, .* PORTONE_TIERS",
         plant=_sql(_UNKNOWN_TIER),
     ),
-    Planted("a problem", "Problems: 1 order has a problem", plant=_sql(_PROBLEM)),
+    Planted(
+        "a problem", "Problems: 1 problem needs a person: see `portone-orders problems list`", plant=_sql(_PROBLEM)
+    ),
     Planted(
         "a worker with a wrong password of Redis",
         r"Workers: The worker 7 on other-host takes up no notices \(Redis: it refuses the password\): .* its REDIS_URL",

@@ -21,6 +21,14 @@ async def test_a_registered_order_is_printed(commands: Commands) -> None:
     assert (await commands.service.read("주문/1"))["name"] == "A book"
 
 
+async def test_an_order_is_registered_for_a_billing_key(commands: Commands) -> None:
+    """An order may allow a payment that issues a billing key, and its page says so."""
+    output = await commands.run("order", "register", "order-1", "64900", "--allow-billing-key-issue")
+    assert "  allows      a payment that issues a billing key" in output.splitlines()
+    assert (await commands.service.read("order-1"))["allow_billing_key_issue"]
+    assert "allows" not in await commands.run("order", "register", "order-2", "64900")
+
+
 async def test_registering_again_changes_nothing_and_other_terms_are_refused(commands: Commands) -> None:
     """Repeating the same terms changes nothing, and other terms are refused in one sentence."""
     await commands.run("order", "register", "order-1", "64900")

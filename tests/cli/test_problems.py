@@ -1,5 +1,6 @@
 """`problems` lists payments with problems, has them refunded, and resolves them."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,9 +46,77 @@ async def test_problems_are_listed(tmp_path: Path, settings: Settings, shop: Sho
         0,
         [
             f"duplicate_payment  order-1  {duplicate}  holds 64900 KRW",
-            f"unknown_order  order-9  {unknown}  holds 6.00 USD",
+            "Beside these, 1 payment holds money of unregistered orders: see --foreign.",
         ],
     )
+    foreign = await run(tmp_path, "problems", "list", "--foreign", **_variables(settings))
+    assert foreign == (0, f"unknown_order  order-9  {unknown}  holds 6.00 USD\n")
+
+
+async def test_a_test_payment_moved_no_money(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """A test-channel payment is not said to hold money."""
+    imp_uid = await shop.paid_wrongly("order-1", 64900, sandbox=True)
+    line = f"test_channel  order-1  {imp_uid}  test payment of 64900 KRW: no money moved\n"
+    assert await run(tmp_path, "problems", "list", **_variables(settings)) == (0, line)
+
+
+async def test_a_partial_refund_reads_as_one(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """Of a payment that was given back in part, the list has what is left of how much."""
+    imp_uid = await shop.paid_wrongly("order-1", 100)
+    await shop.sandbox.move(imp_uid, "cancel", amount=30)
+    await shop.pool.execute("UPDATE last_looks SET looked_at = looked_at - interval '1 minute'")
+    await shop.announce("order-1", imp_uid)
+    _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
+    assert listed == f"wrong_amount  order-1  {imp_uid}  holds 70 KRW of 100 KRW: 30 KRW was given back\n"
+
+
+async def test_an_account_waits_for_its_money(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """A virtual account with the wrong amount waits for money, and holds none yet."""
+    await shop.order("order-1")
+    imp_uid = (await shop.sandbox.open("order-1", 100, pay_method="vbank"))["imp_uid"]
+    await shop.sandbox.move(imp_uid, "issue")
+    await shop.announce("order-1", imp_uid)
+    _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
+    assert listed == f"wrong_amount  order-1  {imp_uid}  waits for a deposit of 100 KRW\n"
+
+
+async def test_odd_fields_are_shown(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """An unreadable payment's line has the amount that can be read, and the odd fields as PortOne gave them."""
+    await shop.order("order-1")
+    imp_uid = (await shop.sandbox.pay("order-1", 64900))["imp_uid"]
+    await shop.sandbox.move(imp_uid, "set", fields={"status": "in_process", "cancel_amount": "0"})
+    await shop.announce("order-1", imp_uid)
+    _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
+    odd = 'unreadable: cancel_amount "0", status "in_process"'
+    assert listed == f"unreadable_payment  order-1  {imp_uid}  PortOne says 64900 KRW  {odd}\n"
+
+
+async def test_own_problems_come_first_and_foreign_money_pages(tmp_path: Path, settings: Settings, shop: Shop) -> None:
+    """Foreign payments never hide the shop's own problem; they are listed apart, by pages and filters."""
+    own = await shop.paid_wrongly("order-1", 100)
+    foreign = sorted((await shop.sandbox.control("POST", "bulk", count=5, prefix="zzz", amount=10))["imp_uids"])
+    await shop.announce("", *foreign)
+    code, listed = await run(tmp_path, "problems", "list", "--limit", "1", **_variables(settings))
+    assert (code, listed.splitlines()) == (
+        0,
+        [
+            f"wrong_amount  order-1  {own}  holds 100 KRW",
+            "Beside these, 5 payments hold money of unregistered orders: see --foreign.",
+        ],
+    )
+    words = ("problems", "list", "--foreign", "--limit", "3")
+    _, first = await run(tmp_path, *words, **_variables(settings))
+    assert first.splitlines()[-1] == f"These are 3 of 5: --after {foreign[2]} goes on."
+    _, second = await run(tmp_path, *words, "--after", foreign[2], **_variables(settings))
+    assert [line.split()[2] for line in (first.splitlines()[:3] + second.splitlines())] == foreign
+    _, narrowed = await run(tmp_path, *words, "--number", "zzz-4", **_variables(settings))
+    assert narrowed.count("zzz-") == 1
+    _, late = await run(tmp_path, *words, "--since", "2999-01-01", **_variables(settings))
+    assert late == "There is no such money of unregistered orders.\n"
+    not_ours = await run(tmp_path, *words, **_variables(settings), ORDER_PREFIXES="order-,shop-")
+    assert not_ours == (0, "There is no such money of unregistered orders.\n")
+    code, refused = await run(tmp_path, "problems", "list", "--number", "zzz", **_variables(settings))
+    assert (code, "--foreign" in refused) == (1, True)
 
 
 async def test_a_person_has_a_payment_refunded(tmp_path: Path, settings: Settings, shop: Shop) -> None:
@@ -62,7 +131,7 @@ async def test_a_person_has_a_payment_refunded(tmp_path: Path, settings: Setting
         "intended", "kim", "the customer called", True,
     )  # fmt: skip
     _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
-    assert listed.rstrip().endswith("refund intended: the customer called")
+    assert re.search(r"refund intended, by kim on \d{4}-\d\d-\d\d \d\d:\d\d: the customer called$", listed.rstrip())
     actions = await shop.pool.fetch("SELECT who, why, action, subject FROM operator_actions")
     assert [tuple(action) for action in actions] == [("kim", "the customer called", "problems.refund", duplicate)]
     await _send(settings, shop)
@@ -115,13 +184,14 @@ async def test_a_refund_is_not_asked_for_twice(tmp_path: Path, settings: Setting
 
 
 async def test_a_problem_is_resolved(tmp_path: Path, settings: Settings, shop: Shop) -> None:
-    """A resolved problem is recorded with who and why, stays listed, and is no longer refunded by a policy."""
+    """A resolved problem is recorded with who and why, is open no more, and is no longer refunded by a policy."""
     _, duplicate = await shop.paid_twice("order-1")
     code, output = await run(tmp_path, "problems", "resolve", duplicate, *WHO, **_variables(settings))
     assert (code, output) == (0, f"Resolved: duplicate_payment of {duplicate}, order-1\n")
     rows = await shop.pool.fetch("SELECT merchant_uid, imp_uid, kind, who, why FROM resolutions")
     assert [tuple(row) for row in rows] == [("order-1", duplicate, "duplicate_payment", "kim", "the customer called")]
-    _, listed = await run(tmp_path, "problems", "list", **_variables(settings))
+    assert await run(tmp_path, "problems", "list", **_variables(settings)) == (0, "There are no open problems.\n")
+    _, listed = await run(tmp_path, "problems", "list", "--resolved", **_variables(settings))
     assert listed.rstrip().endswith("by kim: the customer called")
     async with make_parts(settings) as parts:
         refunder = make_refunder(parts.verifier, _client(parts))

@@ -65,7 +65,7 @@ def test_every_metric_is_exposed() -> None:
 def test_each_reason_of_the_promise_has_a_section() -> None:
     """Every sentence that /healthz/promise may answer is a heading, without its number."""
     settings = Settings(_env_file=None)
-    every = Measure(1e9, 1e9, 10**9, 10**9, 10**9, 1e9, 10**9)
+    every = Measure(1e9, 1e9, 10**9, 10**9, 10**9, 10**9, 10**9, 1e9, 10**9)
     reasons = [re.sub(r"\d+", "…", reason) for reason in broken_promises(every, settings)]
     assert sorted(reasons) == sorted(re.findall(r'^### "(.+)"$', PAGE, re.MULTILINE))
 

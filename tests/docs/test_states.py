@@ -24,6 +24,7 @@ def test_the_table_leaves_no_hole() -> None:
         ProblemKind.REFUND_UNKNOWN,
         ProblemKind.REGRESSED_PAYMENT,
         ProblemKind.PAID_AFTER_CLOSE,
+        ProblemKind.UNREADABLE_PAYMENT,
     }
     assert ways == set(ProblemKind) - not_of_one_look
 

@@ -192,8 +192,8 @@ async def test_paid_under_the_order_of_another_number_in_the_answer(
 
     async def not_believed() -> bool:
         status, body = await service.complete(imp_uid, "order-1", headers={"Prefer": "wait=1"})
-        assert (status, body["reason"]) in ((202, "not-looked-yet"), (202, "portone-not-answering"))
-        return bool(body["reason"] == "portone-not-answering")
+        assert (status, body["reason"]) in ((202, "not-looked-yet"), (202, "answer-unreadable"))
+        return bool(body["reason"] == "answer-unreadable")
 
     await until(not_believed)
     assert await stored.never_paid(pool)

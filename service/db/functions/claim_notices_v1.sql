@@ -7,8 +7,9 @@
 -- A payment whose looks bring nothing new five times is looked at less and less often, down to once in 16 s: nobody can
 -- buy calls to PortOne by speaking of one payment again and again.
 --
--- Returns a row for each, with its order where one is registered, the look's ticket, and when the look begins. `fresh`: the order is open,
--- and nothing is stored of any payment of it. The store to ask is the order's; else where the payment was found; else the one that the
+-- Returns a row for each, with its order where one is registered, the look's ticket, and when the look begins. `fresh`:
+-- the order is open, nothing is stored of any payment of it, nor is it known to have an unreadable one. The store to ask
+-- is the order's; else where the payment was found; else the one that the
 -- notice names. An address is only a hint: `hint_account` and `hint_tier` name another store, to be asked if the first
 -- knows no such payment. A tier alone means the default account's; an account alone, that account and the tier that
 -- its order has there.
@@ -16,7 +17,8 @@ CREATE FUNCTION claim_notices_v1(ids uuid[], lease interval, spacing interval, q
 RETURNS TABLE (
     id uuid, source text, imp_uid text, claimed_status text, arrivals integer, tries integer, age interval,
     account text, tier text, hint_account text, hint_tier text, merchant_uid text, amount bigint, currency text,
-    version integer, fresh boolean, in_vain integer, verdict text, wait interval, ticket bigint, looked_at timestamptz
+    version integer, allow_billing_key_issue boolean, fresh boolean, in_vain integer, verdict text, wait interval,
+    ticket bigint, looked_at timestamptz
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -36,7 +38,9 @@ BEGIN
                coalesce(o.tier, p.tier, said.tier, '') AS tier,
                coalesce(p.account, said.account) AS hint_account, coalesce(p.tier, said.tier) AS hint_tier,
                o.merchant_uid, o.amount, o.currency, o.version,
-               o.state = 'pending' AND o.closed IS NULL AND o.imp_uid IS NULL AND p.imp_uid IS NULL
+               o.allow_billing_key_issue,
+               o.state = 'pending' AND o.closed IS NULL AND o.imp_uid IS NULL AND o.problems = '[]'::jsonb
+                 AND p.imp_uid IS NULL
                  AND (SELECT true FROM payments WHERE merchant_uid = o.merchant_uid
                       AND (status <> 'ready' OR lesser IS NOT NULL) LIMIT 1) IS NULL AS fresh,
                -- A payment whose last look was stored, or is long ago, begins again.

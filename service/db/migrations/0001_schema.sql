@@ -25,6 +25,8 @@ CREATE TABLE orders (
     problems         jsonb NOT NULL DEFAULT '[]',
     -- The payment that decides the state was made on a test channel, which ALLOW_TEST_CHANNEL let in.
     test_channel     boolean NOT NULL DEFAULT false,
+    -- A term: a payment whose window issued a billing key pays the order like any other (docs/portone.md §4.18).
+    allow_billing_key_issue boolean NOT NULL DEFAULT false,
     version          integer NOT NULL DEFAULT 1 CHECK (version > 0),
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
@@ -94,10 +96,34 @@ CREATE TABLE payments (
     lesser_seen_at   timestamptz,
     lesser_ticket    bigint,
     seen_at          timestamptz NOT NULL DEFAULT now(),
+    -- Its order was not registered when it was stored. The order may be by now.
+    came_unregistered boolean NOT NULL DEFAULT false,
     CHECK ((lesser IS NULL) = (lesser_seen_at IS NULL) AND (lesser IS NULL) = (lesser_ticket IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 -- Windows that were only opened decide nothing, and a buyer may open thousands: they are in no order's way.
 CREATE INDEX payments_that_count ON payments (merchant_uid) WHERE status <> 'ready' OR lesser IS NOT NULL;
+
+CREATE INDEX payments_unregistered ON payments (imp_uid)
+    WHERE came_unregistered AND status IN ('paid', 'cancelled');
+
+-- What PortOne said of a payment that may hold money, where no rule can use it. What `payments` has of it still counts.
+CREATE TABLE unreadable_payments (
+    imp_uid        text PRIMARY KEY CHECK (char_length(imp_uid) BETWEEN 1 AND 64),
+    -- NULL: the payment names no order that can be read.
+    merchant_uid   text,
+    account        text NOT NULL,
+    tier           text NOT NULL,
+    -- Each field that could not be read, with PortOne's value of it: bounded, and never a buyer's data.
+    odd            jsonb NOT NULL,
+    amount         bigint CHECK (amount >= 0),
+    currency       text,
+    live           boolean,
+    written_ticket bigint NOT NULL,
+    found_at       timestamptz NOT NULL DEFAULT now(),
+    seen_at        timestamptz NOT NULL DEFAULT now(),
+    CHECK (amount IS NULL OR currency IS NOT NULL)
+);
+CREATE INDEX unreadable_payments_order ON unreadable_payments (merchant_uid);
 
 CREATE TABLE notices (
     id              uuid PRIMARY KEY,
@@ -143,6 +169,9 @@ CREATE UNIQUE INDEX notices_unregistered ON notices (imp_uid) WHERE NOT register
 CREATE INDEX notices_unregistered_ended ON notices ((coalesce(handled_at, parked_at)))
     WHERE NOT registered AND due_at IS NULL;
 CREATE INDEX notices_parked ON notices (parked_at) WHERE parked_at IS NOT NULL;
+-- What waits only for an order that nobody registered raises no alarm, and must not be in the way of counting the rest.
+CREATE INDEX notices_parked_own ON notices (parked_at)
+    WHERE parked_at IS NOT NULL AND last_outcome <> 'order_not_registered';
 CREATE INDEX notices_parked_payment ON notices (imp_uid) WHERE parked_at IS NOT NULL;
 CREATE INDEX notices_parked_order ON notices (merchant_uid) WHERE parked_at IS NOT NULL;
 

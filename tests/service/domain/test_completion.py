@@ -61,7 +61,17 @@ def test_nothing_stored_refuses_before_a_look(payment: Payment | None) -> None:
     assert reply("order-1", payment, ORDER, None) == Reply(Unsettled.NOT_LOOKED_YET, final=False)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED, Outcome.ANSWER_UNREADABLE])
+def test_an_answer_that_cannot_be_read_is_no_refusal_and_no_outage() -> None:
+    """The caller is told that PortOne answered unreadably, whatever is stored without money."""
+    for payment in (None, READY, replace(PAID, amount=1)):
+        answer = reply("order-1", payment, ORDER, Outcome.ANSWER_UNREADABLE)
+        assert answer == Reply(Unsettled.ANSWER_UNREADABLE, final=False)
+    failed_and_odd = [FAILED, replace(READY, imp_uid="imp_9", unreadable=True)]
+    order = VersionedOrder(ORDER, settle(ORDER, failed_and_odd), 1)
+    assert order_reply(order, Searched(Outcome.LOOKED)) == Reply(Unsettled.ANSWER_UNREADABLE, final=False)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PORTONE_UNAVAILABLE, Outcome.PORTONE_REFUSED])
 @pytest.mark.parametrize("payment", [None, READY, replace(PAID, amount=1)])
 def test_a_failure_to_ask_refuses_nobody(payment: Payment | None, outcome: Outcome) -> None:
     """If PortOne did not answer, the answer is 202 and never 400."""
@@ -126,7 +136,7 @@ def test_a_caller_that_names_an_order_is_told_of_all_its_payments(
     [
         (None, Unsettled.NOT_LOOKED_YET),
         (Searched(Outcome.PORTONE_UNAVAILABLE), Unsettled.PORTONE_NOT_ANSWERING),
-        (Searched(Outcome.ANSWER_UNREADABLE, window_open=True), Unsettled.PORTONE_NOT_ANSWERING),
+        (Searched(Outcome.ANSWER_UNREADABLE, window_open=True), Unsettled.ANSWER_UNREADABLE),
     ],
 )
 def test_nobody_is_refused_before_portone_was_asked_for_the_orders_payments(

@@ -34,6 +34,11 @@ def test_an_order_is_payable_while_no_money_is_held_for_it(state: State, expecte
     assert reason_not_payable(replace(OPEN, state=state), Decimal(64900), NOW) is expected
 
 
+def test_an_order_with_an_unreadable_payment_is_not_payable() -> None:
+    """Money may be there already, so the buyer is not let pay a second time."""
+    assert reason_not_payable(replace(OPEN, unreadable=True), Decimal(64900), NOW) is NotPayable.UNREADABLE_PAYMENT
+
+
 def test_what_is_closed_or_unknown_is_not_payable() -> None:
     """A withdrawn, expired, overdue or unregistered order is not payable."""
     amount = Decimal(64900)

@@ -1,5 +1,6 @@
 """The fate of a notice after its look, as a table, and the judgement of a batch."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -19,10 +20,11 @@ from service.domain.judgement import (
     judge,
 )
 from service.domain.notice import OpenNotice, Outcome, Source
-from service.domain.order import Order, Settlement, State, VersionedOrder
+from service.domain.order import Order, Problem, ProblemKind, Settlement, State, VersionedOrder
 from service.domain.payment import Payment, Status, Store
 from service.domain.staleness import StoredLook, Verdict
 from service.domain.timetable import Timetable
+from service.domain.unreadable import StoredUnreadable, UnreadablePayment
 
 TIMES = Timetable()
 STORE = Store("default")
@@ -32,6 +34,7 @@ WINDOW = Payment("imp_1", "order-1", STORE, Status.READY, 64900, "KRW")
 DOWN = Unanswered(Outcome.PORTONE_UNAVAILABLE)
 REFUSED = Unanswered(Outcome.PORTONE_REFUSED)
 UNREADABLE = Unanswered(Outcome.ANSWER_UNREADABLE)
+ODD = UnreadablePayment("imp_1", "order-1", STORE, (("amount", '"64900"'),), currency="KRW", live=True)
 NOT_CONFIGURED = Unanswered(Outcome.STORE_NOT_CONFIGURED)
 YOUNG, OLD = timedelta(seconds=1), TIMES.grace + timedelta(seconds=1)
 # The last bits of an id shorten its backoff. These bits do not.
@@ -81,6 +84,11 @@ def _later(outcome: Outcome, seconds: float) -> Postponed:
         (_notice(OLD, tries=7), UNREADABLE, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
         (_notice(YOUNG, tries=8), UNREADABLE, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
         (_notice(OLD, tries=8), UNREADABLE, None, True, Parked(Outcome.ANSWER_UNREADABLE)),
+        (_notice(YOUNG, tries=8), ODD, None, True, _later(Outcome.ANSWER_UNREADABLE, 60)),
+        (_notice(OLD, tries=8), ODD, None, True, Parked(Outcome.ANSWER_UNREADABLE)),
+        (_notice(OLD, tries=8), replace(ODD, merchant_uid=None), None, True, Parked(Outcome.ANSWER_UNREADABLE)),
+        # Nor does it raise an alarm where its order is not registered.
+        (_notice(OLD), ODD, None, False, Parked(Outcome.ORDER_NOT_REGISTERED)),
     ],
 )
 def test_the_fate_of_a_notice(
@@ -123,3 +131,41 @@ def test_one_payments_failure_is_no_neighbours() -> None:
     judgement = judge([_notice(), other], {"imp_1": PAID, "imp_2": DOWN}, 5, NOTHING_STORED, [ORDER], TIMES)
     assert [type(fate) for _, fate in judgement.fates] == [Handled, Postponed]
     assert len(judgement.changes) == 1
+
+
+PROBLEM = Settlement(problems=(Problem(ProblemKind.UNREADABLE_PAYMENT, "imp_1"),))
+
+
+def _stored(look: StoredLook | None = None, odd: StoredUnreadable | None = None) -> StoredPayments:
+    return StoredPayments(
+        datetime.now(UTC), {"imp_1": look} if look else {}, frozenset(), {"imp_1": odd} if odd else {}
+    )
+
+
+def test_an_unreadable_payment_opens_a_problem_and_nothing_else() -> None:
+    """An unreadable answer is stored apart from payments, and its order gets the problem."""
+    judgement = judge([_notice()], {"imp_1": ODD}, 5, NOTHING_STORED, [ORDER], TIMES)
+    assert (judgement.news, judgement.unreadable, judgement.changes) == ([], [ODD], [(ORDER, PROBLEM)])
+
+
+def test_an_older_answer_does_not_make_an_unreadable_payment_readable() -> None:
+    """A readable answer from before the unreadable one was written leaves the problem; one from after ends it."""
+    settled = VersionedOrder(ORDER.terms, PROBLEM, 2)
+    for ticket, readable, problems in ((5, [], PROBLEM.problems), (9, ["imp_1"], ())):
+        stored = _stored(odd=StoredUnreadable(ODD, 7))
+        judgement = judge([_notice()], {"imp_1": WINDOW}, ticket, stored, [settled], TIMES)
+        after = judgement.changes[0][1].problems if judgement.changes else settled.settlement.problems
+        assert (judgement.readable, after) == (readable, problems)
+
+
+def test_an_older_unreadable_answer_is_dropped() -> None:
+    """An unreadable answer changes nothing if its look began before what is stored of the payment was written."""
+    for stored in (_stored(StoredLook(PAID, 7)), _stored(odd=StoredUnreadable(replace(ODD, odd=()), 7))):
+        assert judge([_notice()], {"imp_1": ODD}, 5, stored, [ORDER], TIMES).unreadable == []
+
+
+def test_the_same_unreadable_answer_is_no_news() -> None:
+    """An unreadable answer that is stored already is not written again."""
+    settled = VersionedOrder(ORDER.terms, PROBLEM, 2)
+    judgement = judge([_notice()], {"imp_1": ODD}, 9, _stored(odd=StoredUnreadable(ODD, 7)), [settled], TIMES)
+    assert (judgement.unreadable, judgement.readable, judgement.changes) == ([], [], [])

@@ -7,6 +7,7 @@ import pytest
 from service.domain.judgement import LookResult, Unanswered
 from service.domain.notice import Outcome
 from service.domain.payment import Payment, Status, Store
+from service.domain.unreadable import UnreadablePayment
 from service.errors import PortOneUnavailable
 from service.portone.client import PAYMENTS_PER_CALL, PortOne
 from service.portone.looks import look
@@ -108,7 +109,7 @@ async def test_one_unreadable_payment_harms_no_neighbour(sandbox: RunningSandbox
     await sandbox.move(other, "set", fields={"status": "reversed"})
     answers = await look(portone, [good, bad, other], STORE)
     assert isinstance(answers[good], Payment)
-    assert _outcomes([answers[bad], answers[other]]) == [Outcome.ANSWER_UNREADABLE] * 2
+    assert [type(answers[imp_uid]) for imp_uid in (bad, other)] == [UnreadablePayment] * 2
 
 
 @pytest.mark.parametrize("size", [2, 3, 17, 100])
