@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
-    bench bench-life bench-small growth soak steps refund-schedules refund-kills faults faults-small explore explore-small guards shows pictures
+    bench bench-life bench-small growth soak steps refund-schedules refund-kills faults faults-small explore \
+    explore-small hostile hostile-small guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -121,6 +122,12 @@ explore: $(VENV)/.installed-dev ## Run SCHEDULES=10000 of the real code in one p
 
 explore-small: $(VENV)/.installed-dev ## Run three hundred of these schedules, as CI does
 	@$(BIN)/python -m faults.explorer --schedules 300
+
+hostile: $(VENV)/.installed-dev ## Let strangers attack beside genuine orders, and write the figures: 15 minutes
+	@$(BIN)/python -m faults.hostile --report
+
+hostile-small: $(VENV)/.installed-dev ## Four of these attacks for 3 s each, as CI does: half a minute
+	@$(BIN)/python -m faults.hostile --small
 
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
 	@$(BIN)/python -m faults.guards --report

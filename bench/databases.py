@@ -98,6 +98,10 @@ class Databases:
         while (await self.client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - Redis announces no end
             await asyncio.sleep(_POLL_SECONDS)
 
+    async def start_postgres(self) -> None:
+        """Start Postgres again after its process was stopped."""
+        await self._postgres.start(self.postgres)
+
     async def counters(self) -> Counters:
         """Return the counters. A Postgres session reports its last second at its end, so ended processes are exact."""
         async with self._admin("postgres") as admin:

@@ -194,8 +194,8 @@ async def open_loop(
 
     def send(index: int, due: float) -> None:
         load.sent_at[index] = time.time()
-        if idle:
-            idle.pop().send(requests[index], due)
+        if connection := _take_open(idle):
+            connection.send(requests[index], due)
         else:
             waiting.append((due, requests[index]))
 
@@ -212,6 +212,14 @@ async def open_loop(
     load.seconds = time.perf_counter() - began
     _close(pool)
     return load
+
+
+def _take_open(idle: deque[Connection]) -> Connection | None:
+    """Take an idle connection, if any is open: a server may close those that say nothing for long."""
+    while idle:
+        if not (connection := idle.pop()).transport.is_closing():
+            return connection
+    return None
 
 
 async def _until(done: asyncio.Event, load: Load, missing: Callable[[], int], seconds: float) -> None:

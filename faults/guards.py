@@ -203,10 +203,45 @@ GUARDS = (
     Guard(
         "spill: forgotten only once it is committed",
         "workers/tasks.py",
-        "        readable = [(entry, notice) for entry, notice in entries if notice is not None]\n",
-        "        readable = [(entry, notice) for entry, notice in entries if notice is not None]\n"
-        "        await parts.queue.forget_spilled([entry for entry, _ in entries])\n",
+        "        results = await parts.recorder.record([notice for _, notice in given]) if given else []\n",
+        "        await parts.queue.forget_spilled([entry.entry_id for entry in entries])\n"
+        "        results = await parts.recorder.record([notice for _, notice in given]) if given else []\n",
         _test("tests/faults/test_spill.py"),
+    ),
+    Guard(
+        "a batch that takes too long is halved",
+        "workers/verify.py",
+        "    await in_halves(ids, partial(_verify_whole, verifier, queue))\n",
+        "    await _verify_whole(verifier, queue, ids)\n",
+        _test("tests/service/usecases/test_halving.py"),
+    ),
+    Guard(
+        "invented payments of an order give way",
+        "service/db/functions/write_looks_v1.sql",
+        "AS retried) >= 8)",
+        "AS retried) >= 8 AND false)",
+        _test("tests/service/db/test_looks.py"),
+    ),
+    Guard(
+        "spill: Redis keeps room for the queue",
+        "service/redis/queue.py",
+        "        return not is_nearly_full(memory)\n",
+        "        return True or is_nearly_full(memory)\n",
+        _test("tests/service/redis/test_spill.py"),
+    ),
+    Guard(
+        "spill: what a sweep has read is joined by nobody",
+        "service/redis/spill.py",
+        "        if entry[2][i] == 'claim' then redis.call",
+        "        if false then redis.call",
+        _test("tests/service/redis/test_spill.py"),
+    ),
+    Guard(
+        "spill: strangers have a share of its room",
+        "service/redis/spill.py",
+        "(sender == '' or (\n",
+        "(true or (\n",
+        _test("tests/service/redis/test_spill.py"),
     ),
     Guard(
         "spill: only into a Redis that keeps it",

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from faults.proxy import Proxy
 from faults.stack import RECEIVERS, WORKERS, Stack
 
-SPILL = "notices:spill"
+SPILL, JOINED = "notices:spill", "notices:spill:joined"
 _OURS = (*RECEIVERS, *WORKERS)
 _GENTLE_SECONDS = 3.0
 # The lag of PortOne's replicas, below the scaled 60 s after which the same answer is the truth (docs/design.md §2.4).
@@ -150,9 +150,11 @@ class Storm:
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with self.stack.redis_client() as redis, redis.pipeline(transaction=True) as pipe:
                 pipe.xrange(SPILL)
+                pipe.hgetall(JOINED)
                 pipe.flushall()
-                entries, _ = await pipe.execute()
-                self.destroyed.update(_imp_uid(fields[b"notice"]) for _, fields in entries)
+                entries, joined, _ = await pipe.execute()
+                for entry_id, fields in entries:
+                    self.destroyed[_imp_uid(fields[b"notice"])] += 1 + int(joined.get(entry_id, 0))
                 self.counts["flushes"] += 1
                 self._note(f"FLUSHALL, {len(entries)} spilled notices destroyed")
 
@@ -215,12 +217,14 @@ def _imp_uid(notice: bytes) -> str:
 
 def _spilled_in(folder: Path) -> list[str]:
     """Return the imp_uids of the spilled notices in a Redis' append-only files."""
-    entries: dict[bytes, str] = {}
+    entries: dict[bytes, list[str]] = {}
     for file in sorted(folder.glob("*.incr.aof")):
         for words in _commands(file.read_bytes()):
             match [words[0].upper(), *words[1:]]:
                 case [b"XADD", stream, *rest] if stream == SPILL.encode():
-                    entries[rest[0]] = _imp_uid(rest[-1])
+                    entries[rest[0]] = [_imp_uid(rest[-1])]
+                case [b"HINCRBY", key, entry_id, _] if key == JOINED.encode() and entry_id in entries:
+                    entries[entry_id] += entries[entry_id][:1]  # one more that the entry stands for
                 case [b"XDEL", stream, *ids] if stream == SPILL.encode():
                     for entry_id in ids:
                         entries.pop(entry_id, None)
@@ -228,7 +232,7 @@ def _spilled_in(folder: Path) -> list[str]:
                     entries.clear()
                 case _:
                     pass
-    return list(entries.values())
+    return [imp_uid for names in entries.values() for imp_uid in names]
 
 
 def _commands(data: bytes) -> list[list[bytes]]:

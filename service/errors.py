@@ -71,6 +71,10 @@ class NothingRecorded(ServiceError):
     transient = True
 
 
+class NoRoom(NothingRecorded):
+    """Postgres is away, and the room for notices in Redis is used up; send it again."""
+
+
 class UnusableNotice(ServiceError):
     """The notice names no usable payment."""
 

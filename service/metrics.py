@@ -16,6 +16,9 @@ class Metrics:
         self._spilled = Counter(
             "notices_spilled", "Notices made durable in Redis while Postgres was away", registry=self._registry
         )
+        self._no_room = Counter(
+            "notices_without_room", "Notices answered 503 because SPILL_MEGABYTES was used up", registry=self._registry
+        )
         self._refused = Counter("notices_not_recorded", "Notices answered 503", registry=self._registry)
         self._batches = Counter("notice_batches", "INSERTs that recorded notices", registry=self._registry)
         self._events = Counter(
@@ -37,6 +40,10 @@ class Metrics:
         self._accepted.inc(accepted)
         self._spilled.inc(spilled)
         self._refused.inc(refused)
+
+    def count_no_room(self, notices: int) -> None:
+        """Count notices that found no room in Redis while Postgres was away."""
+        self._no_room.inc(notices)
 
     def count_event(self, event: str, kind: str) -> None:
         """Count a connection that was refused or closed, or a request that was not understood."""

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     promise_age_seconds: float = Field(60.0, gt=0, description="How long a notice may be due before an alarm is raised")
     promise_lag_seconds: float = Field(300.0, gt=0, description="Age of the last ledger scan that raises an alarm")
     promise_parked: int = Field(1000, ge=0, description="Count of parked notices that raises an alarm")
+    spill_megabytes: float = Field(
+        64.0, gt=0, le=10_000, description="Room in Redis for notices while Postgres is away; more are answered 503"
+    )
     keep_handled_days: float = Field(30.0, gt=0, description="Days until a handled notice is pruned")
     keep_unregistered_days: float = Field(
         3.0, gt=0, description="Days until a handled or parked notice that named no registered order is pruned"

@@ -39,14 +39,14 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
 async def _sweep_spill(parts: Parts) -> int:
     moved = 0
     while entries := await parts.queue.spilled(NOTICES_PER_JOB):
-        readable = [(entry, notice) for entry, notice in entries if notice is not None]
-        results = await parts.recorder.record([notice for _, notice in readable]) if readable else []
-        recorded = [entry for (entry, _), row in zip(readable, results, strict=True) if isinstance(row, UUID)]
+        given = [(entry.entry_id, entry.notice) for entry in entries for _ in range(entry.arrivals) if entry.notice]
+        results = await parts.recorder.record([notice for _, notice in given]) if given else []
+        recorded = {entry_id for (entry_id, _), row in zip(given, results, strict=True) if isinstance(row, UUID)}
         # Only now: what is committed may be forgotten.
-        await parts.queue.forget_spilled(recorded)
-        for entry in {entry for entry, _ in entries} - set(recorded):
-            await parts.queue.set_spilled_aside(entry)
-            log.error("spill.unreadable", entry=entry.decode())
+        await parts.queue.forget_spilled(sorted(recorded))
+        for entry_id in {entry.entry_id for entry in entries} - recorded:
+            await parts.queue.set_spilled_aside(entry_id)
+            log.error("spill.unreadable", entry=entry_id.decode())
         moved += len(recorded)
     return moved
 

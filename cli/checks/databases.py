@@ -13,13 +13,15 @@ from service.db.migrate import pending
 from service.db.pool import Arguments, Connection, Result, patient_connection
 from service.errors import RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
-from service.redis.queue import SPILL_STREAM, UNREADABLE_STREAM, connect, weaknesses
+from service.redis.queue import connect, is_nearly_full, weaknesses
+from service.redis.spill import SPILL_STREAM, UNREADABLE_STREAM, bytes_spilled
 from service.settings import Settings
 
 _SECONDS = 3.0  # longer than the service's own limits: a machine that is only busy must not look like one that hangs
 # Connections of which a process that starts may be in need.
 _SPARE_CONNECTIONS = 5
-_MEMORY_FULL = 0.9
+# From this share on a person should see to the room for spilled notices, of which strangers can fill a half.
+_ROOM_SCARCE = 0.4
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -100,7 +102,7 @@ async def check_redis(settings: Settings) -> list[str]:
     try:
         weak = await weaknesses(redis, _SECONDS)
         faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in weak]
-        return [*faults, *await _full(redis), *await _spilled(redis)]
+        return [*faults, *await _full(redis), *await _spilled(redis, settings.spill_megabytes)]
     except (RedisUnavailable, RedisError, OSError, TimeoutError) as error:
         return [redis_sentence(url, error)]
     finally:
@@ -108,16 +110,16 @@ async def check_redis(settings: Settings) -> list[str]:
 
 
 async def _full(redis: ArqRedis) -> list[str]:
-    memory, persistence = await redis.info("memory"), await redis.info("persistence")
+    persistence = await redis.info("persistence")
     faults = []
-    if memory["maxmemory"] and memory["used_memory"] > _MEMORY_FULL * memory["maxmemory"]:
+    if is_nearly_full(await redis.info("memory")):
         faults.append("Redis' memory is nearly full, and beyond it Redis accepts nothing: raise its maxmemory.")
     if persistence.get("aof_last_write_status", "ok") != "ok":
         faults.append("Redis could not write its log: free space on the disk of Redis.")
     return faults
 
 
-async def _spilled(redis: ArqRedis) -> list[str]:
+async def _spilled(redis: ArqRedis, megabytes_max: float) -> list[str]:
     """Say what waits in Redis' streams. A worker moves what was spilled within 2 s of Postgres' return."""
     waiting, unreadable = await redis.xlen(SPILL_STREAM), await redis.xlen(UNREADABLE_STREAM)
     faults = []
@@ -125,6 +127,11 @@ async def _spilled(redis: ArqRedis) -> list[str]:
         faults.append(
             f"{waiting} notices wait in Redis ({SPILL_STREAM}), accepted while Postgres was away: a worker moves them"
             " as soon as it reaches Postgres and Redis."
+        )
+    if (megabytes := await bytes_spilled(redis) / 1e6) > _ROOM_SCARCE * megabytes_max:
+        faults.append(
+            f"They take {megabytes:.0f} of the {megabytes_max:.0f} MB that SPILL_MEGABYTES gives, beyond which notices"
+            " are answered 503: bring Postgres back, or raise SPILL_MEGABYTES and restart the receivers."
         )
     if unreadable:
         faults.append(

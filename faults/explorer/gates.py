@@ -187,8 +187,11 @@ class GatedQueue(Queue):
         durable: bool = await self._step("is_durable", super().is_durable)
         return durable
 
-    async def spill(self, notices: Any) -> None:
-        await self._step("spill", super().spill, notices)
+    async def has_room(self) -> bool:
+        return True
+
+    async def spill(self, notices: Any, senders: Any) -> Any:
+        return await self._step("spill", super().spill, notices, senders)
 
     async def spilled(self, limit: int) -> Any:
         return await self._step("spilled", super().spilled, limit)

@@ -21,7 +21,8 @@ from cli.processes import Process
 from faults import oracle
 from service.db.migrate import migrate
 from service.db.pool import open_pool
-from service.redis.queue import QUEUE_NAME, SPILL_STREAM, connect
+from service.redis.queue import QUEUE_NAME, connect
+from service.redis.spill import SPILL_STREAM
 
 if TYPE_CHECKING:
     from faults.explorer.schedule import Schedule

@@ -81,6 +81,7 @@ def _open_notice(row: asyncpg.Record) -> OpenNotice:
         row["tries"],
         row["age"],
         row["looked_at"],
+        row["crowded"],
     )
 
 

@@ -151,9 +151,9 @@ async def take_due(db: Connection, queued_for: timedelta, *, lane: int, limit: i
     rows = await db.fetch(
         """
         UPDATE notices SET due_at = now() + $3, claimed_until = NULL
-        WHERE id IN (SELECT id FROM notices WHERE lane = $1 AND due_at <= now()
-                       AND (claimed_until IS NULL OR claimed_until <= now())
-                     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        WHERE id = ANY(ARRAY(SELECT id FROM notices WHERE lane = $1 AND due_at <= now()
+                               AND (claimed_until IS NULL OR claimed_until <= now())
+                             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED))
         RETURNING id
         """,
         lane,
@@ -178,7 +178,7 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
 
     Three kinds of open notices do not stand for the look that is wanted: one that is claimed may have been looked for
     before the difference arose, one that asks another store finds nothing of it, and one that is overdue may starve.
-    Returns the new rows, due at once.
+    Returns the new rows, due at once. OFFSET 0 keeps each lookup a lookup: joined, whole tables may be read for it.
     """
     rows = await db.fetch(
         """
@@ -188,12 +188,13 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
              AS g (id, source, imp_uid, merchant_uid, tier, account)
         WHERE NOT EXISTS (
             SELECT FROM notices n
-                 LEFT JOIN payments p ON p.imp_uid = n.imp_uid
-                 LEFT JOIN orders o ON o.merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
+                 LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
+                 LEFT JOIN LATERAL (SELECT * FROM orders WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
+                                    OFFSET 0) o ON true
             WHERE n.imp_uid = g.imp_uid AND n.due_at > now() - $7::interval AND n.claimed_until IS NULL
               AND n.registered
               AND coalesce(o.account, p.account, n.account, 'default') = g.account
-              AND coalesce(o.tier, p.tier, n.tier, '') = g.tier)
+              AND coalesce(o.tier, p.tier, n.tier, '') = g.tier OFFSET 0)
         ON CONFLICT DO NOTHING
         RETURNING id
         """,
@@ -217,9 +218,10 @@ async def replay_of_order(db: Connection, merchant_uid: str) -> None:
     rows = await db.fetch(
         """
         SELECT id FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL AND last_outcome = $2
-        UNION SELECT n.id FROM payments p JOIN notices n USING (imp_uid)
-        WHERE p.merchant_uid = $1 AND (p.status <> 'ready' OR p.lesser IS NOT NULL)
-          AND n.parked_at IS NOT NULL AND n.last_outcome = $2
+        UNION SELECT n.id FROM (SELECT imp_uid FROM payments
+                                WHERE merchant_uid = $1 AND (status <> 'ready' OR lesser IS NOT NULL) OFFSET 0) p
+                               JOIN notices n USING (imp_uid)
+        WHERE n.parked_at IS NOT NULL AND n.last_outcome = $2
         LIMIT 100
         """,
         merchant_uid,

@@ -188,7 +188,7 @@ async def take_silent(db: Connection, limit: int, times: Timetable) -> list[Sile
             THEN least(now() + ($2::interval[])[least(o.checks + 2, array_length($2::interval[], 1))], due.until)
             WHEN due.silent AND due.expires
             THEN now() + greatest($6::interval, least(now() - due.until, interval '1 hour')) END
-        FROM due WHERE o.merchant_uid = due.merchant_uid
+        FROM due WHERE o.merchant_uid = due.merchant_uid AND o.merchant_uid = ANY(ARRAY(SELECT merchant_uid FROM due))
         RETURNING o.merchant_uid, o.account, o.tier, due.silent, due.expires AND now() >= due.until AS ends
         """,
         limit,
@@ -227,7 +227,7 @@ async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> 
     rows = await db.fetch(
         """
         SELECT p.imp_uid, p.merchant_uid, p.account, p.tier FROM orders o JOIN payments p USING (merchant_uid)
-        WHERE o.merchant_uid = ANY($1::text[]) AND p.status = 'paid' AND p.live
+        WHERE o.merchant_uid = ANY($1::text[]) AND p.merchant_uid = ANY($1::text[]) AND p.status = 'paid' AND p.live
           AND o.state = ANY($2::text[])
           AND NOT o.problems @> jsonb_build_array(jsonb_build_object('imp_uid', p.imp_uid))
         """,

@@ -33,7 +33,8 @@ async def want(db: Connection, merchant_uids: Sequence[str], spacing: timedelta)
         """
         WITH wanted AS (
             SELECT DISTINCT o.merchant_uid, clock_timestamp() AS at FROM unnest($1::text[]) AS g (merchant_uid)
-            JOIN orders o ON o.merchant_uid = g.merchant_uid ORDER BY o.merchant_uid
+            CROSS JOIN LATERAL (SELECT merchant_uid FROM orders WHERE merchant_uid = g.merchant_uid OFFSET 0) o
+            ORDER BY o.merchant_uid
         ), written AS (
             INSERT INTO searches AS s (merchant_uid, wanted_at, due_at) SELECT merchant_uid, at, at FROM wanted
             ON CONFLICT (merchant_uid) DO UPDATE

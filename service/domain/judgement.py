@@ -259,7 +259,7 @@ def _backoff(notice: OpenNotice, times: Timetable, *, unknown: bool = False) -> 
     The part that is taken off comes from the notice's id, whose last bits are random.
     """
     # A payment that PortOne does not know, or of an order that nobody registered, may be invented: it gives way soon.
-    invented = unknown or not notice.registered
+    invented = unknown or notice.gives_way
     factor, last = (8.0, times.backoff_unknown) if invented else (2.0, times.backoff_last)
     wait = min(times.backoff_first * factor ** min(notice.tries, 10), last)
     return wait * (1.0 - notice.id.int % 1024 / 4096)

@@ -73,7 +73,7 @@ class OpenNotice:
 
     `hint` is another store, to be asked if the first knows no such payment. `registered`: its order is, by now.
     `arrivals` counts the notices that share this row. `age` is the time since it was received, and `looked_at` the time
-    of the claim, at which its look begins.
+    of the claim, at which its look begins. `crowded`: several others of its order wait for another look already.
     """
 
     id: UUID
@@ -87,6 +87,12 @@ class OpenNotice:
     tries: int
     age: timedelta
     looked_at: datetime | None = None
+    crowded: bool = False
+
+    @property
+    def gives_way(self) -> bool:
+        """Return whether its payment may be invented, so that notices of real ones go first."""
+        return self.crowded or not self.registered
 
 
 # The least progress that a claim can mean; "ready" may be no more than a window left open.

@@ -106,7 +106,9 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     bounds = Bounds.of_process()
     waiters = Waiters(redis, bounds.in_all // 2)
     async with contextlib.AsyncExitStack() as stack:
-        receiver = app[RECEIVER] = await _receiver(stack, settings, Queue(redis), waiters, bounds)
+        receiver = app[RECEIVER] = await _receiver(
+            stack, settings, Queue(redis, int(settings.spill_megabytes * 1_000_000)), waiters, bounds
+        )
         working = [
             asyncio.create_task(work)
             for work in (

@@ -17,6 +17,7 @@ from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import received
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys
+from service.portone.senders import SENDERS
 from service.rate_limits import Limiter
 
 ADDRESS = "/webhooks/portone/v1"
@@ -57,7 +58,8 @@ async def receive(
             account=account,
             claimed_status=known.get("status"),
             cancellation_id=known.get("cancellation_id"),
-        )
+        ),
+        "" if client in SENDERS else client,
     )
     return received(request)
 

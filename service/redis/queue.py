@@ -8,7 +8,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -22,8 +22,9 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
-from service.domain.notice import Notice, Source
+from service.domain.notice import Notice
 from service.errors import RedisUnavailable
+from service.redis.spill import Spill, Spilled
 
 log = structlog.get_logger()
 
@@ -33,12 +34,11 @@ SEARCH = "search_payments"
 # One message for each batch: the payments that were looked at, changed or not, and the orders that changed.
 LOOKED_CHANNEL = "portone-orders:looked"
 WAKE_CHANNEL = "portone-orders:wake"
-# Notices accepted while Postgres was away. arq knows nothing of this stream, and nothing in it expires.
-SPILL_STREAM = "notices:spill"
-UNREADABLE_STREAM = "notices:spill:unreadable"
+SPILL_BYTES_MAX = 64_000_000
 
 NOTICES_PER_JOB = 100
 _COMMAND_SECONDS = 1.0
+_MEMORY_FULL = 0.9
 _MILLISECOND = timedelta(milliseconds=1)
 _HEAD_START = timedelta(minutes=1)
 _SILENCE_SECONDS = 2.0
@@ -71,8 +71,9 @@ def connect(redis_url: str, **options: Any) -> ArqRedis:
 class Queue:
     """The queue of batches of notices, the spill stream beside it, and the messages to waiting calls."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: ArqRedis, spill_bytes_max: int = SPILL_BYTES_MAX) -> None:
         self._redis = redis
+        self._spill = Spill(redis, spill_bytes_max)
 
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
         """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within a second.
@@ -108,30 +109,27 @@ class Queue:
         """Return whether this Redis keeps what it accepts, by its own answer now."""
         return not await weaknesses(self._redis)
 
-    async def spill(self, notices: Sequence[Notice]) -> None:
-        """Keep notices in the stream until a sweep moves them into Postgres. Raises RedisUnavailable."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for notice in notices:
-                pipe.xadd(SPILL_STREAM, {"notice": _dump(notice)})
-            await _bounded(pipe.execute())
+    async def has_room(self) -> bool:
+        """Return whether Redis has memory left for its queue beside what is spilled. Raises RedisUnavailable."""
+        memory = await _bounded(self._redis.info("memory"))
+        return not is_nearly_full(memory)
 
-    async def spilled(self, limit: int) -> list[tuple[bytes, Notice | None]]:
-        """Return the oldest entries of the stream, with None for a notice that cannot be read."""
-        entries = await _bounded(self._redis.xrange(SPILL_STREAM, count=limit))
-        return [(entry_id, _load(fields.get(b"notice", b""))) for entry_id, fields in entries]
+    async def spill(self, notices: Sequence[Notice], senders: Sequence[str]) -> list[bool]:
+        """Keep notices until a sweep moves them into Postgres; return which had room. Raises RedisUnavailable."""
+        return await _bounded(self._spill.keep(notices, senders))
+
+    async def spilled(self, limit: int) -> list[Spilled]:
+        """Return the oldest spilled notices. Raises RedisUnavailable."""
+        return await _bounded(self._spill.read(limit))
 
     async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
         """Remove entries. Call it only after their notices are committed in Postgres."""
         if entry_ids:
-            await _bounded(self._redis.xdel(SPILL_STREAM, *entry_ids))
+            await _bounded(self._spill.forget(entry_ids))
 
     async def set_spilled_aside(self, entry_id: bytes) -> None:
         """Move an entry that cannot be recorded to where a person finds it."""
-        for _, fields in await _bounded(self._redis.xrange(SPILL_STREAM, entry_id, entry_id)):
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.xadd(UNREADABLE_STREAM, fields)
-                pipe.xdel(SPILL_STREAM, entry_id)
-                await _bounded(pipe.execute())
+        await _bounded(self._spill.set_aside(entry_id))
 
     async def close(self) -> None:
         await self._redis.aclose(close_connection_pool=True)
@@ -179,6 +177,11 @@ async def _receive(pubsub: PubSub) -> AsyncIterator[bytes]:
             yield message["data"]
 
 
+def is_nearly_full(memory: Mapping[str, Any]) -> bool:
+    """Say whether Redis, by its own `INFO memory`, is about to accept nothing more."""
+    return bool(memory["maxmemory"]) and memory["used_memory"] > _MEMORY_FULL * memory["maxmemory"]
+
+
 async def weaknesses(redis: ArqRedis, seconds: float = _COMMAND_SECONDS) -> list[str]:
     """Return the reasons why this Redis alone may not accept a notice, as sentences. Raises RedisUnavailable."""
     try:
@@ -215,20 +218,3 @@ async def _bounded(command: Awaitable[Result]) -> Result:
             return await command
     except REDIS_AWAY as error:
         raise RedisUnavailable(type(error).__name__) from error
-
-
-def _dump(notice: Notice) -> bytes:
-    return orjson.dumps(
-        [
-            str(notice.id), notice.source.value, notice.imp_uid, notice.merchant_uid, notice.tier,
-            notice.claimed_status, notice.cancellation_id, notice.account,
-        ]
-    )  # fmt: skip
-
-
-def _load(entry: bytes) -> Notice | None:
-    try:
-        notice_id, source, *rest = orjson.loads(entry)
-        return Notice(UUID(notice_id), Source(source), *rest)
-    except (ValueError, TypeError, AttributeError):  # UUID() raises AttributeError if it is given no text
-        return None

@@ -59,7 +59,7 @@ class Completion:
     async def complete(self, notice: Notice, caller: Caller) -> Completed:
         """Answer about a payment, within the wait. Raises NothingRecorded when the notice could not be accepted."""
         with self._waiting_for(notice.imp_uid, caller) as looked:
-            receipt = await self.intake.accept(notice)
+            receipt = await self.intake.accept(notice, caller.client)
             return await _watch(lambda: self._read(notice, receipt.row_id), looked, caller)
 
     async def complete_order(self, merchant_uid: str, caller: Caller) -> Completed:

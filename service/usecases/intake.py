@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from service.domain.notice import Notice
-from service.errors import NothingRecorded, PostgresUnavailable, RedisUnavailable
+from service.errors import NoRoom, NothingRecorded, PostgresUnavailable, RedisUnavailable
 from service.metrics import Metrics
 from service.redis.queue import NOTICES_PER_JOB
 from service.usecases.recording import Recorder
@@ -42,18 +42,21 @@ class Intake:
         self._metrics = metrics
         self._queue = recorder.queue
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Notice, asyncio.Future[Receipt]]] = deque()
+        self._waiting: deque[tuple[Notice, str, asyncio.Future[Receipt]]] = deque()
         self._place = asyncio.Event()
         # One: two, with half of the batch each, settled a tenth less.
         self._writer: asyncio.Task[None] | None = None
         self._silent_until = 0.0
 
-    async def accept(self, notice: Notice) -> Receipt:
-        """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be."""
+    async def accept(self, notice: Notice, sender: str = "unknown") -> Receipt:
+        """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be.
+
+        `sender` is the client that sent it, and "" PortOne: each has its share of the room in Redis.
+        """
         if len(self._waiting) >= _WAITING_MAX // 2:
             await self._find_place(notice)
         accepted: asyncio.Future[Receipt] = self._loop.create_future()
-        self._waiting.append((notice, accepted))
+        self._waiting.append((notice, sender, accepted))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
         return await accepted
@@ -86,9 +89,9 @@ class Intake:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(NOTICES_PER_JOB, len(self._waiting)))]
             self._place.set()
-            results = await self._accept_batch([notice for notice, _ in batch])
+            results = await self._accept_batch([notice for notice, _, _ in batch], [sender for _, sender, _ in batch])
             self._count(results)
-            for (_, accepted), result in zip(batch, results, strict=True):
+            for (_, _, accepted), result in zip(batch, results, strict=True):
                 if accepted.done():  # its sender went away; the notice is recorded all the same
                     continue
                 if isinstance(result, Receipt):
@@ -104,10 +107,10 @@ class Intake:
             refused=len(results) - len(receipts),
         )
 
-    async def _accept_batch(self, batch: Sequence[Notice]) -> Sequence[Receipt | Exception]:
+    async def _accept_batch(self, batch: Sequence[Notice], senders: Sequence[str]) -> Sequence[Receipt | Exception]:
         if self._loop.time() < self._silent_until:
-            results = await self._spill(batch, PostgresUnavailable("it was silent a moment ago"))
-            if isinstance(results[0], Receipt):
+            results = await self._spill(batch, senders, PostgresUnavailable("it was silent a moment ago"))
+            if isinstance(results[0], Receipt | NoRoom):
                 return results
         try:
             recorded = await self._recorder.record(batch)
@@ -115,17 +118,21 @@ class Intake:
         except PostgresUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 self._silent_until = self._loop.time() + _SILENT_SECONDS
-            return await self._spill(batch, error)
+            return await self._spill(batch, senders, error)
         except Exception as error:
             log.exception("notices.not_recorded", count=len(batch))
             return [NothingRecorded(type(error).__name__)] * len(batch)
 
-    async def _spill(self, batch: Sequence[Notice], reason: PostgresUnavailable) -> Sequence[Receipt | Exception]:
+    async def _spill(
+        self, batch: Sequence[Notice], senders: Sequence[str], reason: PostgresUnavailable
+    ) -> Sequence[Receipt | Exception]:
         try:
             if not await self._queue.is_durable():
                 return [NothingRecorded("Postgres is away, and Redis is not set to keep what it accepts")] * len(batch)
-            await self._queue.spill(batch)
+            has_room = await self._queue.has_room()
+            kept = await self._queue.spill(batch, senders) if has_room else [False] * len(batch)
         except RedisUnavailable:
             return [NothingRecorded("neither Postgres nor Redis can be reached")] * len(batch)
-        log.warning("notices.spilled", count=len(batch), reason=str(reason))
-        return [Receipt(None)] * len(batch)
+        log.warning("notices.spilled", count=sum(kept), no_room=len(kept) - sum(kept), reason=str(reason))
+        self._metrics.count_no_room(len(kept) - sum(kept))
+        return [Receipt(None) if is_kept else NoRoom() for is_kept in kept]

@@ -64,6 +64,13 @@ class Answers:
         every: list[Payment | UnreadablePayment] = [*self.payments, *self.unreadable]
         return {payment.imp_uid: payment.merchant_uid for payment in every if payment.merchant_uid is not None}
 
+    def about(self, imp_uids: Sequence[str]) -> "Answers":
+        """Return the answers about these payments alone."""
+        if len(imp_uids) == len(self.results):
+            return self
+        results = {imp_uid: self.results[imp_uid] for imp_uid in imp_uids}
+        return Answers([notice for notice in self.notices if notice.imp_uid in results], results)
+
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
@@ -165,4 +172,4 @@ def _lane(notice: OpenNotice) -> Lane:
     """Return whose share of the budget a notice's look uses. A batch is one call, in the best lane of its notices."""
     if notice.source is Source.RECONCILE:
         return Lane.BACKGROUND
-    return Lane.LIVE if notice.registered else Lane.UNREGISTERED
+    return Lane.UNREGISTERED if notice.gives_way else Lane.LIVE

@@ -295,6 +295,7 @@ async def test_answers_are_as_described(settings: Settings, sandbox: RunningSand
         await receiver.register("order-1")
         await receiver.register("order-3", 100)
         await sandbox.pay("order-1", 64900, imp_uid="imp_1")
+        await sandbox.open("order-3", 100, imp_uid="imp_2")  # a window that stays open is 202, looked at or not
         for method, path, options, status in CALLS:
             call = receiver.session.request(method, receiver.url + path, allow_redirects=False, **options)
             async with call as answer:

@@ -15,7 +15,7 @@ from service.domain.notice import Outcome
 from service.domain.order import ProblemKind
 from service.domain.refund import Hold
 from service.metrics import Metrics
-from service.redis.queue import SPILL_STREAM, UNREADABLE_STREAM
+from service.redis.spill import SPILL_STREAM, UNREADABLE_STREAM
 from service.settings import Settings
 from service.usecases.promise import broken_promises
 

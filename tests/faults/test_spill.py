@@ -21,10 +21,10 @@ async def test_a_sweep_that_cannot_commit_forgets_nothing(pool: Pool, redis_url:
     """A sweep without Postgres keeps the notice in the stream, and a later sweep with Postgres records it."""
     queue = Queue(connect(redis_url))
     notice = Notice(new_notice_id(), Source.WEBHOOK, "imp_1", "order-1")
-    await queue.spill([notice])
+    await queue.spill([notice], [""])
     away = await open_pool(f"postgresql://nobody@127.0.0.1:{own_port()}/nothing")
     await sweep(_context(away, queue))
-    assert [spilled for _, spilled in await queue.spilled(NOTICES_PER_JOB)] == [notice]
+    assert [entry.notice for entry in await queue.spilled(NOTICES_PER_JOB)] == [notice]
     await sweep(_context(pool, queue))
     assert await queue.spilled(NOTICES_PER_JOB) == []
     assert await pool.fetchval("SELECT id FROM notices") == notice.id

@@ -18,7 +18,7 @@ RETURNS TABLE (
     id uuid, source text, imp_uid text, claimed_status text, arrivals integer, tries integer, age interval,
     account text, tier text, hint_account text, hint_tier text, merchant_uid text, amount bigint, currency text,
     version integer, allow_billing_key_issue boolean, fresh boolean, in_vain integer, verdict text, wait interval,
-    ticket bigint, looked_at timestamptz
+    crowded boolean, ticket bigint, looked_at timestamptz
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -53,7 +53,7 @@ BEGIN
                    WHEN l.looked_at + l.spaced > clock_timestamp() THEN 'too_soon'
                    ELSE 'look'
                END AS verdict,
-               l.looked_at + l.spaced - clock_timestamp() AS wait
+               l.looked_at + l.spaced - clock_timestamp() AS wait, n.crowded
         FROM notices n
              LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
              LEFT JOIN LATERAL (SELECT * FROM orders WHERE merchant_uid = coalesce(p.merchant_uid, n.merchant_uid)
@@ -77,7 +77,7 @@ BEGIN
             due_at = CASE open.verdict WHEN 'look' THEN n.due_at WHEN 'too_soon' THEN now() + open.wait + queued END,
             handled_at = CASE open.verdict WHEN 'served' THEN now() END,
             last_outcome = CASE open.verdict WHEN 'served' THEN 'served_by_stored_look' ELSE n.last_outcome END
-        FROM open WHERE n.id = open.id
+        FROM open WHERE n.id = open.id AND n.id = ANY(ids)
     ), looked AS (
         INSERT INTO last_looks (slot, imp_uid, looked_at, in_vain)
         SELECT slot, imp_uid, clock_timestamp(), in_vain FROM (

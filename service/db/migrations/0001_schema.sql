@@ -136,9 +136,11 @@ CREATE TABLE notices (
     claimed_status  text,
     cancellation_id text,
     registered      boolean NOT NULL,
+    -- Eight others of its order wait for another look already, so this one gives way: their payments may be invented.
+    crowded         boolean NOT NULL DEFAULT false,
     -- Whose turn it is when not all can be swept or asked about: 0 live, 1 background, 2 unregistered.
     lane            smallint NOT NULL GENERATED ALWAYS AS (
-                        CASE WHEN NOT registered THEN 2 WHEN source = 'reconcile' THEN 1 ELSE 0 END) STORED,
+                        CASE WHEN NOT registered OR crowded THEN 2 WHEN source = 'reconcile' THEN 1 ELSE 0 END) STORED,
     received_at     timestamptz NOT NULL DEFAULT now(),
     arrivals        integer NOT NULL DEFAULT 1,
     tries           integer NOT NULL DEFAULT 0,
@@ -164,6 +166,9 @@ CREATE INDEX notices_imp_uid ON notices (imp_uid);
 CREATE UNIQUE INDEX notices_open ON notices
     (imp_uid, merchant_uid, source, claimed_status, (cancellation_id IS NOT NULL), account, tier) NULLS NOT DISTINCT
     WHERE due_at IS NOT NULL AND registered;
+-- Those of an order that wait for another look, and do not give way: write_looks_v1 lets no order have more than a few.
+CREATE INDEX notices_retried ON notices (merchant_uid)
+    WHERE due_at IS NOT NULL AND registered AND NOT crowded AND last_outcome IS NOT NULL AND source <> 'reconcile';
 -- Notices that name no registered order share one row for each payment, whatever they claim.
 CREATE UNIQUE INDEX notices_unregistered ON notices (imp_uid) WHERE NOT registered;
 CREATE INDEX notices_unregistered_ended ON notices ((coalesce(handled_at, parked_at)))

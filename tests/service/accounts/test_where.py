@@ -74,8 +74,8 @@ async def test_notices_that_share_a_row(
 async def test_a_spilled_notice_keeps_its_account(redis_url: str) -> None:
     """A notice read back from the stream equals the one that was spilled."""
     queue, given = Queue(connect(redis_url)), [_notice("shop-b", "abc"), _notice(None, "abc")]
-    await queue.spill(given)
-    assert [notice for _, notice in await queue.spilled(10)] == given
+    await queue.spill(given, [""] * 2)
+    assert [entry.notice for entry in await queue.spilled(10)] == given
     await queue.close()
 
 

@@ -377,3 +377,32 @@ async def test_a_postponed_notice_is_due_after_its_wait(pool: Pool, wait: timede
     assert wait + queued - timedelta(seconds=1) < due_in <= wait + queued
     [row] = await stored.notices(pool, "imp_1")
     assert (row["claimed_until"], row["last_outcome"]) == (None, "portone_unavailable")
+
+
+async def test_invented_payments_of_one_order_give_way(pool: Pool) -> None:
+    """Eight retried notices of an order stay live; others, but none of another order or of the ledger's, give way."""
+    for name in ("order-1", "order-2"):
+        await stored.register_order(pool, name)
+    invented = [await _record(pool, f"imp_invented_{number}") for number in range(20)]
+    genuine = await _record(pool, "imp_genuine", "order-2")
+    found = Notice(new_notice_id(), Source.RECONCILE, "imp_found", "order-1", "", account="default")
+    await in_statement(pool, notices.record_differences, [found])
+    for _ in range(2):
+        await pool.execute("UPDATE notices SET claimed_until = NULL")
+        await _forget_looks(pool)
+        claim = await _claim(pool, *invented, genuine, found.id)
+        unknown = Postponed(Outcome.PAYMENT_UNKNOWN, timedelta(minutes=1))
+        async with pool.acquire() as db:
+            await looks.write(db, [], Judgement(fates=[(notice, unknown) for notice in claim.to_look]), TIMES)
+    lanes = await pool.fetch(
+        "SELECT merchant_uid, source, lane, count(*) FROM notices GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    assert [tuple(row) for row in lanes] == [
+        ("order-1", "reconcile", 1, 1),
+        ("order-1", "webhook", 0, 8),
+        ("order-1", "webhook", 2, 12),
+        ("order-2", "webhook", 0, 1),
+    ]
+    await pool.execute("UPDATE notices SET claimed_until = NULL")
+    await _forget_looks(pool)
+    assert sum(notice.gives_way for notice in (await _claim(pool, *invented, genuine)).to_look) == 12

@@ -11,7 +11,7 @@ import pytest
 from service.db import looks, notices, orders, payments, promise, searches
 from service.db.pool import Connection, Pool
 from service.domain.completion import Searched
-from service.domain.judgement import THIS_WRITE, Handled, Judgement
+from service.domain.judgement import THIS_WRITE, Handled, Judgement, Postponed
 from service.domain.notice import Notice, Outcome, Source
 from service.domain.payment import Payment, Status, Store
 from service.domain.settle import settle
@@ -23,7 +23,13 @@ from tests.service import stored
 # Tables that may be read completely: they have a row for each account and tier.
 _SMALL = {"ledger_scans"}
 # Indexes that may be read completely: they contain only the wanted rows.
-_PARTIAL = {"orders_with_problems", "notices_parked_own", "payments_unregistered"}
+_PARTIAL = {
+    "orders_with_problems",
+    "notices_due",
+    "notices_parked_own",
+    "notices_parked_order",
+    "payments_unregistered",
+}
 
 
 class Explaining:
@@ -105,6 +111,12 @@ async def _search(db: Any) -> None:
 _WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search)
 
 
+async def _know_the_tables_to_be_empty(pool: Pool) -> None:
+    """Let Postgres count the tables while they are empty, and forget the plans that it made before."""
+    await pool.execute("VACUUM ANALYZE")
+    await pool.expire_connections()
+
+
 async def _scanned(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> set[str]:
     async with pool.acquire() as connection:
         explaining = Explaining(connection)
@@ -117,6 +129,14 @@ async def _scanned(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> set[st
 async def test_no_hot_statement_reads_a_whole_table(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> None:
     """Each frequent statement has an index, even with a plan that was made while its tables were empty."""
     await stored.register_order(pool, "order-1")
+    assert await _scanned(pool, work) == set()
+
+
+@pytest.mark.parametrize("work", _WORK)
+async def test_nor_where_the_tables_were_known_to_be_empty(pool: Pool, work: Callable[[Any], Awaitable[None]]) -> None:
+    """A plan that was made just after Postgres had counted the empty tables reads none of them completely either."""
+    await stored.register_order(pool, "order-1")
+    await _know_the_tables_to_be_empty(pool)
     assert await _scanned(pool, work) == set()
 
 
@@ -172,13 +192,93 @@ def _notice(imp_uids: Sequence[str] = ("imp_1",)) -> Notice:
 async def test_recording_beside_many_open_notices(pool: Pool) -> None:
     """A plan that was made while Postgres knew the table to be empty reads none of what is open beside a batch."""
     await stored.register_order(pool, "order-1")
-    await pool.execute("VACUUM ANALYZE")
-    await pool.expire_connections()
+    await _know_the_tables_to_be_empty(pool)
     async with pool.acquire() as db:
-        await notices.record(db, [_notice()], timedelta(seconds=3))
-        many = [replace(_notice(), imp_uid=f"imp_{number}") for number in range(1000)]
+        for number in range(1, 3):
+            await _record_and_claim(db, number)
+        many = [replace(_notice(), imp_uid=f"imp_{number}") for number in range(1000, 2000)]
         await notices.record(db, many, timedelta(seconds=3))
         async with db.transaction():
-            await notices.record(db, [_notice(), replace(_notice(), imp_uid="imp_new")], timedelta(seconds=3))
+            await _record_and_claim(db, 3)
+            assert await notices.take_due(db, timedelta(seconds=3), lane=0, limit=10) == []
             rows = await db.fetch(_READ)
-    assert [row["rows"] for row in rows if row["relname"] == "notices" and row["rows"] > 10] == []
+    assert [row["rows"] for row in rows if row["relname"] == "notices" and row["rows"] > 40] == []
+
+
+async def _record_and_claim(db: Connection, number: int) -> None:
+    given = [_notice(), replace(_notice(), imp_uid=f"imp_new_{number}")]
+    ids = await notices.record(db, given, timedelta(seconds=3))
+    claim = await looks.claim(db, ids, Timetable(), allow_test_channel=False)
+    await looks.write(db, [], _postponed(claim), Timetable())
+
+
+def _postponed(claim: looks.Claim) -> Judgement:
+    wait = Postponed(Outcome.PAYMENT_UNKNOWN, timedelta(minutes=1))
+    return Judgement(fates=[(notice, wait) for notice in claim.to_look])
+
+
+_OF_ONE_PAYMENT = """
+    INSERT INTO notices (id, source, imp_uid, merchant_uid, registered, handled_at, last_outcome)
+    SELECT gen_random_uuid(), 'webhook', 'imp_1', 'order-1', true, now(), 'looked' FROM generate_series(1, 100000)
+"""
+_OF_ONE_ORDER = (
+    """
+    INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
+                          cancellations, live, details, written_ticket)
+    SELECT 'imp_window_' || n, 'order-1', 'default', '', 'ready', 64900, 'KRW', 0, 0, true, '{}', 0
+    FROM generate_series(1, 100000) AS n
+    """,
+    """
+    INSERT INTO notices (id, source, imp_uid, merchant_uid, registered, due_at)
+    SELECT gen_random_uuid(), 'webhook', 'imp_invented_' || n, 'order-1', true, now() + interval '1 minute'
+    FROM generate_series(1, 100000) AS n
+    """,
+    """
+    INSERT INTO notices (id, source, imp_uid, merchant_uid, registered, crowded, due_at, last_outcome)
+    SELECT gen_random_uuid(), 'webhook', 'imp_crowd_' || n, 'order-1', true, n > 8, now(), 'payment_unknown'
+    FROM generate_series(1, 100000) AS n
+    """,
+)
+_OF_ONE_ACCOUNT = (
+    """
+    INSERT INTO notices (id, source, imp_uid, account, registered, due_at)
+    SELECT gen_random_uuid(), 'webhook', 'imp_due_' || n, 'default', false, now() - interval '1 minute'
+    FROM generate_series(1, 100000) AS n
+    """,
+    """
+    INSERT INTO notices (id, source, imp_uid, merchant_uid, account, registered, parked_at, last_outcome)
+    SELECT gen_random_uuid(), 'webhook', 'imp_parked_' || n, 'order-' || n, 'default', true,
+           now() - interval '1 hour', 'order_not_registered'
+    FROM generate_series(1, 100000) AS n
+    """,
+)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [(_OF_ONE_PAYMENT,), _OF_ONE_ORDER, _OF_ONE_ACCOUNT],
+    ids=["of one payment", "of one order", "of one account"],
+)
+@pytest.mark.parametrize("counted", ["counted", "not counted"])
+async def test_a_notice_costs_the_same_beside_a_hundred_thousand_rows(
+    pool: Pool, rows: Sequence[str], counted: str
+) -> None:
+    """Recording, claiming, writing and sweeping read a few rows, however many there are of one payment or order."""
+    await stored.register_order(pool, "order-1")
+    for statement in rows:
+        await pool.execute(statement, timeout=120)
+    if counted == "counted":
+        await pool.execute("ANALYZE", timeout=60)
+    async with pool.acquire() as db, db.transaction():
+        notice = _notice()
+        await notices.record(db, [notice], timedelta(seconds=3))
+        claim = await looks.claim(db, [notice.id], Timetable(), allow_test_channel=False)
+        await _write(db)
+        await looks.write(db, [], _postponed(claim), Timetable())
+        await notices.record_differences(db, [_notice()])
+        await notices.replay_of_order(db, "order-1")
+        await notices.take_due(db, timedelta(seconds=3), lane=0, limit=100)
+        await notices.take_due(db, timedelta(seconds=3), lane=2, limit=10)
+        await notices.replay_parked(db, None, [Store("default")], 10)
+        read = await db.fetch(_READ)
+    assert [(row["relname"], row["rows"]) for row in read if row["whole"] or row["rows"] > 150] == []

@@ -64,9 +64,9 @@ async def test_a_problem_that_is_found_again_is_open_again(shop: Shop) -> None:
     await shop.pool.execute(
         "UPDATE orders SET version = version + 2;"
         "INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,"
-        " problems)"
-        " SELECT merchant_uid, version - 1, state, amount, currency, 0, 0, '[]'::jsonb FROM orders"
-        " UNION ALL SELECT merchant_uid, version, state, amount, currency, 0, 0, problems FROM orders"
+        " problems, cause)"
+        " SELECT merchant_uid, version - 1, state, amount, currency, 0, 0, '[]'::jsonb, 'look' FROM orders"
+        " UNION ALL SELECT merchant_uid, version, state, amount, currency, 0, 0, problems, 'look' FROM orders"
     )
     assert [(problem.kind, problem.resolved) for problem in await _listed(shop)] == [("wrong_amount", False)]
 

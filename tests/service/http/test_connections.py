@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from faults.hostile.mutants import MARK, send_mutants
 from service.db.pool import Pool
 from service.http import app, connections, faults
 from service.http.connections import Bounds
@@ -221,29 +221,6 @@ async def test_a_client_that_hangs_up_in_its_body_is_no_fault_of_ours(
     assert await stored.count(pool, "notices") == 0
 
 
-MARK = b"S3CRETm4rk"
-
-
-def _mutated(rng: random.Random) -> bytes:
-    """Return a request with a mark in it, and bytes of it changed, left out or added."""
-    path = rng.choice([WEBHOOK, "/payment/complete", "/payment-redirect", "/payments/confirm", "/orders", "/"]).encode()
-    body = b'{"imp_uid":"%b","merchant_uid":"%b","amount":1}' % (MARK, MARK)
-    request = bytearray(
-        b"%b %b?%b=%b HTTP/1.1\r\nHost: %b\r\n%b: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-        % (rng.choice([b"GET", b"POST", MARK]), path, MARK, MARK, MARK, b"X-" + MARK, MARK, len(body), body)
-    )
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(request))
-        match rng.randrange(3):
-            case 0:
-                request[at] = rng.randrange(256)
-            case 1:
-                del request[at]
-            case _:
-                request[at:at] = bytes(rng.randrange(256) for _ in range(rng.randint(1, 3)))
-    return bytes(request)
-
-
 async def _serve(settings: Settings, port: int, log: Path) -> asyncio.subprocess.Process:
     """Start `portone-orders serve` as production does, with all that it writes in one file."""
     environment = {
@@ -263,7 +240,7 @@ async def _serve(settings: Settings, port: int, log: Path) -> asyncio.subprocess
 
 async def test_nothing_of_mutated_requests_reaches_a_log(settings: Settings, tmp_path: Path) -> None:
     """3,000 mutated requests over raw sockets: no 5xx, and no byte of theirs in any line of the process."""
-    port, log, rng, statuses = own_port(), tmp_path / "receiver.log", random.Random(11), set()
+    port, log = own_port(), tmp_path / "receiver.log"
     process = await _serve(settings, port, log)
     try:
 
@@ -275,25 +252,14 @@ async def test_nothing_of_mutated_requests_reaches_a_log(settings: Settings, tmp
             return False
 
         await until(listens)
-        at_once = asyncio.Semaphore(64)
-
-        async def send(request: bytes) -> None:
-            async with at_once:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(request)
-                with contextlib.suppress(ConnectionError, TimeoutError):  # one that is not whole has no answer yet
-                    async with asyncio.timeout(1):
-                        statuses.update((await reader.readline()).split(b" ")[1:2])
-                writer.close()
-
-        await asyncio.gather(*(send(_mutated(rng)) for _ in range(3_000)))
+        statuses = await send_mutants(port, 3_000, seed=11)
         await asyncio.sleep(1.5)  # the counts of the last second are written
     finally:
         process.terminate()
         assert await process.wait() == 0
     written = log.read_bytes()
     assert not [status for status in statuses if status.startswith(b"5")], statuses
-    assert {b"200", b"303", b"400"} <= statuses
+    assert {b"200", b"303", b"400"} <= statuses.keys()
     assert MARK not in written
     lines = [orjson.loads(line) for line in written.splitlines()]
     assert {line["event"] for line in lines} >= {"request.handled", "requests.not_understood"}

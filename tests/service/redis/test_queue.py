@@ -19,7 +19,6 @@ from service.notice_ids import new_notice_id
 from service.redis.queue import (
     LOOKED_CHANNEL,
     QUEUE_NAME,
-    SPILL_STREAM,
     VERIFY,
     WAKE_CHANNEL,
     Queue,
@@ -156,25 +155,6 @@ async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
         await queue.put([uuid4()])
     assert time.monotonic() - began < 2.5
     await queue.close()
-
-
-async def test_what_is_spilled_comes_back_whole(queue: Queue, arq: ArqRedis) -> None:
-    """The stream keeps notices in order until they are removed, and nothing in it expires."""
-    second = Notice(new_notice_id(), Source.WEBHOOK, "imp_2")
-    await queue.spill([NOTICE, second])
-    entries = await queue.spilled(10)
-    assert [notice for _, notice in entries] == [NOTICE, second]
-    assert await arq.ttl(SPILL_STREAM) == -1
-    await queue.forget_spilled([entries[0][0]])
-    assert [notice for _, notice in await queue.spilled(10)] == [second]
-
-
-@pytest.mark.parametrize("entry", [b"", b"{", b"[]", b"[1,2]", b'["x","webhook","imp_1",null,null,null,null]'])
-async def test_an_unreadable_entry_is_told_apart(queue: Queue, arq: ArqRedis, entry: bytes) -> None:
-    """An unreadable entry raises nothing and hides no other."""
-    await arq.xadd(SPILL_STREAM, {"notice": entry})
-    await queue.spill([NOTICE])
-    assert [notice for _, notice in await queue.spilled(10)] == [None, NOTICE]
 
 
 async def test_a_durable_redis_is_shown_to_be_one(arq: ArqRedis, queue: Queue) -> None:

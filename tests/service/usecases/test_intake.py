@@ -11,10 +11,11 @@ from redis.asyncio import Redis as RedisClient
 from service.db.pool import Pool, open_pool
 from service.domain.notice import Notice, Source
 from service.domain.timetable import Timetable
-from service.errors import NothingRecorded, UnusableNotice
+from service.errors import NoRoom, NothingRecorded, UnusableNotice
 from service.metrics import Metrics
 from service.notice_ids import new_notice_id
-from service.redis.queue import QUEUE_NAME, SPILL_STREAM, Queue, connect
+from service.redis.queue import QUEUE_NAME, Queue, connect
+from service.redis.spill import SPILL_STREAM
 from service.usecases import intake as intake_module
 from service.usecases.intake import Intake, Receipt
 from service.usecases.recording import Recorder
@@ -103,6 +104,23 @@ async def test_spilled_without_postgres(intake: Intake, pool: Pool, stores: Stor
     assert (await intake.accept(_notice())).row_id is None
     assert (await redis.xlen(SPILL_STREAM), await redis.ttl(SPILL_STREAM)) == (1, -1)
     assert await redis.zcard(QUEUE_NAME) == 0
+
+
+async def test_a_flood_while_postgres_is_away_is_refused_and_portone_is_not(
+    pool: Pool, stores: Stores, redis_url: str, redis: RedisClient
+) -> None:
+    """Past its share of Redis a stranger is answered that nothing was recorded; PortOne and the queue have room."""
+    queue = Queue(connect(redis_url), 80_000)
+    intake = _intake(pool, queue)
+    await _without_postgres(stores, pool)
+    flood = (intake.accept(_notice(f"imp_{number}"), "10.0.0.1") for number in range(300))
+    answers = await asyncio.gather(*flood, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Receipt, NoRoom}
+    assert await redis.xlen(SPILL_STREAM) < 20
+    assert await intake.accept(_notice("imp_genuine"), "") == Receipt(None)
+    assert await intake.accept(_notice("imp_genuine"), "10.0.0.1") == Receipt(None)
+    await queue.put([new_notice_id()])
+    await queue.close()
 
 
 async def test_refused_without_either(pool: Pool, stores: Stores) -> None:
