@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -29,6 +30,8 @@ order = typer.Typer(
 
 _SHOWN_VERSIONS = 100
 _SHOWN_NOTICES = 20
+# The longest that the service waits for PortOne: a person may.
+_PATIENT = {"Prefer": "wait=20"}
 
 MerchantUid = Annotated[str, typer.Argument(help="The order's number, 1 to 255 characters.", metavar="MERCHANT_UID")]
 Amount = Annotated[str, typer.Argument(help=amounts.HELP)]
@@ -76,7 +79,8 @@ def withdraw(
         raise CommandFailed("Give --who and --why with --force: both are recorded.")
     body = {"force": True, "who": who.strip(), "why": why.strip()} if force else {}
     service = service_at(Addresses.find(Settings.load()))
-    _print(page(asyncio.run(service.call("POST", f"/orders/{quote(merchant_uid, safe='')}/withdraw", body))))
+    patient = replace(service, headers=service.headers | _PATIENT)
+    _print(page(asyncio.run(patient.call("POST", f"/orders/{quote(merchant_uid, safe='')}/withdraw", body))))
 
 
 @order.command()

@@ -79,6 +79,10 @@ def bearer(key: str = SERVICE_KEY) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+# A test waits for PortOne's answer as long as the service lets it: a busy machine may need that.
+PATIENT = {"Prefer": "wait=20"}
+
+
 async def _body(answer: ClientResponse) -> Any:
     return await answer.json() if "json" in answer.content_type else await answer.text()
 

@@ -51,7 +51,7 @@ async def test_a_paid_order_is_shown_with_its_payment_and_history(commands: Comm
     assert [(line[0], line[4]) for line in history[::2]] == [("1", "pending"), ("2", "paid")]
     assert history[1] == ["by", "its", "registration"]
     assert " ".join(history[3]).endswith(f": PortOne said {payment['imp_uid']} paid 64900 KRW")
-    assert (history[3][:2], history[3][3:5]) == (["by", "webhook"], ["looked", "at"])
+    assert (history[3][0], history[3][3:5]) == ("by", ["looked", "at"])
 
 
 async def test_the_orders_other_payments_are_shown(commands: Commands) -> None:
@@ -110,7 +110,7 @@ async def test_an_old_version_shows_what_portone_said_then(commands: Commands, s
     redis = settings.redis_url.get_secret_value()
     listed = await commands.run("notices", "list", imp_uid, REDIS_URL=redis)
     notices = [line.split("\t") for line in listed.splitlines()]
-    assert sorted(line[-1] for line in notices) == ["cancelled 64900 KRW", "paid 64900 KRW, now cancelled 64900 KRW"]
+    assert {line[-1] for line in notices} == {"cancelled 64900 KRW", "paid 64900 KRW, now cancelled 64900 KRW"}
 
 
 async def test_problems_are_shown(commands: Commands) -> None:

@@ -17,7 +17,7 @@ from service.domain.payment import Status
 from service.http.app import create_app
 from service.http.openapi import document
 from service.settings import Settings
-from tests.running import bearer, running_receiver, running_worker
+from tests.running import PATIENT, bearer, running_receiver, running_worker
 from tests.sandbox_client import RunningSandbox
 
 HTTP = Path(__file__).parents[2] / "service" / "http"
@@ -259,7 +259,7 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "1"}}, 400),
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": bearer()}, 428),
     ("PATCH", "/orders/order-9", {"json": {}, "headers": {**bearer(), "If-Match": "*"}}, 404),
-    ("POST", "/orders/order-2/withdraw", {"headers": bearer()}, 200),
+    ("POST", "/orders/order-2/withdraw", {"headers": bearer() | PATIENT}, 200),
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "*"}}, 409),
     ("POST", "/payments/confirm", {"json": {"imp_uid": "imp_3", "merchant_uid": "order-2", "amount": 100}}, 409),
     ("POST", "/payments/confirm", {"json": {"imp_uid": "imp_3", "merchant_uid": "order-3", "amount": 100}}, 200),

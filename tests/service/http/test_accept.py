@@ -8,7 +8,7 @@ import pytest
 
 from service.db.pool import Pool
 from service.portone.client import PortOne
-from tests.running import RunningService, bearer
+from tests.running import PATIENT, RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 from tests.service.refunding import Shop, make_refunder
@@ -48,7 +48,7 @@ async def test_money_of_another_amount_is_accepted(
 async def test_money_after_the_close_is_accepted(service: RunningService, sandbox: RunningSandbox) -> None:
     """An order that was withdrawn and paid afterwards is open again, and paid."""
     await service.register("order-1")
-    await service.call("POST", "/orders/order-1/withdraw", headers=bearer())
+    await service.call("POST", "/orders/order-1/withdraw", headers=bearer() | PATIENT)
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await service.becomes("order-1", problems=[{"kind": "paid_after_close", "imp_uid": imp_uid}])
     status, order = await _accept(service, imp_uid)

@@ -15,7 +15,7 @@ from aiohttp import web
 from service.db.pool import Pool
 from service.settings import Settings
 from service.usecases import confirmation
-from tests.running import RunningService, bearer, running_receiver, until
+from tests.running import PATIENT, RunningService, bearer, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 from tests.service.conftest import Logged
@@ -62,7 +62,7 @@ async def test_what_is_not_payable_is_refused_with_one_reason(
     assert await _confirm(service) == REFUSED
     await service.register("order-1")
     assert await _confirm(service, 100) == REFUSED
-    await service.call("POST", "/orders/order-1/withdraw", headers=bearer())
+    await service.call("POST", "/orders/order-1/withdraw", headers=bearer() | PATIENT)
     assert await _confirm(service) == REFUSED
     await pool.execute("UPDATE orders SET closed = NULL, expires_at = now()")
     assert await _confirm(service) == REFUSED

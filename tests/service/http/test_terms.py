@@ -8,7 +8,7 @@ import pytest
 
 from service.db.pool import Pool, in_transaction
 from service.usecases.closing import expire
-from tests.running import RunningService, bearer
+from tests.running import PATIENT, RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -19,7 +19,7 @@ async def _amend(service: RunningService, version: int | None = 1, **changes: An
 
 
 async def _withdraw(service: RunningService, **headers: str) -> tuple[int, Any]:
-    return await service.call("POST", "/orders/order-1/withdraw", headers=bearer() | headers)
+    return await service.call("POST", "/orders/order-1/withdraw", headers=bearer() | PATIENT | headers)
 
 
 async def _events(pool: Pool) -> list[tuple[int, str, int, str | None]]:

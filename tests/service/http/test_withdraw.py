@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.db.pool import Pool
-from tests.running import RunningService, bearer
+from tests.running import PATIENT, RunningService, bearer
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -17,7 +17,9 @@ _LONG_AGO = int(time.time()) - 3 * 24 * 3600
 
 async def _withdraw(service: RunningService, body: Any = None, **headers: str) -> tuple[int, str]:
     """Withdraw order-1; return the status, and what it says of the order or why not."""
-    status, answer = await service.call("POST", "/orders/order-1/withdraw", json=body, headers=bearer() | headers)
+    status, answer = await service.call(
+        "POST", "/orders/order-1/withdraw", json=body, headers=bearer() | PATIENT | headers
+    )
     kind = str(answer.get("type", "")).removeprefix("urn:portone-orders:problem:")
     return status, kind or f"{answer['state']}, {answer['closed']}"
 
