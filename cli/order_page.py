@@ -47,6 +47,8 @@ def _evidence(evidence: "Evidence") -> str:
 
 def facts_text(facts: "Mapping[str, Any]") -> str:
     """Return what PortOne said of a payment at some time."""
+    if facts.get("unreadable"):
+        return f"{facts['imp_uid']}, which could not be read"
     parts = [f"{facts['imp_uid']} {facts['status']} {money(facts['amount'], facts['currency'])}"]
     if facts["cancelled_amount"]:
         parts.append(f"refunded {money(facts['cancelled_amount'], facts['currency'])}")

@@ -19,6 +19,7 @@ class Unacceptable(StrEnum):
 
     UNKNOWN = "no such payment of this order is stored"
     NO_MONEY = "PortOne holds no money for it"
+    UNREADABLE = "PortOne's newest answer about it cannot be read"
     REGRESSED = "PortOne has since reported less of it"
     OTHER_KIND = "more than its amount disagrees with the order"
     OTHER_PAYS = "another payment pays the order"
@@ -41,6 +42,8 @@ def rule_on_acceptance(
         return Unacceptable.NO_MONEY
     if refund in _SENT or payment.refund_unknown:
         return Unacceptable.REFUND_SENT
+    if payment.unreadable:
+        return Unacceptable.UNREADABLE
     if payment.regressed:
         return Unacceptable.REGRESSED
     if set(disagreements(order, payment)) - {ProblemKind.WRONG_AMOUNT}:

@@ -1,7 +1,7 @@
 """The rule of a batch after its look: which payments are news, which orders change, each notice's fate. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -130,11 +130,16 @@ def judge(
             (notice, fate_of(notice, results[notice.imp_uid], verdicts.get(notice.imp_uid), registered, times))
             for notice in claimed
         ],
-        evidence=of_looks(claimed, (result for result in results.values() if isinstance(result, Payment)), ticket),
+        evidence=of_looks(claimed, _told(results), ticket),
         unreadable=unreadable,
         readable=readable,
         unregistered=[imp_uid for imp_uid, look in news.items() if look.payment.merchant_uid not in registered],
     )
+
+
+def _told(results: Mapping[str, LookResult]) -> Iterator[Payment | UnreadablePayment]:
+    """Yield what PortOne said of payments, also where it cannot be read."""
+    return (result for result in results.values() if isinstance(result, Payment | UnreadablePayment))
 
 
 def _assess_all(

@@ -5,10 +5,12 @@ from typing import Any
 
 import asyncpg
 
+from cli.order_page import facts_text
 from service.db.pool import Pool, in_transaction
 from service.domain.evidence import Evidence, of_looks, of_stored
 from service.domain.notice import OpenNotice, Source
 from service.domain.payment import Payment, Status
+from service.domain.unreadable import UnreadablePayment, stand_in
 from service.notice_ids import new_notice_id
 from service.usecases.closing import expire
 from tests.running import RunningService, bearer
@@ -89,6 +91,22 @@ async def test_each_kind_of_change_names_itself(receiver: RunningService, pool: 
 
 def _notice(imp_uid: str) -> OpenNotice:
     return OpenNotice(new_notice_id(), Source.WEBHOOK, True, imp_uid, STORE, None, "paid", 1, 0, timedelta())
+
+
+def test_what_cannot_be_read_names_its_look() -> None:
+    """An order whose payment became unreadable has the notice and the look, and no facts that nobody could read."""
+    odd = UnreadablePayment("imp_1", "order-1", STORE, (("amount", "'free'"),))
+    notice = _notice("imp_1")
+    [evidence] = of_looks([notice], [odd], 7).values()
+    expected = {"imp_uid": "imp_1", "account": "default", "tier": "", "unreadable": True}
+    assert (evidence.notice_id, evidence.ticket, evidence.facts) == (notice.id, 7, (expected,))
+    assert of_stored(Evidence().cause, [stand_in("order-1", odd)]).facts == (expected,)
+    assert facts_text(expected) == "imp_1, which could not be read"
+
+
+def test_an_answer_that_names_no_order_is_no_orders_evidence() -> None:
+    """An unreadable payment without a readable order number leads to no version."""
+    assert of_looks([_notice("imp_1")], [UnreadablePayment("imp_1", None, STORE, ())], 7) == {}
 
 
 def test_the_first_of_several_notices_stands_for_all() -> None:

@@ -57,6 +57,7 @@ def test_what_was_refunded_in_part_may_be_accepted() -> None:
         ({"store": Store("default", "abc")}, Unacceptable.OTHER_KIND),
         ({"live": False}, Unacceptable.OTHER_KIND),
         ({"regressed": True}, Unacceptable.REGRESSED),
+        ({"unreadable": True}, Unacceptable.UNREADABLE),
         ({"refund_unknown": True}, Unacceptable.REFUND_SENT),
     ],
 )

@@ -1,6 +1,7 @@
 """An order whose time is over is closed within a minute, once PortOne was asked about it (docs/portone.md §4.22)."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,6 +48,8 @@ def _account(due_at: datetime | None, **changes: Any) -> Payment:
         (State.AWAITING_DEPOSIT, NOW - DAY, [_account(None)], True),
         # Money that is held keeps it open, whatever the state that is stored.
         (State.PENDING, NOW - DAY, [Payment("imp_1", "order-1", STORE, Status.PAID, 64900, "KRW")], False),
+        # So does a payment that cannot be read, because it may hold money.
+        (State.PENDING, NOW - DAY, [replace(_account(NOW), status=Status.READY, unreadable=True)], False),
         # No money can come by a test account.
         (State.PENDING, NOW - HOUR, [_account(NOW + DAY, live=False)], True),
     ],
