@@ -22,8 +22,10 @@ _ORDERS = """
     FROM generate_series(0, $3::integer - 1) AS n
 """
 _EVENTS = """
-    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems)
-    SELECT merchant_uid, 1, state, amount, currency, 0, 0, '[]' FROM orders WHERE merchant_uid LIKE $1 || '-%'
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems,
+                              cause)
+    SELECT merchant_uid, 1, state, amount, currency, 0, 0, '[]', 'registration'
+    FROM orders WHERE merchant_uid LIKE $1 || '-%'
 """
 _PAID_AT = """
     SELECT merchant_uid, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at

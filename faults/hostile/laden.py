@@ -13,8 +13,8 @@ def statements(one_payment: int, parked: int, due: int) -> str:
         INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, next_check_at)
         VALUES ('{OWN_ORDER}', 1000, 'KRW', now() + interval '30 days', 'pending', NULL);
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
-                                  problems)
-        VALUES ('{OWN_ORDER}', 1, 'pending', 1000, 'KRW', 0, 0, '[]');
+                                  problems, cause)
+        VALUES ('{OWN_ORDER}', 1, 'pending', 1000, 'KRW', 0, 0, '[]', 'registration');
         INSERT INTO notices (id, source, imp_uid, merchant_uid, claimed_status, registered, received_at, handled_at,
                              last_outcome)
         SELECT gen_random_uuid(), 'webhook', '{OWN_PAYMENT}', '{OWN_ORDER}', 'paid', true, now() - interval '1 day',
