@@ -209,6 +209,13 @@ GUARDS = (
         _test("tests/faults/test_spill.py"),
     ),
     Guard(
+        "batches begin no closer together than the calls allow",
+        "service/usecases/batching.py",
+        "        self._next_at = self._runs[run] + self._spacing_seconds\n",
+        "        self._next_at = 0.0\n",
+        _test("tests/service/usecases/test_batching.py"),
+    ),
+    Guard(
         "a batch that takes too long is halved",
         "workers/verify.py",
         "    await in_halves(ids, partial(_verify_whole, verifier, queue))\n",

@@ -27,6 +27,8 @@ from workers.verify import verify
 
 # A turn is bounded: each preparation is a call.
 _PREPARED_A_TURN = 50
+# Batches of notices may begin with this share of the calls; the rest is for second calls, searches and reconciliation.
+_RUNS_SHARE = 0.5
 
 # One bounded turn of background work, safe in several workers; it returns a count.
 Turn = Callable[[], Awaitable[int]]
@@ -49,11 +51,12 @@ class Parts:
     refunder: Refunder | None = None
     vitals: Vitals = field(default_factory=Vitals)
     searcher: Searcher | None = None
+    run_spacing_seconds: float = 0.0
 
     @cached_property
     def batcher(self) -> Batcher:
         """The batcher of `verify`: notices that arrive while a batch is verified form the next batch."""
-        return Batcher(partial(verify, self.verifier, self.queue))
+        return Batcher(partial(verify, self.verifier, self.queue), self.run_spacing_seconds)
 
 
 @contextlib.asynccontextmanager
@@ -107,6 +110,7 @@ def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, account
         turns=_turns(reconciler, Preparing(pool, accounts, budget, times)),
         refunder=make_refunder(settings, verifier, accounts),
         searcher=Searcher(pool, queue, accounts, budget, times),
+        run_spacing_seconds=1 / (_RUNS_SHARE * settings.calls_per_second),
     )
 
 

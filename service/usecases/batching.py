@@ -1,4 +1,8 @@
-"""Batching in the worker: notices that arrive while a batch is verified form the next batch."""
+"""Batching in the worker: notices that arrive while a batch is verified form the next batch.
+
+Runs begin no closer together than the budget of calls to PortOne allows. Otherwise a flood in small batches uses up
+each second's calls at its beginning, and the notices of the rest of the second find none and come again.
+"""
 
 import asyncio
 import time
@@ -21,8 +25,11 @@ _RUNS_MAX = 8
 class Batcher:
     """A runner of batches, one after the other, or side by side while PortOne is slow. No timer delays a lone batch."""
 
-    def __init__(self, run: Callable[[Sequence[UUID]], Awaitable[None]]) -> None:
+    def __init__(self, run: Callable[[Sequence[UUID]], Awaitable[None]], spacing_seconds: float = 0.0) -> None:
+        """Runs begin at least `spacing_seconds` apart, in which notices gather."""
         self._run = run
+        self._spacing_seconds = spacing_seconds
+        self._next_at = 0.0
         self._waiting: deque[tuple[Sequence[UUID], asyncio.Future[None]]] = deque()
         self._size = 0  # of all that wait
         self._runs: dict[asyncio.Task[None], float] = {}
@@ -50,12 +57,13 @@ class Batcher:
             return
         run = asyncio.create_task(self._run_next(self._take()))
         self._runs[run] = time.monotonic()
+        self._next_at = self._runs[run] + self._spacing_seconds
         run.add_done_callback(self._ended)
 
     def _wait_seconds(self) -> float:
         if not self._runs or (self._size >= NOTICES_PER_JOB and len(self._runs) <= _WHOLE_BESIDE):
-            return 0.0
-        return max(self._runs.values()) + _SLOW_SECONDS - time.monotonic()
+            return self._next_at - time.monotonic()
+        return max(max(self._runs.values()) + _SLOW_SECONDS, self._next_at) - time.monotonic()
 
     def _start_later(self, wait_seconds: float) -> None:
         if self._timer is None:

@@ -1,6 +1,7 @@
 """Batches that arrive during a run form the next run."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
@@ -106,3 +107,19 @@ async def test_an_error_is_every_joiners() -> None:
     await batcher.join([uuid4()])
     await batcher.close()
     assert calls == 2
+
+
+async def test_a_flood_in_small_batches_is_gathered() -> None:
+    """Runs begin no closer together than their spacing, and what arrives meanwhile is one batch."""
+    runs = Runs()
+    runs.go_on.set()
+    batcher = Batcher(runs, spacing_seconds=0.2)
+    began = time.monotonic()
+    flood = []
+    for _ in range(50):
+        flood.append(asyncio.create_task(batcher.join([uuid4()])))
+        await asyncio.sleep(0.002)
+    await asyncio.gather(*flood)
+    assert len(runs.batches) <= 2 + (time.monotonic() - began) / 0.2
+    assert len(runs.batches[0]) == 1
+    assert sum(len(ids) for ids in runs.batches) == 50
