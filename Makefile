@@ -126,7 +126,7 @@ explore-small: $(VENV)/.installed-dev ## Run three hundred of these schedules, a
 hostile: $(VENV)/.installed-dev ## Let strangers attack beside genuine orders, and write the figures: 15 minutes
 	@$(BIN)/python -m faults.hostile --report
 
-hostile-small: $(VENV)/.installed-dev ## Four of these attacks for 3 s each, as CI does: half a minute
+hostile-small: $(VENV)/.installed-dev ## Four of these attacks in miniature, as CI does: half a minute
 	@$(BIN)/python -m faults.hostile --small
 
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes

@@ -43,7 +43,7 @@ class Size:
 
 
 FULL = Size(15.0, 5.0, (300_000, 1_000_000, 1_000_000), 100_000)
-SMALL = Size(3.0, 1.5, (3_000, 5_000, 5_000), 1_000)
+SMALL = Size(2.5, 1.0, (3_000, 5_000, 5_000), 500)
 
 
 class Siege:
@@ -159,7 +159,7 @@ def _folder(scratch: Path, name: str) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="faults.hostile", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="four attacks of 3 s, as CI does")
+    parser.add_argument("--small", action="store_true", help="four attacks of 2.5 s, as CI does")
     parser.add_argument("--only", nargs="+", choices=[attack.name for attack in ATTACKS])
     parser.add_argument("--tables", nargs="+", choices=["empty", "laden"], default=None)
     parser.add_argument("--seed", type=int, default=11)
