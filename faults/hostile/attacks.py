@@ -174,7 +174,7 @@ ATTACKS = (
                     60,
                     "/payment/complete",
                     [_webhook("imp_wait_{n}", OWN_ORDER)],
-                    "Prefer: wait=5\r\n" + from_client(6),
+                    "Prefer: wait=3\r\n" + from_client(6),
                 )
             ],
             silent_each=250,
