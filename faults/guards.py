@@ -210,10 +210,10 @@ GUARDS = (
     ),
     Guard(
         "batches begin no closer together than the calls allow",
-        "service/usecases/batching.py",
-        "        self._next_at = self._runs[run] + self._spacing_seconds\n",
+        "service/usecases/coalescing.py",
+        "        self._next_at = self._runs[run] + self._bounds.spacing_seconds\n",
         "        self._next_at = 0.0\n",
-        _test("tests/service/usecases/test_batching.py"),
+        _test("tests/service/usecases/test_coalescing.py"),
     ),
     Guard(
         "a batch that takes too long is halved",

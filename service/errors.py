@@ -58,6 +58,17 @@ class PostgresUnavailable(ServiceError):
 
     transient = True
 
+    @property
+    def is_silent(self) -> bool:
+        """Return whether Postgres did not answer in time, so that it would keep the next caller waiting too."""
+        return isinstance(self.__cause__, TimeoutError)
+
+
+class Overloaded(ServiceError):
+    """Too many calls of this kind are waiting; call again a little later."""
+
+    transient = True
+
 
 class RedisUnavailable(ServiceError):
     """Redis cannot be reached now."""

@@ -1,10 +1,43 @@
 """Metrics in Prometheus' text format: the counts of this receiver, and the measure of the promise."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from service.db.promise import Measure
+
+
+class Work(Protocol):
+    """One kind of work that is done in batches; the counts are since the start."""
+
+    waiting: int
+    batches: int
+    items: int
+    shed: int
+
+
+class _Works(Collector):
+    """Reads the counts of each kind of work when the page is made, so that counting costs nothing."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Work] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        waiting = GaugeMetricFamily("work_waiting", "Items that wait for the next batch", labels=["work"])
+        batches = CounterMetricFamily("work_batches", "Batches", labels=["work"])
+        items = CounterMetricFamily("work_items", "Items in batches", labels=["work"])
+        shed = CounterMetricFamily("work_shed", "Items turned away because too many waited", labels=["work"])
+        for name, work in self.by_name.items():
+            waiting.add_metric([name], work.waiting)
+            batches.add_metric([name], work.batches)
+            items.add_metric([name], work.items)
+            shed.add_metric([name], work.shed)
+        return waiting, batches, items, shed
 
 
 class Metrics:
@@ -27,12 +60,18 @@ class Metrics:
             ["event", "kind"],
             registry=self._registry,
         )
+        self._works = _Works()
+        self._registry.register(self._works)
         self._requests = Counter("requests", "Requests answered", ["status"], registry=self._registry)
         self._by_status: dict[int, int] = {}  # since the page was last made
         self._promise = {
             name: Gauge(f"promise_{name}", "See /healthz/promise", registry=self._registry)
             for name in Measure.__slots__
         }
+
+    def watch(self, **works: Work) -> None:
+        """Show these kinds of work, by name."""
+        self._works.by_name |= works
 
     def count_batch(self, *, accepted: int, spilled: int, refused: int) -> None:
         """Count one write of intake."""

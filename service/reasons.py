@@ -80,7 +80,8 @@ _POSTGRES: Sequence[_Rule] = (
         "",
         Reason("its user has too few rights", f"make the user in {_SETTING} the owner of the tables"),
     ),
-    (asyncpg.UndefinedTableError, "", Reason("its tables are missing", "run `portone-orders migrate`")),
+    (asyncpg.UndefinedTableError, "", Reason("its tables or functions are missing", "run `portone-orders migrate`")),
+    (asyncpg.UndefinedFunctionError, "", Reason("its tables or functions are missing", "run `portone-orders migrate`")),
     (asyncpg.QueryCanceledError, "", Reason("it does not answer in time", "see what keeps Postgres busy")),
 )
 

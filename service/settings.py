@@ -41,6 +41,8 @@ TierList = Annotated[Tiers, NoDecode, BeforeValidator(_split)]
 Time = Annotated[AwareDatetime | None, BeforeValidator(lambda value: None if value == "" else value)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+Connections = Annotated[int, Field(ge=1, le=100)]
+Waiting = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 
 _SCHEMES = {"database_url": ("postgresql", "postgres"), "redis_url": ("redis", "rediss", "unix")}
@@ -90,6 +92,22 @@ class Settings(BaseSettings):
     confirmations_per_client: Rate = Field(
         500.0, description="`confirm_url` questions a second from one address that is not PortOne's"
     )
+    registration_connections: Connections = Field(
+        2, description="Connections to Postgres, and so batches at once, of registrations; each kind has its own"
+    )
+    registration_waiting: Waiting = Field(2_000, description="Registrations that may wait; more are answered 503")
+    read_connections: Connections = Field(1, description="Connections to Postgres, and so batches at once, of reads")
+    read_waiting: Waiting = Field(4_000, description="Reads that may wait; more are answered 503")
+    completion_connections: Connections = Field(
+        2, description="Connections to Postgres, and so batches at once, of completions' answers"
+    )
+    completion_waiting: Waiting = Field(
+        4_000, description="Completions' answers that may wait to be read; more are answered 202 at once"
+    )
+    confirmation_connections: Connections = Field(
+        2, description="Connections to Postgres, and so batches at once, of `confirm_url` questions"
+    )
+    confirmation_waiting: Waiting = Field(2_000, description="`confirm_url` questions that may wait; more are unsure")
     on_mismatch: Action = Field(
         Action.HOLD, description="Money of the wrong amount, currency or store: hold it for a person, or refund it"
     )

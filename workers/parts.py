@@ -3,18 +3,19 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property, partial, wraps
+from functools import cached_property, wraps
+from uuid import UUID
 
 from service.db.pool import Pool, open_pool
 from service.domain.timetable import Timetable
 from service.portone.accounts import open_accounts
 from service.portone.client import PortOne
 from service.redis.budget import Budget
-from service.redis.queue import Queue, connect
+from service.redis.queue import NOTICES_PER_JOB, Queue, connect
 from service.settings import Settings
-from service.usecases.batching import Batcher
+from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.heartbeat import Vitals, beating
 from service.usecases.preparation import Preparing, prepare_due
 from service.usecases.reconciliation import Reconciler
@@ -25,9 +26,17 @@ from service.usecases.verification import Verifier
 from workers.refunds import make_refunder
 from workers.verify import verify
 
+# A run of `verify` that takes longer than 8 ms waits for PortOne or for a disk, so the next begins beside it: a longer
+# limit left a sixth of two cores idle under load; with a shorter one batches are too small to pay. A whole batch begins
+# at once beside one run: that settles a twentieth more payments a second; beside two, runs share the cores, and it
+# settles fewer. What may wait is bounded by arq's jobs (`max_jobs`), of a hundred notices each.
+_BATCHES = BatchBounds(NOTICES_PER_JOB, runs=8, waiting=50_000, slow_seconds=0.008, whole_beside=1)
+
 # A turn is bounded: each preparation is a call.
 _PREPARED_A_TURN = 50
-# Batches of notices may begin with this share of the calls; the rest is for second calls, searches and reconciliation.
+# Batches of notices begin no closer together than this share of the calls allows; the rest is for second calls, searches
+# and reconciliation. Otherwise a flood in small batches uses up each second's calls at its beginning, and the notices of
+# the rest of the second find none and come again.
 _RUNS_SHARE = 0.5
 
 # One bounded turn of background work, safe in several workers; it returns a count.
@@ -54,9 +63,14 @@ class Parts:
     run_spacing_seconds: float = 0.0
 
     @cached_property
-    def batcher(self) -> Batcher:
-        """The batcher of `verify`: notices that arrive while a batch is verified form the next batch."""
-        return Batcher(partial(verify, self.verifier, self.queue), self.run_spacing_seconds)
+    def batches(self) -> Coalescer[Sequence[UUID], None]:
+        """The batches of `verify`: notices that arrive while a batch is verified form the next batch."""
+
+        async def verify_jobs(jobs: Sequence[Sequence[UUID]]) -> Sequence[None]:
+            await verify(self.verifier, self.queue, [notice_id for job in jobs for notice_id in job])
+            return [None] * len(jobs)
+
+        return Coalescer(verify_jobs, replace(_BATCHES, spacing_seconds=self.run_spacing_seconds), len)
 
 
 @contextlib.asynccontextmanager

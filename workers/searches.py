@@ -18,7 +18,7 @@ async def search_payments(ctx: Mapping[str, Any]) -> None:
     """Make all searches that are due: a job of the receiver's, and a cron line for what the queue lost."""
     searcher: Searcher = ctx[SEARCHER]
     try:
-        while await searcher.search_due(ctx[PARTS].batcher.join):
+        while await searcher.search_due(ctx[PARTS].batches.join):
             pass
     except PostgresUnavailable as error:
         log.warning("searches.failed", reason=str(error))

@@ -12,7 +12,7 @@ import structlog
 from service.db.looks import QUEUED_UP_TO, Claim
 from service.db.pool import Connection, one_connection
 from service.domain.judgement import Judgement, Postponed, Unanswered
-from service.errors import PostgresUnavailable, RedisUnavailable
+from service.errors import Overloaded, PostgresUnavailable, RedisUnavailable
 from service.notice_ids import read_notice_id
 from service.redis.queue import Queue
 from service.usecases.halving import in_halves
@@ -29,8 +29,8 @@ async def verify_notices(ctx: Mapping[str, Any], ids: Sequence[str]) -> None:
     Never raises, because a notice's row is its timetable: what was not verified is due again.
     """
     try:
-        await ctx[PARTS].batcher.join([read_notice_id(i) for i in ids])
-    except (PostgresUnavailable, ValueError, TypeError) as error:
+        await ctx[PARTS].batches.join([read_notice_id(i) for i in ids])
+    except (PostgresUnavailable, Overloaded, ValueError, TypeError) as error:
         log.warning("notices.not_verified", count=len(ids), reason=str(error))
     except Exception:
         log.exception("notices.not_verified", count=len(ids))

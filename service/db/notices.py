@@ -163,12 +163,6 @@ async def take_due(db: Connection, queued_for: timedelta, *, lane: int, limit: i
     return [row["id"] for row in rows]
 
 
-async def outcome(db: Connection, notice_id: UUID) -> Outcome | None:
-    """Return the outcome of the last look for the notice, or None while there was none."""
-    found = await db.fetchval("SELECT last_outcome FROM notices WHERE id = $1", notice_id)
-    return Outcome(found) if found else None
-
-
 # A notice that has been due for longer than this is starved: nobody may rely on its look.
 _OVERDUE = timedelta(seconds=10)
 

@@ -73,7 +73,7 @@ async def lock(db: Connection, merchant_uids: Sequence[str]) -> None:
 async def read(db: Connection, merchant_uids: Sequence[str], *, allow_test_channel: bool) -> list[StoredOrder]:
     """Return those of the orders that are registered, unsorted."""
     rows = await db.fetch("SELECT * FROM orders WHERE merchant_uid = ANY($1::text[])", merchant_uids)
-    return [_order(row, allow_test_channel) for row in rows]
+    return [stored_order(row, allow_test_channel) for row in rows]
 
 
 async def payable(db: Connection, merchant_uids: Sequence[str]) -> dict[str, Payable]:
@@ -88,7 +88,7 @@ async def payable(db: Connection, merchant_uids: Sequence[str]) -> dict[str, Pay
     )
     return {
         row["merchant_uid"]: Payable(
-            _terms(row, allow_test_channel=False),
+            terms(row, allow_test_channel=False),
             State(row["state"]),
             _closed(row),
             row["expires_at"],
@@ -108,7 +108,7 @@ async def settled(db: Connection, merchant_uids: Sequence[str], *, allow_test_ch
         """,
         merchant_uids,
     )
-    return [VersionedOrder(_terms(row, allow_test_channel), _settlement(row), row["version"]) for row in rows]
+    return [VersionedOrder(terms(row, allow_test_channel), _settlement(row), row["version"]) for row in rows]
 
 
 async def insert(
@@ -118,7 +118,7 @@ async def insert(
 
     `first_check`: the time until reconciliation asks about it.
     """
-    terms = order.terms
+    new = order.terms
     row = await db.fetchrow(
         """
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
@@ -128,17 +128,17 @@ async def insert(
                 $9, $10, $11, $12, $13, $14, least(now() + $15, $8), $16)
         RETURNING *
         """,
-        terms.merchant_uid,
-        terms.amount,
-        terms.currency,
-        terms.store.account,
-        terms.store.tier,
+        new.merchant_uid,
+        new.amount,
+        new.currency,
+        new.store.account,
+        new.store.tier,
         order.name,
         order.metadata,
         order.expires_at,
         *columns(settlement),
         first_check,
-        terms.allow_billing_key_issue,
+        new.allow_billing_key_issue,
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
     await db.execute(
@@ -149,11 +149,11 @@ async def insert(
                closed, test_channel, $2, $3
         FROM orders WHERE merchant_uid = $1
         """,
-        terms.merchant_uid,
+        new.merchant_uid,
         evidence.cause,
         list(evidence.facts),
     )
-    return _order(row, terms.allow_test_channel)
+    return stored_order(row, new.allow_test_channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,8 @@ def columns(settlement: Settlement) -> tuple[Any, ...]:
     )
 
 
-def _terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:
+def terms(row: asyncpg.Record, allow_test_channel: bool) -> Order:
+    """Return the terms of a row that has at least their columns."""
     return Order(
         row["merchant_uid"],
         row["amount"],
@@ -276,9 +277,10 @@ def _settlement(row: asyncpg.Record) -> Settlement:
     )
 
 
-def _order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
+def stored_order(row: asyncpg.Record, allow_test_channel: bool) -> StoredOrder:
+    """Return a whole row of the table."""
     return StoredOrder(
-        terms=_terms(row, allow_test_channel),
+        terms=terms(row, allow_test_channel),
         settlement=_settlement(row),
         version=row["version"],
         name=row["name"],

@@ -144,14 +144,15 @@ def _facts(payment: Payment) -> dict[str, Any]:
 
 
 def _stored(row: asyncpg.Record) -> StoredLook:
-    payment = _payment(row)
+    facts = payment(row)
     if row["lesser"] is None:
-        return StoredLook(payment, row["written_ticket"])
-    lesser = Lesser(_payment(row["lesser"]), row["lesser_seen_at"], row["lesser_ticket"])
-    return StoredLook(replace(payment, regressed=True), row["written_ticket"], lesser)
+        return StoredLook(facts, row["written_ticket"])
+    lesser = Lesser(payment(row["lesser"]), row["lesser_seen_at"], row["lesser_ticket"])
+    return StoredLook(replace(facts, regressed=True), row["written_ticket"], lesser)
 
 
-def _payment(row: Any) -> Payment:
+def payment(row: Any) -> Payment:
+    """Return the facts of a row, or of a lesser answer."""
     return Payment(
         imp_uid=row["imp_uid"],
         merchant_uid=row["merchant_uid"],

@@ -31,6 +31,9 @@ Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 _RETRIABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 10
 
+# What Postgres says of a row's own data. Whatever else it says (no table, a full disk) is its own trouble.
+BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
 # Postgres is away, or going away, or refuses us for what only an operator can correct: a password, a full disk, missing
 # tables. None of that is a fault of the statement, which is tried again once Postgres takes it.
 POSTGRES_AWAY = (
@@ -44,6 +47,7 @@ POSTGRES_AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
     asyncpg.InterfaceError,
     # asyncpg's error if a connection is cut in the middle of an answer.
     asyncpg.InternalClientError,
@@ -215,6 +219,11 @@ async def _nothing_to_reset(connection: Any) -> None:
 
 
 async def _set_json_codec(connection: Any) -> None:
+    """Read and write jsonb as Postgres sends it: a byte for its version, then the text."""
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",  # a row within a row can be read in no other
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda value: orjson.loads(value[1:]),
     )

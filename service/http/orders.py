@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from service.db.order_views import OrderView
 from service.db.orders import NewOrder, StoredOrder
 from service.db.preparations import Preparation
 from service.domain.ids import is_merchant_uid
@@ -19,7 +20,6 @@ from service.http.stores import require_store
 from service.usecases import terms
 from service.usecases.acceptance import Acceptance, accept
 from service.usecases.closing import Override
-from service.usecases.registration import OrderView, find, register
 
 # RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
 _TAGS = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
@@ -34,19 +34,14 @@ async def register_order(request: web.Request) -> web.Response:
     store = require_store(receiver.settings, body.account, body.tier)
     allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
     order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
-    registered = await register(
-        receiver.pool,
-        NewOrder(order, body.name, body.metadata, body.expires_at),
-        receiver.times,
-        prepare=receiver.settings.prepare_amount,
-    )
+    registered = await receiver.registration.register(NewOrder(order, body.name, body.metadata, body.expires_at))
     return _answer(_order_fields(registered.order, registered.preparation), status=201 if registered.new else 200)
 
 
 async def read_order(request: web.Request) -> web.Response:
     """Answer an order's verified state, on which other services may rely."""
     require_key(request)
-    order = await find(request.app[RECEIVER].pool, _merchant_uid(request))
+    order = await request.app[RECEIVER].reading.read(_merchant_uid(request))
     if order is None:
         raise _not_registered()
     return _answer(_whole(order))

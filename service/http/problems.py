@@ -15,6 +15,7 @@ from service.errors import (
     OrderClosed,
     OrderNotRegistered,
     OtherTerms,
+    Overloaded,
     PortOneNotAsked,
     PostgresUnavailable,
     ServiceError,
@@ -119,6 +120,8 @@ def problem_of(error: Exception) -> HttpProblem:
             return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "postgres-away", error)
         case PortOneNotAsked():
             return _unavailable("portone-not-asked", error)
+        case Overloaded():
+            return _unavailable("overloaded", error)
         case web.HTTPRequestEntityTooLarge():
             return HttpProblem(413, "body-too-large", "Send a body of at most 64 KiB.")
         case web.HTTPMethodNotAllowed():

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from service.db.pool import Pool
-from service.domain.timetable import Timetable
 from service.http.client_address import ClientAddresses
 from service.http.connections import Connections
 from service.logs import Lines
@@ -18,6 +17,8 @@ from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
 from service.usecases.intake import Intake
 from service.usecases.readiness import Readiness
+from service.usecases.reading import Reading
+from service.usecases.registration import Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,13 @@ class Receiver:
     """The receiver's parts."""
 
     settings: Settings
-    times: Timetable
     pool: Pool
     queue: Queue
     intake: Intake
     metrics: Metrics
     lines: Lines
+    registration: Registration
+    reading: Reading
     completion: Completion
     confirmation: Confirmation
     withdrawals: Withdrawals

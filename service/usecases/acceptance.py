@@ -7,6 +7,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from service.db import operator_actions, refunds, terms
+from service.db.order_views import OrderView
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.acceptance import Unacceptable, rule_on_acceptance
@@ -16,7 +17,6 @@ from service.domain.payment import Payment
 from service.domain.refund import RefundState
 from service.domain.settle import settle
 from service.errors import NotAcceptable, VersionMoved
-from service.usecases.registration import OrderView
 from service.usecases.terms import lock_and_read, read_registered
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from service.db import operator_actions, orders, payments, searches, terms
+from service.db.order_views import OrderView
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.evidence import Cause, of_stored
@@ -22,7 +23,6 @@ from service.domain.settle import settle
 from service.domain.terms import awaits_deposit, is_over, money_came
 from service.errors import DepositAwaited, MoneyCame, OrderNotRegistered, PortOneNotAsked, VersionMoved
 from service.redis.waiters import TooManyWaiters, Waiters, order_key
-from service.usecases.registration import OrderView
 from service.usecases.search_requests import SearchRequests
 from service.usecases.terms import lock_and_read, read_registered
 

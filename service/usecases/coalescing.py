@@ -1,65 +1,171 @@
-"""Coalescing: items that arrive while a batch is under way form the next batch, which is one statement for all of them.
+"""Coalescing: items that arrive while a batch is under way form the next batch (docs/design.md §3).
 
-There is no timer, so a lone item never waits. Memory is bounded by the callers, each of whom waits for its own result.
+Intake, registration, reads, completion answers, confirmations, searches and the worker all go through this one
+component. No timer delays a lone item, unless runs must begin some time apart. An item's own size is bounded by whoever makes it, so that a batch's is too.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from service.db.pool import BAD_DATA
+from service.errors import Overloaded, PostgresUnavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A run returns a result for each item, in the items' order.
-Run = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
+# Work that gives way to other work goes on beside it after this long, so that it never starves.
+_GIVES_WAY_SECONDS = 0.02
+
+# A run returns for each item, in the items' order, its result or the error that is its alone.
+Run = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchBounds:
+    """The bounds of one kind of work; sizes are in items, or in what `weigh` says of them."""
+
+    batch: int
+    # Batches under way at once.
+    runs: int = 1
+    # What may wait for the next batch; whoever comes beyond that is told to come again.
+    waiting: int = 5_000
+    # A further run begins beside the others once the youngest is this old,
+    slow_seconds: float = 0.0
+    # or, for a whole batch, at once beside at most this many.
+    whole_beside: int = 0
+    # Runs begin at least this far apart, in which items gather.
+    spacing_seconds: float = 0.0
+
+
+def _one(item: object) -> int:
+    return 1
 
 
 class Coalescer(Generic[Item, Result]):
-    """Batches of items, at most `runs` of them under way. An error of a run is every item's of its batch."""
+    """Batches of items. Whatever was joined is run, also for a caller that went away.
 
-    def __init__(self, run: Run[Item, Result], batch: int, runs: int = 1) -> None:
+    `gives_way_to`: other work, between whose runs each of ours begins.
+    """
+
+    def __init__(
+        self,
+        run: Run[Item, Result],
+        bounds: BatchBounds,
+        weigh: Callable[[Item], int] = _one,
+        gives_way_to: "Coalescer[Any, Any] | None" = None,
+    ) -> None:
         self._run = run
-        self._batch = batch
-        self._runs = runs
+        self._gives_way_to = gives_way_to
+        self._bounds = bounds
+        self._weigh = weigh
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._runs: dict[asyncio.Task[None], float] = {}
+        self._next_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._place = asyncio.Event()
+        # For the metrics: what waits now; batches, items and items turned away since the start.
+        self.waiting = self.batches = self.items = self.shed = 0
 
     async def join(self, item: Item) -> Result:
-        """Return the item's result, once it went through a run."""
+        """Return the item's result, or raise its error, once it went through a run. Raises Overloaded."""
+        if self.waiting >= self._bounds.waiting:
+            self.shed += 1
+            raise Overloaded
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
-        if len(self._under_way) < self._runs:
-            run = asyncio.create_task(self._run_waiting())
-            self._under_way.add(run)
-            run.add_done_callback(self._under_way.discard)
+        self.waiting += self._weigh(item)
+        self._start()
         return await result
+
+    async def place(self) -> None:
+        """Return once fewer wait than may."""
+        while self.waiting >= self._bounds.waiting:
+            self._place.clear()
+            await self._place.wait()
 
     async def close(self) -> None:
         """Wait for the runs that are under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._runs:
+            await asyncio.wait(self._runs)
 
-    async def _run_waiting(self) -> None:
-        while self._waiting:
-            count = min(self._batch, len(self._waiting))
-            joined = [self._waiting.popleft() for _ in range(count)]
-            # Whoever gave up meanwhile needs no result.
-            batch = [(item, result) for item, result in joined if not result.done()]
-            if batch:
-                await self._run_batch(batch)
+    def _start(self) -> None:
+        """Start a run, if one may begin."""
+        if not self._waiting or len(self._runs) >= self._bounds.runs:
+            return
+        if (wait := self._wait_seconds()) > 0:
+            self._start_later(wait)
+            return
+        run = asyncio.create_task(self._run_batch(self._take()))
+        self._runs[run] = time.monotonic()
+        self._next_at = self._runs[run] + self._bounds.spacing_seconds
+        run.add_done_callback(self._ended)
+
+    def _wait_seconds(self) -> float:
+        bounds, begins_at = self._bounds, self._next_at
+        is_whole = self.waiting >= bounds.batch and len(self._runs) <= bounds.whole_beside
+        if self._runs and not is_whole:
+            begins_at = max(begins_at, max(self._runs.values()) + bounds.slow_seconds)
+        return begins_at - time.monotonic()
+
+    def _start_later(self, wait_seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait_seconds, self._start_now)
+
+    def _start_now(self) -> None:
+        self._timer = None
+        self._start()
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        """Take as many of the waiting items as fit into one batch, at least the first."""
+        batch = [self._waiting.popleft()]
+        size = self._weigh(batch[0][0])
+        while self._waiting and (more := size + self._weigh(self._waiting[0][0])) <= self._bounds.batch:
+            size = more
+            batch.append(self._waiting.popleft())
+        self.waiting -= size
+        self.batches += 1
+        self.items += len(batch)
+        self._place.set()
+        return batch
 
     async def _run_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
-        error: Exception | None = None
-        results: Sequence[Result] = ()
+        if self._gives_way_to and self._gives_way_to._runs:
+            await asyncio.wait(self._gives_way_to._runs, timeout=_GIVES_WAY_SECONDS)
+        results = await self._results([item for item, _ in batch])
+        for (_, joined), result in zip(batch, results, strict=True):
+            _tell(joined, result)
+
+    async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        """Return each item's result or error. A batch that is refused for its data is run item by item."""
         try:
-            results = await self._run([item for item, _ in batch])
-        except Exception as raised:
-            error = raised
-        for number, (_, result) in enumerate(batch):
-            if result.done():
-                continue
-            if error is None:
-                result.set_result(results[number])
-            else:
-                result.set_exception(error)
+            return await self._run(items)
+        except BAD_DATA as error:
+            return [error] if len(items) == 1 else [result for item in items for result in await self._results([item])]
+        except Exception as error:
+            if isinstance(error, PostgresUnavailable) and error.is_silent:
+                self._refuse_waiting(error)
+            return [error] * len(items)
+
+    def _refuse_waiting(self, error: Exception) -> None:
+        """Give everybody who waits this error: a database that did not answer in time would keep them as long again."""
+        while self._waiting:
+            _tell(self._waiting.popleft()[1], error)
+        self.waiting = 0
+        self._place.set()
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        del self._runs[run]
+        self._start()
+
+
+def _tell(joined: asyncio.Future[Result], result: Result | Exception) -> None:
+    if joined.done():  # its caller went away
+        return
+    if isinstance(result, Exception):
+        joined.set_exception(result)
+    else:
+        joined.set_result(result)

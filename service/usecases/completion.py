@@ -5,17 +5,19 @@ It names the payment or, where the browser came back without an imp_uid, the ord
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.db import notices, orders, payments, searches
-from service.db.pool import Connection, Pool, in_transaction
+from service.db import completion_facts
+from service.db.completion_facts import OrderFacts, PaymentFacts
+from service.db.pool import Pool, in_statement
 from service.domain.completion import CompletionAnswer, Reply, Unsettled, order_reply, reply
 from service.domain.notice import Notice
-from service.errors import NothingRecorded, PostgresUnavailable
+from service.errors import NothingRecorded, Overloaded, PostgresUnavailable
 from service.redis.waiters import TooManyWaiters, Waiters, order_key
+from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
 from service.usecases.search_requests import SearchRequests
 
@@ -46,20 +48,34 @@ _NOT_YET = Reply(Unsettled.NOT_LOOKED_YET, final=False)
 Read = Callable[[], Awaitable[tuple[Reply, Completed]]]
 
 
-@dataclass(frozen=True, slots=True)
 class Completion:
-    """Completion calls: each records a notice or requests a search, then waits for what it brings."""
+    """Completion calls: each records a notice or requests a search, then waits for what it brings.
 
-    pool: Pool
-    intake: Intake
-    searches: SearchRequests
-    waiters: Waiters
-    allow_test_channel: bool
+    Answers that are read while one statement is under way share the next. `pool` is their own.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        intake: Intake,
+        searches: SearchRequests,
+        waiters: Waiters,
+        bounds: BatchBounds,
+        *,
+        allow_test_channel: bool,
+    ) -> None:
+        self._pool = pool
+        self._intake = intake
+        self._searches = searches
+        self._waiters = waiters
+        self._allow_test_channel = allow_test_channel
+        self.batches = Coalescer[tuple[UUID, str], PaymentFacts](self._of_payments, bounds)
+        self.order_batches = Coalescer[tuple[str, datetime | None], OrderFacts](self._of_orders, bounds)
 
     async def complete(self, notice: Notice, caller: Caller) -> Completed:
         """Answer about a payment, within the wait. Raises NothingRecorded when the notice could not be accepted."""
         with self._waiting_for(notice.imp_uid, caller) as looked:
-            receipt = await self.intake.accept(notice, caller.client)
+            receipt = await self._intake.accept(notice, caller.client)
             return await _watch(lambda: self._read(notice, receipt.row_id), looked, caller)
 
     async def complete_order(self, merchant_uid: str, caller: Caller) -> Completed:
@@ -68,14 +84,19 @@ class Completion:
         PortOne is asked by the order's number, unless the order has been paid.
         """
         try:
-            reply, completed = await in_transaction(self.pool, self._stored_order, merchant_uid, None)
+            reply, completed = await self._stored_order(merchant_uid, None)
             if reply.final:
                 return completed
             with self._waiting_for(order_key(merchant_uid), caller) as looked:
-                wanted_at = await self.searches.want(merchant_uid)
+                wanted_at = await self._searches.want(merchant_uid)
                 return await _watch(lambda: self._read_order(merchant_uid, wanted_at), looked, caller)
-        except PostgresUnavailable as error:
-            raise NothingRecorded("Postgres cannot be reached now") from error
+        except (PostgresUnavailable, Overloaded) as error:
+            raise NothingRecorded(str(error)) from error
+
+    async def close(self) -> None:
+        """Wait for what is being read."""
+        await self.batches.close()
+        await self.order_batches.close()
 
     @contextlib.contextmanager
     def _waiting_for(self, key: str, caller: Caller) -> Iterator[asyncio.Event | None]:
@@ -84,7 +105,7 @@ class Completion:
             looked = None
             if caller.seconds:
                 with contextlib.suppress(TooManyWaiters):
-                    looked = stack.enter_context(self.waiters.waiting_for(key, caller.client))
+                    looked = stack.enter_context(self._waiters.waiting_for(key, caller.client))
             yield looked
 
     async def _read(self, notice: Notice, row_id: UUID | None) -> tuple[Reply, Completed]:
@@ -92,35 +113,33 @@ class Completion:
         if row_id is None:
             return _NOT_YET, Completed(_NOT_YET.answer, notice.merchant_uid)
         try:
-            return await in_transaction(self.pool, self._stored, notice, row_id)
-        except PostgresUnavailable:
+            facts = await self.batches.join((row_id, notice.imp_uid))
+        except (PostgresUnavailable, Overloaded):
             return _NOT_YET, Completed(_NOT_YET.answer, notice.merchant_uid)
-
-    async def _stored(self, db: Connection, notice: Notice, row_id: UUID) -> tuple[Reply, Completed]:
-        # First, because a look that ends between two reads has stored its payment with its outcome.
-        outcome = await notices.outcome(db, row_id)
-        payment = await payments.one(db, notice.imp_uid)
-        rows = (
-            await orders.read(db, [payment.merchant_uid], allow_test_channel=self.allow_test_channel) if payment else []
-        )
-        stored = reply(notice.merchant_uid, payment, rows[0].terms if rows else None, outcome)
-        merchant_uid = notice.merchant_uid or (payment.merchant_uid if payment else None)
+        stored = reply(notice.merchant_uid, facts.payment, facts.order, facts.outcome)
+        merchant_uid = notice.merchant_uid or (facts.payment.merchant_uid if facts.payment else None)
         return stored, Completed(stored.answer, merchant_uid)
 
     async def _read_order(self, merchant_uid: str, wanted_at: datetime | None) -> tuple[Reply, Completed]:
         try:
-            return await in_transaction(self.pool, self._stored_order, merchant_uid, wanted_at)
-        except PostgresUnavailable:
+            return await self._stored_order(merchant_uid, wanted_at)
+        except (PostgresUnavailable, Overloaded):
             return _NOT_YET, Completed(_NOT_YET.answer, merchant_uid)
 
-    async def _stored_order(
-        self, db: Connection, merchant_uid: str, wanted_at: datetime | None
-    ) -> tuple[Reply, Completed]:
-        # The end of the search first: what it found was written before.
-        searched = await searches.ended_since(db, merchant_uid, wanted_at) if wanted_at else None
-        rows = await orders.read(db, [merchant_uid], allow_test_channel=self.allow_test_channel)
-        stored = order_reply(rows[0] if rows else None, searched)
+    async def _stored_order(self, merchant_uid: str, wanted_at: datetime | None) -> tuple[Reply, Completed]:
+        facts = await self.order_batches.join((merchant_uid, wanted_at))
+        stored = order_reply(facts.order, facts.searched)
         return stored, Completed(stored.answer, merchant_uid)
+
+    async def _of_payments(self, asked: Sequence[tuple[UUID, str]]) -> Sequence[PaymentFacts]:
+        return await in_statement(
+            self._pool, completion_facts.of_payments, asked, allow_test_channel=self._allow_test_channel
+        )
+
+    async def _of_orders(self, asked: Sequence[tuple[str, datetime | None]]) -> Sequence[OrderFacts]:
+        return await in_statement(
+            self._pool, completion_facts.of_orders, asked, allow_test_channel=self._allow_test_channel
+        )
 
 
 async def _watch(read: Read, looked: asyncio.Event | None, caller: Caller) -> Completed:

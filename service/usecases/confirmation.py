@@ -16,17 +16,13 @@ from service.db import orders
 from service.db.pool import Pool, answered_within, in_statement
 from service.domain.confirm import ConfirmationRefusal, NotPayable, Payable, Question, Refused, reason_not_payable
 from service.domain.order import Order
-from service.errors import PostgresUnavailable, Unsure
-from service.usecases.coalescing import Coalescer
+from service.errors import Overloaded, PostgresUnavailable, Unsure
+from service.usecases.coalescing import BatchBounds, Coalescer
 
 log = structlog.get_logger()
 
 # Together with the hook's second and the reading of the request this keeps the 2 s that are promised.
 _POSTGRES_SECONDS = 0.6
-_BATCH = 100
-# A statement that hangs must not hold up the next.
-_STATEMENTS_AT_ONCE = 2
-CONNECTIONS = 4
 # asyncpg closes a connection that was idle for 300 s, and a firewall forgets one.
 _KEPT_SECONDS = 60.0
 
@@ -42,16 +38,17 @@ class Stock(Protocol):
 class Confirmation:
     """The decision whether a payment may go on. `pool` is its own."""
 
-    def __init__(self, pool: Pool, stock: Stock | None, *, allow_when_unsure: bool) -> None:
+    def __init__(self, pool: Pool, bounds: BatchBounds, stock: Stock | None, *, allow_when_unsure: bool) -> None:
         self._pool = pool
+        self._connections = bounds.runs
         self._stock = stock
         self._allow_when_unsure = allow_when_unsure
-        self._orders = Coalescer[str, Payable | None](self._read, _BATCH, _STATEMENTS_AT_ONCE)
+        self.batches = Coalescer[str, Payable | None](self._read, bounds)
 
     async def keep_connections(self) -> None:
         """Keep connections open and alive, for as long as the process lives: a new one takes time from an answer."""
         while True:
-            reads = (in_statement(self._pool, orders.payable, []) for _ in range(_STATEMENTS_AT_ONCE))
+            reads = (in_statement(self._pool, orders.payable, []) for _ in range(self._connections))
             await asyncio.gather(*reads, return_exceptions=True)
             await asyncio.sleep(_KEPT_SECONDS)
 
@@ -74,8 +71,8 @@ class Confirmation:
 
     async def _order(self, merchant_uid: str) -> Payable | None:
         try:
-            return await answered_within(_POSTGRES_SECONDS, self._orders.join(merchant_uid))
-        except PostgresUnavailable as error:
+            return await answered_within(_POSTGRES_SECONDS, self.batches.join(merchant_uid))
+        except (PostgresUnavailable, Overloaded) as error:
             raise Unsure(str(error)) from None
 
     async def _read(self, merchant_uids: Sequence[str]) -> Sequence[Payable | None]:

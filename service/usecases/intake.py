@@ -1,11 +1,10 @@
 """Intake: what is accepted is durable (docs/design.md §2.1).
 
 Notices that arrive while a write is under way form the next batch: one INSERT, one arq job, then all are
-acknowledged. There is no timer, so a lone notice never waits.
+acknowledged.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,6 +15,7 @@ from service.domain.notice import Notice
 from service.errors import NoRoom, NothingRecorded, PostgresUnavailable, RedisUnavailable
 from service.metrics import Metrics
 from service.redis.queue import NOTICES_PER_JOB
+from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.recording import Recorder
 
 log = structlog.get_logger()
@@ -42,10 +42,10 @@ class Intake:
         self._metrics = metrics
         self._queue = recorder.queue
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Notice, str, asyncio.Future[Receipt]]] = deque()
-        self._place = asyncio.Event()
-        # One: two, with half of the batch each, settled a tenth less.
-        self._writer: asyncio.Task[None] | None = None
+        # One run at a time: two, with half of the batch each, settled a tenth less.
+        self.batches = Coalescer[tuple[Notice, str], Receipt](
+            self._accept_batch, BatchBounds(NOTICES_PER_JOB, waiting=_WAITING_MAX)
+        )
         self._silent_until = 0.0
 
     async def accept(self, notice: Notice, sender: str = "unknown") -> Receipt:
@@ -53,13 +53,9 @@ class Intake:
 
         `sender` is the client that sent it, and "" PortOne: each has its share of the room in Redis.
         """
-        if len(self._waiting) >= _WAITING_MAX // 2:
+        if self.batches.waiting >= _WAITING_MAX // 2:
             await self._find_place(notice)
-        accepted: asyncio.Future[Receipt] = self._loop.create_future()
-        self._waiting.append((notice, sender, accepted))
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
-        return await accepted
+        return await self.batches.join((notice, sender))
 
     async def _find_place(self, notice: Notice) -> None:
         """Past capacity a browser is told to come again; PortOne, which sends only once, is slowed first."""
@@ -67,37 +63,13 @@ class Intake:
             raise NothingRecorded("too many notices are waiting to be recorded")
         try:
             async with asyncio.timeout(_SLOWED_SECONDS):
-                while len(self._waiting) >= _WAITING_MAX:
-                    self._place.clear()
-                    await self._place.wait()
+                await self.batches.place()
         except TimeoutError:
             raise NothingRecorded("too many notices are waiting to be recorded") from None
 
     async def close(self) -> None:
         """Wait for what is being written."""
-        while self._writer:
-            await asyncio.wait([self._writer])
-
-    async def _write(self) -> None:
-        """Write until nobody waits. It leaves in the same step: whoever comes in the next must find no writer."""
-        try:
-            await self._write_waiting()
-        finally:
-            self._writer = None
-
-    async def _write_waiting(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(NOTICES_PER_JOB, len(self._waiting)))]
-            self._place.set()
-            results = await self._accept_batch([notice for notice, _, _ in batch], [sender for _, sender, _ in batch])
-            self._count(results)
-            for (_, _, accepted), result in zip(batch, results, strict=True):
-                if accepted.done():  # its sender went away; the notice is recorded all the same
-                    continue
-                if isinstance(result, Receipt):
-                    accepted.set_result(result)
-                else:
-                    accepted.set_exception(result)
+        await self.batches.close()
 
     def _count(self, results: Sequence[Receipt | Exception]) -> None:
         receipts = [result for result in results if isinstance(result, Receipt)]
@@ -107,7 +79,12 @@ class Intake:
             refused=len(results) - len(receipts),
         )
 
-    async def _accept_batch(self, batch: Sequence[Notice], senders: Sequence[str]) -> Sequence[Receipt | Exception]:
+    async def _accept_batch(self, batch: Sequence[tuple[Notice, str]]) -> Sequence[Receipt | Exception]:
+        results = await self._record_or_spill([notice for notice, _ in batch], [sender for _, sender in batch])
+        self._count(results)
+        return results
+
+    async def _record_or_spill(self, batch: Sequence[Notice], senders: Sequence[str]) -> Sequence[Receipt | Exception]:
         if self._loop.time() < self._silent_until:
             results = await self._spill(batch, senders, PostgresUnavailable("it was silent a moment ago"))
             if isinstance(results[0], Receipt | NoRoom):
@@ -116,7 +93,7 @@ class Intake:
             recorded = await self._recorder.record(batch)
             return [Receipt(row) if isinstance(row, UUID) else row for row in recorded]
         except PostgresUnavailable as error:
-            if isinstance(error.__cause__, TimeoutError):
+            if error.is_silent:
                 self._silent_until = self._loop.time() + _SILENT_SECONDS
             return await self._spill(batch, senders, error)
         except Exception as error:

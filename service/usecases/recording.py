@@ -9,17 +9,13 @@ import asyncpg
 import structlog
 
 from service.db import notices
-from service.db.pool import Pool, in_statement
+from service.db.pool import BAD_DATA, Pool, in_statement
 from service.domain.notice import Notice
 from service.domain.timetable import Timetable
 from service.errors import PostgresUnavailable, RedisUnavailable, UnusableNotice
 from service.redis.queue import Queue
 
 log = structlog.get_logger()
-
-# What Postgres says of a row's own data. Whatever else it says (no table, a full disk) is its own trouble: a
-# webhook refused for that would be lost, because PortOne never repeats a 4xx.
-_BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 # A store that has not answered by then counts as away.
 _WRITE_SECONDS = 3.0
@@ -40,7 +36,7 @@ class Recorder:
         """
         try:
             rows = await self._insert(batch)
-        except _BAD_DATA as error:
+        except BAD_DATA as error:
             if len(batch) == 1:
                 log.warning("notice.refused", reason=type(error).__name__)
                 return [UnusableNotice("Postgres refused its text")]
@@ -54,9 +50,9 @@ class Recorder:
                 return await in_statement(self.pool, notices.record, batch, self.times.queued)
         except TimeoutError as error:
             raise PostgresUnavailable("it took too long") from error
-        except _BAD_DATA:
+        except BAD_DATA:
             raise
-        except asyncpg.PostgresError as error:
+        except asyncpg.PostgresError as error:  # a webhook refused for that would be lost: PortOne repeats no 4xx
             raise PostgresUnavailable(type(error).__name__) from error
 
     async def _enqueue(self, batch: Sequence[Notice], rows: Sequence[UUID]) -> None:

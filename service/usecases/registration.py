@@ -1,50 +1,79 @@
-"""Registering an order: the shop's terms, before payment. Payments that are stored already are settled at once."""
+"""Registering an order: the shop's terms, before payment. Payments that are stored already are settled at once.
 
-from dataclasses import dataclass
+Registrations that arrive while one batch is written form the next: one statement for all orders of which nothing is
+stored yet. Any other is settled by itself, under the same locks. A batch gives way to intake.
+"""
 
-from service.db import notices, orders, payments, preparations
-from service.db.orders import NewOrder, StoredOrder
-from service.db.pool import Connection, Pool, in_transaction
-from service.db.preparations import Preparation
+from collections.abc import Sequence
+
+from service.db import notices, order_views, orders, payments, preparations
+from service.db.order_views import Registered
+from service.db.orders import NewOrder
+from service.db.pool import Connection, Pool, in_statement, in_transaction
 from service.domain.evidence import Cause, of_stored
-from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.timetable import Timetable
 from service.errors import OtherTerms
+from service.usecases.coalescing import BatchBounds, Coalescer
+from service.usecases.intake import Intake
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A registered order as stored, and whether this call stored it."""
+class Registration:
+    """Registers orders, in batches. `prepare`: have a worker register each amount with PortOne soon after."""
 
-    order: StoredOrder
-    new: bool
-    preparation: Preparation | None
+    def __init__(
+        self,
+        pool: Pool,
+        times: Timetable,
+        bounds: BatchBounds,
+        *,
+        intake: Intake | None = None,
+        prepare: bool = False,
+    ) -> None:
+        self._pool = pool
+        self._times = times
+        self._prepare = prepare
+        urgent = intake.batches if intake else None
+        self.batches = Coalescer[NewOrder, Registered | None](self._store, bounds, gives_way_to=urgent)
+
+    async def register(self, order: NewOrder) -> Registered:
+        """Store the order, or find the same one stored. Raises OtherTerms, Overloaded or PostgresUnavailable."""
+        registered = await self.batches.join(order)
+        if registered is None:
+            registered = await in_transaction(self._pool, _settle_first, order, self._times, prepare=self._prepare)
+        if not registered.new and not _same(registered, order):
+            raise OtherTerms
+        return registered
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self.batches.close()
+
+    async def _store(self, batch: Sequence[NewOrder]) -> Sequence[Registered | None]:
+        """Store what is new; of one order that comes twice only the first can be."""
+        first = {order.terms.merchant_uid: order for order in reversed(batch)}
+        stored = await in_statement(
+            self._pool, order_views.register, list(first.values()), self._times.silence[0], prepare=self._prepare
+        )
+        return [_as_found(stored.get(order.terms.merchant_uid), order, first) for order in batch]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """An order, the payment that decides its state, and the preparation of its amount."""
-
-    order: StoredOrder
-    payment: Payment | None
-    preparation: Preparation | None
+def _as_found(registered: Registered | None, order: NewOrder, first: dict[str, NewOrder]) -> Registered | None:
+    if registered is None or first[order.terms.merchant_uid] is order:
+        return registered
+    return Registered(registered.order, False, registered.preparation)
 
 
 async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bool = False) -> Registered:
-    """Store the order, or find the same one stored. Raises OtherTerms or PostgresUnavailable.
-
-    `prepare`: have a worker register its amount with PortOne soon after.
-    """
-    return await in_transaction(pool, _register, order, times, prepare=prepare)
+    """Register one order by itself. Raises as `Registration.register` does."""
+    return await Registration(pool, times, BatchBounds(1), prepare=prepare).register(order)
 
 
-async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
+async def _settle_first(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
+    """Register an order of which something is stored already, with what that means."""
     terms = order.terms
     await orders.lock(db, [terms.merchant_uid])
     for stored in await orders.read(db, [terms.merchant_uid], allow_test_channel=terms.allow_test_channel):
-        if not _same(stored, order):
-            raise OtherTerms
         return Registered(stored, False, await preparations.of_order(db, terms.merchant_uid))
     stored_payments = await payments.of_orders(db, [terms.merchant_uid])
     evidence = of_stored(Cause.REGISTRATION, stored_payments)
@@ -55,22 +84,9 @@ async def _register(db: Connection, order: NewOrder, times: Timetable, *, prepar
     return Registered(inserted, True, await preparations.of_order(db, terms.merchant_uid) if prepare else None)
 
 
-def _same(stored: StoredOrder, order: NewOrder) -> bool:
+def _same(registered: Registered, order: NewOrder) -> bool:
     """Return whether a repeated call names the same order; it may leave out when the order expires."""
+    stored = registered.order
     return (stored.terms, stored.name, stored.metadata) == (order.terms, order.name, order.metadata) and (
         order.expires_at in (None, stored.expires_at)
     )
-
-
-async def find(pool: Pool, merchant_uid: str) -> OrderView | None:
-    """Return the order as it stands, or None. Raises PostgresUnavailable."""
-    return await in_transaction(pool, read_whole, merchant_uid)
-
-
-async def read_whole(db: Connection, merchant_uid: str) -> OrderView | None:
-    """Return the order as it stands in this transaction, or None."""
-    for stored in await orders.read(db, [merchant_uid], allow_test_channel=False):
-        imp_uid = stored.settlement.imp_uid
-        payment = await payments.one(db, imp_uid) if imp_uid else None
-        return OrderView(stored, payment, await preparations.of_order(db, merchant_uid))
-    return None

@@ -9,7 +9,7 @@ from service.db import searches
 from service.db.pool import Pool, in_statement
 from service.errors import RedisUnavailable
 from service.redis.queue import Queue
-from service.usecases.coalescing import Coalescer
+from service.usecases.coalescing import BatchBounds, Coalescer
 
 log = structlog.get_logger()
 
@@ -23,15 +23,15 @@ class SearchRequests:
         self._pool = pool
         self._queue = queue
         self._spacing = spacing
-        self._coalescer = Coalescer[str, datetime | None](self._write, _BATCH)
+        self.batches = Coalescer[str, datetime | None](self._write, BatchBounds(_BATCH))
 
     async def want(self, merchant_uid: str) -> datetime | None:
         """Have the order searched for; return since when. None: it is not registered. Raises PostgresUnavailable."""
-        return await self._coalescer.join(merchant_uid)
+        return await self.batches.join(merchant_uid)
 
     async def close(self) -> None:
         """Wait for what is being written."""
-        await self._coalescer.close()
+        await self.batches.close()
 
     async def _write(self, merchant_uids: Sequence[str]) -> Sequence[datetime | None]:
         wanted = await in_statement(self._pool, searches.want, merchant_uids, self._spacing)

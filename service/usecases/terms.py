@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypedDict
 
-from service.db import orders, payments, preparations, terms
+from service.db import order_views, orders, payments, preparations, terms
+from service.db.order_views import OrderView
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.evidence import Cause, of_stored
@@ -13,7 +14,6 @@ from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import money_came
 from service.errors import MoneyCame, OrderClosed, OrderNotRegistered, VersionMoved
-from service.usecases.registration import OrderView, read_whole
 
 
 class Changes(TypedDict, total=False):
@@ -88,7 +88,6 @@ async def _amend(db: Connection, before: StoredOrder, stored: list[Payment], cha
 
 async def read_registered(db: Connection, merchant_uid: str) -> OrderView:
     """Return the order as it stands. Raises OrderNotRegistered."""
-    order = await read_whole(db, merchant_uid)
-    if order is None:
-        raise OrderNotRegistered
-    return order
+    for view in (await order_views.read(db, [merchant_uid])).values():
+        return view
+    raise OrderNotRegistered

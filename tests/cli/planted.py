@@ -186,7 +186,7 @@ PLANTED = [
     Planted("a full disk of Postgres", "Postgres: .*: its disk is full: free space", plant=_sql(_DISK_FULL)),
     Planted(
         "a table that is missing",
-        "(Stores|Promise): Postgres at .*: its tables are missing: run `portone-orders migrate`",
+        "(Stores|Promise): Postgres at .*: its tables or functions are missing: run `portone-orders migrate`",
         plant=_sql("DROP TABLE notices"),
     ),
     # Redis

@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("portone-orders")
 def still_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop the limiters' clock, so that a slow test's calls do not regain places between them."""
     limiter = partial(Limiter, clock=lambda: 100.0)
-    for module in ("http.app", "shop.stock"):
+    for module in ("http.assembly", "shop.stock"):
         monkeypatch.setattr(f"service.{module}.Limiter", limiter)
 
 

@@ -4,12 +4,16 @@ from typing import Any
 
 import asyncpg
 
+from service.db.notices import record
 from service.db.orders import NewOrder
-from service.db.pool import Pool
+from service.db.pool import Pool, in_statement
+from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import Store
 from service.domain.timetable import Timetable
+from service.notice_ids import new_notice_id
 from service.usecases.registration import register
+from service.usecases.verification import Verifier
 
 DEFAULT = Store("default")
 
@@ -69,3 +73,16 @@ async def waits_for_a_lock(pool: Pool) -> bool:
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
     )
     return waits
+
+
+async def deadlocks(pool: Pool) -> int:
+    """Return how many deadlocks Postgres has resolved in this database, also those hidden by a retry."""
+    await pool.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return count
+
+
+async def look(pool: Pool, verifier: Verifier, imp_uid: str, merchant_uid: str) -> None:
+    """Record a webhook of this payment, and look."""
+    notice = Notice(new_notice_id(), Source.WEBHOOK, imp_uid, merchant_uid, claimed_status="paid")
+    await verifier.verify(await in_statement(pool, record, [notice], Timetable().queued))

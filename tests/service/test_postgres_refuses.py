@@ -47,7 +47,7 @@ CONDITIONS = [
     pytest.param(wrong_password, "", "it refuses the password", id="a wrong password"),
     pytest.param(no_database, "", "it has no database of this name", id="no database"),
     pytest.param(same, _FULL_DISK, "its disk is full", id="a full disk"),
-    pytest.param(same, "DROP TABLE orders, notices CASCADE", "its tables are missing", id="no tables"),
+    pytest.param(same, "DROP TABLE orders, notices CASCADE", "its tables or functions are missing", id="no tables"),
     pytest.param(same, _READ_ONLY, "it is read-only", id="a standby"),
 ]
 

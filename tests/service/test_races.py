@@ -135,14 +135,14 @@ async def test_the_same_payments_in_opposite_order(
     await _register_all(pool, "order", TRIES * size)
     paid = await _paid_in_bulk(sandbox, "order", TRIES * size)
     forth, back = await _record(pool, "order", paid), await _record(pool, "order", paid)
-    deadlocks_before = await _deadlocks(pool)
+    deadlocks_before = await stored.deadlocks(pool)
     for start in range(0, TRIES * size, size):
         batch = slice(start, start + size)
         await asyncio.gather(verifier.verify(forth[batch]), other_verifier.verify(back[batch][::-1]))
     assert await pool.fetchval("SELECT count(*) FROM orders WHERE state = 'paid' AND version = 2") == TRIES * size
     assert await pool.fetchval("SELECT count(*) FROM notices WHERE handled_at IS NULL") == 0
     await _one_event_a_version(pool)
-    assert await _deadlocks(pool) == deadlocks_before
+    assert await stored.deadlocks(pool) == deadlocks_before
 
 
 async def test_the_same_orders_from_many_payments_in_opposite_order(
@@ -152,7 +152,7 @@ async def test_the_same_orders_from_many_payments_in_opposite_order(
     size = 100
     await _register_all(pool, "order", size)
     forth, back = [await _record(pool, "order", await _paid_in_bulk(sandbox, "order", size)) for _ in range(2)]
-    deadlocks_before = await _deadlocks(pool)
+    deadlocks_before = await stored.deadlocks(pool)
     await asyncio.gather(
         *(verifier.verify(forth[start : start + 25]) for start in range(0, size, 25)),
         *(other_verifier.verify(back[start : start + 50][::-1]) for start in range(0, size, 50)),
@@ -160,7 +160,7 @@ async def test_the_same_orders_from_many_payments_in_opposite_order(
     rows = await pool.fetch("SELECT state, problems FROM orders")
     assert Counter((row["state"], len(row["problems"])) for row in rows) == {("paid", 1): size}
     await _one_event_a_version(pool)
-    assert await _deadlocks(pool) == deadlocks_before
+    assert await stored.deadlocks(pool) == deadlocks_before
 
 
 async def test_an_order_registered_while_its_payment_is_settled(
@@ -190,13 +190,6 @@ async def test_an_order_registered_while_its_payment_is_settled(
     first_states = Counter(row["state"] for row in await pool.fetch("SELECT state FROM order_events WHERE version = 1"))
     assert set(first_states) == {"pending", "paid"}, "both orders of events must occur"
     await _one_event_a_version(pool)
-
-
-async def _deadlocks(pool: Pool) -> int:
-    """Return how many deadlocks Postgres has resolved in this database, also those hidden by a retry."""
-    await pool.execute("SELECT pg_stat_force_next_flush()")
-    count: int = await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    return count
 
 
 async def test_a_decision_under_the_locks_waits_for_whoever_locks_the_order(

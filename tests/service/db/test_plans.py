@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.db import looks, notices, orders, payments, promise, searches
+from service.db import completion_facts, looks, notices, order_views, orders, payments, promise, searches
 from service.db.pool import Connection, Pool
 from service.domain.completion import Searched
 from service.domain.judgement import THIS_WRITE, Handled, Judgement, Postponed
@@ -105,10 +105,17 @@ async def _search(db: Any) -> None:
     [wanted_at] = (await searches.want(db, ["order-1"], times.spacing)).values()
     for search in await searches.claim(db, 16, times.search_lease):
         await searches.end(db, search, Searched(Outcome.LOOKED), None, times.spacing)
-    assert await searches.ended_since(db, "order-1", wanted_at) == Searched(Outcome.LOOKED)
+    [facts] = await completion_facts.of_orders(db, [("order-1", wanted_at)], allow_test_channel=False)
+    assert facts.searched == Searched(Outcome.LOOKED)
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search)
+async def _read(db: Any) -> None:
+    assert await order_views.read(db, ["order-1"])
+    await completion_facts.of_payments(db, [(new_notice_id(), "imp_1")], allow_test_channel=False)
+    await orders.payable(db, ["order-1"])
+
+
+_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read)
 
 
 async def _know_the_tables_to_be_empty(pool: Pool) -> None:

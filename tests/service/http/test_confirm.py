@@ -162,23 +162,24 @@ async def test_confirmations_have_connections_of_their_own(receiver: RunningServ
 
 @contextlib.asynccontextmanager
 async def _busy_pool(receiver: RunningService, pool: Pool) -> AsyncIterator[None]:
-    """Have reads hold the shared connections: each waits for a table that somebody has locked."""
+    """Have reads and registrations hold their connections: each waits for a table that somebody has locked."""
     await receiver.register("order-1")
     async with pool.acquire() as other:
         async with other.transaction():
             await other.execute("LOCK TABLE preparations IN ACCESS EXCLUSIVE MODE")
-            reads = [asyncio.create_task(receiver.call("GET", "/orders/order-1", headers=bearer())) for _ in range(20)]
+            busy = [asyncio.create_task(receiver.call("GET", "/orders/order-1", headers=bearer())) for _ in range(20)]
+            busy += [asyncio.create_task(receiver.register(f"order-{number}")) for number in range(2, 22)]
 
             async def all_wait() -> bool:
                 waiting: int = await pool.fetchval(
                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                     " AND datname = current_database()"
                 )
-                return waiting >= 10
+                return waiting >= 4
 
             await until(all_wait)
             yield
-        await asyncio.gather(*reads)
+        await asyncio.gather(*busy)
 
 
 async def test_questions_that_arrive_together_share_a_statement(receiver: RunningService, pool: Pool) -> None:

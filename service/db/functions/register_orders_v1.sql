@@ -1,0 +1,43 @@
+-- Store new orders, each with its first event, and return how all of these orders stand: one trip to the database.
+--
+-- given: an array of [merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
+-- allow_billing_key_issue], each order once.
+-- An order of which something is stored already (a payment that counts or cannot be read, a notice that waits for it) is left out, and
+-- comes back only if it was registered before: it must be settled, which the caller does under the same locks.
+-- `wanted`: its amount is to be registered with PortOne soon after.
+CREATE FUNCTION register_orders_v1(given jsonb, first_check interval, wanted boolean)
+RETURNS TABLE (stored orders, is_new boolean, preparation text, reason text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    names text[] := ARRAY(SELECT g->>0 FROM jsonb_array_elements(given) AS g);
+BEGIN
+    -- Sorted, as everywhere. 2 is the namespace of orders' locks.
+    PERFORM pg_advisory_xact_lock(2, k) FROM (
+        SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
+    -- In statements of their own, after the locks: they read what is newest.
+    WITH new AS (
+        INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at, state,
+                            allow_billing_key_issue, next_check_at)
+        SELECT g->>0, (g->>1)::bigint, g->>2, g->>3, g->>4, g->>5, nullif(g->6, 'null'),
+               coalesce((g->>7)::timestamptz, now() + interval '30 days'), 'pending',
+               (g->>8)::boolean, least(now() + first_check, (g->>7)::timestamptz)
+        FROM jsonb_array_elements(given) AS g
+        WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND (status <> 'ready' OR lesser IS NOT NULL))
+          AND NOT EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = g->>0)
+          AND NOT EXISTS (SELECT FROM notices WHERE merchant_uid = g->>0 AND parked_at IS NOT NULL)
+        ON CONFLICT (merchant_uid) DO NOTHING
+        RETURNING *
+    ), prepared AS (
+        INSERT INTO preparations (merchant_uid) SELECT merchant_uid FROM new WHERE wanted
+    )
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
+                              problems, closed, test_channel, cause)
+    SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems, closed,
+           test_channel, 'registration'
+    FROM new;
+
+    RETURN QUERY
+    SELECT o, o.xmin = pg_current_xact_id_if_assigned()::xid IS TRUE, p.outcome, p.reason
+    FROM orders o LEFT JOIN preparations p USING (merchant_uid) WHERE o.merchant_uid = ANY(names);
+END $$;

@@ -1,0 +1,94 @@
+"""Orders as other services read them: each with the payment that decides its state, and its amount's preparation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+import orjson
+
+from service.db import orders, payments
+from service.db.orders import NewOrder, StoredOrder
+from service.db.pool import Connection
+from service.db.preparations import Preparation, PreparationState
+from service.domain.payment import Payment
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order, the payment that decides its state, and the preparation of its amount."""
+
+    order: StoredOrder
+    payment: Payment | None
+    preparation: Preparation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered order as stored, and whether this call stored it."""
+
+    order: StoredOrder
+    new: bool
+    preparation: Preparation | None
+
+
+async def read(db: Connection, merchant_uids: Sequence[str]) -> dict[str, OrderView]:
+    """Return those of the orders that are registered, as they stand, in one statement."""
+    rows = await db.fetch(
+        """
+        SELECT o.*, p AS payment, r.outcome AS preparation, r.reason
+        FROM orders o LEFT JOIN payments p ON p.imp_uid = o.imp_uid
+             LEFT JOIN preparations r ON r.merchant_uid = o.merchant_uid
+        WHERE o.merchant_uid = ANY($1::text[])
+        """,
+        merchant_uids,
+    )
+    return {
+        row["merchant_uid"]: OrderView(
+            orders.stored_order(row, allow_test_channel=False),
+            payments.payment(row["payment"]) if row["payment"] else None,
+            _preparation(row),
+        )
+        for row in rows
+    }
+
+
+async def register(
+    db: Connection, given: Sequence[NewOrder], first_check: timedelta, *, prepare: bool
+) -> dict[str, Registered]:
+    """Store those of the orders that are new; return those that are registered now. Give each order once.
+
+    One of which something is stored already is not: `register_orders_v1` says why. `first_check`: the time until
+    reconciliation asks about a new one. Raises DataError, as asyncpg does, for a text that cannot be encoded in UTF-8.
+    """
+    rows = await db.fetch(
+        "SELECT (r.stored).*, r.is_new, r.preparation, r.reason FROM register_orders_v1($1::text::jsonb, $2, $3) r",
+        _as_json(given),
+        first_check,
+        prepare,
+    )
+    allowed = {order.terms.merchant_uid: order.terms.allow_test_channel for order in given}
+    return {
+        row["merchant_uid"]: Registered(
+            orders.stored_order(row, allow_test_channel=allowed[row["merchant_uid"]]), row["is_new"], _preparation(row)
+        )
+        for row in rows
+    }
+
+
+def _as_json(given: Sequence[NewOrder]) -> str:
+    rows = [
+        (
+            order.terms.merchant_uid, order.terms.amount, order.terms.currency, order.terms.store.account,
+            order.terms.store.tier, order.name, order.metadata, order.expires_at, order.terms.allow_billing_key_issue,
+        )
+        for order in given
+    ]  # fmt: skip
+    try:
+        return orjson.dumps(rows).decode()
+    except TypeError as error:
+        raise asyncpg.DataError("a text has no UTF-8") from error
+
+
+def _preparation(row: asyncpg.Record) -> Preparation | None:
+    return Preparation(PreparationState(row["preparation"]), row["reason"]) if row["preparation"] else None

@@ -1,0 +1,141 @@
+"""The assembly of a receiver's parts: each kind of work has connections, batches and a queue of its own.
+
+So no flood of one kind keeps another waiting for Postgres (docs/design.md §2.13).
+"""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from service.db.pool import Pool, open_pool
+from service.domain.timetable import Timetable
+from service.http.client_address import ClientAddresses
+from service.http.connections import Bounds, Connections
+from service.http.receiver import Receiver
+from service.logs import Lines
+from service.metrics import Metrics
+from service.rate_limits import Limiter
+from service.redis.queue import Queue
+from service.redis.waiters import Waiters
+from service.settings import Settings
+from service.shop.stock import StockHook
+from service.usecases.closing import Withdrawals
+from service.usecases.coalescing import BatchBounds
+from service.usecases.completion import Completion
+from service.usecases.confirmation import Confirmation
+from service.usecases.intake import Intake
+from service.usecases.readiness import Readiness
+from service.usecases.reading import Reading
+from service.usecases.recording import Recorder
+from service.usecases.registration import Registration
+from service.usecases.search_requests import SearchRequests
+
+# Connections to Postgres for what has none of its own: terms that are amended, searches, the measure of the promise.
+_CONNECTIONS = 4
+# Registrations of orders of which something is stored already are written by themselves, beside the batches.
+_SETTLED_FIRST = 2
+# As many as one statement takes: of a larger batch, the last would wait longer than they gain.
+_BATCH = 100
+# Answering a batch keeps everybody else waiting: of reads and registrations, which give way, it is a smaller one.
+_SMALL_BATCH = 40
+# `confirm_url` questions about one order from one address: PortOne asks once for each attempt.
+_QUESTIONS_PER_SECOND = 10.0
+
+
+class _Closes(Protocol):
+    async def close(self) -> None: ...
+
+
+Part = TypeVar("Part", bound=_Closes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Assembly:
+    """Makes parts, each of which is closed before those that it uses."""
+
+    stack: contextlib.AsyncExitStack
+    settings: Settings
+
+    async def pool(self, size: int) -> Pool:
+        pool = await open_pool(self.settings.database_url.get_secret_value(), size)
+        self.stack.push_async_callback(pool.close)
+        return pool
+
+    def closing(self, part: Part) -> Part:
+        self.stack.push_async_callback(part.close)
+        return part
+
+    def stock(self) -> StockHook | None:
+        settings = self.settings
+        if not settings.stock_hook_url:
+            return None
+        return self.closing(StockHook(settings.stock_hook_url, settings.stock_hook_per_second))
+
+    async def confirmation(self) -> Confirmation:
+        settings = self.settings
+        bounds = BatchBounds(_BATCH, settings.confirmation_connections, settings.confirmation_waiting)
+        unsure = settings.confirm_when_unsure == "allow"
+        return Confirmation(await self.pool(bounds.runs), bounds, self.stock(), allow_when_unsure=unsure)
+
+    async def registration(self, times: Timetable, intake: Intake) -> Registration:
+        settings = self.settings
+        bounds = BatchBounds(_SMALL_BATCH, settings.registration_connections, settings.registration_waiting)
+        pool = await self.pool(bounds.runs + _SETTLED_FIRST)
+        return self.closing(Registration(pool, times, bounds, intake=intake, prepare=settings.prepare_amount))
+
+    async def reading(self, intake: Intake) -> Reading:
+        bounds = BatchBounds(_SMALL_BATCH, self.settings.read_connections, self.settings.read_waiting)
+        return self.closing(Reading(await self.pool(bounds.runs), intake, bounds))
+
+    async def completion(self, intake: Intake, searches: SearchRequests, waiters: Waiters) -> Completion:
+        settings = self.settings
+        bounds = BatchBounds(_BATCH, settings.completion_connections, settings.completion_waiting)
+        pool = await self.pool(bounds.runs)
+        allow = settings.allow_test_channel
+        return self.closing(Completion(pool, intake, searches, waiters, bounds, allow_test_channel=allow))
+
+
+async def open_receiver(
+    stack: contextlib.AsyncExitStack, settings: Settings, queue: Queue, waiters: Waiters, bounds: Bounds
+) -> Receiver:
+    """Make the parts; leaving the stack closes them."""
+    assembly = _Assembly(stack, settings)
+    times, metrics = settings.times, Metrics()
+    clients = ClientAddresses(settings.trusted_proxies)
+    assembly.closing(queue)
+    pool = await assembly.pool(_CONNECTIONS)
+    # Intake writes one batch at a time, on one connection.
+    intake = assembly.closing(Intake(Recorder(await assembly.pool(1), queue, times), metrics))
+    searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
+    registration, reading = await assembly.registration(times, intake), await assembly.reading(intake)
+    completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
+    metrics.watch(
+        intake=intake.batches,
+        registration=registration.batches,
+        reads=reading.batches,
+        completion=completion.batches,
+        completion_by_order=completion.order_batches,
+        confirmation=confirmation.batches,
+        searches=searches.batches,
+    )
+    return Receiver(
+        settings=settings,
+        pool=pool,
+        queue=queue,
+        intake=intake,
+        metrics=metrics,
+        lines=Lines(),
+        registration=registration,
+        reading=reading,
+        completion=completion,
+        confirmation=confirmation,
+        withdrawals=Withdrawals(pool, searches, waiters, settings.allow_test_channel, times.deposit_grace),
+        readiness=assembly.closing(Readiness(await assembly.pool(1), queue)),
+        webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
+        completion_limits=Limiter(settings.completions_per_client),
+        shed_limits=Limiter(settings.completions_per_second),
+        confirmation_limits=Limiter(settings.confirmations_per_client),
+        question_limits=Limiter(_QUESTIONS_PER_SECOND),
+        clients=clients,
+        connections=Connections(bounds, clients, metrics),
+    )
