@@ -33,6 +33,9 @@ _FILL = """
     SELECT 'order_' || n, 1000 + n % 997 * 100, 'KRW', now() + interval '30 days', 'pending'
     FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS n
 """
+_FILL_CHECKS = """
+    INSERT INTO order_checks (merchant_uid, next_check_at) SELECT merchant_uid, now() + interval '1 minute' FROM orders
+"""
 _FILL_EVENTS = """
     INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems,
                               cause)
@@ -137,6 +140,7 @@ class Databases:
         async with self._admin(name) as template:
             await template.execute("SET session_replication_role = replica")  # skips the check that orders exist
             await template.execute(_FILL, orders.FIRST, size, timeout=_FILL_SECONDS)
+            await template.execute(_FILL_CHECKS, timeout=_FILL_SECONDS)
             await template.execute(_FILL_EVENTS, timeout=_FILL_SECONDS)
             await template.execute("VACUUM (ANALYZE)", timeout=_FILL_SECONDS)
         self._templates.add(size)

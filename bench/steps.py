@@ -46,14 +46,14 @@ STEPS = (
     Step(
         "intake: notices that arrive during a write share the next INSERT and job",
         "service/usecases/intake.py",
-        "for _ in range(min(NOTICES_PER_JOB, len(self._waiting)))]",
-        "for _ in range(1)]",
+        "BatchBounds(NOTICES_PER_JOB, waiting=_WAITING_MAX)",
+        "BatchBounds(1, waiting=_WAITING_MAX)",
     ),
     Step(
         "worker: batches that arrive during a run share the next run",
-        "service/usecases/batching.py",
-        "        while self._waiting and size + len(self._waiting[0][0]) <= NOTICES_PER_JOB:\n",
-        "        while False:\n",
+        "workers/parts.py",
+        "_BATCHES = BatchBounds(NOTICES_PER_JOB, runs=8,",
+        "_BATCHES = BatchBounds(1, runs=8,",
     ),
     Step(
         "look: one call for up to 100 payments",
@@ -87,9 +87,9 @@ STEPS = (
     ),
     Step(
         "worker: a full batch starts beside the run before it",
-        "service/usecases/batching.py",
-        "_WHOLE_BESIDE = 1\n",
-        "_WHOLE_BESIDE = 0\n",
+        "workers/parts.py",
+        "whole_beside=1)",
+        "whole_beside=0)",
     ),
     Step(
         "a webhook takes the short way through aiohttp",

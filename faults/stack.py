@@ -30,7 +30,7 @@ KEY = "faults-service-key"
 RECEIVERS = ("receiver-1", "receiver-2")
 WORKERS = ("worker-1", "worker-2")
 _READY_SECONDS = 30.0
-_TABLES = "order_events, notices, payments, orders, ledger_scans"
+_TABLES = "order_events, order_checks, notices, payments, unreadable_payments, orders, ledger_scans"
 
 
 class Stack:

@@ -34,9 +34,9 @@ _BATCHES = BatchBounds(NOTICES_PER_JOB, runs=8, waiting=50_000, slow_seconds=0.0
 
 # A turn is bounded: each preparation is a call.
 _PREPARED_A_TURN = 50
-# Batches of notices begin no closer together than this share of the calls allows; the rest is for second calls, searches
-# and reconciliation. Otherwise a flood in small batches uses up each second's calls at its beginning, and the notices of
-# the rest of the second find none and come again.
+# Batches of notices begin no closer together than this share of the calls allows; the rest is for second calls,
+# searches and reconciliation. Otherwise a flood in small batches uses up each second's calls at its beginning, and the
+# notices of the rest of the second find none and come again.
 _RUNS_SHARE = 0.5
 
 # One bounded turn of background work, safe in several workers; it returns a count.

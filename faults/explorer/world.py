@@ -68,7 +68,7 @@ _HISTORY = """
     CREATE TABLE fake.orders (n bigint GENERATED ALWAYS AS IDENTITY, merchant_uid text, version int, content jsonb);
     CREATE FUNCTION fake.keep_order() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO fake.orders (merchant_uid, version, content)
-        VALUES (NEW.merchant_uid, NEW.version, to_jsonb(NEW) - 'version' - 'updated_at' - 'next_check_at' - 'checks');
+        VALUES (NEW.merchant_uid, NEW.version, to_jsonb(NEW) - 'version' - 'updated_at');
         RETURN NULL; END $$;
     CREATE TRIGGER keep AFTER INSERT OR UPDATE ON public.orders FOR EACH ROW EXECUTE FUNCTION fake.keep_order();
     CREATE TABLE fake.looks (imp_uid text, looked_at timestamptz);
@@ -81,9 +81,11 @@ _CLEAR = "; ".join(
     f"DELETE FROM {table}"  # noqa: S608
     for table in (
         "order_events",
+        "order_checks",
         "notices",
         "last_looks",
         "payments",
+        "unreadable_payments",
         "orders",
         "ledger_scans",
         "fake.payments",

@@ -17,8 +17,8 @@ PAYMENTS_A_SECOND = 4
 CONFIRMATIONS_A_SECOND = 10
 
 _ORDERS = """
-    INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, next_check_at)
-    SELECT $1 || '-' || n, $2, 'KRW', now() + interval '30 days', 'pending', NULL
+    INSERT INTO orders (merchant_uid, amount, currency, expires_at, state)
+    SELECT $1 || '-' || n, $2, 'KRW', now() + interval '30 days', 'pending'
     FROM generate_series(0, $3::integer - 1) AS n
 """
 _EVENTS = """

@@ -10,8 +10,8 @@ OWN_ORDER, OWN_PAYMENT = "own", "imp_own"
 def statements(one_payment: int, parked: int, due: int) -> str:
     """Return the statements that make this many rows of each kind."""
     return f"""
-        INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, next_check_at)
-        VALUES ('{OWN_ORDER}', 1000, 'KRW', now() + interval '30 days', 'pending', NULL);
+        INSERT INTO orders (merchant_uid, amount, currency, expires_at, state)
+        VALUES ('{OWN_ORDER}', 1000, 'KRW', now() + interval '30 days', 'pending');
         INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
                                   problems, cause)
         VALUES ('{OWN_ORDER}', 1, 'pending', 1000, 'KRW', 0, 0, '[]', 'registration');

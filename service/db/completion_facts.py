@@ -39,12 +39,13 @@ async def of_payments(
     """Return the facts for each (notice's id, imp_uid), in their order."""
     rows = await db.fetch(
         """
-        SELECT g.n, n.last_outcome, p AS payment, o.merchant_uid, o.amount, o.currency, o.account, o.tier, o.closed,
+        SELECT g.n, n.last_outcome, p.payment, o.merchant_uid, o.amount, o.currency, o.account, o.tier, o.closed,
                o.allow_billing_key_issue
         FROM jsonb_array_elements($1::text::jsonb) WITH ORDINALITY AS g (asked, n)
-             LEFT JOIN notices n ON n.id = (g.asked->>0)::uuid
-             LEFT JOIN payments p ON p.imp_uid = g.asked->>1
-             LEFT JOIN orders o ON o.merchant_uid = p.merchant_uid
+             LEFT JOIN LATERAL (SELECT last_outcome FROM notices WHERE id = (g.asked->>0)::uuid OFFSET 0) n ON true
+             LEFT JOIN LATERAL (SELECT p AS payment, p.merchant_uid FROM payments p
+                                WHERE p.imp_uid = g.asked->>1 OFFSET 0) p ON true
+             LEFT JOIN LATERAL (SELECT * FROM orders WHERE merchant_uid = p.merchant_uid OFFSET 0) o ON true
         """,
         _as_json([(str(notice_id), imp_uid) for notice_id, imp_uid in asked]),
     )
@@ -60,8 +61,10 @@ async def of_orders(
         """
         SELECT g.n, o.*, s.last_outcome, s.window_open
         FROM jsonb_array_elements($1::text::jsonb) WITH ORDINALITY AS g (asked, n)
-             LEFT JOIN orders o ON o.merchant_uid = g.asked->>0
-             LEFT JOIN searches s ON s.merchant_uid = g.asked->>0 AND s.began_at >= (g.asked->>1)::timestamptz
+             LEFT JOIN LATERAL (SELECT * FROM orders WHERE merchant_uid = g.asked->>0 OFFSET 0) o ON true
+             LEFT JOIN LATERAL (SELECT last_outcome, window_open FROM searches
+                                WHERE merchant_uid = g.asked->>0 AND began_at >= (g.asked->>1)::timestamptz
+                                OFFSET 0) s ON true
         """,
         _as_json(asked),
     )

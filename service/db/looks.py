@@ -131,7 +131,7 @@ async def _write(
                 order.terms.merchant_uid,
                 order.version,
                 *orders.columns(settlement),
-                settlement.state in ASKED_ABOUT,
+                _asked_about(order.settlement, settlement),
                 *_look(judgement.evidence.get(order.terms.merchant_uid, Evidence())),
             )
             for order, settlement in judgement.changes
@@ -146,6 +146,12 @@ def _look(evidence: Evidence) -> tuple[Any, ...]:
     looked_at = evidence.looked_at.timestamp() if evidence.looked_at else None
     notice_id = str(evidence.notice_id) if evidence.notice_id else None
     return notice_id, evidence.source, looked_at, evidence.ticket, evidence.facts
+
+
+def _asked_about(before: Settlement, after: Settlement) -> str | None:
+    if after.state not in ASKED_ABOUT:
+        return None
+    return "still" if before.state in ASKED_ABOUT else "again"
 
 
 def _by_fate(

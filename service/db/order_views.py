@@ -36,9 +36,10 @@ async def read(db: Connection, merchant_uids: Sequence[str]) -> dict[str, OrderV
     """Return those of the orders that are registered, as they stand, in one statement."""
     rows = await db.fetch(
         """
-        SELECT o.*, p AS payment, r.outcome AS preparation, r.reason
-        FROM orders o LEFT JOIN payments p ON p.imp_uid = o.imp_uid
-             LEFT JOIN preparations r ON r.merchant_uid = o.merchant_uid
+        SELECT o.*, p.payment, r.outcome AS preparation, r.reason
+        FROM orders o
+             LEFT JOIN LATERAL (SELECT p AS payment FROM payments p WHERE p.imp_uid = o.imp_uid OFFSET 0) p ON true
+             LEFT JOIN LATERAL (SELECT * FROM preparations WHERE merchant_uid = o.merchant_uid OFFSET 0) r ON true
         WHERE o.merchant_uid = ANY($1::text[])
         """,
         merchant_uids,

@@ -7,12 +7,11 @@ from typing import Any
 
 import asyncpg
 
+from service.db import order_checks
 from service.db.pool import Connection
 from service.domain.confirm import Payable
 from service.domain.evidence import Evidence
 from service.domain.order import (
-    ASKED_ABOUT,
-    EXPIRES,
     WITHOUT_MONEY,
     Closed,
     Order,
@@ -23,7 +22,6 @@ from service.domain.order import (
     VersionedOrder,
 )
 from service.domain.payment import Store
-from service.domain.timetable import Timetable
 
 # A database has one namespace of advisory locks: this number is for orders', 1 for payments' (claim_notices_v1).
 _ORDERS = 2
@@ -122,10 +120,10 @@ async def insert(
     row = await db.fetchrow(
         """
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
-                            state, paid_amount, cancelled_amount, imp_uid, problems, test_channel, next_check_at,
+                            state, paid_amount, cancelled_amount, imp_uid, problems, test_channel,
                             allow_billing_key_issue)
         VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now() + interval '30 days'),
-                $9, $10, $11, $12, $13, $14, least(now() + $15, $8), $16)
+                $9, $10, $11, $12, $13, $14, $15)
         RETURNING *
         """,
         new.merchant_uid,
@@ -137,7 +135,6 @@ async def insert(
         order.metadata,
         order.expires_at,
         *columns(settlement),
-        first_check,
         new.allow_billing_key_issue,
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING without ON CONFLICT gives a row or raises
@@ -153,69 +150,8 @@ async def insert(
         evidence.cause,
         list(evidence.facts),
     )
+    await order_checks.ask_by(db, new.merchant_uid, first_check, row["expires_at"])
     return stored_order(row, new.allow_test_channel)
-
-
-@dataclass(frozen=True, slots=True)
-class SilentOrder:
-    """An order to ask PortOne about. `ends`: its time is over, and it is closed if PortOne shows nothing new."""
-
-    merchant_uid: str
-    store: Store
-    ends: bool
-
-
-async def take_silent(db: Connection, limit: int, times: Timetable) -> list[SilentOrder]:
-    """Take orders that are due to be asked about, and set each one's next check by the widening schedule.
-
-    An order is asked about until it is settled or expires, or until an account that was issued for it takes no deposit
-    any more. The last time is at its end; while that does not close it, it is asked about again whenever it is twice
-    as late. Rows are locked with SKIP LOCKED, so this never waits.
-    """
-    rows = await db.fetch(
-        """
-        WITH due AS (
-            SELECT o.merchant_uid, o.state = ANY($3::text[]) AS silent,
-                   o.closed IS NULL AND o.state = ANY($4::text[]) AS expires,
-                   greatest(o.expires_at, $5::interval + (
-                       SELECT max(coalesce(to_timestamp((p.details->>'vbank_date')::bigint), o.expires_at))
-                       FROM payments p WHERE p.merchant_uid = o.merchant_uid AND p.status = 'issued')) AS until
-            FROM orders o
-            WHERE o.next_check_at <= now() ORDER BY o.next_check_at LIMIT $1 FOR UPDATE OF o SKIP LOCKED
-        )
-        UPDATE orders o SET checks = o.checks + 1, next_check_at = CASE
-            WHEN due.silent AND now() < due.until
-            THEN least(now() + ($2::interval[])[least(o.checks + 2, array_length($2::interval[], 1))], due.until)
-            WHEN due.silent AND due.expires
-            THEN now() + greatest($6::interval, least(now() - due.until, interval '1 hour')) END
-        FROM due WHERE o.merchant_uid = due.merchant_uid AND o.merchant_uid = ANY(ARRAY(SELECT merchant_uid FROM due))
-        RETURNING o.merchant_uid, o.account, o.tier, due.silent, due.expires AND now() >= due.until AS ends
-        """,
-        limit,
-        times.silence,
-        sorted(ASKED_ABOUT),
-        sorted(EXPIRES),
-        times.deposit_grace,
-        times.expiry_retry,
-    )
-    return [
-        SilentOrder(row["merchant_uid"], Store(row["account"], row["tier"]), row["ends"])
-        for row in rows
-        if row["silent"]
-    ]
-
-
-async def ask_again(db: Connection, merchant_uids: Sequence[str], wait: timedelta) -> None:
-    """Give these orders back the check that PortOne did not answer: it is due again after the wait."""
-    if merchant_uids:
-        await db.execute(
-            """
-            UPDATE orders SET checks = greatest(checks - 1, 0), next_check_at = least(next_check_at, now() + $2)
-            WHERE merchant_uid = ANY($1::text[]) AND next_check_at IS NOT NULL
-            """,
-            merchant_uids,
-            wait,
-        )
 
 
 async def unsettled_with_money(db: Connection, merchant_uids: Sequence[str]) -> list[tuple[str, str, Store]]:

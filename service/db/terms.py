@@ -1,12 +1,14 @@
 """Changes of terms in the tables `orders` and `order_events`: an order is amended or closed."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
+from service.db import order_checks
 from service.db.orders import StoredOrder, columns
 from service.db.pool import Connection
 from service.domain.evidence import Evidence
+from service.domain.order import Closed
 
 
 async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder, evidence: Evidence) -> None:
@@ -21,8 +23,6 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder, evide
             UPDATE orders SET amount = $3, currency = $4, name = $5, metadata = $6, expires_at = $7, closed = $8,
                    state = $9, paid_amount = $10, cancelled_amount = $11, imp_uid = $12,
                    problems = $13, test_channel = $14, registered_amount = $19,
-                   next_check_at = CASE WHEN $8 IS DISTINCT FROM 'expired'
-                                        THEN least(coalesce(next_check_at, now()), $7) END,
                    version = version + 1, updated_at = now()
             WHERE merchant_uid = $1 AND version = $2
             RETURNING *
@@ -50,6 +50,10 @@ async def rewrite(db: Connection, before: StoredOrder, after: StoredOrder, evide
     )
     if command_tag != "INSERT 0 1":
         raise asyncpg.SerializationError("an order changed under its lock")
+    if after.terms.closed is Closed.EXPIRED:
+        await order_checks.end(db, after.terms.merchant_uid)
+    else:
+        await order_checks.ask_by(db, after.terms.merchant_uid, timedelta(), after.expires_at)
 
 
 async def now(db: Connection) -> datetime:

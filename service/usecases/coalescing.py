@@ -1,7 +1,8 @@
 """Coalescing: items that arrive while a batch is under way form the next batch (docs/design.md §3).
 
 Intake, registration, reads, completion answers, confirmations, searches and the worker all go through this one
-component. No timer delays a lone item, unless runs must begin some time apart. An item's own size is bounded by whoever makes it, so that a batch's is too.
+component. No timer delays a lone item, unless runs must begin some time apart. An item's own size is bounded by whoever
+makes it, so that a batch's is too.
 """
 
 import asyncio

@@ -15,9 +15,9 @@ from uuid import UUID
 
 import structlog
 
-from service.db import ledger_scans, notices, orders, payments, problems, unreadable
+from service.db import ledger_scans, notices, order_checks, orders, payments, problems, unreadable
 from service.db.ledger_scans import Scan
-from service.db.orders import SilentOrder
+from service.db.order_checks import SilentOrder
 from service.db.pool import Connection, Pool, in_transaction
 from service.domain.ids import is_imp_uid, is_merchant_uid
 from service.domain.notice import Notice, Source
@@ -72,7 +72,7 @@ class Reconciler:
 
         Return how many were due.
         """
-        silent = await in_transaction(self.pool, orders.take_silent, PAYMENTS_PER_CALL, self.times)
+        silent = await in_transaction(self.pool, order_checks.take_silent, PAYMENTS_PER_CALL, self.times)
         by_store: dict[Store, list[SilentOrder]] = defaultdict(list)
         for order in silent:
             by_store[order.store].append(order)
@@ -82,7 +82,7 @@ class Reconciler:
                 await self._ask_about(of_store, store)
                 answered.update(order.merchant_uid for order in of_store)
         unanswered = [order.merchant_uid for order in silent if order.merchant_uid not in answered]
-        await in_transaction(self.pool, orders.ask_again, unanswered, self.times.silence[0])
+        await in_transaction(self.pool, order_checks.ask_again, unanswered, self.times.silence[0])
         failures.raise_first()
         return len(silent)
 

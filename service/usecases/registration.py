@@ -40,7 +40,7 @@ class Registration:
         """Store the order, or find the same one stored. Raises OtherTerms, Overloaded or PostgresUnavailable."""
         registered = await self.batches.join(order)
         if registered is None:
-            registered = await in_transaction(self._pool, _settle_first, order, self._times, prepare=self._prepare)
+            registered = await in_transaction(self._pool, settle_first, order, self._times, prepare=self._prepare)
         if not registered.new and not _same(registered, order):
             raise OtherTerms
         return registered
@@ -69,7 +69,7 @@ async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bo
     return await Registration(pool, times, BatchBounds(1), prepare=prepare).register(order)
 
 
-async def _settle_first(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
+async def settle_first(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
     """Register an order of which something is stored already, with what that means."""
     terms = order.terms
     await orders.lock(db, [terms.merchant_uid])

@@ -35,7 +35,7 @@ from service.notice_ids import new_notice_id
 from service.usecases.registration import register
 from service.usecases.verification import Verifier
 
-_TABLES = "order_events, notices, payments, orders"
+_TABLES = "order_events, order_checks, notices, payments, unreadable_payments, orders"
 # Looks may follow at once, and no answer must wait for its confirmation.
 _TIMES = Timetable(spacing=timedelta(), regression=timedelta(), lease=timedelta(), queued=timedelta())
 _NEXT = {

@@ -1,5 +1,6 @@
 """Read the stored rows without the service, because a test asserts the rows and not only the answers."""
 
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -36,6 +37,14 @@ async def order(pool: Pool, merchant_uid: str) -> asyncpg.Record:
     row = await pool.fetchrow("SELECT * FROM orders WHERE merchant_uid = $1", merchant_uid)
     assert row is not None, f"{merchant_uid} is not registered"
     return row
+
+
+async def next_check_at(pool: Pool, merchant_uid: str) -> datetime | None:
+    """Return when reconciliation asks about the order next, or None: no more."""
+    at: datetime | None = await pool.fetchval(
+        "SELECT next_check_at FROM order_checks WHERE merchant_uid = $1", merchant_uid
+    )
+    return at
 
 
 async def payment(pool: Pool, imp_uid: str) -> asyncpg.Record | None:

@@ -85,7 +85,7 @@ async def test_it_is_never_left_behind(shop: Shop, parts: Parts) -> None:
     """Reconciliation does not take the money that its row names for money that the order fails to show."""
     await shop.order("order-1")
     await _issued(shop)
-    await shop.pool.execute("UPDATE orders SET next_check_at = now()")
+    await shop.pool.execute("UPDATE order_checks SET next_check_at = now()")
     await parts.reconciler.ask_about_silent_orders()
     assert await shop.pool.fetchval("SELECT count(*) FROM notices WHERE source = 'reconcile'") == 0
 

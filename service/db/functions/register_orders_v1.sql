@@ -18,16 +18,18 @@ BEGIN
     -- In statements of their own, after the locks: they read what is newest.
     WITH new AS (
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at, state,
-                            allow_billing_key_issue, next_check_at)
+                            allow_billing_key_issue)
         SELECT g->>0, (g->>1)::bigint, g->>2, g->>3, g->>4, g->>5, nullif(g->6, 'null'),
-               coalesce((g->>7)::timestamptz, now() + interval '30 days'), 'pending',
-               (g->>8)::boolean, least(now() + first_check, (g->>7)::timestamptz)
+               coalesce((g->>7)::timestamptz, now() + interval '30 days'), 'pending', (g->>8)::boolean
         FROM jsonb_array_elements(given) AS g
         WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND (status <> 'ready' OR lesser IS NOT NULL))
           AND NOT EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = g->>0)
           AND NOT EXISTS (SELECT FROM notices WHERE merchant_uid = g->>0 AND parked_at IS NOT NULL)
         ON CONFLICT (merchant_uid) DO NOTHING
         RETURNING *
+    ), checked AS (
+        INSERT INTO order_checks (merchant_uid, next_check_at)
+        SELECT merchant_uid, least(now() + first_check, expires_at) FROM new
     ), prepared AS (
         INSERT INTO preparations (merchant_uid) SELECT merchant_uid FROM new WHERE wanted
     )

@@ -10,7 +10,7 @@
 --   of_orders  [merchant_uid, version?]
 --   news       the columns of `payments`, in the INSERT's order
 --   changes    [merchant_uid, version, state, paid_amount, cancelled_amount, imp_uid, problems, test_channel,
---               whether reconciliation goes on asking about it, notice_id, source, looked_at, ticket, facts]
+--               whether reconciliation asks about it ('still', 'again' or null), notice_id, source, looked_at, ticket, facts]
 --   ended      [outcome, arrivals, parked, ids]
 --   postponed  [outcome or null, arrivals, seconds until due, id]
 CREATE FUNCTION write_looks_v1(
@@ -66,7 +66,6 @@ BEGIN
         WITH moved AS (
             UPDATE orders o SET state = g->>2, paid_amount = (g->>3)::bigint, cancelled_amount = (g->>4)::bigint,
                    imp_uid = g->>5, problems = g->6, test_channel = (g->>7)::boolean,
-                   next_check_at = CASE WHEN (g->>8)::boolean THEN coalesce(o.next_check_at, now()) END,
                    version = o.version + 1, updated_at = now()
             FROM jsonb_array_elements(changes) AS g
             WHERE o.merchant_uid = ANY(names) AND o.merchant_uid = g->>0 AND o.version = (g->>1)::integer
@@ -83,6 +82,13 @@ BEGIN
         IF written <> jsonb_array_length(changes) THEN
             RAISE serialization_failure USING MESSAGE = 'an order has moved from the version that was settled';
         END IF;
+        -- An order that is asked about has its row. The update waits for whoever would end the row, and keeps its time
+        -- unless the order was not asked about before.
+        INSERT INTO order_checks AS c (merchant_uid, next_check_at)
+        SELECT g->>0, now() FROM jsonb_array_elements(changes) AS g WHERE g->>8 IS NOT NULL
+        ON CONFLICT (merchant_uid) DO UPDATE SET next_check_at = c.next_check_at;
+        UPDATE order_checks SET next_check_at = least(next_check_at, now()) WHERE merchant_uid = ANY(
+            ARRAY(SELECT g->>0 FROM jsonb_array_elements(changes) AS g WHERE g->>8 = 'again'));
     END IF;
 
     -- Notices that end alike are one statement; nearly always it is the only one. A notice that somebody gave again

@@ -30,16 +30,26 @@ CREATE TABLE orders (
     version          integer NOT NULL DEFAULT 1 CHECK (version > 0),
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
-    -- When reconciliation asks about the order, on a widening schedule; NULL: never again.
-    next_check_at    timestamptz DEFAULT now() + interval '1 minute',
-    checks           integer NOT NULL DEFAULT 0,
     CHECK (cancelled_amount BETWEEN 0 AND paid_amount),
     -- The one lie that would cost goods: `paid` without the whole amount.
     CHECK (state <> 'paid' OR (paid_amount = amount AND cancelled_amount = 0 AND imp_uid IS NOT NULL)),
     CHECK (state <> 'mismatched' OR paid_amount = 0)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX orders_next_check_at ON orders (next_check_at) WHERE next_check_at IS NOT NULL;
+) WITH (
+    -- An order's next version finds room in its page. No index has a column that settling changes, so it touches none
+    -- (docs/decisions/0025-give-the-orders-timetable-a-table-of-its-own.md).
+    fillfactor = 75,
+    autovacuum_vacuum_scale_factor = 0.05
+);
 CREATE INDEX orders_with_problems ON orders (merchant_uid) WHERE problems <> '[]'::jsonb;
+
+-- When reconciliation asks about an order, on a widening schedule, and when the order expires. A settled order's row goes
+-- when it is next due, so that settling need not touch it.
+CREATE TABLE order_checks (
+    merchant_uid  text PRIMARY KEY,
+    next_check_at timestamptz NOT NULL,
+    checks        integer NOT NULL DEFAULT 0
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX order_checks_due ON order_checks (next_check_at);
 
 -- One row for each version of each order. Never pruned: other services follow it.
 CREATE TABLE order_events (

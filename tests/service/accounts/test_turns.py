@@ -37,7 +37,7 @@ async def test_silent_orders_of_the_others_are_asked_about(parts: Parts, pool: P
     for store in parts.reconciler.stores:
         await stored.register_order(pool, f"order-{store.account}-{store.tier}", store=store)
     paid = await sandbox.pay("order-shop-b-abc", 64900, account="shop-b", tier="abc")
-    await pool.execute("UPDATE orders SET next_check_at = now()")
+    await pool.execute("UPDATE order_checks SET next_check_at = now()")
     with pytest.raises(PortOneRefused):
         await parts.reconciler.ask_about_silent_orders()
     [row] = await stored.notices(pool, paid["imp_uid"])

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from service.db import looks, notices, orders
+from service.db import looks, notices, order_checks, orders
 from service.db.looks import Claim
 from service.db.pool import Connection, Pool, in_statement, in_transaction
 from service.domain.judgement import THIS_WRITE, Fate, Handled, Judgement, Parked, Postponed
@@ -231,10 +231,12 @@ async def test_a_claim_touches_no_index(pool: Pool) -> None:
 
 
 async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
-    """A settled order is not asked about, and an order that is open again is asked about at once."""
+    """A settled order's row goes when it is due, and an order that is open again is asked about at once."""
     await stored.register_order(pool, "order-1")
     await _write(pool, await _claim(pool, await _record(pool)))
-    assert await pool.fetchval("SELECT next_check_at FROM orders") is None
+    await pool.execute("UPDATE order_checks SET next_check_at = now()")
+    assert await in_transaction(pool, order_checks.take_silent, 100, TIMES) == []
+    assert await stored.next_check_at(pool, "order-1") is None
 
     async def reopen(db: Connection) -> None:
         await orders.lock(db, ["order-1"])
@@ -242,7 +244,28 @@ async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
         await looks.write(db, ["order-1"], Judgement(changes=[(order, Settlement())]), TIMES)
 
     await in_transaction(pool, reopen)
-    assert await pool.fetchval("SELECT next_check_at <= now() FROM orders")
+    assert await pool.fetchval("SELECT next_check_at <= now() FROM order_checks")
+
+
+async def test_an_order_that_opens_again_while_its_row_is_ended(pool: Pool) -> None:
+    """Reconciliation's end of a settled order's row and a look that opens the order again leave it asked about."""
+    await stored.register_order(pool, "order-1")
+    await _write(pool, await _claim(pool, await _record(pool)))
+    await pool.execute("UPDATE order_checks SET next_check_at = now()")
+
+    async def reopen(db: Connection) -> None:
+        await orders.lock(db, ["order-1"])
+        [order] = await orders.settled(db, ["order-1"], allow_test_channel=False)
+        await looks.write(db, ["order-1"], Judgement(changes=[(order, Settlement())]), TIMES)
+
+    async with pool.acquire() as other:
+        async with other.transaction():
+            assert await order_checks.take_silent(other, 100, TIMES) == []
+            reopening = asyncio.create_task(in_transaction(pool, reopen))
+            await asyncio.sleep(0.2)
+            assert not reopening.done()  # it waits for the row
+        await reopening
+    assert await stored.next_check_at(pool, "order-1") is not None
 
 
 async def test_a_payment_has_one_claim_at_a_time(pool: Pool) -> None:

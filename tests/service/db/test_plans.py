@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.db import completion_facts, looks, notices, order_views, orders, payments, promise, searches
+from service.db import completion_facts, looks, notices, order_checks, order_views, orders, payments, promise, searches
 from service.db.pool import Connection, Pool
 from service.domain.completion import Searched
 from service.domain.judgement import THIS_WRITE, Handled, Judgement, Postponed
@@ -83,13 +83,13 @@ async def _sweep(db: Any) -> None:
 
 
 async def _reconcile(db: Any) -> None:
-    await orders.take_silent(db, 100, Timetable())
+    await order_checks.take_silent(db, 100, Timetable())
     await orders.unsettled_with_money(db, ["order-1"])
     await payments.read(db, ["imp_1"])
     await notices.record_differences(db, [_notice()])
     await notices.replay_parked(db, None, [Store("default")], 100)
     await notices.replay_of_order(db, "order-1")
-    await orders.ask_again(db, ["order-1"], timedelta())
+    await order_checks.ask_again(db, ["order-1"], timedelta())
 
 
 async def _prune(db: Any) -> None:

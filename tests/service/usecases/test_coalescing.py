@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from service.errors import Overloaded, PostgresUnavailable
+from service.usecases import coalescing
 from service.usecases.coalescing import BatchBounds, Coalescer
 
 Results = list[int | Exception]
@@ -192,3 +193,22 @@ async def test_a_flood_in_small_batches_is_gathered() -> None:
     assert len(runs.batches) <= 2 + (time.monotonic() - began) / 0.2
     assert len(runs.batches[0]) == 1
     assert sum(map(len, runs.batches)) == 50
+
+
+async def test_a_run_that_gives_way_begins_between_the_others_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the urgent run under way, and goes on beside one that takes too long."""
+    urgent_runs, runs = Runs(), Runs()
+    runs.may_end.set()
+    urgent = _coalescer(urgent_runs, BatchBounds(10))
+    giving_way = Coalescer[int, int](runs.run, BatchBounds(10), gives_way_to=urgent)
+    monkeypatch.setattr(coalescing, "_GIVES_WAY_SECONDS", 60.0)
+    joined = await _joined(urgent, 1) + await _joined(giving_way, 2)
+    assert runs.batches == []
+    urgent_runs.may_end.set()
+    assert await asyncio.gather(*joined) == [-1, -2]
+    monkeypatch.setattr(coalescing, "_GIVES_WAY_SECONDS", 0.01)
+    urgent_runs.may_end.clear()
+    slow = await _joined(urgent, 3)
+    assert await giving_way.join(4) == -4
+    urgent_runs.may_end.set()
+    await asyncio.gather(*slow)

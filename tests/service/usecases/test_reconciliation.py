@@ -73,7 +73,8 @@ async def test_money_that_an_order_does_not_show_is_looked_at(
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await parts.verifier.verify([notice["id"] for notice in await stored.notices(pool, imp_uid)])
     # No way of ours leads here, so the order is put back by hand.
-    await pool.execute("UPDATE orders SET state = 'pending', paid_amount = 0, imp_uid = NULL, next_check_at = now()")
+    await pool.execute("UPDATE orders SET state = 'pending', paid_amount = 0, imp_uid = NULL")
+    await pool.execute("UPDATE order_checks SET next_check_at = now()")
     assert await parts.reconciler.ask_about_silent_orders() == 1
     reconcile = await pool.fetchval("SELECT id FROM notices WHERE source = 'reconcile'")
     await parts.verifier.verify([reconcile])

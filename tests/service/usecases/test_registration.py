@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import pytest
 
+from service.db import orders
 from service.db.order_views import Registered
 from service.db.orders import NewOrder
-from service.db.pool import Pool
+from service.db.pool import Pool, in_transaction
 from service.domain.order import Order
 from service.domain.payment import Store
 from service.domain.timetable import Timetable
 from service.errors import OtherTerms, PostgresUnavailable
 from service.usecases.coalescing import BatchBounds
-from service.usecases.registration import Registration
+from service.usecases.registration import Registration, settle_first
 from service.usecases.verification import Verifier
 from tests.running import until
 from tests.sandbox_client import RunningSandbox
@@ -92,19 +93,35 @@ async def test_one_with_a_stored_payment_is_settled_beside_new_ones(
     assert await stored.events(pool, "order-1") == [(1, "pending")]
 
 
+async def test_an_order_that_is_registered_while_it_is_settled_waits(
+    registration: Registration, sandbox: RunningSandbox, verifier: Verifier, pool: Pool
+) -> None:
+    """An order of which something is stored is read only when nobody else is deciding about it."""
+    paid = str((await sandbox.pay("early", 64900, webhook=False))["imp_uid"])
+    await stored.look(pool, verifier, paid, "early")
+    async with pool.acquire() as other, other.transaction():
+        await orders.lock(other, ["early"])
+        registering = asyncio.create_task(
+            in_transaction(pool, settle_first, _order("early"), Timetable(), prepare=False)
+        )
+        await until(lambda: stored.waits_for_a_lock(pool))
+        assert not registering.done()
+    assert (await registering).new
+
+
 async def test_the_same_orders_in_opposite_order_never_deadlock(pool: Pool) -> None:
     """Two batches of the same orders wait for each other in one order; each order is new once."""
     for round_number in range(ROUNDS):
         both = [Registration(pool, Timetable(), BatchBounds(BATCH)) for _ in range(2)]
-        orders = [_order(f"order-{round_number}-{n}") for n in range(BATCH)]
+        given = [_order(f"order-{round_number}-{n}") for n in range(BATCH)]
         calls = [
             registration.register(order)
-            for registration, given in zip(both, (orders, orders[::-1]), strict=True)
-            for order in given
+            for registration, its in zip(both, (given, given[::-1]), strict=True)
+            for order in its
         ]
         registered = await asyncio.gather(*calls)
         new = Counter(result.order.terms.merchant_uid for result in registered if result.new)
-        assert new == {order.terms.merchant_uid: 1 for order in orders}
+        assert new == {order.terms.merchant_uid: 1 for order in given}
     assert await stored.deadlocks(pool) == 0
 
 
