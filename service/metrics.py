@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from service.db.promise import Measure
 
 
-class Work(Protocol):
+class BatchedWork(Protocol):
     """One kind of work that is done in batches; the counts are since the start."""
 
     waiting: int
@@ -25,7 +25,7 @@ class _Works(Collector):
     """Reads the counts of each kind of work when the page is made, so that counting costs nothing."""
 
     def __init__(self) -> None:
-        self.by_name: dict[str, Work] = {}
+        self.by_name: dict[str, BatchedWork] = {}
 
     def collect(self) -> Iterable[Metric]:
         waiting = GaugeMetricFamily("work_waiting", "Items that wait for the next batch", labels=["work"])
@@ -69,7 +69,7 @@ class Metrics:
             for name in Measure.__slots__
         }
 
-    def watch(self, **works: Work) -> None:
+    def watch(self, **works: BatchedWork) -> None:
         """Show these kinds of work, by name."""
         self._works.by_name |= works
 

@@ -1,4 +1,4 @@
-"""What a completion call's answer depends on, read for many calls in one statement."""
+"""Facts on which the answer to a completion call depends, read for many calls in one statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -36,7 +36,7 @@ CREATE TABLE orders (
     CHECK (state <> 'mismatched' OR paid_amount = 0)
 ) WITH (
     -- An order's next version finds room in its page. No index has a column that settling changes, so it touches none
-    -- (docs/decisions/0025-give-the-orders-timetable-a-table-of-its-own.md).
+    -- (docs/decisions/0019-give-the-orders-timetable-a-table-of-its-own.md).
     fillfactor = 75,
     autovacuum_vacuum_scale_factor = 0.05
 );

@@ -230,6 +230,20 @@ async def test_a_claim_touches_no_index(pool: Pool) -> None:
     assert in_page >= 75  # with full pages, 10
 
 
+async def test_settling_touches_no_index_of_orders(pool: Pool) -> None:
+    """Most orders that a batch settles stay in their page, so that no index changes."""
+    names = [f"order-{number}" for number in range(100)]
+    for name in names:
+        await stored.register_order(pool, name)
+    await in_transaction(pool, orders.lock, names)
+    read = await in_transaction(pool, orders.settled, names, allow_test_channel=False)
+    changes = [(order, Settlement(State.PAID, 64900, 0, f"imp_{order.terms.merchant_uid}")) for order in read]
+    async with pool.acquire() as db, db.transaction():
+        await looks.write(db, names, Judgement(changes=changes), TIMES)
+        in_page = await db.fetchval("SELECT pg_stat_get_xact_tuples_hot_updated('orders'::regclass)")
+    assert in_page >= 25  # the first settlement of neighbours at once; with full pages, none
+
+
 async def test_what_is_settled_is_asked_about_no_more(pool: Pool) -> None:
     """A settled order's row goes when it is due, and an order that is open again is asked about at once."""
     await stored.register_order(pool, "order-1")

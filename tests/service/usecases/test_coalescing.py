@@ -135,7 +135,7 @@ async def test_an_item_that_the_database_refuses_is_refused_alone() -> None:
 
 
 async def test_no_more_wait_than_may() -> None:
-    """Whoever comes beyond the bound is told at once, and `place` waits until it would be taken."""
+    """An item beyond the bound is refused at once, and `place` waits until it would be taken."""
     runs = Runs()
     coalescer = _coalescer(runs, BatchBounds(2, waiting=2))
     joined = await _joined(coalescer, 1) + await _joined(coalescer, 2, 3)
