@@ -15,16 +15,18 @@ BEGIN
     -- Sorted, as everywhere. 2 is the namespace of orders' locks.
     PERFORM pg_advisory_xact_lock(2, k) FROM (
         SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
-    -- In statements of their own, after the locks: they read what is newest.
+    -- In statements of their own, after the locks: they read what is newest. OFFSET 0 keeps Postgres from joining whole
+    -- tables where it planned a statement while they were empty.
     WITH new AS (
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at, state,
                             allow_billing_key_issue)
         SELECT g->>0, (g->>1)::bigint, g->>2, g->>3, g->>4, g->>5, nullif(g->6, 'null'),
                coalesce((g->>7)::timestamptz, now() + interval '30 days'), 'pending', (g->>8)::boolean
         FROM jsonb_array_elements(given) AS g
-        WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND (status <> 'ready' OR lesser IS NOT NULL))
-          AND NOT EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = g->>0)
-          AND NOT EXISTS (SELECT FROM notices WHERE merchant_uid = g->>0 AND parked_at IS NOT NULL)
+        WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND (status <> 'ready' OR lesser IS NOT NULL)
+                          OFFSET 0)
+          AND NOT EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = g->>0 OFFSET 0)
+          AND NOT EXISTS (SELECT FROM notices WHERE merchant_uid = g->>0 AND parked_at IS NOT NULL OFFSET 0)
         ON CONFLICT (merchant_uid) DO NOTHING
         RETURNING *
     ), checked AS (
@@ -41,5 +43,7 @@ BEGIN
 
     RETURN QUERY
     SELECT o, o.xmin = pg_current_xact_id_if_assigned()::xid IS TRUE, p.outcome, p.reason
-    FROM orders o LEFT JOIN preparations p USING (merchant_uid) WHERE o.merchant_uid = ANY(names);
+    FROM orders o LEFT JOIN LATERAL (SELECT outcome, reason FROM preparations WHERE merchant_uid = o.merchant_uid OFFSET 0) p
+         ON true
+    WHERE o.merchant_uid = ANY(names);
 END $$;
