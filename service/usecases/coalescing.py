@@ -66,6 +66,7 @@ class Coalescer(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._runs: dict[asyncio.Task[None], float] = {}
         self._next_at = 0.0
+        self._starting = False  # a run that has not taken its items yet
         self._timer: asyncio.TimerHandle | None = None
         self._place = asyncio.Event()
         # For the metrics: what waits now; batches, items and items turned away since the start.
@@ -94,13 +95,14 @@ class Coalescer(Generic[Item, Result]):
             await asyncio.wait(self._runs)
 
     def _start(self) -> None:
-        """Start a run, if one may begin."""
-        if not self._waiting or len(self._runs) >= self._bounds.runs:
+        """Start a run, if one may begin. It takes its items in the loop's next turn, with all who join in this one."""
+        if self._starting or not self._waiting or len(self._runs) >= self._bounds.runs:
             return
         if (wait := self._wait_seconds()) > 0:
             self._start_later(wait)
             return
-        run = asyncio.create_task(self._run_batch(self._take()))
+        self._starting = True
+        run = asyncio.create_task(self._run_next())
         self._runs[run] = time.monotonic()
         self._next_at = self._runs[run] + self._bounds.spacing_seconds
         run.add_done_callback(self._ended)
@@ -131,11 +133,16 @@ class Coalescer(Generic[Item, Result]):
         self.batches += 1
         self.items += len(batch)
         self._place.set()
+        self._start()  # beside this one, if that pays
         return batch
 
-    async def _run_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _run_next(self) -> None:
         if self._gives_way_to and self._gives_way_to._runs:
             await asyncio.wait(self._gives_way_to._runs, timeout=_GIVES_WAY_SECONDS)
+        self._starting = False
+        if not self._waiting:  # they were refused meanwhile
+            return
+        batch = self._take()
         results = await self._results([item for item, _ in batch])
         for (_, joined), result in zip(batch, results, strict=True):
             _tell(joined, result)
