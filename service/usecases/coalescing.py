@@ -102,10 +102,11 @@ class Coalescer(Generic[Item, Result]):
             self._start_later(wait)
             return
         self._starting = True
-        run = asyncio.create_task(self._run_next())
+        self._begin(asyncio.create_task(self._work()))
+
+    def _begin(self, run: asyncio.Task[None]) -> None:
         self._runs[run] = time.monotonic()
         self._next_at = self._runs[run] + self._bounds.spacing_seconds
-        run.add_done_callback(self._ended)
 
     def _wait_seconds(self) -> float:
         bounds, begins_at = self._bounds, self._next_at
@@ -136,13 +137,27 @@ class Coalescer(Generic[Item, Result]):
         self._start()  # beside this one, if that pays
         return batch
 
-    async def _run_next(self) -> None:
-        if self._gives_way_to and self._gives_way_to._runs:
-            await asyncio.wait(self._gives_way_to._runs, timeout=_GIVES_WAY_SECONDS)
-        self._starting = False
-        if not self._waiting:  # they were refused meanwhile
-            return
-        batch = self._take()
+    async def _work(self) -> None:
+        """Run batches until no other may begin. The next is sent before the last one's callers go on."""
+        run = asyncio.current_task()
+        assert run is not None  # noqa: S101 - it is one
+        while True:
+            await self._give_way()
+            self._starting = False
+            if self._waiting:  # else they were refused meanwhile
+                await self._run_batch(self._take())
+            del self._runs[run]
+            if self._starting or not self._waiting or self._wait_seconds() > 0:
+                break
+            self._begin(run)
+        self._start()  # sets the timer, if somebody waits
+
+    async def _give_way(self) -> None:
+        urgent = self._gives_way_to
+        if urgent and urgent._runs:
+            await asyncio.wait(urgent._runs, timeout=_GIVES_WAY_SECONDS)
+
+    async def _run_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         results = await self._results([item for item, _ in batch])
         for (_, joined), result in zip(batch, results, strict=True):
             _tell(joined, result)
@@ -164,10 +179,6 @@ class Coalescer(Generic[Item, Result]):
             _tell(self._waiting.popleft()[1], error)
         self.waiting = 0
         self._place.set()
-
-    def _ended(self, run: asyncio.Task[None]) -> None:
-        del self._runs[run]
-        self._start()
 
 
 def _tell(joined: asyncio.Future[Result], result: Result | Exception) -> None:
