@@ -180,7 +180,7 @@ GUARDS = (
     Guard(
         "batches: reads and registrations give way to intake",
         "service/usecases/coalescing.py",
-        "        if self._gives_way_to and self._gives_way_to._runs:",
+        "        if urgent and urgent._runs:",
         "        if False:",
         _test("tests/service/usecases/test_coalescing.py"),
     ),
@@ -451,7 +451,7 @@ GUARDS = (
         "service/http/assembly.py",
         "        pool = await open_pool(self.settings.database_url.get_secret_value(), size)\n",
         "        pool = self.stack.pool = getattr(self.stack, 'pool', None) or await open_pool(\n"
-        "            self.settings.database_url.get_secret_value(), 3)\n",
+        "            self.settings.database_url.get_secret_value(), 2)\n",
         _test("tests/service/http/test_confirm.py", "-k", "connections_of_their_own"),
     ),
     Guard(

@@ -175,7 +175,7 @@ async def _busy_pool(receiver: RunningService, pool: Pool) -> AsyncIterator[None
                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                     " AND datname = current_database()"
                 )
-                return waiting >= 3
+                return waiting >= 2
 
             await until(all_wait)
             yield
