@@ -6,6 +6,7 @@ makes it, so that a batch's is too.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -69,6 +70,7 @@ class Coalescer(Generic[Item, Result]):
         self._starting = False  # a run that has not taken its items yet
         self._timer: asyncio.TimerHandle | None = None
         self._place = asyncio.Event()
+        self._batch_ended = asyncio.Event()
         # For the metrics: what waits now; batches, items and items turned away since the start.
         self.waiting = self.batches = self.items = self.shed = 0
 
@@ -155,12 +157,16 @@ class Coalescer(Generic[Item, Result]):
     async def _give_way(self) -> None:
         urgent = self._gives_way_to
         if urgent and urgent._runs:
-            await asyncio.wait(urgent._runs, timeout=_GIVES_WAY_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GIVES_WAY_SECONDS):
+                    await urgent._batch_ended.wait()
 
     async def _run_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         results = await self._results([item for item, _ in batch])
         for (_, joined), result in zip(batch, results, strict=True):
             _tell(joined, result)
+        self._batch_ended.set()  # wakes those who wait now
+        self._batch_ended.clear()
 
     async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
         """Return each item's result or error. A batch that is refused for its data is run item by item."""

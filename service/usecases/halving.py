@@ -16,7 +16,7 @@ async def in_halves(items: Sequence[Item], work: Callable[[Sequence[Item]], Awai
     try:
         await work(items)
     except PostgresUnavailable as error:
-        if not isinstance(error.__cause__, TimeoutError):
+        if not error.is_silent:
             raise
         while len(items) > 1:
             items = await _slow_half(items, work)
