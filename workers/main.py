@@ -119,7 +119,7 @@ async def _work(worker: WokenWorker, vitals: Vitals) -> None:
         vitals.trouble = f"Redis: {redis_reason(error).text}"
     finally:
         listening.cancel()
-        await asyncio.wait([listening, *worker.tasks.values()], timeout=_STOP_SECONDS)
+        await asyncio.wait([listening, *worker.under_way()], timeout=_STOP_SECONDS)
 
 
 async def _listen(worker: WokenWorker) -> None:

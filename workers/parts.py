@@ -86,7 +86,10 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
             parts = _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
             standings = {name: account.standing for name, account in accounts.items()}
             async with beating("worker", settings, parts.vitals, standings):
-                yield parts
+                try:
+                    yield parts
+                finally:
+                    await parts.batches.close()  # what is under way needs both databases
     finally:
         await queue.close()
         await pool.close()

@@ -94,6 +94,10 @@ class WokenWorker(Worker):
             self._finishing = self.loop.create_task(self._finish())
         await asyncio.shield(self._finishing)
 
+    def under_way(self) -> list[asyncio.Task[Any]]:
+        """Return what still works with Redis: the jobs, and the end of those that are done."""
+        return [*self.tasks.values(), *([self._finishing] if self._finishing else [])]
+
     async def _finish(self) -> None:
         """Take the finished jobs off the queue, all at once. A failure leaves jobs that run again without effect."""
         while self._finished:

@@ -199,3 +199,20 @@ async def test_a_stop_is_never_lost(settings: Settings, receiver: RunningService
         done, _ = await asyncio.wait([working], timeout=_PATIENCE_SECONDS)
         assert done, f"it still works after {turns} turns"
         await working
+
+
+async def test_a_cancelled_worker_ends_its_batch_first(
+    settings: Settings, receiver: RunningService, sandbox: RunningSandbox, pool: Pool, redis: RedisClient
+) -> None:
+    """A batch that is under way when the worker is cancelled is written, and no connection is left open."""
+    await receiver.register("order-1")
+    await sandbox.faults(latency_seconds=0.5)
+    async with running_worker(settings):
+        await sandbox.pay("order-1", 64900)
+
+        async def is_claimed() -> bool:
+            return bool(await pool.fetchval("SELECT count(*) FROM notices WHERE claimed_until IS NOT NULL"))
+
+        await until(is_claimed)
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
+    assert not [client for client in await redis.client_list() if client["cmd"] == "publish"]
