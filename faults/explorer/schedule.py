@@ -401,10 +401,16 @@ class Schedule:
         return await self._judge()
 
     async def _agrees(self, context: dict[str, Any]) -> bool:
-        """Return whether a later walk of all ledgers finds no difference."""
-        await self._tick(61.0)
-        await reconcile(context)
-        return await self.world.at_rest()
+        """Return whether a walk of all ledgers that begins now finds no difference.
+
+        The first walk may be the end of an earlier one, which goes on at its next page; the second begins at the first.
+        """
+        for _ in range(2):
+            await self._tick(61.0)
+            await reconcile(context)
+            if not await self.world.at_rest():
+                return False
+        return True
 
     async def _judge(self) -> list[str]:
         await self._read_on()
