@@ -6,9 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from service.db import orders, payments
+from service.db.json_rows import json_rows
 from service.db.pool import Connection
 from service.domain.completion import Searched
 from service.domain.notice import Outcome
@@ -47,7 +47,7 @@ async def of_payments(
                                 WHERE p.imp_uid = g.asked->>1 OFFSET 0) p ON true
              LEFT JOIN LATERAL (SELECT * FROM orders WHERE merchant_uid = p.merchant_uid OFFSET 0) o ON true
         """,
-        _as_json([(str(notice_id), imp_uid) for notice_id, imp_uid in asked]),
+        json_rows([(str(notice_id), imp_uid) for notice_id, imp_uid in asked]),
     )
     facts = {row["n"]: _payment_facts(row, allow_test_channel) for row in rows}
     return [facts[number] for number in range(1, len(asked) + 1)]
@@ -66,7 +66,7 @@ async def of_orders(
                                 WHERE merchant_uid = g.asked->>0 AND began_at >= (g.asked->>1)::timestamptz
                                 OFFSET 0) s ON true
         """,
-        _as_json(asked),
+        json_rows(asked),
     )
     facts = {row["n"]: _order_facts(row, allow_test_channel) for row in rows}
     return [facts[number] for number in range(1, len(asked) + 1)]
@@ -85,10 +85,3 @@ def _order_facts(row: asyncpg.Record, allow_test_channel: bool) -> OrderFacts:
         orders.stored_order(row, allow_test_channel) if row["merchant_uid"] is not None else None,
         Searched(Outcome(row["last_outcome"]), row["window_open"]) if row["last_outcome"] else None,
     )
-
-
-def _as_json(asked: Sequence[object]) -> str:
-    try:
-        return orjson.dumps(asked).decode()
-    except TypeError as error:
-        raise asyncpg.DataError("a text has no UTF-8") from error

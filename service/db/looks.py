@@ -4,16 +4,16 @@ The statements are the functions `claim_notices_v1` and `write_looks_v1` (servic
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from service.db import orders, payments, unreadable
+from service.db.json_rows import json_rows
 from service.db.pool import Connection
 from service.domain.evidence import Evidence
 from service.domain.judgement import Handled, Judgement, Parked, Postponed
@@ -124,9 +124,9 @@ async def _write(
         "SELECT write_looks_v1($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb,"
         " $6::text::jsonb)",
         locked,
-        _json(versions),
-        _json(payments.columns(look) for look in sorted(judgement.news, key=lambda look: look.payment.imp_uid)),
-        _json(
+        json_rows(versions),
+        json_rows(payments.columns(look) for look in sorted(judgement.news, key=lambda look: look.payment.imp_uid)),
+        json_rows(
             (
                 order.terms.merchant_uid,
                 order.version,
@@ -136,8 +136,8 @@ async def _write(
             )
             for order, settlement in judgement.changes
         ),
-        _json((*alike, ids) for alike, ids in ended.items()),
-        _json(postponed),
+        json_rows((*alike, ids) for alike, ids in ended.items()),
+        json_rows(postponed),
     )
 
 
@@ -172,7 +172,3 @@ def _by_fate(
                 due_in = wait + times.queued if wait <= QUEUED_UP_TO else wait
                 postponed.append((outcome.value, notice.arrivals, due_in.total_seconds(), str(notice.id)))
     return ended, postponed
-
-
-def _json(rows: Iterable[Any]) -> str:
-    return orjson.dumps(list(rows)).decode()

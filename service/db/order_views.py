@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
-import orjson
 
 from service.db import orders, payments
+from service.db.json_rows import json_rows
 from service.db.orders import NewOrder, StoredOrder
 from service.db.pool import Connection
 from service.db.preparations import Preparation, PreparationState
@@ -64,7 +64,7 @@ async def register(
     """
     rows = await db.fetch(
         "SELECT (r.stored).*, r.is_new, r.preparation, r.reason FROM register_orders_v1($1::text::jsonb, $2, $3) r",
-        _as_json(given),
+        json_rows(map(_columns, given)),
         first_check,
         prepare,
     )
@@ -77,18 +77,12 @@ async def register(
     }
 
 
-def _as_json(given: Sequence[NewOrder]) -> str:
-    rows = [
-        (
-            order.terms.merchant_uid, order.terms.amount, order.terms.currency, order.terms.store.account,
-            order.terms.store.tier, order.name, order.metadata, order.expires_at, order.terms.allow_billing_key_issue,
-        )
-        for order in given
-    ]  # fmt: skip
-    try:
-        return orjson.dumps(rows).decode()
-    except TypeError as error:
-        raise asyncpg.DataError("a text has no UTF-8") from error
+def _columns(order: NewOrder) -> tuple[object, ...]:
+    terms = order.terms
+    return (
+        terms.merchant_uid, terms.amount, terms.currency, terms.store.account, terms.store.tier, order.name,
+        order.metadata, order.expires_at, terms.allow_billing_key_issue,
+    )  # fmt: skip
 
 
 def _preparation(row: asyncpg.Record) -> Preparation | None:

@@ -44,7 +44,7 @@ def test_sound_citations_are_left_alone(tmp_path: Path) -> None:
         ("docs/faults.md", "In `service/gone/` and more.", "there is no service/gone/"),
         ("service/db/two.sql", "-- docs/gone.md has it", "there is no docs/gone.md"),
         ("service/a.py", "# tests/test_pay.py::test_gone[1]", "there is no tests/test_pay.py::test_gone"),
-        ("service/a.py", '"""Rules (DESIGN.md §2.1)."""', "there is no page DESIGN.md"),
+        ("service/a.py", '"""Rules (RULES.md §2.1)."""', "there is no page RULES.md"),
         ("service/a.py", '"""Rules (docs/design.md §2.9)."""', "docs/design.md has no §2.9"),
         ("service/a.py", '"""Rules (docs/design.md §2 and §9)."""', "docs/design.md has no §9"),
         ("service/a.py", '"""Flows (docs/design.md §3, Redirect)."""', "docs/design.md has no §3, Redirect"),
