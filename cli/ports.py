@@ -12,6 +12,8 @@ from cli.files import read_or_none, write_private
 # and a client that keeps trying to reach the server could connect to itself.
 _RANGE = range(20_000, 30_000)
 _TRIES = 100
+# A process that starts several servers draws all their ports before any of them listens.
+_drawn: set[int] = set()
 
 
 def try_port(host: str, port: int) -> None:
@@ -23,10 +25,12 @@ def try_port(host: str, port: int) -> None:
 
 
 def free_port(*preferred: int) -> int:
-    """Return a free loopback port: the first free one of those preferred, or else any."""
-    for port in [*preferred, *secrets.SystemRandom().sample(_RANGE, _TRIES)]:
+    """Return a free loopback port: the first free one of those preferred, or else any that was not drawn before."""
+    others = [port for port in secrets.SystemRandom().sample(_RANGE, _TRIES) if port not in _drawn]
+    for port in [*preferred, *others]:
         with suppress(OSError):
             try_port("127.0.0.1", port)
+            _drawn.add(port)
             return port
     raise CommandFailed(f"No port from {_RANGE.start} to {_RANGE.stop} is free on 127.0.0.1: free one of them.")
 

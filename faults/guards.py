@@ -434,9 +434,9 @@ GUARDS = (
     ),
     Guard(
         "strangers: a search serves only who wanted it before it began",
-        "service/db/searches.py",
-        "WHERE merchant_uid = $1 AND began_at >= $2",
-        "WHERE merchant_uid = $1 AND ($2::timestamptz IS NOT NULL)",
+        "service/db/completion_facts.py",
+        "WHERE merchant_uid = g.asked->>0 AND began_at >= (g.asked->>1)::timestamptz",
+        "WHERE merchant_uid = g.asked->>0",
         _test("tests/service/http/test_returns.py", "-k", "error_code"),
     ),
     Guard(

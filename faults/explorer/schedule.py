@@ -23,10 +23,11 @@ from service.domain.payment import ACCOUNT, Store
 from service.domain.timetable import Timetable
 from service.errors import ServiceError
 from service.metrics import Metrics
+from service.usecases.coalescing import BatchBounds
 from service.usecases.intake import Intake, Receipt
 from service.usecases.reconciliation import Reconciler
 from service.usecases.recording import Recorder
-from service.usecases.registration import register
+from service.usecases.registration import Registration
 from service.usecases.verification import Verifier
 from workers.parts import Parts
 from workers.tasks import reconcile, sweep
@@ -161,7 +162,7 @@ class Schedule:
         self.scheduler.free = True
         for order in self.orders:
             if order not in self.late:
-                await register(self.pool, order, TIMES)  # type: ignore[arg-type]
+                await Registration(self.pool, TIMES, BatchBounds(1)).register(order)  # type: ignore[arg-type]
         self.scheduler.free = False
 
     def _new_order(self, number: int) -> NewOrder:
@@ -260,7 +261,7 @@ class Schedule:
             async with self.scheduler.call("world", f"registers {order.terms.merchant_uid}"):
                 pass
             try:
-                await register(self.pool, order, TIMES)  # type: ignore[arg-type]
+                await Registration(self.pool, TIMES, BatchBounds(1)).register(order)  # type: ignore[arg-type]
             except ServiceError:
                 continue
             self.scheduler.say(f"{order.terms.merchant_uid} is registered")

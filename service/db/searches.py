@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from service.db.pool import Connection
 from service.domain.completion import Searched
-from service.domain.notice import Outcome
 from service.domain.payment import Store
 
 
@@ -98,13 +97,3 @@ async def end(
         searched.window_open,
     )
     return wait
-
-
-async def ended_since(db: Connection, merchant_uid: str, wanted_at: datetime) -> Searched | None:
-    """Return how the last search ended, or None while none has ended that began after `wanted_at`."""
-    row = await db.fetchrow(
-        "SELECT last_outcome, window_open FROM searches WHERE merchant_uid = $1 AND began_at >= $2",
-        merchant_uid,
-        wanted_at,
-    )
-    return Searched(Outcome(row["last_outcome"]), row["window_open"]) if row else None

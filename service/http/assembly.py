@@ -129,7 +129,9 @@ async def open_receiver(
         reading=reading,
         completion=completion,
         confirmation=confirmation,
-        withdrawals=Withdrawals(pool, searches, waiters, settings.allow_test_channel, times.deposit_grace),
+        withdrawals=Withdrawals(
+            pool, searches, waiters, completion.order_batches, settings.allow_test_channel, times.deposit_grace
+        ),
         readiness=assembly.closing(Readiness(await assembly.pool(1), queue)),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client),

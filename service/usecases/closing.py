@@ -11,7 +11,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from service.db import operator_actions, orders, payments, searches, terms
+from service.db import operator_actions, orders, payments, terms
+from service.db.completion_facts import OrderFacts
 from service.db.order_views import OrderView
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
@@ -23,6 +24,7 @@ from service.domain.settle import settle
 from service.domain.terms import awaits_deposit, is_over, money_came
 from service.errors import DepositAwaited, MoneyCame, OrderNotRegistered, PortOneNotAsked, VersionMoved
 from service.redis.waiters import TooManyWaiters, Waiters, order_key
+from service.usecases.coalescing import Coalescer
 from service.usecases.search_requests import SearchRequests
 from service.usecases.terms import lock_and_read, read_registered
 
@@ -45,6 +47,7 @@ class Withdrawals:
     pool: Pool
     searches: SearchRequests
     waiters: Waiters
+    order_facts: Coalescer[tuple[str, datetime | None], OrderFacts]
     allow_test_channel: bool
     grace: timedelta
 
@@ -53,7 +56,8 @@ class Withdrawals:
     ) -> OrderView:
         """Close an order that nobody paid; one that is closed stays as it is. `versions` None: any.
 
-        Raises OrderNotRegistered, VersionMoved, MoneyCame, DepositAwaited, PortOneNotAsked or PostgresUnavailable.
+        Raises OrderNotRegistered, VersionMoved, MoneyCame, DepositAwaited, PortOneNotAsked, Overloaded or
+        PostgresUnavailable.
         """
         is_closed = await in_transaction(self.pool, self._check, merchant_uid, versions)
         if not is_closed and override is None:
@@ -85,7 +89,7 @@ class Withdrawals:
                 raise PortOneNotAsked from None
 
     async def _was_asked(self, merchant_uid: str, wanted_at: datetime) -> bool:
-        searched = await in_transaction(self.pool, searches.ended_since, merchant_uid, wanted_at)
+        searched = (await self.order_facts.join((merchant_uid, wanted_at))).searched
         return searched is not None and searched.outcome is Outcome.LOOKED
 
     async def _close(

@@ -64,11 +64,6 @@ def _as_found(registered: Registered | None, order: NewOrder, first: dict[str, N
     return Registered(registered.order, False, registered.preparation)
 
 
-async def register(pool: Pool, order: NewOrder, times: Timetable, *, prepare: bool = False) -> Registered:
-    """Register one order by itself. Raises as `Registration.register` does."""
-    return await Registration(pool, times, BatchBounds(1), prepare=prepare).register(order)
-
-
 async def settle_first(db: Connection, order: NewOrder, times: Timetable, *, prepare: bool) -> Registered:
     """Register an order of which something is stored already, with what that means."""
     terms = order.terms

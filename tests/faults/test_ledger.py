@@ -21,8 +21,9 @@ from service.errors import PortOneUnavailable
 from service.notice_ids import new_notice_id
 from service.portone.client import LedgerPage
 from service.redis.queue import Queue, connect
+from service.usecases.coalescing import BatchBounds
 from service.usecases.reconciliation import Reconciler
-from service.usecases.registration import register
+from service.usecases.registration import Registration
 from service.usecases.verification import Verifier
 
 TIMES = Timetable()
@@ -63,7 +64,8 @@ class Shop:
         """Register an order and pay it some time ago. PortOne lists the newest change first."""
         now: float = await self.pool.fetchval("SELECT extract(epoch FROM now())::float8")
         self.truth.clock = now - ago.total_seconds()
-        await register(self.pool, NewOrder(Order(f"order-{number}", 1000, "KRW", Store("default"))), TIMES)
+        order = NewOrder(Order(f"order-{number}", 1000, "KRW", Store("default")))
+        await Registration(self.pool, TIMES, BatchBounds(1)).register(order)
         attempt = Attempt(f"imp_{number}", f"order-{number}", 1000)
         self.truth.move(attempt, "open", Random(0))
         self.truth.move(attempt, "pay", Random(0))

@@ -32,7 +32,8 @@ from service.domain.payment import ACCOUNT, Store
 from service.domain.timetable import Timetable
 from service.errors import PortOneUnavailable
 from service.notice_ids import new_notice_id
-from service.usecases.registration import register
+from service.usecases.coalescing import BatchBounds
+from service.usecases.registration import Registration
 from service.usecases.verification import Verifier
 
 _TABLES = "order_events, order_checks, notices, payments, unreadable_payments, orders"
@@ -82,7 +83,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not self.registered)
     @rule()
     def the_shop_registers(self) -> None:
-        self._do(register(self.pool, NewOrder(self.order), _TIMES))
+        self._do(Registration(self.pool, _TIMES, BatchBounds(1)).register(NewOrder(self.order)))
         self.registered = True
 
     @precondition(lambda self: len(self.truth.attempts) < 3)

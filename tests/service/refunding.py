@@ -17,9 +17,10 @@ from service.domain.refund import Action, Policy
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.portone.client import PortOne
+from service.usecases.coalescing import BatchBounds
 from service.usecases.refund_intents import Intents
 from service.usecases.refunds import Refunder
-from service.usecases.registration import register
+from service.usecases.registration import Registration
 from service.usecases.verification import Verifier
 from tests.sandbox_client import RunningSandbox
 
@@ -54,7 +55,7 @@ class Shop:
 
     async def order(self, merchant_uid: str, amount: int = 64900, currency: str = "KRW", tier: str = "") -> None:
         order = Order(merchant_uid, amount, currency, Store(ACCOUNT, tier))
-        await register(self.pool, NewOrder(order), Timetable())
+        await Registration(self.pool, Timetable(), BatchBounds(1)).register(NewOrder(order))
 
     async def announce(self, merchant_uid: str, *imp_uids: str, account: str = ACCOUNT, tier: str = "") -> None:
         """Record notices of these payments, and verify them."""

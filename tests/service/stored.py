@@ -13,7 +13,8 @@ from service.domain.order import Order
 from service.domain.payment import Store
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
-from service.usecases.registration import register
+from service.usecases.coalescing import BatchBounds
+from service.usecases.registration import Registration
 from service.usecases.verification import Verifier
 
 DEFAULT = Store("default")
@@ -24,7 +25,7 @@ async def register_order(
 ) -> None:
     """Register an order as the receiver does, without a receiver."""
     order = NewOrder(Order(merchant_uid, amount, currency, store), **rest)
-    await register(pool, order, Timetable())
+    await Registration(pool, Timetable(), BatchBounds(1)).register(order)
 
 
 async def events(pool: Pool, merchant_uid: str) -> list[tuple[int, str]]:

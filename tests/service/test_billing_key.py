@@ -8,7 +8,8 @@ from service.db.orders import NewOrder
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
 from service.domain.timetable import Timetable
-from service.usecases.registration import register
+from service.usecases.coalescing import BatchBounds
+from service.usecases.registration import Registration
 from tests.running import RunningService
 from tests.sandbox_client import RunningSandbox
 from tests.service.refunding import Shop, make_refunder
@@ -63,7 +64,7 @@ async def test_a_charge_by_billing_key_pays(shop: Shop, usage: str | None) -> No
 async def test_an_order_may_be_registered_for_it(shop: Shop) -> None:
     """An order whose terms allow it is paid by such a payment."""
     order = Order("order-1", 64900, "KRW", Store(ACCOUNT), allow_billing_key_issue=True)
-    await register(shop.pool, NewOrder(order), Timetable())
+    await Registration(shop.pool, Timetable(), BatchBounds(1)).register(NewOrder(order))
     await _issued(shop)
     assert (await _state(shop), await shop.problems("order-1")) == ("paid", [])
 

@@ -9,10 +9,9 @@
 --
 -- Returns a row for each, with its order where one is registered, the look's ticket, and when the look begins. `fresh`:
 -- the order is open, nothing is stored of any payment of it, nor is it known to have an unreadable one. The store to ask
--- is the order's; else where the payment was found; else the one that the
--- notice names. An address is only a hint: `hint_account` and `hint_tier` name another store, to be asked if the first
--- knows no such payment. A tier alone means the default account's; an account alone, that account and the tier that
--- its order has there.
+-- is the order's; else where the payment was found; else the one that the notice names. An address is only a hint:
+-- `hint_account` and `hint_tier` name another store, to be asked if the first knows no such payment. A tier alone means
+-- the default account's; an account alone, that account and the tier that its order has there.
 CREATE FUNCTION claim_notices_v1(ids uuid[], lease interval, spacing interval, queued interval)
 RETURNS TABLE (
     id uuid, source text, imp_uid text, claimed_status text, arrivals integer, tries integer, age interval,

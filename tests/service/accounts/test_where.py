@@ -5,16 +5,14 @@ from datetime import timedelta
 import pytest
 
 from service.db import looks, notices
-from service.db.orders import NewOrder
 from service.db.pool import Pool, in_transaction
 from service.domain.notice import Notice, Source
-from service.domain.order import Order
 from service.domain.payment import Store
 from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from service.redis.budget import Budget, Lane
 from service.redis.queue import Queue, connect
-from service.usecases.registration import register
+from tests.service import stored
 
 
 def _notice(account: str | None, tier: str | None) -> Notice:
@@ -52,7 +50,7 @@ async def test_where_a_notice_is_looked_at(
 ) -> None:
     """A notice is looked at where its order is registered, then where it says; without an order, only where it says."""
     if registered:
-        await register(pool, NewOrder(Order("order-1", 64900, "KRW", registered)), Timetable())
+        await stored.register_order(pool, "order-1", store=registered)
     assert await _where(pool, _notice(*given)) == {where}
 
 
