@@ -76,13 +76,18 @@ async def never_paid(pool: Pool) -> bool:
     return never
 
 
+async def waiting_for_locks(pool: Pool) -> int:
+    """Return how many advisory locks the sessions of the test's database wait for."""
+    waiting: int = await pool.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return waiting
+
+
 async def waits_for_a_lock(pool: Pool) -> bool:
     """Return whether any session of the test's database waits for an advisory lock."""
-    waits: bool = await pool.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-    )
-    return waits
+    return await waiting_for_locks(pool) > 0
 
 
 async def deadlocks(pool: Pool) -> int:

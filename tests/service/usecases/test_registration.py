@@ -23,7 +23,6 @@ from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
 BATCH = 40
-ROUNDS = 20
 
 
 def _order(merchant_uid: str, amount: int = 64900, name: str | None = None) -> NewOrder:
@@ -110,18 +109,23 @@ async def test_an_order_that_is_registered_while_it_is_settled_waits(
 
 
 async def test_the_same_orders_in_opposite_order_never_deadlock(pool: Pool) -> None:
-    """Two batches of the same orders wait for each other in one order; each order is new once."""
-    for round_number in range(ROUNDS):
-        both = [Registration(pool, Timetable(), BatchBounds(BATCH)) for _ in range(2)]
-        given = [_order(f"order-{round_number}-{n}") for n in range(BATCH)]
+    """Two batches of the same orders, each of which waits in its middle, end; each order is new once."""
+    both = [Registration(pool, Timetable(), BatchBounds(BATCH)) for _ in range(2)]
+    given = [_order(f"order-{n}") for n in range(BATCH)]
+
+    async def both_wait() -> bool:
+        return await stored.waiting_for_locks(pool) == 2
+
+    async with pool.acquire() as other, other.transaction():
+        await orders.lock(other, [f"order-{BATCH // 2}"])
         calls = [
-            registration.register(order)
+            asyncio.create_task(registration.register(order))
             for registration, its in zip(both, (given, given[::-1]), strict=True)
             for order in its
         ]
-        registered = await asyncio.gather(*calls)
-        new = Counter(result.order.terms.merchant_uid for result in registered if result.new)
-        assert new == {order.terms.merchant_uid: 1 for order in given}
+        await until(both_wait)
+    new = Counter(result.order.terms.merchant_uid for result in await asyncio.gather(*calls) if result.new)
+    assert new == {order.terms.merchant_uid: 1 for order in given}
     assert await stored.deadlocks(pool) == 0
 
 
