@@ -31,7 +31,9 @@ async def want(db: Connection, merchant_uids: Sequence[str], spacing: timedelta)
     rows = await db.fetch(
         """
         WITH wanted AS (
-            SELECT DISTINCT o.merchant_uid, clock_timestamp() AS at FROM unnest($1::text[]) AS g (merchant_uid)
+            -- Each order once, however often it is named: the clock goes on from row to row.
+            SELECT o.merchant_uid, clock_timestamp() AS at
+            FROM (SELECT DISTINCT m AS merchant_uid FROM unnest($1::text[]) AS m) g
             CROSS JOIN LATERAL (SELECT merchant_uid FROM orders WHERE merchant_uid = g.merchant_uid OFFSET 0) o
             ORDER BY o.merchant_uid
         ), written AS (

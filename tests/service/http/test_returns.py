@@ -6,12 +6,14 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from yarl import URL
 
-from service.db.pool import Pool
+from service.db import searches
+from service.db.pool import Pool, in_statement
 from service.settings import Settings
 from tests.running import RunningService, running_receiver, until
 from tests.sandbox_client import RunningSandbox
@@ -148,6 +150,14 @@ async def test_a_search_is_made_without_redis_soon_after(
         return row is not None and tuple(row) == (None, "looked")
 
     await until(has_ended)
+
+
+async def test_one_order_may_be_wanted_many_times_at_once(pool: Pool) -> None:
+    """A batch that names one order a hundred times is one search."""
+    await stored.register_order(pool, "order-1")
+    wanted = await in_statement(pool, searches.want, ["order-1"] * 100, timedelta(seconds=1))
+    assert list(wanted) == ["order-1"]
+    assert await stored.count(pool, "searches") == 1
 
 
 async def test_searches_of_one_order_share_calls(service: RunningService, sandbox: RunningSandbox) -> None:
