@@ -119,7 +119,11 @@ async def _work(worker: WokenWorker, vitals: Vitals) -> None:
         vitals.trouble = f"Redis: {redis_reason(error).text}"
     finally:
         listening.cancel()
-        await asyncio.wait([listening, *worker.under_way()], timeout=_STOP_SECONDS)
+        ending = [listening, *worker.under_way()]
+        _, late = await asyncio.wait(ending, timeout=_STOP_SECONDS)
+        for task in late:  # it would go on with a Redis that is closed
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def _listen(worker: WokenWorker) -> None:

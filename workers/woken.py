@@ -47,6 +47,7 @@ class WokenWorker(Worker):
         self._claim = self.pool.register_script(_CLAIM)
         self._finished: list[str] = []
         self._finishing: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     async def _poll_iteration(self) -> None:
         heed_cancellation()
@@ -60,7 +61,9 @@ class WokenWorker(Worker):
             if task.done():
                 del self.tasks[job_id]
                 task.result()  # an error of arq's own ends its loop, as in arq
-        await self.heart_beat()
+        # arq queues cron lines in several tasks; a cancellation would leave them behind with an open connection.
+        self._beating = self.loop.create_task(self.heart_beat())
+        await asyncio.shield(self._beating)
 
     async def _claim_jobs(self, limit: int) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -95,8 +98,8 @@ class WokenWorker(Worker):
         await asyncio.shield(self._finishing)
 
     def under_way(self) -> list[asyncio.Task[Any]]:
-        """Return what still works with Redis: the jobs, and the end of those that are done."""
-        return [*self.tasks.values(), *([self._finishing] if self._finishing else [])]
+        """Return what still works with Redis: the jobs, the end of those that are done, and cron."""
+        return [*self.tasks.values(), *(task for task in (self._finishing, self._beating) if task)]
 
     async def _finish(self) -> None:
         """Take the finished jobs off the queue, all at once. A failure leaves jobs that run again without effect."""

@@ -84,7 +84,7 @@ class OrderWatch:
 
     async def _follow(self, merchant_uid: str) -> None:
         while self._journal.watches(merchant_uid):
-            await self._read(merchant_uid)
+            await self.read(merchant_uid)
             quiet = time.monotonic() - self._last_event[merchant_uid]
             if quiet < QUIET_SECONDS:
                 await asyncio.sleep(QUICK_SECONDS)
@@ -95,7 +95,8 @@ class OrderWatch:
                 return
             await asyncio.sleep(SLOW_SECONDS)
 
-    async def _read(self, merchant_uid: str) -> None:
+    async def read(self, merchant_uid: str) -> None:
+        """Read the order now, and record its version if it is a new one."""
         answered = await self._service.read(merchant_uid)
         version = answered.body.get("version")
         before = self._known_version(merchant_uid)

@@ -41,6 +41,8 @@ async def register_order(request: web.Request) -> web.Response:
     shop.journal.record(merchant_uid, "order.registered", told, at=began)
     if answered.status not in (200, 201):
         return answer({"error": "The service did not register the order.", "problem": answered.body}, status=502)
+    # The version as registered: a payment that ends before the first look at the order would hide it.
+    await shop.order_watch.read(merchant_uid)
     return answer(_checkout(order, name), status=201)
 
 
