@@ -77,16 +77,15 @@ async def never_paid(pool: Pool) -> bool:
 
 
 async def waiting_for_locks(pool: Pool) -> int:
-    """Return how many advisory locks the sessions of the test's database wait for."""
+    """Return how many sessions of the test's database wait for a lock."""
     waiting: int = await pool.fetchval(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     return waiting
 
 
 async def waits_for_a_lock(pool: Pool) -> bool:
-    """Return whether any session of the test's database waits for an advisory lock."""
+    """Return whether any session of the test's database waits for a lock."""
     return await waiting_for_locks(pool) > 0
 
 

@@ -274,10 +274,10 @@ async def test_an_order_that_opens_again_while_its_row_is_ended(pool: Pool) -> N
 
     async with pool.acquire() as other:
         async with other.transaction():
-            assert await order_checks.take_silent(other, 100, TIMES) == []
+            await other.execute("SELECT FROM order_checks FOR UPDATE")  # as reconciliation does before it ends a row
             reopening = asyncio.create_task(in_transaction(pool, reopen))
-            await asyncio.sleep(0.2)
-            assert not reopening.done()  # it waits for the row
+            await until(lambda: stored.waits_for_a_lock(pool))
+            assert await order_checks.take_silent(other, 100, TIMES) == []
         await reopening
     assert await stored.next_check_at(pool, "order-1") is not None
 
