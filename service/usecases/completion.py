@@ -43,6 +43,8 @@ class Caller:
         return reply.final or (self.gave_up and reply.answer is Unsettled.WINDOW_OPEN)
 
 
+# A look takes some milliseconds. A read before it mostly finds nothing, and costs as much as the one after it.
+_USUAL_LOOK_SECONDS = 0.05
 _NOT_YET = Reply(Unsettled.NOT_LOOKED_YET, final=False)
 
 Read = Callable[[], Awaitable[tuple[Reply, Completed]]]
@@ -143,7 +145,9 @@ class Completion:
 
 
 async def _watch(read: Read, looked: asyncio.Event | None, caller: Caller) -> Completed:
-    """Read whenever a look was written, until the answer is final or the wait is over, and then once more."""
+    """Read when a look was written or is late, and again at each look until the answer is final or the wait is over."""
+    if looked is not None:
+        await _look(looked, min(_USUAL_LOOK_SECONDS, caller.seconds))
     reply, completed = await read()
     if looked is None or caller.has_heard(reply):
         return completed
@@ -155,3 +159,11 @@ async def _watch(read: Read, looked: asyncio.Event | None, caller: Caller) -> Co
                 reply, completed = await read()
             return completed
     return (await read())[1]
+
+
+async def _look(looked: asyncio.Event, seconds: float) -> None:
+    """Wait for a look to be written, at most for so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await looked.wait()
+            looked.clear()
