@@ -21,35 +21,25 @@ from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.usecases.heartbeat import beating
 
+# In the document's order.
+ENDPOINTS = (
+    *orders.endpoints,
+    *webhooks.endpoints,
+    *confirmations.endpoints,
+    *completions.endpoints,
+    *returns.endpoints,
+    *health.endpoints,
+    *openapi.endpoints,
+)
+
 
 def create_app(settings: Settings) -> web.Application:
     """Build the receiver. It starts without its databases, and uses each as soon as it is there."""
     settings.require("database_url", "redis_url")
     app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
-    # `[^/]+`, because aiohttp's own default refuses braces, which a merchant_uid may have.
-    app.add_routes(
-        [
-            web.post(webhooks.ADDRESS, webhooks.receive_webhook),
-            web.post(f"{webhooks.ADDRESS}/{{tier}}", webhooks.receive_webhook),
-            web.post(f"{webhooks.ADDRESS}/accounts/{{account}}", webhooks.receive_webhook),
-            web.post(f"{webhooks.ADDRESS}/accounts/{{account}}/{{tier}}", webhooks.receive_webhook),
-            web.post("/payment/complete", completions.complete),
-            web.options("/payment/complete", completions.answer_preflight),
-            web.get(returns.RETURNS, returns.redirect),
-            web.post("/payments/confirm", confirmations.confirm),
-            web.post("/orders", orders.register_order),
-            web.get("/orders/{merchant_uid:[^/]+}", orders.read_order),
-            web.patch("/orders/{merchant_uid:[^/]+}", orders.amend_order),
-            web.post("/orders/{merchant_uid:[^/]+}/withdraw", orders.withdraw_order),
-            web.post("/orders/{merchant_uid:[^/]+}/accept", orders.accept_payment),
-            web.get("/healthz", health.healthz),
-            web.get("/healthz/promise", health.promise),
-            web.get("/readyz", health.readyz),
-            web.get("/metrics", health.metrics),
-            web.get("/openapi.yaml", openapi.serve_document),
-        ]
-    )
+    app.add_routes([endpoint.route for endpoint in ENDPOINTS])
+    app[openapi.DOCUMENT] = openapi.Document(ENDPOINTS)
     return app
 
 

@@ -7,11 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.domain.completion import CompletionRefusal, Unsettled, Verified
 from service.domain.notice import Notice, Source
+from service.domain.order import State
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
+from service.http.endpoints import RETRY_AFTER, Body, EndpointTable, Header, HttpAnswer, Parameter
+from service.http.field_types import MerchantUid, open_words
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.notice_ids import new_notice_id
@@ -32,7 +36,87 @@ _SENTENCES = {
     CompletionRefusal.PAYMENT_UNKNOWN: "PortOne knows no such payment.",
 }
 
+endpoints = EndpointTable("browsers")
 
+_GOOD = (State.PAID, State.AWAITING_DEPOSIT, State.PARTIALLY_CANCELLED, State.CANCELLED)
+
+WAIT = Parameter(
+    "Prefer",
+    "header",
+    str,
+    "`wait=N` waits for at most N seconds, and 20 at most. Without it COMPLETION_WAIT_SECONDS counts.",
+    example="wait=5",
+)
+
+
+class CompletionBody(BaseModel):
+    """A browser's word that it has paid. Further keys are tolerated and not kept. One of both must be usable."""
+
+    model_config = ConfigDict(extra="allow")
+
+    imp_uid: str | None = None
+    merchant_uid: str | int | None = None
+
+
+class CompletedAnswer(BaseModel):
+    """The verified state of the order that was completed."""
+
+    merchant_uid: MerchantUid
+    state: str = open_words(_GOOD, "What this payment makes of its order.")
+
+
+class NotYetAnswer(BaseModel):
+    """The word that nothing final can be said yet."""
+
+    merchant_uid: MerchantUid | None
+    reason: str = open_words(Unsettled, "Whatever the reason, read on later, and do not have the buyer pay again.")
+    read_on: str | None = Field(description="Where a service, with its key, reads on.")
+
+
+def _not_yet_example(merchant_uid: str | None, reason: Unsettled) -> dict[str, Any]:
+    read_on = f"/orders/{merchant_uid}" if merchant_uid else None
+    return {"merchant_uid": merchant_uid, "reason": reason.value, "read_on": read_on}
+
+
+@endpoints.add(
+    "POST",
+    "/payment/complete",
+    "Say that a payment was made, and learn what is true of it",
+    "The call of PortOne's own guide. It is recorded like a webhook, then waits until PortOne was asked. The answer is"
+    " about the payment that `imp_uid` names; `merchant_uid` can only make it a refusal. Without a usable `imp_uid`"
+    " (missing, empty, `null`, `undefined`) PortOne is asked for all payments of the registered order that"
+    " `merchant_uid` names, and the answer is about that order.",
+    id="completePayment",
+    parameters=(WAIT,),
+    body=Body(CompletionBody, {"paid": {"imp_uid": "imp_448280090638", "merchant_uid": "order-1"}}, strict=False),
+    answers={
+        200: HttpAnswer(
+            "PortOne was asked; the payment is real and agrees with its order.",
+            CompletedAnswer,
+            {
+                "paid": {"merchant_uid": "order-1", "state": "paid"},
+                "deposit": {"merchant_uid": "order-1", "state": "awaiting_deposit"},
+            },
+        ),
+        202: HttpAnswer(
+            "Nothing final can be said yet. The notice is recorded and is followed up without you; read on later.",
+            NotYetAnswer,
+            {
+                "unreadable": _not_yet_example("order-1", Unsettled.ANSWER_UNREADABLE),
+                "silent": _not_yet_example("order-1", Unsettled.PORTONE_NOT_ANSWERING),
+                "unregistered": _not_yet_example(None, Unsettled.NOT_LOOKED_YET),
+            },
+            (RETRY_AFTER,),
+        ),
+    },
+    problems=(
+        *(refusal.value for refusal in CompletionRefusal),
+        "unusable-notice",
+        "unusable-merchant-uid",
+        "too-many-calls",
+        "nothing-recorded",
+    ),
+)
 async def complete(request: web.Request) -> web.Response:
     """Answer the guide's own call: 200 once verified, 400 with the reason, 202 while nothing final can be said."""
     client, may_wait = _client(request)
@@ -53,6 +137,24 @@ async def complete(request: web.Request) -> web.Response:
             return _not_yet(completed.merchant_uid, reason)
 
 
+@endpoints.add(
+    "OPTIONS",
+    "/payment/complete",
+    "Answer a browser's CORS question",
+    "The CORS headers are there only for an origin in CORS_ORIGINS.",
+    id="preflightCompletion",
+    answers={
+        204: HttpAnswer(
+            "Nothing, but for the headers.",
+            headers=(
+                Header("Access-Control-Allow-Origin", "The origin, if it is one of CORS_ORIGINS.", required=False),
+                Header("Access-Control-Allow-Methods", "`POST`.", required=False),
+                Header("Access-Control-Allow-Headers", "Those that a page may send.", required=False),
+                Header("Access-Control-Max-Age", "Seconds for which a browser need not ask again.", required=False),
+            ),
+        )
+    },
+)
 async def answer_preflight(request: web.Request) -> web.Response:
     """Answer a CORS question; `cors.allow_origin` adds the headers, for the configured origins only."""
     return web.Response(status=204)

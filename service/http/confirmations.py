@@ -1,14 +1,19 @@
 """`POST /payments/confirm`, PortOne's `confirm_url`: 200 lets the payment go on; `reason` becomes its fail_reason."""
 
 import asyncio
+from typing import Literal
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.domain.confirm import ConfirmationRefusal
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
-from service.http.problems import TYPE, HttpProblem
+from service.http.endpoints import Body, EndpointTable, HttpAnswer
+from service.http.field_types import ImpUid, open_words
+from service.http.problem_types import TYPE
+from service.http.problems import HttpProblem
 from service.http.receiver import RECEIVER
 from service.portone.confirm import read_question
 from service.portone.senders import SENDERS
@@ -41,7 +46,67 @@ _TOO_MANY = {
     "en": "Too many calls. Please try again shortly.",
 }
 
+endpoints = EndpointTable("notices")
 
+
+class QuestionBody(BaseModel):
+    """PortOne's question. Further keys are tolerated. Where the amount is missing, the rest is judged."""
+
+    model_config = ConfigDict(extra="allow")
+
+    imp_uid: ImpUid
+    merchant_uid: str | int
+    amount: float | str | None = Field(None, description="V1's decimal, in the order's currency.")
+
+
+class NotConfirmedAnswer(BaseModel):
+    """A refusal, as PortOne reads it."""
+
+    type: str = open_words(
+        (TYPE + kind for kind in (*ConfirmationRefusal, "unreadable", "too-many-calls")), "Each refuses."
+    )
+    status: int = Field(ge=400, le=499)
+    reason: str = Field(description="For the buyer, in CONFIRM_LANGUAGE, or the shop's stock hook's own words.")
+
+
+def _refusal(status: int, description: str, **reasons: str) -> HttpAnswer:
+    examples = {
+        kind.replace("_", "-"): {"type": TYPE + kind.replace("_", "-"), "status": status, "reason": reason}
+        for kind, reason in reasons.items()
+    }
+    return HttpAnswer(description, NotConfirmedAnswer, examples)
+
+
+@endpoints.add(
+    "POST",
+    "/payments/confirm",
+    "Say whether a payment may be made",
+    "PortOne's `confirm_url`: asked just before it approves a payment. 200 lets the payment go on; after anything else"
+    " it fails, and `reason` is shown to the buyer. It is not the only gate: a browser can leave it out.",
+    id="confirmPayment",
+    body=Body(
+        QuestionBody,
+        {"won": {"imp_uid": "imp_448280090638", "merchant_uid": "order-1", "amount": 64900}},
+        strict=False,
+        problems=(),
+    ),
+    answers={
+        200: HttpAnswer("It may.", Literal["OK"], media_type="text/plain"),
+        400: _refusal(400, "The question cannot be read.", unreadable=_UNREADABLE["ko"]),
+        409: _refusal(
+            409,
+            "The order may not be paid, or not so. Anybody may ask, so the answer does not say why.",
+            not_payable=_REASONS["ko"][ConfirmationRefusal.NOT_PAYABLE],
+            out_of_stock=_REASONS["ko"][ConfirmationRefusal.OUT_OF_STOCK],
+        ),
+        424: _refusal(
+            424,
+            "Postgres or the stock hook cannot be asked, and CONFIRM_WHEN_UNSURE says `refuse`.",
+            unsure=_REASONS["ko"][ConfirmationRefusal.UNSURE],
+        ),
+        429: _refusal(429, "Too many questions.", too_many_calls=_TOO_MANY["ko"]),
+    },
+)
 async def confirm(request: web.Request) -> web.Response:
     """Answer within 2 s, whatever is away. PortOne waits for as little as 5."""
     receiver = request.app[RECEIVER]

@@ -1,77 +1,33 @@
 """Read what the shop sends of an order. It is bounded, and refused in one clear sentence."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain
-from service.domain.money import MAX_AMOUNT, is_known
+from service.domain.ids import is_plain
 from service.http.bodies import read_body
+from service.http.field_types import (
+    Account,
+    Amount,
+    Currency,
+    ExpiresAt,
+    ImpUid,
+    MerchantUid,
+    Metadata,
+    Name,
+    Tier,
+    Word,
+)
 from service.http.problems import HttpProblem
 
-_METADATA_MAX_BYTES = 4096
-_EXPIRES_WITHIN = timedelta(days=366)
 
+def _without_null(schema: dict[str, Any]) -> None:
+    """Describe a field that may be left out, but not be null."""
+    [kind] = [kind for kind in schema.pop("anyOf") if kind != {"type": "null"}]
+    schema.update(kind)
 
-def _merchant_uid(text: str) -> str:
-    if not is_merchant_uid(text):
-        raise ValueError("must be 1 to 255 characters without control characters")
-    return text
-
-
-def _imp_uid(text: str) -> str:
-    if not is_imp_uid(text):
-        raise ValueError("must be a payment's imp_uid")
-    return text
-
-
-def _currency(text: str) -> str:
-    if not is_known(text):
-        raise ValueError("must be an ISO 4217 code in capitals, such as KRW")
-    return text
-
-
-def _plain(text: str) -> str:
-    if not is_plain(text):
-        raise ValueError("must be free of control characters")
-    return text
-
-
-def _small(metadata: dict[str, Any]) -> dict[str, Any]:
-    try:
-        dumped = orjson.dumps(metadata)
-    except orjson.JSONEncodeError:  # a TypeError, which pydantic would let through
-        raise ValueError("must not be nested so deeply") from None
-    if len(dumped) > _METADATA_MAX_BYTES or b"\\u0000" in dumped:
-        raise ValueError(f"must be at most {_METADATA_MAX_BYTES} bytes as JSON, without NUL characters")
-    return metadata
-
-
-def _soon(at: datetime) -> datetime:
-    if not timedelta() < at - datetime.now(UTC) < _EXPIRES_WITHIN:
-        raise ValueError("must be a time within the next 366 days")
-    return at
-
-
-MerchantUid = Annotated[str, AfterValidator(_merchant_uid)]
-Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
-Currency = Annotated[str, AfterValidator(_currency)]
-Name = Annotated[str, Field(max_length=200), AfterValidator(_plain)]
-ExpiresAt = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_soon)]
-Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -84,12 +40,24 @@ class OrderBody(BaseModel):
     merchant_uid: MerchantUid
     amount: Amount
     currency: Currency = "KRW"
-    name: Name | None = None
-    account: str | None = None
-    tier: str | None = None
-    expires_at: ExpiresAt | None = None
-    metadata: Metadata | None = None
-    allow_billing_key_issue: bool = False
+    name: Name | None = Field(None, description="What a person should read.")
+    account: Account | None = Field(
+        None,
+        description="The PortOne account that the payment must be made under: `default`, or one of PORTONE_ACCOUNTS.",
+    )
+    tier: Tier | None = Field(None, description="The sub-store that the payment must be made in.")
+    expires_at: ExpiresAt | None = Field(
+        None, description="Until when a payment is waited for; within 366 days. Left out: 30 days from now."
+    )
+    metadata: Metadata | None = Field(
+        None, description="Yours; at most 4096 bytes as JSON. It is given back as it came."
+    )
+    allow_billing_key_issue: bool = Field(
+        False,
+        description="Whether a payment whose window issued a billing key pays the order too. With most providers such"
+        " a window charges nothing although PortOne's row says `paid`, so otherwise it is the problem"
+        " `billing_key_issue`.",
+    )
 
 
 class AmendBody(BaseModel):
@@ -97,10 +65,10 @@ class AmendBody(BaseModel):
 
     model_config = _STRICT
 
-    amount: Amount | None = None
-    currency: Currency | None = None
+    amount: Amount | None = Field(None, json_schema_extra=_without_null)
+    currency: Currency | None = Field(None, json_schema_extra=_without_null)
     name: Name | None = None
-    expires_at: ExpiresAt | None = None
+    expires_at: ExpiresAt | None = Field(None, json_schema_extra=_without_null)
     metadata: Metadata | None = None
 
     @field_validator("amount", "currency", "expires_at")
@@ -116,7 +84,11 @@ class WithdrawBody(BaseModel):
 
     model_config = _STRICT
 
-    force: bool = False
+    force: bool = Field(
+        False,
+        description="Withdraw without asking PortOne, and although an account may take a deposit. Money that is stored"
+        " still keeps the order open. It needs `who` and `why`, which are kept.",
+    )
     who: Word | None = None
     why: Word | None = None
 
@@ -132,7 +104,7 @@ class AcceptBody(BaseModel):
 
     model_config = _STRICT
 
-    imp_uid: Annotated[str, AfterValidator(_imp_uid)]
+    imp_uid: ImpUid
     who: Word
     why: Word
 

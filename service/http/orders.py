@@ -1,19 +1,27 @@
 """Register, read, amend and withdraw an order, and accept its payment, over HTTP with a service key."""
 
 import re
+from dataclasses import replace
 from typing import Any, cast
 
 from aiohttp import web
 
-from service.db.order_views import OrderView
-from service.db.orders import NewOrder, StoredOrder
-from service.db.preparations import Preparation
+from service.db.orders import NewOrder
 from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
-from service.domain.payment import Payment
-from service.http.completions import wait_seconds
+from service.http import order_examples
+from service.http.completions import WAIT, wait_seconds
+from service.http.endpoints import Body, EndpointTable, HttpAnswer, Parameter
 from service.http.keys import require_key
+from service.http.order_answers import (
+    ORDER_VERSION,
+    OrderAnswer,
+    OrderWithPaymentAnswer,
+    order_fields,
+    whole_order,
+)
 from service.http.order_bodies import AcceptBody, AmendBody, OrderBody, WithdrawBody, read_order_body
+from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem, json_response
 from service.http.receiver import RECEIVER
 from service.http.stores import require_store
@@ -25,7 +33,50 @@ from service.usecases.closing import Override
 _TAGS = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
 _VERSION = re.compile(r'(?<!W/)"(\d{1,9})"')
 
+endpoints = EndpointTable("orders")
 
+_IF_MATCH = Parameter(
+    "If-Match",
+    "header",
+    str,
+    "The ETag that the order was read with. Without it the order is changed as it is now.",
+    example='"1"',
+    problems=("malformed-if-match", "version-moved"),
+)
+_IF_MATCH_REQUIRED = replace(
+    _IF_MATCH,
+    description="The ETag that the order was read with, so that nobody overwrites what he has not seen; `*` means"
+    " whatever it is now.",
+    required=True,
+    problems=(*_IF_MATCH.problems, "if-match-required"),
+)
+# The problems of each endpoint that names an order.
+_OF_ORDER = ("order-not-registered", *DATABASE_PROBLEMS)
+
+
+def _registered(description: str) -> HttpAnswer:
+    return HttpAnswer(description, OrderAnswer, {"pending": order_examples.PENDING}, (ORDER_VERSION,))
+
+
+def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
+    return {200: HttpAnswer(description, OrderWithPaymentAnswer, examples, (ORDER_VERSION,))}
+
+
+@endpoints.add(
+    "POST",
+    "/orders",
+    "Register an order before it is paid",
+    "Doing it again with the same terms answers 200 and changes nothing. A payment that was seen before its order is"
+    " settled at this moment.",
+    id="registerOrder",
+    scope="orders:write",
+    body=Body(OrderBody, {"least": order_examples.NEW_LEAST, "most": order_examples.NEW_MOST}),
+    answers={
+        201: _registered("It is registered now."),
+        200: _registered("The same order was registered already. This is how it stands."),
+    },
+    problems=("invalid-order", "unknown-account", "unknown-tier", "other-terms", *DATABASE_PROBLEMS),
+)
 async def register_order(request: web.Request) -> web.Response:
     """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
     require_key(request)
@@ -35,18 +86,39 @@ async def register_order(request: web.Request) -> web.Response:
     allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
     order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
     registered = await receiver.registration.register(NewOrder(order, body.name, body.metadata, body.expires_at))
-    return _answer(_order_fields(registered.order, registered.preparation), status=201 if registered.new else 200)
+    return _answer(order_fields(registered.order, registered.preparation), status=201 if registered.new else 200)
 
 
+@endpoints.add(
+    "GET",
+    "/orders/{merchant_uid}",
+    "Read an order's verified state",
+    id="readOrder",
+    scope="orders:read",
+    answers=_order("The order as it stands.", paid=order_examples.PAID, mismatched=order_examples.MISMATCHED),
+    problems=_OF_ORDER,
+)
 async def read_order(request: web.Request) -> web.Response:
     """Answer an order's verified state, on which other services may rely."""
     require_key(request)
     order = await request.app[RECEIVER].reading.read(_merchant_uid(request))
     if order is None:
         raise _not_registered()
-    return _answer(_whole(order))
+    return _answer(whole_order(order))
 
 
+@endpoints.add(
+    "PATCH",
+    "/orders/{merchant_uid}",
+    "Change an order's terms before it is paid",
+    "What is left out stays. Changing nothing is no new version.",
+    id="amendOrder",
+    scope="orders:write",
+    parameters=(_IF_MATCH_REQUIRED,),
+    body=Body(AmendBody, {"amount": {"amount": 59900}, "emptied": {"name": None, "metadata": None}}),
+    answers=_order("The order as it is now.", changed=order_examples.AMENDED),
+    problems=("invalid-order", "order-closed", "money-came", *_OF_ORDER),
+)
 async def amend_order(request: web.Request) -> web.Response:
     """Change an order's terms before its payment, if it still is as the caller last read it."""
     require_key(request)
@@ -61,9 +133,24 @@ async def amend_order(request: web.Request) -> web.Response:
         allow_test_channel=receiver.settings.allow_test_channel,
         prepare=receiver.settings.prepare_amount,
     )
-    return _answer(_whole(amended))
+    return _answer(whole_order(amended))
 
 
+@endpoints.add(
+    "POST",
+    "/orders/{merchant_uid}/withdraw",
+    "Close an order that nobody paid",
+    "A worker asks PortOne for the order's payments first, and the call waits for that as long as `Prefer` says. Then"
+    " `closed` becomes `withdrawn`, unless money came, or an account that was issued still takes a deposit. An order"
+    " that is closed already stays as it is. Money may come all the same, from a window that is still open; then the"
+    " state says so, and the order has the problem `paid_after_close`.",
+    id="withdrawOrder",
+    scope="orders:write",
+    parameters=(_IF_MATCH, WAIT),
+    body=Body(WithdrawBody, {"forced": order_examples.FORCED}, required=False),
+    answers=_order("The order as it is now.", withdrawn=order_examples.WITHDRAWN),
+    problems=("invalid-order", "money-came", "deposit-awaited", "portone-not-asked", *_OF_ORDER),
+)
 async def withdraw_order(request: web.Request) -> web.Response:
     """Cancel an order that nobody paid, once a worker has asked PortOne; doing it again changes nothing."""
     require_key(request)
@@ -73,9 +160,23 @@ async def withdraw_order(request: web.Request) -> web.Response:
     withdrawn = await request.app[RECEIVER].withdrawals.withdraw(
         merchant_uid, versions, wait_seconds(request), override
     )
-    return _answer(_whole(withdrawn))
+    return _answer(whole_order(withdrawn))
 
 
+@endpoints.add(
+    "POST",
+    "/orders/{merchant_uid}/accept",
+    "Accept a payment as it is",
+    "A person says that money of another amount, or of an order that was closed, is the order's: `amount` becomes the"
+    " payment's, `closed` becomes null, and `registered_amount` keeps what the shop gave. Who and why are kept with the"
+    " version. Accepting the same payment again changes nothing. A refund of it that was not sent is withdrawn.",
+    id="acceptPayment",
+    scope="orders:write",
+    parameters=(_IF_MATCH,),
+    body=Body(AcceptBody, {"more": order_examples.ACCEPTED}),
+    answers=_order("The order as it is now.", accepted=order_examples.PAID),
+    problems=("invalid-order", "not-acceptable", *_OF_ORDER),
+)
 async def accept_payment(request: web.Request) -> web.Response:
     """Make a payment of another amount, or of a closed order, the order's as it is; again changes nothing."""
     require_key(request)
@@ -84,7 +185,9 @@ async def accept_payment(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     acceptance = Acceptance(body.imp_uid, body.who, body.why)
     allow = receiver.settings.allow_test_channel
-    return _answer(_whole(await accept(receiver.pool, merchant_uid, versions, acceptance, allow_test_channel=allow)))
+    return _answer(
+        whole_order(await accept(receiver.pool, merchant_uid, versions, acceptance, allow_test_channel=allow))
+    )
 
 
 def _merchant_uid(request: web.Request) -> str:
@@ -112,51 +215,3 @@ def _not_registered() -> HttpProblem:
 
 def _answer(order: dict[str, Any], status: int = 200) -> web.Response:
     return json_response(order, status=status, headers={"ETag": f'"{order["version"]}"'})
-
-
-def _whole(found: OrderView) -> dict[str, Any]:
-    payment = _payment_fields(found.payment) if found.payment else None
-    return _order_fields(found.order, found.preparation) | {"payment": payment}
-
-
-def _order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any]:
-    terms, settled = order.terms, order.settlement
-    return {
-        "merchant_uid": terms.merchant_uid,
-        "state": settled.state.value,
-        "closed": terms.closed.value if terms.closed else None,
-        "version": order.version,
-        "amount": terms.amount,
-        "registered_amount": order.registered_amount,
-        "currency": terms.currency,
-        "paid_amount": settled.paid_amount,
-        "cancelled_amount": settled.cancelled_amount,
-        "imp_uid": settled.imp_uid,
-        "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settled.problems],
-        "test_channel": settled.test_channel,
-        "allow_billing_key_issue": terms.allow_billing_key_issue,
-        "prepared": _preparation_text(preparation) if preparation else None,
-        "name": order.name,
-        "account": terms.store.account,
-        "tier": terms.store.tier or None,
-        "metadata": order.metadata,
-        "expires_at": order.expires_at,
-        "created_at": order.created_at,
-        "updated_at": order.updated_at,
-    }
-
-
-def _preparation_text(preparation: Preparation) -> str:
-    return f"refused: {preparation.reason}" if preparation.reason else preparation.outcome.value
-
-
-def _payment_fields(payment: Payment) -> dict[str, Any]:
-    return {
-        "imp_uid": payment.imp_uid,
-        "status": payment.status.value,
-        "amount": payment.amount,
-        "currency": payment.currency,
-        "cancelled_amount": payment.cancelled_amount,
-        "paid_at": payment.paid_at,
-        "details": dict(payment.details),
-    }

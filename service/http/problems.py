@@ -1,7 +1,7 @@
 """Turn errors into RFC 9457 problem documents, each with a stable type."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 import orjson
@@ -23,13 +23,12 @@ from service.errors import (
     VersionMoved,
 )
 from service.http.cors import allow_origin
+from service.http.endpoints import Handler
 from service.http.faults import log_fault
+from service.http.problem_types import TYPE
 from service.http.receiver import RECEIVER, Receiver
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 RETRY_AFTER_SECONDS = 2
-TYPE = "urn:portone-orders:problem:"
 FAULT = "Something went wrong here; try again."
 
 # A terminal's prompt begins on a line of its own after curl.

@@ -12,6 +12,7 @@ from multidict import MultiMapping
 
 from service.domain.completion import CompletionRefusal, Unsettled, Verified
 from service.http.completions import complete_return
+from service.http.endpoints import EndpointTable, Header, HttpAnswer, Parameter
 from service.http.problems import FAULT, HttpProblem, problem_of, problem_response
 from service.http.receiver import RECEIVER
 from service.portone.notice import names_payment, order_number
@@ -29,7 +30,43 @@ _PAGE = """<!doctype html>
 </html>
 """
 
+endpoints = EndpointTable("browsers")
 
+_NOT_BELIEVED = "Not believed; PortOne is asked all the same."
+
+
+@endpoints.add(
+    "GET",
+    RETURNS,
+    "Where a mobile browser lands after paying",
+    "Give this address as `m_redirect_url`. It does what the completion call does, then sends the browser on to"
+    " RETURN_URL with `merchant_uid`, `state` and, unless the payment is good, `reason`. `state` is an order state or"
+    " `failed` or `pending`: it is for the page to show; ask the order before you send goods.\n\nA buyer never meets an"
+    " error here. Whatever the query holds, and whatever is away, the browser is sent on; `reason` is then a problem's"
+    " kind, such as `unusable-notice` or `too-many-calls`. Without a usable `imp_uid` (missing, empty, `null`,"
+    " `undefined`) PortOne is asked for all payments of the order.",
+    id="redirectPayment",
+    parameters=(
+        Parameter("imp_uid", "query", str, example="imp_448280090638"),
+        Parameter("merchant_uid", "query", str, example="order-1"),
+        Parameter("error_code", "query", str, _NOT_BELIEVED),
+        Parameter("error_msg", "query", str, "Not read."),
+        Parameter("imp_success", "query", str, _NOT_BELIEVED),
+    ),
+    answers={
+        200: HttpAnswer("RETURN_URL is not set, so the buyer is shown a page.", str, media_type="text/html"),
+        303: HttpAnswer(
+            "On to the shop's page.",
+            headers=(
+                Header(
+                    "Location",
+                    "RETURN_URL, with the state.",
+                    example="https://shop.example/done?merchant_uid=order-1&state=paid",
+                ),
+            ),
+        ),
+    },
+)
 async def redirect(request: web.Request) -> web.Response:
     """Do what the completion call does, then send the browser on to the shop's page with the state."""
     fields = _fields(request.query)

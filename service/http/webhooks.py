@@ -5,13 +5,18 @@ is none.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Literal
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict
 
 from service.domain.ids import is_plain
 from service.domain.notice import Notice, Source
 from service.errors import UnusableNotice
 from service.http.bodies import read_fields
+from service.http.endpoints import AHandler, Body, EndpointTable, HttpAnswer
+from service.http.field_types import ImpUid
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem
 from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import received
@@ -26,7 +31,63 @@ _SLOWED_SECONDS = 20.0
 # An account or tier that was typed wrongly in PortOne's console is kept as it is, for a person to see.
 _NAME_MAX = 64
 
+endpoints = EndpointTable("notices")
 
+
+class WebhookBody(BaseModel):
+    """PortOne's notice. Further keys are tolerated and not kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    imp_uid: ImpUid
+    merchant_uid: str | int | None = None
+    status: str | None = None
+    cancellation_id: str | None = None
+
+
+def _webhook(path: str, id_: str, summary: str, description: str) -> Callable[[AHandler], AHandler]:
+    return endpoints.add(
+        "POST",
+        ADDRESS + path,
+        summary,
+        description,
+        id=id_,
+        body=Body(
+            WebhookBody,
+            {"paid": {"imp_uid": "imp_448280090638", "merchant_uid": "order-1", "status": "paid"}},
+            strict=False,
+        ),
+        answers={200: HttpAnswer("The notice is durable.", Literal["OK"], media_type="text/plain")},
+        problems=("unusable-notice", "nothing-recorded", "too-many-webhooks"),
+    )
+
+
+@_webhook(
+    "/accounts/{account}/{tier}",
+    "receiveAccountTierWebhook",
+    "Take a webhook of another account's sub-store",
+    "The same for a sub-store of that account.",
+)
+@_webhook(
+    "/accounts/{account}",
+    "receiveAccountWebhook",
+    "Take another account's webhook",
+    "The Endpoint URL of an account of PORTONE_ACCOUNTS, whose webhook does not say whose it is.",
+)
+@_webhook(
+    "/{tier}",
+    "receiveTierWebhook",
+    "Take a sub-store's webhook",
+    "The same for a sub-store, whose webhook does not say whose it is. PORTONE_TIERS lists the tiers. A webhook of an"
+    " account or tier that is not configured is kept, and looked at once it is.",
+)
+@_webhook(
+    "",
+    "receiveWebhook",
+    "Take PortOne's webhook",
+    "Enter this address as the Endpoint URL in PortOne's console. The answer comes once the notice is durable. What the"
+    " notice says is not believed: a worker asks PortOne. Unknown keys are tolerated and not kept.",
+)
 async def receive_webhook(request: web.Request) -> web.StreamResponse:
     """Receive a webhook at any of the addresses."""
     account, tier = request.match_info.get("account"), request.match_info.get("tier")

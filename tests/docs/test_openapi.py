@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from service.domain import completion, confirm
 from service.domain.order import ProblemKind, State
 from service.domain.payment import Status
-from service.http.app import create_app
-from service.http.openapi import document
+from service.http.app import ENDPOINTS, create_app
+from service.http.document import build
+from service.http.problem_types import GENERAL, PROBLEM_TYPES
 from service.settings import Settings
 from tests.running import PATIENT, bearer, running_receiver, running_worker
 from tests.sandbox_client import RunningSandbox
@@ -24,7 +24,7 @@ HTTP = Path(__file__).parents[2] / "service" / "http"
 URN = "urn:portone-orders:problem:"
 METHODS = {"get", "post", "put", "patch", "delete", "options"}
 
-SPEC: dict[str, Any] = yaml.safe_load(document())
+SPEC = build(ENDPOINTS)
 SCHEMAS = SPEC["components"]["schemas"]
 
 
@@ -61,18 +61,18 @@ def properties(schema: Any) -> set[str]:
     return set(schema.get("properties", ())).union(*(properties(part) for part in schema.get("allOf", ())))
 
 
-def kinds_in_code() -> set[str]:
-    """Return every problem kind that service/http names, and the refusals of a completion."""
-    kinds = {refusal.value for refusal in completion.CompletionRefusal}
+def kinds_in_code() -> set[tuple[int | None, str]]:
+    """Return every problem kind that service/http names, with its status, and the refusals of a completion."""
+    kinds: set[tuple[int | None, str]] = {(400, refusal.value) for refusal in completion.CompletionRefusal}
     for file in HTTP.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             match node:
-                case ast.Call(func=ast.Name(id="HttpProblem"), args=[_, kind, *_]):
-                    kinds |= _texts(kind)
+                case ast.Call(func=ast.Name(id="HttpProblem"), args=[ast.Constant(value=int(status)), kind, *_]):
+                    kinds |= {(status, text) for text in _texts(kind)}
                 case ast.Call(func=ast.Name(id="_unavailable"), args=[kind, *_]):
-                    kinds |= _texts(kind)
-                case ast.Tuple(elts=[ast.Constant(value=int()), ast.Constant(value=str(kind))]):
-                    kinds.add(kind)  # the table of errors that a caller can correct
+                    kinds |= {(503, text) for text in _texts(kind)}
+                case ast.Tuple(elts=[ast.Constant(value=int(status)), ast.Constant(value=str(kind))]):
+                    kinds.add((status, kind))  # the table of errors that a caller can correct
                 case _:
                     pass
     return kinds
@@ -113,25 +113,33 @@ def test_every_route_is_described_and_every_description_is_a_route() -> None:
     assert {(m, p) for m, p in routes if m != "head"} == {(method, path) for method, path, _ in operations()}
 
 
-def test_every_problem_kind_is_listed() -> None:
-    """The types of Problem are exactly the kinds that the code can answer."""
-    listed = {urn.removeprefix(URN) for urn in SCHEMAS["Problem"]["properties"]["type"]["x-extensible-enum"]}
-    assert listed == kinds_in_code()
+def test_every_problem_kind_is_described_with_its_status() -> None:
+    """The table of problem types has exactly the kinds that the code can answer, each with the status of the code."""
+    general = {(400, "bad-request")}  # of whatever status HTTP has for the misuse
+    assert {(problem.status, kind) for kind, problem in PROBLEM_TYPES.items()} == kinds_in_code() | general
+    assert all(problem.meaning.endswith(".") for problem in PROBLEM_TYPES.values())
     listed = {urn.removeprefix(URN) for urn in SCHEMAS["NotConfirmed"]["properties"]["type"]["x-extensible-enum"]}
     assert listed == confirm_kinds_in_code()
 
 
-def test_every_problem_kind_but_the_general_ones_has_an_example() -> None:
-    """Each type is an example of some endpoint's answer."""
-    general = {"not-found", "method-not-allowed", "bad-request", "unknown-expectation"}
+def test_every_problem_kind_is_an_answer_of_some_endpoint() -> None:
+    """Each type is an example of some endpoint's answer, but for those that any address may answer."""
     examples = {name for _, _, call in operations() for media in contents(call) for name in media.get("examples", {})}
-    assert kinds_in_code() - general <= examples
+    assert PROBLEM_TYPES.keys() - examples == set(GENERAL)
+
+
+def test_what_an_answer_calls_a_problem_is_described() -> None:
+    """Each answer that is a problem document says what each of its kinds means."""
+    for _, _, operation in operations():
+        for answer in operation["responses"].values():
+            problems = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
+            assert all(f"`{kind}`: {PROBLEM_TYPES[kind].meaning}" in answer["description"] for kind in problems)
 
 
 @pytest.mark.parametrize(
     ("listed", "words"),
     [
-        (SCHEMAS["State"]["x-extensible-enum"], State),
+        (SCHEMAS["Order"]["properties"]["state"]["x-extensible-enum"], State),
         (SCHEMAS["Finding"]["properties"]["kind"]["x-extensible-enum"], ProblemKind),
         (SCHEMAS["Payment"]["properties"]["status"]["x-extensible-enum"], Status),
         (SCHEMAS["NotYet"]["properties"]["reason"]["x-extensible-enum"], completion.Unsettled),
@@ -206,10 +214,11 @@ def _parts(schemas: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_operation_is_secured_or_says_that_it_is_not() -> None:
-    """Orders and metrics need the service key, and every other operation is public."""
+    """Orders and metrics need a service key with a scope, and every other operation is public."""
     for _, path, operation in operations():
-        keyed = path.startswith(("/orders", "/healthz/", "/metrics"))
-        assert operation["security"] == ([{"serviceKey": []}] if keyed else [])
+        keyed = path.startswith(("/orders", "/events", "/healthz/", "/metrics"))
+        scopes = [scope for security in operation["security"] for scope in security["serviceKey"]]
+        assert len(scopes) == (1 if keyed else 0), path
 
 
 def test_examples_agree_with_their_schemas() -> None:
@@ -235,10 +244,19 @@ def test_problem_examples_name_themselves() -> None:
 
 
 async def test_the_document_is_served(settings: Settings) -> None:
-    """GET /openapi.yaml answers with the document itself."""
-    async with running_receiver(settings) as receiver, receiver.session.get(f"{receiver.url}/openapi.yaml") as answer:
-        assert (answer.status, answer.content_type) == (200, "application/yaml")
-        assert await answer.read() == document()
+    """GET /openapi.json answers with the document itself."""
+    async with running_receiver(settings) as receiver, receiver.session.get(f"{receiver.url}/openapi.json") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert await answer.json() == SPEC
+
+
+async def test_an_endpoint_with_a_scope_refuses_whoever_has_no_key(settings: Settings) -> None:
+    """Every endpoint that the document secures answers 401 without a key, before it reads anything else."""
+    async with running_receiver(settings) as receiver:
+        for method, path, operation in operations():
+            if operation["security"]:
+                status, problem = await receiver.call(method.upper(), re.sub(r"\{\w+\}", "order-1", path))
+                assert (status, problem["type"]) == (401, f"{URN}service-key"), (method, path)
 
 
 ACCEPTANCE = {"imp_uid": "imp_1", "who": "kim", "why": "as agreed"}
@@ -285,7 +303,15 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/healthz/promise", {"headers": bearer()}, 200),
     ("GET", "/healthz/promise", {}, 401),
     ("GET", "/metrics", {"headers": bearer()}, 200),
+    ("GET", "/openapi.json", {}, 200),
 ]
+
+
+def test_every_operation_is_called() -> None:
+    """The calls below try every operation of the document, so that a new one is held to its models too."""
+    tried = {operation_of(method, path)["operationId"] for method, path, _, _ in CALLS}
+    webhooks = {"receiveAccountWebhook", "receiveAccountTierWebhook"}  # the same handler and declaration
+    assert {operation["operationId"] for _, _, operation in operations()} - tried <= webhooks
 
 
 async def test_answers_are_as_described(settings: Settings, sandbox: RunningSandbox) -> None:
@@ -306,7 +332,9 @@ async def test_answers_are_as_described(settings: Settings, sandbox: RunningSand
                     schema = described["content"][answer.content_type]["schema"]
                     content = await (answer.json(content_type=None) if "json" in answer.content_type else answer.text())
                     check(schema, content)
-                    assert not isinstance(content, dict) or content.keys() <= properties(schema)
+                    assert (
+                        not isinstance(content, dict) or not properties(schema) or content.keys() <= properties(schema)
+                    )
 
 
 def operation_of(method: str, path: str) -> dict[str, Any]:

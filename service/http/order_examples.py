@@ -1,0 +1,69 @@
+"""Orders as examples of the OpenAPI document."""
+
+from typing import Any
+
+_AT = "2026-11-24T05:00:00.000000+00:00"
+
+PENDING: dict[str, Any] = {
+    "merchant_uid": "order-1",
+    "state": "pending",
+    "closed": None,
+    "version": 1,
+    "amount": 64900,
+    "registered_amount": None,
+    "currency": "KRW",
+    "paid_amount": 0,
+    "cancelled_amount": 0,
+    "imp_uid": None,
+    "problems": [],
+    "test_channel": False,
+    "allow_billing_key_issue": False,
+    "prepared": None,
+    "name": None,
+    "account": "default",
+    "tier": None,
+    "metadata": None,
+    "expires_at": "2026-12-24T05:00:00.000000+00:00",
+    "created_at": _AT,
+    "updated_at": _AT,
+}
+_CHANGED = PENDING | {"version": 2, "updated_at": "2026-11-24T05:01:00.000000+00:00"}
+_PAYMENT = {
+    "imp_uid": "imp_448280090638",
+    "status": "paid",
+    "amount": 64900,
+    "currency": "KRW",
+    "cancelled_amount": 0,
+    "paid_at": "2026-11-24T05:00:58+00:00",
+    "details": {"pay_method": "card", "pg_provider": "html5_inicis"},
+}
+
+PAID = _CHANGED | {
+    "state": "paid",
+    "paid_amount": 64900,
+    "imp_uid": _PAYMENT["imp_uid"],
+    "payment": _PAYMENT,
+}
+MISMATCHED = _CHANGED | {
+    "state": "mismatched",
+    "imp_uid": _PAYMENT["imp_uid"],
+    "problems": [{"kind": "wrong_amount", "imp_uid": _PAYMENT["imp_uid"]}],
+    "payment": _PAYMENT | {"amount": 100},
+}
+WITHDRAWN = _CHANGED | {"closed": "withdrawn", "payment": None}
+AMENDED = _CHANGED | {"amount": 59900, "payment": None}
+
+NEW_LEAST = {"merchant_uid": "order-1", "amount": 64900}
+NEW_MOST = {
+    "merchant_uid": '주문/2026-11-24 "1"',
+    "amount": 600,
+    "currency": "USD",
+    "name": "A book",
+    "account": "shop-b",
+    "tier": "abc",
+    "expires_at": "2026-12-24T00:00:00Z",
+    "metadata": {"cart": 17},
+    "allow_billing_key_issue": True,
+}
+FORCED = {"force": True, "who": "kim", "why": "PortOne is down, and the buyer called"}
+ACCEPTED = {"imp_uid": "imp_448280090638", "who": "kim", "why": "a shipping fee was added"}

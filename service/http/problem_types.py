@@ -1,0 +1,112 @@
+"""The kinds of problem that an endpoint may answer: the status of each, what it means, and the sentence of an example.
+
+A kind is the stable part of a problem document's `type` (docs/decisions/0005-name-problem-types-by-urn.md).
+"""
+
+from dataclasses import dataclass
+
+TYPE = "urn:portone-orders:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem. `example` is a `detail` as the code words it; where it is empty, `meaning` is its sentence."""
+
+    status: int
+    meaning: str
+    example: str = ""
+
+    @property
+    def detail(self) -> str:
+        return self.example or self.meaning
+
+
+PROBLEM_TYPES = {
+    "bad-request": ProblemType(400, "HTTP itself was misused.", "Send a well-formed HTTP request."),
+    "unreadable-body": ProblemType(400, "The body is not encoded as its headers say."),
+    "malformed-json": ProblemType(400, "The body is not JSON in UTF-8."),
+    "invalid-order": ProblemType(
+        400,
+        "Fields are missing, wrong or unknown; `detail` names each.",
+        "Correct these fields: amount: Input should be greater than or equal to 1.",
+    ),
+    "unknown-account": ProblemType(400, "This account is not configured: add it to PORTONE_ACCOUNTS."),
+    "unknown-tier": ProblemType(
+        400, "This tier is not configured for the account.", "This tier is not configured: add it to PORTONE_TIERS."
+    ),
+    "malformed-if-match": ProblemType(400, "Send If-Match as the order's ETag, quotes included."),
+    "unusable-notice": ProblemType(
+        400,
+        "The notice names no usable payment. Nothing was kept.",
+        "The notice names no usable payment. (the body is neither JSON nor a form)",
+    ),
+    "unusable-merchant-uid": ProblemType(400, "merchant_uid must be 1 to 255 characters without control ones."),
+    "wrong-amount": ProblemType(400, "The amount that was paid is not the order's."),
+    "wrong-currency": ProblemType(400, "The currency that was paid is not the order's."),
+    "wrong-store": ProblemType(400, "The payment was made in another store than the order's."),
+    "test-channel": ProblemType(400, "The payment was made on a test channel, so no money moved."),
+    "billing-key-issue": ProblemType(400, "The payment only issued a billing key, so it does not count as paid."),
+    "other-order": ProblemType(400, "The payment is not for this order."),
+    "payment-failed": ProblemType(400, "The payment failed; start another one."),
+    "payment-unknown": ProblemType(400, "PortOne knows no such payment."),
+    "service-key": ProblemType(
+        401, "The service key is missing or wrong.", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'."
+    ),
+    "not-found": ProblemType(404, "There is nothing at this address."),
+    "order-not-registered": ProblemType(404, "No order is registered under this merchant_uid."),
+    "method-not-allowed": ProblemType(405, "The address takes other methods.", "Use GET, HEAD here."),
+    "body-not-finished": ProblemType(408, "Send the whole body within 5 seconds."),
+    "other-terms": ProblemType(
+        409,
+        "The number is registered already, with other terms. Nothing was changed.",
+        "This merchant_uid is registered already, with other terms.",
+    ),
+    "order-closed": ProblemType(
+        409,
+        "The order is closed, so its terms stay as they are: register another one.",
+        "The order is closed: register another one. (expired)",
+    ),
+    "money-came": ProblemType(409, "The order has been paid, so its terms stay as they are."),
+    "deposit-awaited": ProblemType(
+        409,
+        "An account that was issued for the order still takes a deposit: cancel it at PortOne first, or use force.",
+    ),
+    "not-acceptable": ProblemType(
+        409,
+        "This payment cannot be accepted as it is; `detail` says why. Nothing was changed.",
+        "This payment cannot be accepted as it is. (its refund was asked for)",
+    ),
+    "version-moved": ProblemType(
+        412, "The order has changed since it was read: read it again, and send its new ETag as If-Match."
+    ),
+    "body-too-large": ProblemType(413, "Send a body of at most 64 KiB."),
+    "not-json": ProblemType(415, "Send the order as application/json."),
+    "unknown-expectation": ProblemType(417, "Send no other Expect than 100-continue."),
+    "if-match-required": ProblemType(428, "Send the ETag that the order was read with as If-Match."),
+    "too-many-calls": ProblemType(
+        429, "More calls than COMPLETIONS_PER_CLIENT or COMPLETIONS_PER_SECOND allow.", "Call again a little later."
+    ),
+    "internal-error": ProblemType(500, "A fault in this program.", "Something went wrong here; try again."),
+    "too-many-webhooks": ProblemType(
+        503, "More webhooks than the limits allow; not recorded.", "Send this again a little later."
+    ),
+    "nothing-recorded": ProblemType(
+        503,
+        "The notice could not be recorded anywhere; send it again.",
+        "The notice could not be recorded anywhere; send it again. (neither Postgres nor Redis can be reached)",
+    ),
+    "postgres-away": ProblemType(
+        503, "Postgres cannot be reached now. Nothing was changed.", "Postgres cannot be reached now."
+    ),
+    "portone-not-asked": ProblemType(
+        503, "PortOne could not be asked in time whether money has come; try again. Nothing was changed."
+    ),
+    "overloaded": ProblemType(503, "Too many calls of this kind are waiting; call again a little later."),
+}
+
+# Any endpoint that reads or writes orders.
+DATABASE_PROBLEMS = ("postgres-away", "overloaded")
+# Any address may answer these too, so that no endpoint lists them.
+GENERAL = ("not-found", "method-not-allowed", "bad-request", "unknown-expectation")
+# A caller that waits as long as Retry-After says may succeed.
+RETRIED = frozenset({429, 503})
