@@ -70,7 +70,6 @@ def build(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
             "summary": "Turns PortOne payment notices into verified order state.",
             "description": _DESCRIPTION,
         },
-        "servers": [{"url": "http://127.0.0.1:8080", "description": "`make run`"}],
         "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
         "paths": _paths(endpoints),
         "components": {

@@ -92,6 +92,7 @@ PATH_PARAMETERS = {
     for parameter in (
         Parameter("merchant_uid", "path", MerchantUid, "Percent-encoded, also its slashes.", "order-1", required=True),
         Parameter("account", "path", Account, example="shop-b", required=True),
+        Parameter("file", "path", Literal["swagger-ui.css", "swagger-ui-bundle.js", "start.js"], required=True),
         Parameter("tier", "path", Tier, example="abc", required=True),
     )
 }
