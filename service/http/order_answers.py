@@ -13,14 +13,9 @@ from service.db.orders import StoredOrder
 from service.db.preparations import Preparation
 from service.domain.order import Closed, ProblemKind, State
 from service.domain.payment import Payment, Status
-from service.http.endpoints import Header
 from service.http.field_types import Account, Amount, Currency, ImpUid, MerchantUid, Tier, open_words
 
 Money = Annotated[int, Field(ge=0, description="In the currency's smallest unit.")]
-
-ORDER_VERSION = Header(
-    "ETag", "The order's version, in quotes. Send it back as If-Match.", pattern='^"[0-9]+"$', example='"1"'
-)
 
 
 class FindingAnswer(BaseModel):

@@ -1,6 +1,5 @@
 """Register, read, amend and withdraw an order, and accept its payment, over HTTP with a service key."""
 
-import re
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,10 +10,18 @@ from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
 from service.http import order_examples
 from service.http.completions import WAIT, wait_seconds
+from service.http.conditions import (
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    ORDER_VERSION,
+    etag,
+    has_seen,
+    not_modified,
+    versions_to_match,
+)
 from service.http.endpoints import Body, EndpointTable, HttpAnswer, Parameter
 from service.http.keys import require_key
 from service.http.order_answers import (
-    ORDER_VERSION,
     OrderAnswer,
     OrderWithPaymentAnswer,
     order_fields,
@@ -28,10 +35,6 @@ from service.http.stores import require_store
 from service.usecases import terms
 from service.usecases.acceptance import Acceptance, accept
 from service.usecases.closing import Override
-
-# RFC 9110 §13.1.1: a list of entity tags, of which only the strong ones can match. Ours are versions.
-_TAGS = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
-_VERSION = re.compile(r'(?<!W/)"(\d{1,9})"')
 
 endpoints = EndpointTable("orders")
 
@@ -93,18 +96,24 @@ async def register_order(request: web.Request) -> web.Response:
     "GET",
     "/orders/{merchant_uid}",
     "Read an order's verified state",
+    "With the ETag of an earlier answer as `If-None-Match`, 304 says that this is still its version. `prepared` and the"
+    " payment's `details` are no part of the version: read without the header to see them.",
     id="readOrder",
     scope="orders:read",
-    answers=_order("The order as it stands.", paid=order_examples.PAID, mismatched=order_examples.MISMATCHED),
+    parameters=(IF_NONE_MATCH,),
+    answers=_order("The order as it stands.", paid=order_examples.PAID, mismatched=order_examples.MISMATCHED)
+    | {304: NOT_MODIFIED},
     problems=_OF_ORDER,
 )
 async def read_order(request: web.Request) -> web.Response:
-    """Answer an order's verified state, on which other services may rely."""
+    """Answer an order's verified state, on which other services may rely, or 304 to who has its version."""
     require_key(request)
-    order = await request.app[RECEIVER].reading.read(_merchant_uid(request))
-    if order is None:
+    view = await request.app[RECEIVER].reading.read(_merchant_uid(request))
+    if view is None:
         raise _not_registered()
-    return _answer(whole_order(order))
+    if has_seen(request, view.order.version):
+        return not_modified(view.order.version)
+    return _answer(whole_order(view))
 
 
 @endpoints.add(
@@ -122,7 +131,7 @@ async def read_order(request: web.Request) -> web.Response:
 async def amend_order(request: web.Request) -> web.Response:
     """Change an order's terms before its payment, if it still is as the caller last read it."""
     require_key(request)
-    versions = _versions(request, required=True)
+    versions = versions_to_match(request, required=True)
     body = await read_order_body(request, AmendBody)
     receiver = request.app[RECEIVER]
     amended = await terms.amend(
@@ -154,7 +163,7 @@ async def amend_order(request: web.Request) -> web.Response:
 async def withdraw_order(request: web.Request) -> web.Response:
     """Cancel an order that nobody paid, once a worker has asked PortOne; doing it again changes nothing."""
     require_key(request)
-    merchant_uid, versions = _merchant_uid(request), _versions(request, required=False)
+    merchant_uid, versions = _merchant_uid(request), versions_to_match(request, required=False)
     body = await read_order_body(request, WithdrawBody) if request.can_read_body else WithdrawBody()
     override = Override(body.who, body.why) if body.force and body.who and body.why else None
     withdrawn = await request.app[RECEIVER].withdrawals.withdraw(
@@ -180,7 +189,7 @@ async def withdraw_order(request: web.Request) -> web.Response:
 async def accept_payment(request: web.Request) -> web.Response:
     """Make a payment of another amount, or of a closed order, the order's as it is; again changes nothing."""
     require_key(request)
-    merchant_uid, versions = _merchant_uid(request), _versions(request, required=False)
+    merchant_uid, versions = _merchant_uid(request), versions_to_match(request, required=False)
     body = await read_order_body(request, AcceptBody)
     receiver = request.app[RECEIVER]
     acceptance = Acceptance(body.imp_uid, body.who, body.why)
@@ -197,21 +206,9 @@ def _merchant_uid(request: web.Request) -> str:
     return merchant_uid
 
 
-def _versions(request: web.Request, *, required: bool) -> frozenset[int] | None:
-    """Return the versions that If-Match lets pass. None: any."""
-    tags = ",".join(request.headers.getall("If-Match", [])).strip()
-    if not tags and required:
-        raise HttpProblem(428, "if-match-required", "Send the ETag that the order was read with as If-Match.")
-    if tags in ("", "*"):
-        return None
-    if not _TAGS.fullmatch(tags):
-        raise HttpProblem(400, "malformed-if-match", "Send If-Match as the order's ETag, quotes included.")
-    return frozenset(int(version) for version in _VERSION.findall(tags))
-
-
 def _not_registered() -> HttpProblem:
     return HttpProblem(404, "order-not-registered", "No order is registered under this merchant_uid.")
 
 
 def _answer(order: dict[str, Any], status: int = 200) -> web.Response:
-    return json_response(order, status=status, headers={"ETag": f'"{order["version"]}"'})
+    return json_response(order, status=status, headers={"ETag": etag(order["version"])})

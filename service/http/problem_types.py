@@ -35,6 +35,7 @@ PROBLEM_TYPES = {
         400, "This tier is not configured for the account.", "This tier is not configured: add it to PORTONE_TIERS."
     ),
     "malformed-if-match": ProblemType(400, "Send If-Match as the order's ETag, quotes included."),
+    "malformed-if-none-match": ProblemType(400, "Send If-None-Match as the order's ETag, quotes included."),
     "unusable-notice": ProblemType(
         400,
         "The notice names no usable payment. Nothing was kept.",

@@ -272,6 +272,7 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/orders/order-1", {"headers": bearer()}, 200),
     ("GET", "/orders/order-9", {"headers": bearer()}, 404),
     ("GET", "/orders/order-1", {}, 401),
+    ("GET", "/orders/order-1", {"headers": {**bearer(), "If-None-Match": "*"}}, 304),
     ("PATCH", "/orders/order-2", {"json": {"amount": 100}, "headers": {**bearer(), "If-Match": '"1"'}}, 200),
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": '"1"'}}, 412),
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "1"}}, 400),
