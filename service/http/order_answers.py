@@ -4,6 +4,7 @@ Handlers send plain dictionaries, because making a model of each would cost a re
 sent to the models.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, Field
@@ -11,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from service.db.order_views import OrderView
 from service.db.orders import StoredOrder
 from service.db.preparations import Preparation
-from service.domain.order import Closed, ProblemKind, State
+from service.domain.order import Closed, Problem, ProblemKind, State
 from service.domain.payment import Payment, Status
 from service.http.field_types import Account, Amount, Currency, ImpUid, MerchantUid, Tier, open_words
 
@@ -87,7 +88,7 @@ class OrderWithPaymentAnswer(OrderAnswer):
 
 def whole_order(found: OrderView) -> dict[str, Any]:
     """Return the fields of an OrderWithPaymentAnswer."""
-    payment = _payment_fields(found.payment) if found.payment else None
+    payment = payment_fields(found.payment) if found.payment else None
     return order_fields(found.order, found.preparation) | {"payment": payment}
 
 
@@ -105,7 +106,7 @@ def order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[st
         "paid_amount": settled.paid_amount,
         "cancelled_amount": settled.cancelled_amount,
         "imp_uid": settled.imp_uid,
-        "problems": [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in settled.problems],
+        "problems": finding_list(settled.problems),
         "test_channel": settled.test_channel,
         "allow_billing_key_issue": terms.allow_billing_key_issue,
         "prepared": _preparation_text(preparation) if preparation else None,
@@ -119,11 +120,17 @@ def order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[st
     }
 
 
+def finding_list(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    """Return the fields of the FindingAnswers of an order, or of one of its versions."""
+    return [{"kind": problem.kind.value, "imp_uid": problem.imp_uid} for problem in problems]
+
+
 def _preparation_text(preparation: Preparation) -> str:
     return f"refused: {preparation.reason}" if preparation.reason else preparation.outcome.value
 
 
-def _payment_fields(payment: Payment) -> dict[str, Any]:
+def payment_fields(payment: Payment) -> dict[str, Any]:
+    """Return the fields of a PaymentAnswer."""
     return {
         "imp_uid": payment.imp_uid,
         "status": payment.status.value,

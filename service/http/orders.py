@@ -54,7 +54,7 @@ _IF_MATCH_REQUIRED = replace(
     problems=(*_IF_MATCH.problems, "if-match-required"),
 )
 # The problems of each endpoint that names an order.
-_OF_ORDER = ("order-not-registered", *DATABASE_PROBLEMS)
+OF_ORDER = ("order-not-registered", *DATABASE_PROBLEMS)
 
 
 def _registered(description: str) -> HttpAnswer:
@@ -103,14 +103,14 @@ async def register_order(request: web.Request) -> web.Response:
     parameters=(IF_NONE_MATCH,),
     answers=_order("The order as it stands.", paid=order_examples.PAID, mismatched=order_examples.MISMATCHED)
     | {304: NOT_MODIFIED},
-    problems=_OF_ORDER,
+    problems=OF_ORDER,
 )
 async def read_order(request: web.Request) -> web.Response:
     """Answer an order's verified state, on which other services may rely, or 304 to who has its version."""
     require_key(request)
-    view = await request.app[RECEIVER].reading.read(_merchant_uid(request))
+    view = await request.app[RECEIVER].reading.read(merchant_uid_of(request))
     if view is None:
-        raise _not_registered()
+        raise not_registered()
     if has_seen(request, view.order.version):
         return not_modified(view.order.version)
     return _answer(whole_order(view))
@@ -126,7 +126,7 @@ async def read_order(request: web.Request) -> web.Response:
     parameters=(_IF_MATCH_REQUIRED,),
     body=Body(AmendBody, {"amount": {"amount": 59900}, "emptied": {"name": None, "metadata": None}}),
     answers=_order("The order as it is now.", changed=order_examples.AMENDED),
-    problems=("invalid-order", "order-closed", "money-came", *_OF_ORDER),
+    problems=("invalid-order", "order-closed", "money-came", *OF_ORDER),
 )
 async def amend_order(request: web.Request) -> web.Response:
     """Change an order's terms before its payment, if it still is as the caller last read it."""
@@ -136,7 +136,7 @@ async def amend_order(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     amended = await terms.amend(
         receiver.pool,
-        _merchant_uid(request),
+        merchant_uid_of(request),
         versions,
         cast("terms.Changes", body.model_dump(exclude_unset=True)),
         allow_test_channel=receiver.settings.allow_test_channel,
@@ -158,12 +158,12 @@ async def amend_order(request: web.Request) -> web.Response:
     parameters=(_IF_MATCH, WAIT),
     body=Body(WithdrawBody, {"forced": order_examples.FORCED}, required=False),
     answers=_order("The order as it is now.", withdrawn=order_examples.WITHDRAWN),
-    problems=("invalid-order", "money-came", "deposit-awaited", "portone-not-asked", *_OF_ORDER),
+    problems=("invalid-order", "money-came", "deposit-awaited", "portone-not-asked", *OF_ORDER),
 )
 async def withdraw_order(request: web.Request) -> web.Response:
     """Cancel an order that nobody paid, once a worker has asked PortOne; doing it again changes nothing."""
     require_key(request)
-    merchant_uid, versions = _merchant_uid(request), versions_to_match(request, required=False)
+    merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)
     body = await read_order_body(request, WithdrawBody) if request.can_read_body else WithdrawBody()
     override = Override(body.who, body.why) if body.force and body.who and body.why else None
     withdrawn = await request.app[RECEIVER].withdrawals.withdraw(
@@ -184,12 +184,12 @@ async def withdraw_order(request: web.Request) -> web.Response:
     parameters=(_IF_MATCH,),
     body=Body(AcceptBody, {"more": order_examples.ACCEPTED}),
     answers=_order("The order as it is now.", accepted=order_examples.PAID),
-    problems=("invalid-order", "not-acceptable", *_OF_ORDER),
+    problems=("invalid-order", "not-acceptable", *OF_ORDER),
 )
 async def accept_payment(request: web.Request) -> web.Response:
     """Make a payment of another amount, or of a closed order, the order's as it is; again changes nothing."""
     require_key(request)
-    merchant_uid, versions = _merchant_uid(request), versions_to_match(request, required=False)
+    merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)
     body = await read_order_body(request, AcceptBody)
     receiver = request.app[RECEIVER]
     acceptance = Acceptance(body.imp_uid, body.who, body.why)
@@ -199,14 +199,16 @@ async def accept_payment(request: web.Request) -> web.Response:
     )
 
 
-def _merchant_uid(request: web.Request) -> str:
+def merchant_uid_of(request: web.Request) -> str:
+    """Return the number in the address. Raises HttpProblem."""
     merchant_uid = request.match_info["merchant_uid"]
     if not is_merchant_uid(merchant_uid):
-        raise _not_registered()
+        raise not_registered()
     return merchant_uid
 
 
-def _not_registered() -> HttpProblem:
+def not_registered() -> HttpProblem:
+    """Return the refusal of a number that nobody registered."""
     return HttpProblem(404, "order-not-registered", "No order is registered under this merchant_uid.")
 
 
