@@ -28,7 +28,7 @@ def history_lines(events: "Sequence[Event]") -> Iterator[str]:
         if event.cancelled_amount:
             amounts.append(f"refunded {money(event.cancelled_amount, event.currency)}")
         parts = [event.state, event.closed or "", money(event.amount, event.currency), *amounts]
-        parts += [event.imp_uid or "", ", ".join(event.problems)]
+        parts += [event.imp_uid or "", ", ".join(problem.kind for problem in event.problems)]
         yield f"    {event.version:>3}  {event.at:%Y-%m-%d %H:%M:%S %Z}  " + "  ".join(text for text in parts if text)
         yield f"         {_evidence(event.evidence)}"
 

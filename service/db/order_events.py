@@ -1,4 +1,4 @@
-"""The table `order_events` for people: the history of an order."""
+"""The table `order_events` as the history of an order."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ import asyncpg
 from service.db.pool import Connection
 from service.domain.evidence import Cause, Evidence
 from service.domain.notice import Source
+from service.domain.order import Problem, ProblemKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class Event:
     cancelled_amount: int
     imp_uid: str | None
     closed: str | None
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    test_channel: bool
     evidence: Evidence
 
 
 _PLAIN = (
     "version", "at", "state", "amount", "currency", "paid_amount", "cancelled_amount", "imp_uid", "closed",
+    "test_channel",
 )  # fmt: skip
 
 
@@ -37,7 +40,7 @@ async def history(db: Connection, merchant_uid: str, limit: int) -> list[Event]:
     rows = await db.fetch(
         """
         SELECT version, at, state, amount, currency, paid_amount, cancelled_amount, imp_uid, closed, problems,
-               cause, notice_id, source, looked_at, ticket, facts, who, why
+               test_channel, cause, notice_id, source, looked_at, ticket, facts, who, why
         FROM (SELECT * FROM order_events WHERE merchant_uid = $1 ORDER BY version DESC LIMIT $2) AS last
         ORDER BY version
         """,
@@ -47,8 +50,23 @@ async def history(db: Connection, merchant_uid: str, limit: int) -> list[Event]:
     return [_event(row) for row in rows]
 
 
+async def after(db: Connection, merchant_uid: str, version: int, limit: int) -> list[Event]:
+    """Return the order's next versions after this one, the oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT version, at, state, amount, currency, paid_amount, cancelled_amount, imp_uid, closed, problems,
+               test_channel, cause, notice_id, source, looked_at, ticket, facts, who, why
+        FROM order_events WHERE merchant_uid = $1 AND version > $2 ORDER BY version LIMIT $3
+        """,
+        merchant_uid,
+        version,
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
 def _event(row: asyncpg.Record) -> Event:
-    problems = tuple(problem["kind"] for problem in row["problems"])
+    problems = tuple(Problem(ProblemKind(problem["kind"]), problem["imp_uid"]) for problem in row["problems"])
     return Event(**{name: row[name] for name in _PLAIN}, problems=problems, evidence=_evidence(row))
 
 

@@ -127,6 +127,13 @@ async def in_transaction_on(
     return await _run(_given(connection), _in_its_transaction, work, *args, **named)
 
 
+async def in_snapshot(
+    pool: Pool, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Run work that only reads, all of it as of one moment. Raises PostgresUnavailable."""
+    return await _run(_acquire(pool), _in_its_snapshot, work, *args, **named)
+
+
 async def in_statement(
     pool: Pool, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
@@ -189,6 +196,13 @@ async def _in_its_transaction(
     connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
     async with connection.transaction():
+        return await work(connection, *args, **named)
+
+
+async def _in_its_snapshot(
+    connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
         return await work(connection, *args, **named)
 
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from aiohttp import web
 
-from service.http import completions, confirmations, health, openapi, orders, returns, webhooks
+from service.http import completions, confirmations, health, openapi, order_lists, orders, returns, webhooks
 from service.http.assembly import open_receiver
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.connection import HttpConnection
@@ -24,6 +24,7 @@ from service.usecases.heartbeat import beating
 # In the document's order.
 ENDPOINTS = (
     *orders.endpoints,
+    *order_lists.endpoints,
     *webhooks.endpoints,
     *confirmations.endpoints,
     *completions.endpoints,

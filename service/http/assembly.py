@@ -24,6 +24,7 @@ from service.usecases.coalescing import BatchBounds
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
 from service.usecases.intake import Intake
+from service.usecases.listing import Listing
 from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
 from service.usecases.recording import Recorder
@@ -87,6 +88,10 @@ class _Assembly:
         bounds = BatchBounds(_SMALL_BATCH, self.settings.read_connections, self.settings.read_waiting)
         return self.closing(Reading(await self.pool(bounds.runs), intake, bounds))
 
+    async def listing(self, intake: Intake) -> Listing:
+        bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
+        return self.closing(Listing(await self.pool(bounds.runs + 1), bounds, intake))
+
     async def completion(self, intake: Intake, searches: SearchRequests, waiters: Waiters) -> Completion:
         settings = self.settings
         bounds = BatchBounds(_BATCH, settings.completion_connections, settings.completion_waiting)
@@ -108,11 +113,14 @@ async def open_receiver(
     intake = assembly.closing(Intake(Recorder(await assembly.pool(1), queue, times), metrics))
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
     registration, reading = await assembly.registration(times, intake), await assembly.reading(intake)
+    listing = await assembly.listing(intake)
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     metrics.watch(
         intake=intake.batches,
         registration=registration.batches,
         reads=reading.batches,
+        lists=listing.batches,
+        histories=listing.history_batches,
         completion=completion.batches,
         completion_by_order=completion.order_batches,
         confirmation=confirmation.batches,
@@ -127,6 +135,7 @@ async def open_receiver(
         lines=Lines(),
         registration=registration,
         reading=reading,
+        listing=listing,
         completion=completion,
         confirmation=confirmation,
         withdrawals=Withdrawals(

@@ -123,10 +123,11 @@ async def read_order_body(request: web.Request, model: type[Body]) -> Body:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        wrong = "; ".join(_sentence(detail) for detail in error.errors(include_input=False, include_url=False))
+        wrong = "; ".join(sentence(detail) for detail in error.errors(include_input=False, include_url=False))
         raise HttpProblem(400, "invalid-order", f"Correct these fields: {wrong}.") from None
 
 
-def _sentence(detail: Any) -> str:
+def sentence(detail: Any) -> str:
+    """Return what is wrong with one field, without what it held."""
     where = ".".join(str(part) for part in detail["loc"] if is_plain(str(part)))[:80]
     return f"{where or 'the body'}: {detail['msg'].removeprefix('Value error, ')}"

@@ -53,6 +53,54 @@ MISMATCHED = _CHANGED | {
 WITHDRAWN = _CHANGED | {"closed": "withdrawn", "payment": None}
 AMENDED = _CHANGED | {"amount": 59900, "payment": None}
 
+_OF_NOBODY = dict.fromkeys(("notice_id", "source", "looked_at", "ticket", "who", "why"))
+_VERSION_1 = {
+    "version": 1,
+    "at": _AT,
+    "state": "pending",
+    "closed": None,
+    "amount": 64900,
+    "currency": "KRW",
+    "paid_amount": 0,
+    "cancelled_amount": 0,
+    "imp_uid": None,
+    "problems": [],
+    "test_channel": False,
+    "evidence": _OF_NOBODY | {"cause": "registration", "facts": []},
+}
+HISTORY = {
+    "merchant_uid": "order-1",
+    "versions": [
+        _VERSION_1,
+        _VERSION_1
+        | {"version": 2, "at": _CHANGED["updated_at"], "state": "paid", "paid_amount": 64900}
+        | {
+            "imp_uid": _PAYMENT["imp_uid"],
+            "evidence": _OF_NOBODY
+            | {
+                "cause": "look",
+                "notice_id": "019ab4e2-7c61-7d1e-9d55-3f0c8b0a1c11",
+                "source": "webhook",
+                "looked_at": _CHANGED["updated_at"],
+                "ticket": 17,
+                "facts": [
+                    {
+                        "imp_uid": _PAYMENT["imp_uid"],
+                        "account": "default",
+                        "tier": "",
+                        "status": "paid",
+                        "amount": 64900,
+                        "currency": "KRW",
+                        "cancelled_amount": 0,
+                        "live": True,
+                    }
+                ],
+            },
+        },
+    ],
+    "next": None,
+}
+
 NEW_LEAST = {"merchant_uid": "order-1", "amount": 64900}
 NEW_MOST = {
     "merchant_uid": '주문/2026-11-24 "1"',

@@ -34,6 +34,14 @@ PROBLEM_TYPES = {
     "unknown-tier": ProblemType(
         400, "This tier is not configured for the account.", "This tier is not configured: add it to PORTONE_TIERS."
     ),
+    "invalid-parameters": ProblemType(
+        400,
+        "Parameters in the address are wrong or unknown; `detail` names each.",
+        "Correct these parameters: limit: Input should be less than or equal to 500.",
+    ),
+    "malformed-cursor": ProblemType(
+        400, "Send `next` of the page before as cursor, with the same parameters as for that page."
+    ),
     "malformed-if-match": ProblemType(400, "Send If-Match as the order's ETag, quotes included."),
     "malformed-if-none-match": ProblemType(400, "Send If-None-Match as the order's ETag, quotes included."),
     "unusable-notice": ProblemType(

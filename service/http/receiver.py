@@ -16,6 +16,7 @@ from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
 from service.usecases.intake import Intake
+from service.usecases.listing import Listing
 from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
 from service.usecases.registration import Registration
@@ -33,6 +34,7 @@ class Receiver:
     lines: Lines
     registration: Registration
     reading: Reading
+    listing: Listing
     completion: Completion
     confirmation: Confirmation
     withdrawals: Withdrawals

@@ -273,6 +273,10 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/orders/order-9", {"headers": bearer()}, 404),
     ("GET", "/orders/order-1", {}, 401),
     ("GET", "/orders/order-1", {"headers": {**bearer(), "If-None-Match": "*"}}, 304),
+    ("GET", "/orders?limit=1", {"headers": bearer()}, 200),
+    ("GET", "/orders?limit=0", {"headers": bearer()}, 400),
+    ("GET", "/orders/order-1/history", {"headers": bearer()}, 200),
+    ("GET", "/orders/order-9/history", {"headers": bearer()}, 404),
     ("PATCH", "/orders/order-2", {"json": {"amount": 100}, "headers": {**bearer(), "If-Match": '"1"'}}, 200),
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": '"1"'}}, 412),
     ("PATCH", "/orders/order-2", {"json": {"amount": 200}, "headers": {**bearer(), "If-Match": "1"}}, 400),
@@ -348,6 +352,6 @@ def media_type(content: dict[str, Any], name: str) -> Any:
 
 def operation_of(method: str, path: str) -> dict[str, Any]:
     for name, template, operation in operations():
-        if name == method.lower() and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+        if name == method.lower() and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path.partition("?")[0]):
             return operation
     raise AssertionError(f"{method} {path} is not described")

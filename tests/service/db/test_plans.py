@@ -2,13 +2,26 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
-from service.db import completion_facts, looks, notices, order_checks, order_views, orders, payments, promise, searches
+from service.db import (
+    completion_facts,
+    looks,
+    notices,
+    order_checks,
+    order_events,
+    order_list,
+    order_views,
+    orders,
+    payments,
+    promise,
+    searches,
+)
+from service.db.order_list import Filters
 from service.db.pool import Connection, Pool
 from service.domain.completion import Searched
 from service.domain.judgement import THIS_WRITE, Handled, Judgement, Postponed
@@ -115,7 +128,21 @@ async def _read(db: Any) -> None:
     await orders.payable(db, ["order-1"])
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read)
+async def _list(db: Any) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    for filters in (
+        Filters(),
+        Filters(states=["paid"], account="default"),
+        Filters(problems=["wrong_amount"]),
+        Filters(merchant_uids=["order-1", "order-2"]),
+        Filters(updated_since=since),
+    ):
+        place = await order_list.first_place(db, filters)
+        await order_list.walk(db, filters, place, 100)
+    await order_events.after(db, "order-1", 0, 100)
+
+
+_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list)
 
 
 async def _know_the_tables_to_be_empty(pool: Pool) -> None:
@@ -289,3 +316,35 @@ async def test_a_notice_costs_the_same_beside_a_hundred_thousand_rows(
         await notices.replay_parked(db, None, [Store("default")], 10)
         read = await db.fetch(_READ)
     assert [(row["relname"], row["rows"]) for row in read if row["whole"] or row["rows"] > 150] == []
+
+
+async def test_a_list_reads_a_bounded_number_of_rows(pool: Pool) -> None:
+    """A page of a list reads no more rows than it may, also with a plan from before, and of problems only those."""
+    await stored.register_order(pool, "order-0")
+    await _know_the_tables_to_be_empty(pool)
+    walks = [
+        (Filters(states=["paid"]), 2 * order_list.ROWS_MAX),
+        (Filters(problems=["wrong_amount"]), 10),
+        (Filters(merchant_uids=["order-1", "order-2"], states=["paid"]), 10),
+        (Filters(states=["paid"], updated_since=datetime.now(UTC) - timedelta(hours=1)), 3 * order_list.ROWS_MAX + 100),
+    ]
+    async with pool.acquire() as db:
+        for filters, _ in walks:
+            await order_list.walk(db, filters, await order_list.first_place(db, filters), 100)
+        await db.execute(_A_MILLION.replace("1000000", "50000"), timeout=120)
+        await db.execute(_THEIR_EVENTS, timeout=120)
+        for filters, rows_max in walks:
+            async with db.transaction():
+                before = {row["relname"]: row["rows"] for row in await db.fetch(_READ)}
+                walked = await order_list.walk(db, filters, await order_list.first_place(db, filters), 100)
+                after = {row["relname"]: row["rows"] for row in await db.fetch(_READ)}
+            assert walked.merchant_uids == []
+            assert sum(after[name] - before[name] for name in ("orders", "order_events")) <= rows_max, filters
+
+
+_THEIR_EVENTS = """
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
+                              problems, cause)
+    SELECT merchant_uid, version, state, amount, currency, 0, 0, '[]', 'registration' FROM orders
+    WHERE merchant_uid <> 'order-0'
+"""
