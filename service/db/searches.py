@@ -99,3 +99,9 @@ async def end(
         searched.window_open,
     )
     return wait
+
+
+async def last_began_at(db: Connection, merchant_uid: str) -> datetime:
+    """Return when the last search that ended had begun. The order has had one."""
+    at: datetime = await db.fetchval("SELECT began_at FROM searches WHERE merchant_uid = $1", merchant_uid)
+    return at

@@ -117,13 +117,18 @@ def order_reply(order: VersionedOrder | None, searched: Searched | None) -> Repl
     state = order.settlement.state
     if state in IS_REACHED:
         return Reply(Verified(state), final=True)
+    if reason := why_not_asked(searched):
+        return Reply(reason, final=False)
+    return _unreached_reply(order, state, window_open=searched is not None and searched.window_open)
+
+
+def why_not_asked(searched: Searched | None) -> Unsettled | None:
+    """Return why a search has no answer of PortOne's yet. None: it has one."""
     if searched is None:
-        return Reply(Unsettled.NOT_LOOKED_YET, final=False)
+        return Unsettled.NOT_LOOKED_YET
     if searched.outcome is Outcome.ANSWER_UNREADABLE:
-        return Reply(Unsettled.ANSWER_UNREADABLE, final=False)
-    if searched.outcome in NOT_ASKED:
-        return Reply(Unsettled.PORTONE_NOT_ANSWERING, final=False)
-    return _unreached_reply(order, state, searched.window_open)
+        return Unsettled.ANSWER_UNREADABLE
+    return Unsettled.PORTONE_NOT_ANSWERING if searched.outcome in NOT_ASKED else None
 
 
 def _unreached_reply(order: VersionedOrder, state: State, window_open: bool) -> Reply:

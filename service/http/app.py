@@ -8,7 +8,17 @@ from typing import cast
 
 from aiohttp import web
 
-from service.http import completions, confirmations, health, openapi, order_lists, orders, returns, webhooks
+from service.http import (
+    completions,
+    confirmations,
+    health,
+    openapi,
+    order_lists,
+    order_rechecks,
+    orders,
+    returns,
+    webhooks,
+)
 from service.http.assembly import open_receiver
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.connection import HttpConnection
@@ -25,6 +35,7 @@ from service.usecases.heartbeat import beating
 ENDPOINTS = (
     *orders.endpoints,
     *order_lists.endpoints,
+    *order_rechecks.endpoints,
     *webhooks.endpoints,
     *confirmations.endpoints,
     *completions.endpoints,

@@ -19,6 +19,7 @@ from service.redis.queue import Queue
 from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.shop.stock import StockHook
+from service.usecases.asking import Asking
 from service.usecases.closing import Withdrawals
 from service.usecases.coalescing import BatchBounds
 from service.usecases.completion import Completion
@@ -27,6 +28,7 @@ from service.usecases.intake import Intake
 from service.usecases.listing import Listing
 from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
+from service.usecases.rechecking import Rechecks
 from service.usecases.recording import Recorder
 from service.usecases.registration import Registration
 from service.usecases.search_requests import SearchRequests
@@ -115,6 +117,7 @@ async def open_receiver(
     registration, reading = await assembly.registration(times, intake), await assembly.reading(intake)
     listing = await assembly.listing(intake)
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
+    asking = Asking(searches, waiters, completion.order_batches)
     metrics.watch(
         intake=intake.batches,
         registration=registration.batches,
@@ -138,9 +141,8 @@ async def open_receiver(
         listing=listing,
         completion=completion,
         confirmation=confirmation,
-        withdrawals=Withdrawals(
-            pool, searches, waiters, completion.order_batches, settings.allow_test_channel, times.deposit_grace
-        ),
+        withdrawals=Withdrawals(pool, asking, settings.allow_test_channel, times.deposit_grace),
+        rechecks=Rechecks(pool, reading, asking),
         readiness=assembly.closing(Readiness(await assembly.pool(1), queue)),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client),

@@ -73,7 +73,8 @@ class NotYetAnswer(BaseModel):
     read_on: str | None = Field(description="Where a service, with its key, reads on.")
 
 
-def _not_yet_example(merchant_uid: str | None, reason: Unsettled) -> dict[str, Any]:
+def not_yet_example(merchant_uid: str | None, reason: Unsettled) -> dict[str, Any]:
+    """Return a NotYetAnswer for the OpenAPI document."""
     read_on = f"/orders/{merchant_uid}" if merchant_uid else None
     return {"merchant_uid": merchant_uid, "reason": reason.value, "read_on": read_on}
 
@@ -102,9 +103,9 @@ def _not_yet_example(merchant_uid: str | None, reason: Unsettled) -> dict[str, A
             "Nothing final can be said yet. The notice is recorded and is followed up without you; read on later.",
             NotYetAnswer,
             {
-                "unreadable": _not_yet_example("order-1", Unsettled.ANSWER_UNREADABLE),
-                "silent": _not_yet_example("order-1", Unsettled.PORTONE_NOT_ANSWERING),
-                "unregistered": _not_yet_example(None, Unsettled.NOT_LOOKED_YET),
+                "unreadable": not_yet_example("order-1", Unsettled.ANSWER_UNREADABLE),
+                "silent": not_yet_example("order-1", Unsettled.PORTONE_NOT_ANSWERING),
+                "unregistered": not_yet_example(None, Unsettled.NOT_LOOKED_YET),
             },
             (RETRY_AFTER,),
         ),
@@ -134,7 +135,7 @@ async def complete(request: web.Request) -> web.Response:
         case Unsettled.ORDER_NOT_REGISTERED if not names_payment(fields):
             raise UnusableNotice("it needs an imp_uid, or the merchant_uid of a registered order")
         case Unsettled() as reason:
-            return _not_yet(completed.merchant_uid, reason)
+            return not_yet(completed.merchant_uid, reason)
 
 
 @endpoints.add(
@@ -214,7 +215,8 @@ def _notice(fields: Mapping[str, Any], source: Source, caller: Caller) -> Notice
     )
 
 
-def _not_yet(merchant_uid: str | None, reason: Unsettled) -> web.Response:
+def not_yet(merchant_uid: str | None, reason: Unsettled) -> web.Response:
+    """Return the answer that nothing final can be said yet, with the reason and where to read on."""
     read_on = f"/orders/{quote(merchant_uid, safe='')}" if merchant_uid else None
     return json_response(
         {"merchant_uid": merchant_uid, "reason": reason.value, "read_on": read_on},

@@ -44,6 +44,13 @@ PAID = _CHANGED | {
     "imp_uid": _PAYMENT["imp_uid"],
     "payment": _PAYMENT,
 }
+RECHECKED = {
+    "asked_at": "2026-11-24T05:01:00.000000+00:00",
+    "changed": True,
+    "window_open": False,
+    "payments": [_PAYMENT],
+    "order": PAID,
+}
 MISMATCHED = _CHANGED | {
     "state": "mismatched",
     "imp_uid": _PAYMENT["imp_uid"],

@@ -19,6 +19,7 @@ from service.usecases.intake import Intake
 from service.usecases.listing import Listing
 from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
+from service.usecases.rechecking import Rechecks
 from service.usecases.registration import Registration
 
 
@@ -38,6 +39,7 @@ class Receiver:
     completion: Completion
     confirmation: Confirmation
     withdrawals: Withdrawals
+    rechecks: Rechecks
     readiness: Readiness
     webhook_limits: Limiter
     completion_limits: Limiter

@@ -4,15 +4,12 @@ PortOne is asked first, with no transaction open; then it is decided under the l
 stored by then. Money that PortOne reports afterwards still counts, and is the problem `paid_after_close`.
 """
 
-import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from service.db import operator_actions, orders, payments, terms
-from service.db.completion_facts import OrderFacts
 from service.db.order_views import OrderView
 from service.db.orders import StoredOrder
 from service.db.pool import Connection, Pool, in_transaction
@@ -23,13 +20,8 @@ from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import awaits_deposit, is_over, money_came
 from service.errors import DepositAwaited, MoneyCame, OrderNotRegistered, PortOneNotAsked, VersionMoved
-from service.redis.waiters import TooManyWaiters, Waiters, order_key
-from service.usecases.coalescing import Coalescer
-from service.usecases.search_requests import SearchRequests
+from service.usecases.asking import Asking
 from service.usecases.terms import lock_and_read, read_registered
-
-# Being woken is only a hint, which gets lost while Redis is away.
-_READ_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +34,10 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawals:
-    """Withdraws orders. The receiver asks PortOne nothing itself: it has a worker search for the order's payments."""
+    """Withdraws orders, once PortOne was asked for their payments."""
 
     pool: Pool
-    searches: SearchRequests
-    waiters: Waiters
-    order_facts: Coalescer[tuple[str, datetime | None], OrderFacts]
+    asking: Asking
     allow_test_channel: bool
     grace: timedelta
 
@@ -61,7 +51,9 @@ class Withdrawals:
         """
         is_closed = await in_transaction(self.pool, self._check, merchant_uid, versions)
         if not is_closed and override is None:
-            await self._ask(merchant_uid, wait_seconds)
+            searched = await self.asking.ask(merchant_uid, wait_seconds)
+            if searched is None or searched.outcome is not Outcome.LOOKED:
+                raise PortOneNotAsked
         return await in_transaction(self.pool, self._close, merchant_uid, versions, override)
 
     async def _check(self, db: Connection, merchant_uid: str, versions: Set[int] | None) -> bool:
@@ -71,26 +63,6 @@ class Withdrawals:
                 _refuse(order, versions, await payments.of_orders(db, [merchant_uid]))
             return order.terms.closed is not None
         raise OrderNotRegistered
-
-    async def _ask(self, merchant_uid: str, wait_seconds: float) -> None:
-        """Wait until a worker has asked PortOne for the order's payments. Raises PortOneNotAsked."""
-        with contextlib.ExitStack() as stack:
-            looked = asyncio.Event()
-            with contextlib.suppress(TooManyWaiters):
-                looked = stack.enter_context(self.waiters.waiting_for(order_key(merchant_uid)))
-            wanted_at = await self.searches.want(merchant_uid)
-            if wanted_at is None:
-                raise OrderNotRegistered
-            try:
-                async with asyncio.timeout(wait_seconds):
-                    while not await self._was_asked(merchant_uid, wanted_at):
-                        await _woken(looked)
-            except TimeoutError:
-                raise PortOneNotAsked from None
-
-    async def _was_asked(self, merchant_uid: str, wanted_at: datetime) -> bool:
-        searched = (await self.order_facts.join((merchant_uid, wanted_at))).searched
-        return searched is not None and searched.outcome is Outcome.LOOKED
 
     async def _close(
         self, db: Connection, merchant_uid: str, versions: Set[int] | None, override: Override | None
@@ -142,10 +114,3 @@ async def _write(
     await terms.rewrite(db, before, after, of_stored(cause, stored, who, why))
     if override:
         await operator_actions.append(db, override.who, override.why, "orders.withdraw", [changed.merchant_uid])
-
-
-async def _woken(looked: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_READ_AGAIN_SECONDS):
-            await looked.wait()
-    looked.clear()
