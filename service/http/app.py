@@ -23,6 +23,8 @@ from service.http.assembly import open_receiver
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.connection import HttpConnection
 from service.http.connections import Bounds
+from service.http.endpoints import Endpoint
+from service.http.keys import with_key
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER
 from service.http.short_way import shortened
@@ -50,9 +52,15 @@ def create_app(settings: Settings) -> web.Application:
     settings.require("database_url", "redis_url")
     app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
-    app.add_routes([endpoint.route for endpoint in ENDPOINTS])
+    app.add_routes([_route(endpoint) for endpoint in ENDPOINTS])
     app[openapi.DOCUMENT] = openapi.Document(ENDPOINTS)
     return app
+
+
+def _route(endpoint: Endpoint) -> web.RouteDef:
+    """Return the endpoint's route. One that declares a scope asks for a service key before anything else."""
+    handler = with_key(endpoint.handler) if endpoint.scope else endpoint.handler
+    return web.route(endpoint.method, endpoint.pattern, handler)
 
 
 class BoundedRunner(web.AppRunner):

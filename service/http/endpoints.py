@@ -125,10 +125,9 @@ class Endpoint:
     problems: tuple[str, ...] = ()
 
     @property
-    def route(self) -> web.RouteDef:
-        """Return the route. `[^/]+`, because aiohttp's own default refuses braces, which a merchant_uid may have."""
-        path = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
-        return web.route(self.method, path, self.handler)
+    def pattern(self) -> str:
+        """Return the path for aiohttp's router. Its own default refuses braces."""
+        return re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:

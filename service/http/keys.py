@@ -4,11 +4,22 @@ import hmac
 
 from aiohttp import web
 
+from service.http.endpoints import Handler
 from service.http.problems import HttpProblem
 from service.http.receiver import RECEIVER
 
 
-def require_key(request: web.Request) -> None:
+def with_key(handler: Handler) -> Handler:
+    """Return the handler, which only a caller with a service key reaches."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        _require_key(request)
+        return await handler(request)
+
+    return checked
+
+
+def _require_key(request: web.Request) -> None:
     """Compare in constant time, with every key; without a configured key nobody gets in."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     given = key.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""

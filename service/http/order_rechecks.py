@@ -7,7 +7,6 @@ from service.domain.completion import Unsettled
 from service.http import order_examples
 from service.http.completions import WAIT, NotYetAnswer, not_yet, not_yet_example, wait_seconds
 from service.http.endpoints import RETRY_AFTER, EndpointTable, HttpAnswer
-from service.http.keys import require_key
 from service.http.order_answers import OrderWithPaymentAnswer, PaymentAnswer, payment_fields, whole_order
 from service.http.orders import OF_ORDER, merchant_uid_of
 from service.http.problems import json_response
@@ -56,7 +55,6 @@ class RecheckedAnswer(BaseModel):
 )
 async def verify_order(request: web.Request) -> web.Response:
     """Answer the order as PortOne has it now, or 202 while PortOne does not say."""
-    require_key(request)
     merchant_uid = merchant_uid_of(request)
     found = await request.app[RECEIVER].rechecks.recheck(merchant_uid, wait_seconds(request))
     if isinstance(found, Unsettled):

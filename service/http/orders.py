@@ -20,7 +20,6 @@ from service.http.conditions import (
     versions_to_match,
 )
 from service.http.endpoints import Body, EndpointTable, HttpAnswer, Parameter
-from service.http.keys import require_key
 from service.http.order_answers import (
     OrderAnswer,
     OrderWithPaymentAnswer,
@@ -82,7 +81,6 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
 )
 async def register_order(request: web.Request) -> web.Response:
     """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
-    require_key(request)
     receiver = request.app[RECEIVER]
     body = await read_order_body(request, OrderBody)
     store = require_store(receiver.settings, body.account, body.tier)
@@ -107,7 +105,6 @@ async def register_order(request: web.Request) -> web.Response:
 )
 async def read_order(request: web.Request) -> web.Response:
     """Answer an order's verified state, on which other services may rely, or 304 to who has its version."""
-    require_key(request)
     view = await request.app[RECEIVER].reading.read(merchant_uid_of(request))
     if view is None:
         raise not_registered()
@@ -130,7 +127,6 @@ async def read_order(request: web.Request) -> web.Response:
 )
 async def amend_order(request: web.Request) -> web.Response:
     """Change an order's terms before its payment, if it still is as the caller last read it."""
-    require_key(request)
     versions = versions_to_match(request, required=True)
     body = await read_order_body(request, AmendBody)
     receiver = request.app[RECEIVER]
@@ -162,7 +158,6 @@ async def amend_order(request: web.Request) -> web.Response:
 )
 async def withdraw_order(request: web.Request) -> web.Response:
     """Cancel an order that nobody paid, once a worker has asked PortOne; doing it again changes nothing."""
-    require_key(request)
     merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)
     body = await read_order_body(request, WithdrawBody) if request.can_read_body else WithdrawBody()
     override = Override(body.who, body.why) if body.force and body.who and body.why else None
@@ -188,7 +183,6 @@ async def withdraw_order(request: web.Request) -> web.Response:
 )
 async def accept_payment(request: web.Request) -> web.Response:
     """Make a payment of another amount, or of a closed order, the order's as it is; again changes nothing."""
-    require_key(request)
     merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)
     body = await read_order_body(request, AcceptBody)
     receiver = request.app[RECEIVER]
