@@ -13,6 +13,7 @@ from service.http import (
     confirmations,
     health,
     openapi,
+    order_batches,
     order_lists,
     order_rechecks,
     orders,
@@ -36,6 +37,7 @@ from service.usecases.heartbeat import beating
 # In the document's order.
 ENDPOINTS = (
     *orders.endpoints,
+    *order_batches.endpoints,
     *order_lists.endpoints,
     *order_rechecks.endpoints,
     *webhooks.endpoints,

@@ -1,6 +1,6 @@
 """Read what the shop sends of an order. It is bounded, and refused in one clear sentence."""
 
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import orjson
 from aiohttp import web
@@ -21,6 +21,8 @@ from service.http.field_types import (
     Word,
 )
 from service.http.problems import HttpProblem
+
+ORDERS_MAX = 500
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -58,6 +60,14 @@ class OrderBody(BaseModel):
         " a window charges nothing although PortOne's row says `paid`, so otherwise it is the problem"
         " `billing_key_issue`.",
     )
+
+
+class BatchBody(BaseModel):
+    """Orders to register. One that is wrong is refused alone."""
+
+    model_config = _STRICT
+
+    orders: Annotated[list[OrderBody], Field(min_length=1, max_length=ORDERS_MAX)]
 
 
 class AmendBody(BaseModel):
@@ -120,6 +130,11 @@ async def read_order_body(request: web.Request, model: type[Body]) -> Body:
         fields = orjson.loads(await read_body(request))
     except ValueError:
         raise HttpProblem(400, "malformed-json", "The body is not JSON in UTF-8.") from None
+    return checked(model, fields)
+
+
+def checked(model: type[Body], fields: object) -> Body:
+    """Return the fields as the model describes them. Raises HttpProblem."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:

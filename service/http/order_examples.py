@@ -122,3 +122,16 @@ NEW_MOST = {
 }
 FORCED = {"force": True, "who": "kim", "why": "PortOne is down, and the buyer called"}
 ACCEPTED = {"imp_uid": "imp_448280090638", "who": "kim", "why": "a shipping fee was added"}
+
+BATCH_REGISTERED = {"merchant_uid": "order-1", "status": 201, "order": PENDING, "problem": None}
+BATCH_REFUSED = {
+    "merchant_uid": '주문/2026-11-24 "1"',
+    "status": 409,
+    "order": None,
+    "problem": {
+        "type": "urn:portone-orders:problem:other-terms",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "This merchant_uid is registered already, with other terms.",
+    },
+}

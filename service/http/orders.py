@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from service.db.order_views import Registered
 from service.db.orders import NewOrder
 from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
@@ -29,7 +30,7 @@ from service.http.order_answers import (
 from service.http.order_bodies import AcceptBody, AmendBody, OrderBody, WithdrawBody, read_order_body
 from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem, json_response
-from service.http.receiver import RECEIVER
+from service.http.receiver import RECEIVER, Receiver
 from service.http.stores import require_store
 from service.usecases import terms
 from service.usecases.acceptance import Acceptance, accept
@@ -81,12 +82,7 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
 )
 async def register_order(request: web.Request) -> web.Response:
     """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
-    receiver = request.app[RECEIVER]
-    body = await read_order_body(request, OrderBody)
-    store = require_store(receiver.settings, body.account, body.tier)
-    allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
-    order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
-    registered = await receiver.registration.register(NewOrder(order, body.name, body.metadata, body.expires_at))
+    registered = await register(request.app[RECEIVER], await read_order_body(request, OrderBody))
     return _answer(order_fields(registered.order, registered.preparation), status=201 if registered.new else 200)
 
 
@@ -191,6 +187,14 @@ async def accept_payment(request: web.Request) -> web.Response:
     return _answer(
         whole_order(await accept(receiver.pool, merchant_uid, versions, acceptance, allow_test_channel=allow))
     )
+
+
+async def register(receiver: Receiver, body: OrderBody) -> Registered:
+    """Register one order. Raises HttpProblem, OtherTerms, Overloaded or PostgresUnavailable."""
+    store = require_store(receiver.settings, body.account, body.tier)
+    allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
+    order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
+    return await receiver.registration.register(NewOrder(order, body.name, body.metadata, body.expires_at))
 
 
 def merchant_uid_of(request: web.Request) -> str:

@@ -88,7 +88,7 @@ PROBLEM_TYPES = {
     "version-moved": ProblemType(
         412, "The order has changed since it was read: read it again, and send its new ETag as If-Match."
     ),
-    "body-too-large": ProblemType(413, "Send a body of at most 64 KiB."),
+    "body-too-large": ProblemType(413, "The body is longer than it may be.", "Send a body of at most 64 KiB."),
     "not-json": ProblemType(415, "Send the order as application/json."),
     "unknown-expectation": ProblemType(417, "Send no other Expect than 100-continue."),
     "if-match-required": ProblemType(428, "Send the ETag that the order was read with as If-Match."),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -62,17 +63,19 @@ def json_response(content: object, status: int = 200, headers: dict[str, str] | 
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
+def problem_fields(problem: HttpProblem) -> dict[str, Any]:
+    """Return the fields of a problem document."""
+    return {
+        "type": TYPE + problem.kind,
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": str(problem),
+    }
+
+
 def problem_response(problem: HttpProblem) -> web.Response:
     return web.Response(
-        body=orjson.dumps(
-            {
-                "type": TYPE + problem.kind,
-                "title": HTTPStatus(problem.status).phrase,
-                "status": problem.status,
-                "detail": str(problem),
-            },
-            option=_NEWLINE,
-        ),
+        body=orjson.dumps(problem_fields(problem), option=_NEWLINE),
         status=problem.status,
         content_type="application/problem+json",
         headers=problem.headers,
@@ -121,8 +124,6 @@ def problem_of(error: Exception) -> HttpProblem:
             return _unavailable("portone-not-asked", error)
         case Overloaded():
             return _unavailable("overloaded", error)
-        case web.HTTPRequestEntityTooLarge():
-            return HttpProblem(413, "body-too-large", "Send a body of at most 64 KiB.")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return HttpProblem(405, "method-not-allowed", f"Use {allowed} here.", Allow=allowed)
