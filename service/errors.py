@@ -94,6 +94,16 @@ class OtherTerms(ServiceError):
     """This merchant_uid is registered already, with other terms."""
 
 
+class KeyReused(ServiceError):
+    """This Idempotency-Key was used for another call: take a new one for each."""
+
+
+class KeyInUse(ServiceError):
+    """The first call with this Idempotency-Key is still running: call again a little later."""
+
+    transient = True
+
+
 class OrderNotRegistered(ServiceError):
     """No order is registered under this merchant_uid."""
 

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     read_waiting: Waiting = Field(4_000, description="Reads that may wait; more are answered 503")
     list_connections: Connections = Field(1, description="Lists of orders that are read at once; more wait")
     list_waiting: Waiting = Field(100, description="Lists and histories that may wait; more are answered 503")
+    idempotency_waiting: Waiting = Field(
+        2_000, description="Calls with an Idempotency-Key that may wait to begin; more are answered 503"
+    )
     completion_connections: Connections = Field(
         2, description="Connections to Postgres, and so batches at once, of completions' answers"
     )

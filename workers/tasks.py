@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from service.db import notices
+from service.db import idempotency_keys, notices
 from service.db.pool import in_transaction
 from service.errors import NotAsked, PostgresUnavailable, RedisUnavailable
 from service.redis.queue import NOTICES_PER_JOB
@@ -19,6 +19,8 @@ log = structlog.get_logger()
 # To a queue that is this long already a sweep adds live work alone: workers are behind, not idle.
 _QUEUED_JOBS_MAX = 200
 _PRUNED_AT_ONCE = 1_000
+# Of more keys than these the oldest are forgotten early; whoever repeats such a call has it run again.
+_IDEMPOTENCY_KEYS_MAX = 1_000_000
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:
@@ -85,17 +87,29 @@ async def _take(turn: Turn) -> None:
 async def prune(ctx: Mapping[str, Any]) -> None:
     """Delete what ended long ago, in small batches; `order_events` never."""
     parts: Parts = ctx[PARTS]
-    pruned = 0
     try:
-        while done := await in_transaction(
-            parts.pool,
-            notices.prune,
-            parts.keep_handled,
-            parts.keep_unregistered,
-            _PRUNED_AT_ONCE,
-        ):
-            pruned += done
+        pruned = await _prune_notices(parts)
+        keys = await _prune_idempotency_keys(parts)
     except PostgresUnavailable as error:
         log.warning("notices.not_pruned", reason=str(error))
-    if pruned:
-        log.info("notices.pruned", count=pruned)
+        return
+    if pruned or keys:
+        log.info("notices.pruned", count=pruned, idempotency_keys=keys)
+
+
+async def _prune_notices(parts: Parts) -> int:
+    pruned = 0
+    while done := await in_transaction(
+        parts.pool, notices.prune, parts.keep_handled, parts.keep_unregistered, _PRUNED_AT_ONCE
+    ):
+        pruned += done
+    return pruned
+
+
+async def _prune_idempotency_keys(parts: Parts) -> int:
+    kept = parts.times.idempotency_kept
+    since = await in_transaction(parts.pool, idempotency_keys.kept_since, kept, _IDEMPOTENCY_KEYS_MAX)
+    pruned = 0
+    while done := await in_transaction(parts.pool, idempotency_keys.prune, since, _PRUNED_AT_ONCE):
+        pruned += done
+    return pruned

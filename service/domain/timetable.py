@@ -56,6 +56,10 @@ class Timetable:
     refund_look_last: timedelta = timedelta(minutes=10)
     # A refund that no look has shown by then is left to a person.
     refund_unknown: timedelta = timedelta(hours=1)
+    # The first answer to a call with an Idempotency-Key is kept this long.
+    idempotency_kept: timedelta = timedelta(days=1)
+    # A call that runs longer than this is taken to have died with its process. It waits 20 s for PortOne at most.
+    idempotency_lease: timedelta = timedelta(seconds=30)
     # The hour of REFUND_MAX_PER_HOUR.
     refund_window: timedelta = timedelta(hours=1)
 

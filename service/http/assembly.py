@@ -24,6 +24,7 @@ from service.usecases.closing import Withdrawals
 from service.usecases.coalescing import BatchBounds
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
 from service.usecases.listing import Listing
 from service.usecases.readiness import Readiness
@@ -41,6 +42,8 @@ _SETTLED_FIRST = 2
 _BATCH = 100
 # Answering a batch keeps everybody else waiting: of reads and registrations, which give way, it is a smaller one.
 _SMALL_BATCH = 40
+# Calls with an Idempotency-Key: one connection claims them, and the other keeps their answers.
+_IDEMPOTENCY = 2
 # `confirm_url` questions about one order from one address: PortOne asks once for each attempt.
 _QUESTIONS_PER_SECOND = 10.0
 
@@ -118,11 +121,14 @@ async def open_receiver(
     listing = await assembly.listing(intake)
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
+    idempotency = assembly.closing(Idempotency(await assembly.pool(_IDEMPOTENCY), times, settings.idempotency_waiting))
     metrics.watch(
         intake=intake.batches,
         registration=registration.batches,
         reads=reading.batches,
         lists=listing.batches,
+        idempotency_claims=idempotency.claims,
+        idempotency_answers=idempotency.answers,
         histories=listing.history_batches,
         completion=completion.batches,
         completion_by_order=completion.order_batches,
@@ -143,6 +149,7 @@ async def open_receiver(
         confirmation=confirmation,
         withdrawals=Withdrawals(pool, asking, settings.allow_test_channel, times.deposit_grace),
         rechecks=Rechecks(pool, reading, asking),
+        idempotency=idempotency,
         readiness=assembly.closing(Readiness(await assembly.pool(1), queue)),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client),

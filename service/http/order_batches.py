@@ -13,6 +13,7 @@ from service.http import order_examples
 from service.http.bodies import body_up_to
 from service.http.document import ProblemAnswer
 from service.http.endpoints import Body, EndpointTable, HttpAnswer
+from service.http.idempotency import IDEMPOTENCY_KEY, NOT_FINAL, idempotent
 from service.http.order_answers import OrderAnswer, order_fields
 from service.http.order_bodies import ORDERS_MAX, BatchBody, OrderBody, checked, read_order_body
 from service.http.orders import register
@@ -63,6 +64,7 @@ class BatchAnswer(BaseModel):
     " 503. The body may have 1024 KiB.",
     id="registerOrders",
     scope="orders:write",
+    parameters=(IDEMPOTENCY_KEY,),
     body=Body(BatchBody, {"two": {"orders": [order_examples.NEW_LEAST, order_examples.NEW_MOST]}}),
     answers={
         200: HttpAnswer(
@@ -74,13 +76,16 @@ class BatchAnswer(BaseModel):
     problems=("invalid-order", *DATABASE_PROBLEMS),
 )
 @body_up_to(BATCH_MAX_BYTES)
+@idempotent
 async def register_orders(request: web.Request) -> web.StreamResponse:
     """Register each order of a batch by itself, and answer what became of each."""
     given = (await read_order_body(request, _AnyOrders)).orders
     outcomes = await _register_all(request.app[RECEIVER], given)
     if all(map(_is_transient, outcomes)) and isinstance(outcomes[0], HttpProblem):
         raise outcomes[0]
-    return json_response({"results": [_result(*one) for one in zip(given, outcomes, strict=True)]})
+    response = json_response({"results": [_result(*one) for one in zip(given, outcomes, strict=True)]})
+    response[NOT_FINAL] = any(isinstance(outcome, HttpProblem) and outcome.status >= 500 for outcome in outcomes)
+    return response
 
 
 async def _register_all(receiver: Receiver, given: Sequence[Any]) -> list[OrderResult]:

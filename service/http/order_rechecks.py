@@ -7,6 +7,7 @@ from service.domain.completion import Unsettled
 from service.http import order_examples
 from service.http.completions import WAIT, NotYetAnswer, not_yet, not_yet_example, wait_seconds
 from service.http.endpoints import RETRY_AFTER, EndpointTable, HttpAnswer
+from service.http.idempotency import IDEMPOTENCY_KEY, idempotent
 from service.http.order_answers import OrderWithPaymentAnswer, PaymentAnswer, payment_fields, whole_order
 from service.http.orders import OF_ORDER, merchant_uid_of
 from service.http.problems import json_response
@@ -37,7 +38,7 @@ class RecheckedAnswer(BaseModel):
     " that come together share one question.",
     id="verifyOrder",
     scope="orders:write",
-    parameters=(WAIT,),
+    parameters=(WAIT, IDEMPOTENCY_KEY),
     answers={
         200: HttpAnswer(
             "PortOne was asked. This is how the order stands.",
@@ -53,6 +54,7 @@ class RecheckedAnswer(BaseModel):
     },
     problems=OF_ORDER,
 )
+@idempotent
 async def verify_order(request: web.Request) -> web.Response:
     """Answer the order as PortOne has it now, or 202 while PortOne does not say."""
     merchant_uid = merchant_uid_of(request)

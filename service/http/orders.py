@@ -21,6 +21,7 @@ from service.http.conditions import (
     versions_to_match,
 )
 from service.http.endpoints import Body, EndpointTable, HttpAnswer, Parameter
+from service.http.idempotency import IDEMPOTENCY_KEY, idempotent
 from service.http.order_answers import (
     OrderAnswer,
     OrderWithPaymentAnswer,
@@ -73,6 +74,7 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
     " settled at this moment.",
     id="registerOrder",
     scope="orders:write",
+    parameters=(IDEMPOTENCY_KEY,),
     body=Body(OrderBody, {"least": order_examples.NEW_LEAST, "most": order_examples.NEW_MOST}),
     answers={
         201: _registered("It is registered now."),
@@ -80,6 +82,7 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
     },
     problems=("invalid-order", "unknown-account", "unknown-tier", "other-terms", *DATABASE_PROBLEMS),
 )
+@idempotent
 async def register_order(request: web.Request) -> web.Response:
     """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
     registered = await register(request.app[RECEIVER], await read_order_body(request, OrderBody))
@@ -116,11 +119,12 @@ async def read_order(request: web.Request) -> web.Response:
     "What is left out stays. Changing nothing is no new version.",
     id="amendOrder",
     scope="orders:write",
-    parameters=(_IF_MATCH_REQUIRED,),
+    parameters=(_IF_MATCH_REQUIRED, IDEMPOTENCY_KEY),
     body=Body(AmendBody, {"amount": {"amount": 59900}, "emptied": {"name": None, "metadata": None}}),
     answers=_order("The order as it is now.", changed=order_examples.AMENDED),
     problems=("invalid-order", "order-closed", "money-came", *OF_ORDER),
 )
+@idempotent
 async def amend_order(request: web.Request) -> web.Response:
     """Change an order's terms before its payment, if it still is as the caller last read it."""
     versions = versions_to_match(request, required=True)
@@ -147,15 +151,16 @@ async def amend_order(request: web.Request) -> web.Response:
     " state says so, and the order has the problem `paid_after_close`.",
     id="withdrawOrder",
     scope="orders:write",
-    parameters=(_IF_MATCH, WAIT),
+    parameters=(_IF_MATCH, WAIT, IDEMPOTENCY_KEY),
     body=Body(WithdrawBody, {"forced": order_examples.FORCED}, required=False),
     answers=_order("The order as it is now.", withdrawn=order_examples.WITHDRAWN),
     problems=("invalid-order", "money-came", "deposit-awaited", "portone-not-asked", *OF_ORDER),
 )
+@idempotent
 async def withdraw_order(request: web.Request) -> web.Response:
     """Cancel an order that nobody paid, once a worker has asked PortOne; doing it again changes nothing."""
     merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)
-    body = await read_order_body(request, WithdrawBody) if request.can_read_body else WithdrawBody()
+    body = await read_order_body(request, WithdrawBody) if request.body_exists else WithdrawBody()
     override = Override(body.who, body.why) if body.force and body.who and body.why else None
     withdrawn = await request.app[RECEIVER].withdrawals.withdraw(
         merchant_uid, versions, wait_seconds(request), override
@@ -172,11 +177,12 @@ async def withdraw_order(request: web.Request) -> web.Response:
     " version. Accepting the same payment again changes nothing. A refund of it that was not sent is withdrawn.",
     id="acceptPayment",
     scope="orders:write",
-    parameters=(_IF_MATCH,),
+    parameters=(_IF_MATCH, IDEMPOTENCY_KEY),
     body=Body(AcceptBody, {"more": order_examples.ACCEPTED}),
     answers=_order("The order as it is now.", accepted=order_examples.PAID),
     problems=("invalid-order", "not-acceptable", *OF_ORDER),
 )
+@idempotent
 async def accept_payment(request: web.Request) -> web.Response:
     """Make a payment of another amount, or of a closed order, the order's as it is; again changes nothing."""
     merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)

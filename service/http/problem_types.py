@@ -44,6 +44,9 @@ PROBLEM_TYPES = {
     ),
     "malformed-if-match": ProblemType(400, "Send If-Match as the order's ETag, quotes included."),
     "malformed-if-none-match": ProblemType(400, "Send If-None-Match as the order's ETag, quotes included."),
+    "malformed-idempotency-key": ProblemType(
+        400, "Send one Idempotency-Key of 1 to 255 printable ASCII characters, in quotes."
+    ),
     "unusable-notice": ProblemType(
         400,
         "The notice names no usable payment. Nothing was kept.",
@@ -65,6 +68,9 @@ PROBLEM_TYPES = {
     "order-not-registered": ProblemType(404, "No order is registered under this merchant_uid."),
     "method-not-allowed": ProblemType(405, "The address takes other methods.", "Use GET, HEAD here."),
     "body-not-finished": ProblemType(408, "Send the whole body within 5 seconds."),
+    "idempotency-key-in-use": ProblemType(
+        409, "The first call with this Idempotency-Key is still running: call again a little later."
+    ),
     "other-terms": ProblemType(
         409,
         "The number is registered already, with other terms. Nothing was changed.",
@@ -91,6 +97,9 @@ PROBLEM_TYPES = {
     "body-too-large": ProblemType(413, "The body is longer than it may be.", "Send a body of at most 64 KiB."),
     "not-json": ProblemType(415, "Send the order as application/json."),
     "unknown-expectation": ProblemType(417, "Send no other Expect than 100-continue."),
+    "idempotency-key-reused": ProblemType(
+        422, "This Idempotency-Key was used for another call: take a new one for each."
+    ),
     "if-match-required": ProblemType(428, "Send the ETag that the order was read with as If-Match."),
     "too-many-calls": ProblemType(
         429, "More calls than COMPLETIONS_PER_CLIENT or COMPLETIONS_PER_SECOND allow.", "Call again a little later."

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.errors import (
     DepositAwaited,
+    KeyReused,
     MoneyCame,
     NotAcceptable,
     NothingRecorded,
@@ -37,6 +38,7 @@ _NEWLINE = orjson.OPT_APPEND_NEWLINE
 
 # Errors that a caller can correct.
 _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
+    KeyReused: (422, "idempotency-key-reused"),
     OtherTerms: (409, "other-terms"),
     OrderNotRegistered: (404, "order-not-registered"),
     VersionMoved: (412, "version-moved"),

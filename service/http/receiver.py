@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
 from service.usecases.listing import Listing
 from service.usecases.readiness import Readiness
@@ -40,6 +41,7 @@ class Receiver:
     confirmation: Confirmation
     withdrawals: Withdrawals
     rechecks: Rechecks
+    idempotency: Idempotency
     readiness: Readiness
     webhook_limits: Limiter
     completion_limits: Limiter

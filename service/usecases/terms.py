@@ -42,13 +42,16 @@ async def amend(
 
     async def work(db: Connection) -> OrderView:
         before, stored = await lock_and_read(db, merchant_uid, allow_test_channel=allow_test_channel)
-        if versions is not None and before.version not in versions:
+        after = _amended(before, stored, changes)
+        # RFC 9110 §13.1.1: a change that was made already, by a call whose answer was lost, is no conflict.
+        if versions is not None and before.version not in versions and after != before:
             raise VersionMoved
         if before.terms.closed:
             raise OrderClosed(before.terms.closed.value)
         if money_came(before.terms, stored):
             raise MoneyCame
-        await _amend(db, before, stored, changes, prepare)
+        if after != before:
+            await _write(db, before, after, stored, prepare)
         return await read_registered(db, merchant_uid)
 
     return await in_transaction(pool, work)
@@ -64,13 +67,13 @@ async def lock_and_read(
     raise OrderNotRegistered
 
 
-async def _amend(db: Connection, before: StoredOrder, stored: list[Payment], changes: Changes, prepare: bool) -> None:
+def _amended(before: StoredOrder, stored: list[Payment], changes: Changes) -> StoredOrder:
     amended = replace(
         before.terms,
         amount=changes.get("amount", before.terms.amount),
         currency=changes.get("currency", before.terms.currency),
     )
-    after = replace(
+    return replace(
         before,
         terms=amended,
         settlement=settle(amended, stored),
@@ -78,12 +81,14 @@ async def _amend(db: Connection, before: StoredOrder, stored: list[Payment], cha
         metadata=changes.get("metadata", before.metadata),
         expires_at=changes.get("expires_at", before.expires_at),
     )
-    if after == before:
-        return
+
+
+async def _write(db: Connection, before: StoredOrder, after: StoredOrder, stored: list[Payment], prepare: bool) -> None:
     await terms.rewrite(db, before, after, of_stored(Cause.AMENDMENT, stored))
+    merchant_uid = after.terms.merchant_uid
     # An amount that PortOne has must follow, whatever the setting is now, because its SDK refuses another amount.
-    if amended != before.terms and (prepare or await preparations.of_order(db, amended.merchant_uid)):
-        await preparations.want(db, amended.merchant_uid)
+    if after.terms != before.terms and (prepare or await preparations.of_order(db, merchant_uid)):
+        await preparations.want(db, merchant_uid)
 
 
 async def read_registered(db: Connection, merchant_uid: str) -> OrderView:

@@ -254,6 +254,28 @@ CREATE TABLE ledger_scans (
     PRIMARY KEY (account, tier)
 );
 
+-- The first answer to each call that came with an Idempotency-Key, for a caller that repeats it within a day. Neither the
+-- service key nor the caller's own text is stored, and of the call nothing but a digest.
+CREATE TABLE idempotency_keys (
+    -- SHA-256 of the service key and the caller's text.
+    id            bytea PRIMARY KEY CHECK (octet_length(id) = 32),
+    -- SHA-256 of the call. The same key with another call is refused.
+    fingerprint   bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
+    claimed_at    timestamptz NOT NULL DEFAULT now(),
+    -- While the call runs; once this has passed, its process is taken to be dead. It also names the claim.
+    claimed_until timestamptz,
+    status        smallint,
+    headers       jsonb,
+    body          bytea,
+    CHECK (num_nonnulls(claimed_until, status) = 1),
+    CHECK (num_nulls(status, headers, body) IN (0, 3))
+) WITH (
+    -- An answer finds room beside its claim, and touches no index.
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0.05
+);
+CREATE INDEX idempotency_keys_claimed_at ON idempotency_keys (claimed_at);
+
 CREATE TABLE operator_actions (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT now(),

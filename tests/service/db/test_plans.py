@@ -10,6 +10,7 @@ import pytest
 
 from service.db import (
     completion_facts,
+    idempotency_keys,
     looks,
     notices,
     order_checks,
@@ -21,6 +22,7 @@ from service.db import (
     promise,
     searches,
 )
+from service.db.idempotency_keys import CallClaim, CallKey, FirstAnswer
 from service.db.order_list import Filters
 from service.db.pool import Connection, Pool
 from service.domain.completion import Searched
@@ -142,7 +144,16 @@ async def _list(db: Any) -> None:
     await order_events.after(db, "order-1", 0, 100)
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list)
+async def _repeat(db: Any) -> None:
+    calls = [CallKey(bytes([number]) * 32, b"f" * 32) for number in range(2)]
+    found = await idempotency_keys.claim(db, calls, timedelta(seconds=30), timedelta(days=1))
+    one, other = (claim for claim in found.values() if isinstance(claim, CallClaim))
+    await idempotency_keys.end(db, [(one, FirstAnswer(200, {}, b""))])
+    await idempotency_keys.give_back(db, [other])
+    await idempotency_keys.prune(db, datetime.now(UTC) + timedelta(hours=1), 100)
+
+
+_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat)
 
 
 async def _know_the_tables_to_be_empty(pool: Pool) -> None:
