@@ -220,7 +220,10 @@ GUARDS = (
     Guard(
         "closing: PortOne is asked before a withdrawal",
         "service/usecases/closing.py",
-        "        if not is_closed and override is None:\n            await self._ask(merchant_uid, wait_seconds)\n",
+        "        if not is_closed and override is None:\n"
+        "            searched = await self.asking.ask(merchant_uid, wait_seconds)\n"
+        "            if searched is None or searched.outcome is not Outcome.LOOKED:\n"
+        "                raise PortOneNotAsked\n",
         "",
         _test("tests/service/http/test_withdraw.py", "-k", "no_notice_told"),
     ),
@@ -495,6 +498,59 @@ GUARDS = (
         '            self._watcher.note("requests.not_understood", type(exc).__name__)\n',
         '            self._watcher.note("requests.not_understood", str(exc))\n',
         _test("tests/service/http/test_connections.py", "-k", "mutated"),
+    ),
+    Guard(
+        "repeated calls: one runs at a time",
+        "service/db/idempotency_keys.py",
+        "OR (k.claimed_until < now() AND k.fingerprint = excluded.fingerprint)",
+        "OR (k.claimed_until IS NOT NULL AND k.fingerprint = excluded.fingerprint)",
+        _test("tests/service/http/test_idempotency.py"),
+    ),
+    Guard(
+        "repeated calls: a key is one call's",
+        "service/db/idempotency_keys.py",
+        "coalesce(c.fingerprint, k.fingerprint, g.fingerprint) = g.fingerprint AS same",
+        "true AS same",
+        _test("tests/service/http/test_idempotency.py"),
+    ),
+    Guard(
+        "repeated calls: a claim that was lost answers nothing",
+        "service/db/idempotency_keys.py",
+        "WHERE k.id = ANY($1) AND k.id = g.id AND k.claimed_until = g.until\n"
+        '        """,\n'
+        "        [claim.id for claim, _ in answered],\n",
+        "WHERE k.id = ANY($1) AND k.id = g.id AND g.until IS NOT NULL\n"
+        '        """,\n'
+        "        [claim.id for claim, _ in answered],\n",
+        _test("tests/service/http/test_idempotency.py"),
+    ),
+    Guard(
+        "repeated calls: what is to be sent again is not kept",
+        "service/http/idempotency.py",
+        "response.status < 500 and response.status not in _NOT_FINAL and not response.get(NOT_FINAL)",
+        "True",
+        _test("tests/service/http/test_idempotency.py"),
+    ),
+    Guard(
+        "lists: an order stands at its newest event",
+        "service/db/order_list.py",
+        "WHERE merchant_uid = e.merchant_uid AND version = e.version OFFSET 0",
+        "WHERE merchant_uid = e.merchant_uid OFFSET 0",
+        _test("tests/service/http/test_order_lists.py"),
+    ),
+    Guard(
+        "lists: a page shows one moment",
+        "service/usecases/listing.py",
+        "await in_snapshot(self._pool, _read_page, query)",
+        "await in_statement(self._pool, _read_page, query)",
+        _test("tests/service/http/test_order_lists.py"),
+    ),
+    Guard(
+        "lists: the first event of a time allows for transactions that last",
+        "service/db/order_list.py",
+        "since = filters.updated_since - _TRANSACTION_MAX",
+        "since = filters.updated_since",
+        _test("tests/service/http/test_order_lists.py"),
     ),
 )
 

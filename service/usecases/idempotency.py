@@ -12,7 +12,7 @@ import structlog
 
 from service.db import idempotency_keys
 from service.db.idempotency_keys import CallClaim, CallKey, FirstAnswer, Taken
-from service.db.pool import Connection, Pool, in_statement, in_transaction
+from service.db.pool import Pool, in_statement
 from service.domain.timetable import Timetable
 from service.errors import KeyInUse, KeyReused
 from service.usecases.coalescing import BatchBounds, Coalescer
@@ -75,7 +75,14 @@ class Idempotency:
         return results
 
     async def _end(self, ended: Sequence[_Ended]) -> Sequence[None]:
-        await in_transaction(self._pool, _write, ended)
+        """Keep answers, and give back claims. Each statement goes by the keys, sorted, as claiming does."""
+        sorted_by_id = sorted(ended, key=lambda one: one[0].id)
+        answered = [(claim, answer) for claim, answer in sorted_by_id if answer is not None]
+        unanswered = [claim for claim, answer in sorted_by_id if answer is None]
+        if answered:
+            await in_statement(self._pool, idempotency_keys.end, answered)
+        if unanswered:
+            await in_statement(self._pool, idempotency_keys.give_back, unanswered)
         return [None] * len(ended)
 
 
@@ -83,15 +90,6 @@ def _result(found: CallClaim | FirstAnswer | Taken) -> CallClaim | FirstAnswer |
     if isinstance(found, Taken):
         return KeyInUse() if found.by_same else KeyReused()
     return found
-
-
-async def _write(db: Connection, ended: Sequence[_Ended]) -> None:
-    answered = [(claim, answer) for claim, answer in ended if answer is not None]
-    unanswered = [claim for claim, answer in ended if answer is None]
-    if answered:
-        await idempotency_keys.end(db, answered)
-    if unanswered:
-        await idempotency_keys.give_back(db, unanswered)
 
 
 def _weigh(ended: _Ended) -> int:

@@ -163,6 +163,20 @@ async def test_many_at_once_run_once(receiver: RunningService, pool: Pool) -> No
     await _is_replayed(receiver, ran[0], "POST", "/orders", json=ORDER)
 
 
+async def test_two_receivers(settings: Settings, pool: Pool) -> None:
+    """Calls with one key at two receivers run once too, and each receiver gives the other's answer again."""
+    async with running_receiver(settings) as one, running_receiver(settings) as other:
+        for number in range(10):
+            order, key = {"merchant_uid": f"order-{number}", "amount": 64900}, f"key-{number}"
+            calls = (_call(receiver, "POST", "/orders", key, json=order) for receiver in (one, other) * 4)
+            answers = await asyncio.gather(*calls)
+            ran = [answer for answer in answers if answer[0] == 201 and "Idempotency-Replayed" not in answer[2]]
+            assert len(ran) == 1
+            for receiver in (one, other):
+                await _is_replayed(receiver, ran[0], "POST", "/orders", key, json=order)
+    assert await stored.count(pool, "order_events") == 10
+
+
 async def test_what_is_not_final_runs_again(service: RunningService, sandbox: RunningSandbox, pool: Pool) -> None:
     """An answer of 503 or 202 is not kept: the same call runs again, and then its final answer is."""
     await service.register("order-1")

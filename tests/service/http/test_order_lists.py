@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from service.db import order_list
+from service.db import order_list, order_views
 from service.db.pool import Pool
 from service.settings import Settings
 from service.usecases import listing
@@ -221,6 +221,74 @@ async def test_a_walk_while_orders_change(receiver: RunningService, pool: Pool) 
     old = [f"order-{number:02}" for number in range(30)]
     assert [number for number in numbers if not number.endswith("new")] == old
     assert set(old) <= set(changes)
+
+
+async def _bump(db: Any, merchant_uid: str) -> None:
+    """Make the order's next version, without what led to it."""
+    await db.execute(
+        """
+        WITH moved AS (
+            UPDATE orders SET version = version + 1, updated_at = now(), state = 'failed' WHERE merchant_uid = $1
+            RETURNING *
+        )
+        INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,
+                                  problems, cause)
+        SELECT merchant_uid, version, state, amount, currency, 0, 0, '[]', 'look' FROM moved
+        """,
+        merchant_uid,
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_change_that_is_committed_late(receiver: RunningService, pool: Pool, limit: int) -> None:
+    """An order whose change is not committed when the walk passes its event is met at the one before, or later."""
+    since = {"updated_since": "2020-01-01T00:00:00Z", "limit": limit}
+    await stored.register_order(pool, "order-1")
+    async with pool.acquire() as db:
+        late = db.transaction()
+        await late.start()
+        await _bump(db, "order-1")
+        await stored.register_order(pool, "order-2")
+        found, cursor = await _page(receiver, since)
+        await late.commit()
+    while cursor is not None:
+        more, cursor = await _page(receiver, since | {"cursor": cursor})
+        found += more
+    assert set(found) == {"order-1", "order-2"}
+
+
+async def test_a_transaction_that_lasts(receiver: RunningService, pool: Pool) -> None:
+    """An event of a transaction that began early is found by its time, though the events before it are younger."""
+    for number in range(1, 6):
+        await stored.register_order(pool, f"order-{number}")
+    now = datetime.now(UTC)
+    ages = {1: 100, 2: 70, 3: 95, 4: 65, 5: 60}  # the third, which halving the ids meets first, is the late one
+    for number, seconds in ages.items():
+        for table, column in (("orders", "updated_at"), ("order_events", "at")):
+            await pool.execute(
+                f"UPDATE {table} SET {column} = $2 WHERE merchant_uid = $1",  # noqa: S608 - both are this test's
+                f"order-{number}",
+                now - timedelta(seconds=seconds),
+            )
+    for seconds in range(55, 110):
+        found = await _walk(receiver, updated_since=(now - timedelta(seconds=seconds)).isoformat())
+        assert found == [f"order-{number}" for number, age in ages.items() if age <= seconds]
+
+
+async def test_a_page_is_one_moment(receiver: RunningService, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that changes while its page is read stands on it as it fitted the filters."""
+    await stored.register_order(pool, "order-1")
+    read = order_views.read
+
+    async def late(db: Any, merchant_uids: Any) -> Any:
+        await _bump(pool, "order-1")
+        return await read(db, merchant_uids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(order_views, "read", late)
+        _, body = await receiver.call("GET", "/orders", params={"state": "pending"}, headers=bearer())
+    assert [(order["state"], order["version"]) for order in body["orders"]] == [("pending", 1)]
+    assert (await _page(receiver, {"state": "pending"}))[0] == []
 
 
 async def test_a_heavy_list_keeps_no_read_waiting(

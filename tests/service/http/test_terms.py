@@ -279,3 +279,14 @@ async def test_a_payment_and_an_amendment_at_once_end_the_same_way(
         assert (order["amount"], status in (200, 409, 412)) == (expected[1], True)
         versions = [version for version, _ in await stored.events(pool, f"race-{number}")]
         assert versions == list(range(1, order["version"] + 1))
+
+
+async def test_an_amendment_whose_answer_was_lost(receiver: RunningService, pool: Pool) -> None:
+    """An amendment that stands already is no conflict, so that a caller may repeat it with the ETag that it had."""
+    await receiver.register("order-1", 64900)
+    for _ in range(2):
+        status, order = await _amend(receiver, 1, amount=100, name="socks")
+        assert (status, order["version"], order["amount"]) == (200, 2, 100)
+    assert (await _amend(receiver, 1, amount=200))[0] == 412
+    assert (await _amend(receiver, 1, amount=100, name="shoes"))[0] == 412
+    assert len(await _events(pool)) == 2
