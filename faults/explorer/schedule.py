@@ -16,7 +16,9 @@ from faults.explorer.gates import FAULTS, GatedPool, GatedPortOne, GatedQueue, N
 from faults.explorer.scheduler import ACTOR, PROCESS, Call, Process, Scheduler
 from faults.explorer.truth import Attempt, Truth
 from faults.explorer.world import World
+from service.db import feed
 from service.db.orders import NewOrder
+from service.domain.feed_horizon import Horizon
 from service.domain.notice import Notice, Source
 from service.domain.order import Order
 from service.domain.payment import ACCOUNT, Store
@@ -119,7 +121,8 @@ class Schedule:
         # A lagging replica has its own rate, because tickets exist for it.
         self._stale_rate = self.rng.choice((0.0, 0.0, 0.2, 0.5))
         self._rates = {kind: self.rng.choice((1.0, 0.15, 0.03)) for kind in ("answer", "move", "arrival", "time")}
-        self._cursor = (0, 0)
+        self._cursor = 0
+        self._horizon = Horizon()
 
     # The scenario
 
@@ -313,22 +316,17 @@ class Schedule:
                     self.flushed += [a for a in self.accepted if a.row_id is None]
 
     async def _read_feed(self, times: int) -> None:
-        """Read the feed as docs/design.md §3 describes. The events that were read are compared at the end."""
+        """Read the feed as its readers do. The events that were read are compared at the end."""
         for _ in range(times):
             async with self.scheduler.call("world", "reads the feed"):
                 await self._read_on()
 
     async def _read_on(self) -> None:
-        rows = await self.world.admin.fetch(
-            "SELECT xid::text::bigint AS xid, id, merchant_uid, version FROM order_events"
-            " WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) AND (xid, id) > ($1::text::xid8, $2)"
-            " ORDER BY xid, id",
-            str(self._cursor[0]),
-            self._cursor[1],
-        )
-        for row in rows:
-            self._cursor = (row["xid"], row["id"])
-            self.feed.append((row["merchant_uid"], row["version"]))
+        follower = self.world.follower
+        upto = self._horizon.observe(await feed.position(follower))
+        for event in await feed.events(follower, self._cursor, upto, 1_000) if upto is not None else []:
+            self._cursor = event.id
+            self.feed.append((event.merchant_uid, event.version))
 
     # What goes wrong
 

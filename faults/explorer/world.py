@@ -20,7 +20,7 @@ from cli.embedded.redis import Redis
 from cli.processes import Process
 from faults import oracle
 from service.db.migrate import migrate
-from service.db.pool import open_pool
+from service.db.pool import Connection, open_pool, patient_connection
 from service.redis.queue import QUEUE_NAME, connect
 from service.redis.spill import SPILL_STREAM
 
@@ -93,6 +93,7 @@ _CLEAR = "; ".join(
         "fake.looks",
     )
 )
+_PATIENCE_SECONDS = 10.0
 # Jobs are sorted by their first notices, because those ids do not depend on Redis' clock or a job's random name.
 _TAKE_JOB = """
     local jobs = {}
@@ -118,8 +119,10 @@ _RANKS = {"ready": 0, "issued": 1, "failed": 2, "paid": 3, "cancelled": 4}
 class World:
     """The databases, and the questions that are asked of them without a gate."""
 
-    def __init__(self, admin: asyncpg.Connection, watch: asyncpg.Connection, pool: Any, redis: Any) -> None:
-        self.admin, self.pool, self.redis = admin, pool, redis
+    def __init__(
+        self, admin: asyncpg.Connection, watch: asyncpg.Connection, follower: Connection, pool: Any, redis: Any
+    ) -> None:
+        self.admin, self.follower, self.pool, self.redis = admin, follower, pool, redis
         self._watch = watch  # used while `admin` may be busy
         self._take_job = redis.register_script(_TAKE_JOB)
         self._cleared = 0
@@ -336,7 +339,8 @@ async def _connected(url: str, redis_url: str) -> AsyncIterator[World]:
     watch = await asyncpg.connect(url)
     pool, redis = await open_pool(url), connect(redis_url, socket_timeout=5)
     try:
-        yield World(admin, watch, pool, redis)
+        async with patient_connection(url, _PATIENCE_SECONDS) as follower:
+            yield World(admin, watch, follower, pool, redis)
     finally:
         await watch.close()
         await redis.aclose(close_connection_pool=True)

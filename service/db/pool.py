@@ -57,6 +57,9 @@ POSTGRES_AWAY = (
 # Our statements are short. A longer one waits because of a fault, and its caller has a better use of the time.
 _STATEMENT_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
+# Postgres ends what a process of ours left behind that is frozen or whose machine is gone: its transaction would keep
+# locks, and hold the feed back.
+_LEFT_BEHIND_SECONDS = 10
 
 
 async def open_pool(database_url: str, size: int = 10) -> Pool:
@@ -71,6 +74,8 @@ async def open_pool(database_url: str, size: int = 10) -> Pool:
         reset=_nothing_to_reset,
         server_settings={
             "application_name": "portone-orders",
+            "idle_in_transaction_session_timeout": f"{_LEFT_BEHIND_SECONDS}s",
+            "statement_timeout": f"{_LEFT_BEHIND_SECONDS}s",
             # A prepared statement keeps the plan that it got while its tables were small: a sequential scan, or a
             # join that reads a whole index, 16 to 50 ms a batch instead of 1 on the first busy day. Every statement
             # of ours can find its few rows by a condition on an index (tests/service/db/test_plans.py).

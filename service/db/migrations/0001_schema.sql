@@ -51,10 +51,11 @@ CREATE TABLE order_checks (
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX order_checks_due ON order_checks (next_check_at);
 
--- One row for each version of each order. Never pruned: other services follow it.
+-- One row for each version of each order. Never pruned: other services follow it, in the order of ids, which is right
+-- because the sequence hands each id out by itself (its cache stays 1) and nobody sets it back
+-- (docs/decisions/0022-read-the-feed-up-to-a-horizon.md).
 CREATE TABLE order_events (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    xid              xid8 NOT NULL DEFAULT pg_current_xact_id(),
     -- No foreign key: its check locks the order's row a second time. Both are written in one statement.
     merchant_uid     text NOT NULL,
     version          integer NOT NULL,

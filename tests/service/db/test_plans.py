@@ -10,6 +10,7 @@ import pytest
 
 from service.db import (
     completion_facts,
+    feed,
     idempotency_keys,
     looks,
     notices,
@@ -153,7 +154,14 @@ async def _repeat(db: Any) -> None:
     await idempotency_keys.prune(db, datetime.now(UTC) + timedelta(hours=1), 100)
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat)
+async def _feed(db: Any) -> None:
+    position = await feed.position(db)
+    await feed.events(db, 0, position.last_id, 10)
+    await feed.events_of(db, ["order-1"], 0, position.last_id, 10)
+    await feed.newest(db, position.last_id)
+
+
+_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed)
 
 
 async def _know_the_tables_to_be_empty(pool: Pool) -> None:

@@ -1,0 +1,131 @@
+"""The feed of order changes: the table `order_events`, read in the order of its ids up to a horizon.
+
+To read on from a cursor, which is the id of the last event that was read (0: the beginning):
+
+    horizon = Horizon()                                     # one for each reader, for as long as it lives
+    async with one_connection(pool) as connection:          # both on one connection
+        upto = horizon.observe(await feed.position(connection))
+        if upto is not None:
+            events = await feed.events(connection, cursor, upto, limit)
+
+No event is passed by and none comes twice, whoever commits meanwhile, and an order's versions come in their order.
+While `horizon.is_behind`, another sample a few milliseconds later may bring more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from service.db.pool import Connection
+from service.domain.event_type import VersionFacts, event_type
+from service.domain.evidence import Cause
+from service.domain.feed_horizon import FeedPosition
+from service.domain.order import Closed, State
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """One version of an order, as followers see it. Amounts are in the currency's smallest unit.
+
+    `id` increases along the feed, with gaps. `type` is one of EVENT_TYPES, and `problems` are kinds.
+    """
+
+    id: int
+    type: str
+    merchant_uid: str
+    version: int
+    state: str
+    closed: str | None
+    amount: int
+    currency: str
+    paid_amount: int
+    cancelled_amount: int
+    imp_uid: str | None
+    problems: tuple[str, ...]
+    account: str
+    at: datetime
+
+
+_PLAIN = (
+    "id", "merchant_uid", "version", "state", "closed", "amount", "currency", "paid_amount", "cancelled_amount",
+    "imp_uid", "account", "at",
+)  # fmt: skip
+
+
+async def position(db: Connection) -> FeedPosition:
+    """Sample the feed, for `Horizon.observe`. Read events afterwards, on the same connection, in another statement."""
+    row = await db.fetchrow("SELECT session, last_id, writers, prepared FROM feed_position_v1()")
+    assert row is not None  # noqa: S101 - the function returns one row
+    return FeedPosition(row["session"], row["last_id"], frozenset(row["writers"]), row["prepared"])
+
+
+async def events(db: Connection, after: int, upto: int, limit: int) -> list[FeedEvent]:
+    """Return the first events after an id, up to the horizon, in the order of their ids. At most `limit`."""
+    rows = await db.fetch(
+        """
+        SELECT e.*, o.account, b.state AS state_before, b.closed AS closed_before,
+               b.cancelled_amount AS cancelled_before
+        FROM (SELECT id, merchant_uid, version, state, closed, amount, currency, paid_amount, cancelled_amount,
+                     imp_uid, problems, at, cause
+              FROM order_events WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3) AS e
+             LEFT JOIN LATERAL (SELECT account FROM orders WHERE merchant_uid = e.merchant_uid OFFSET 0) o ON true
+             LEFT JOIN LATERAL (SELECT state, closed, cancelled_amount FROM order_events
+                                WHERE merchant_uid = e.merchant_uid AND version = e.version - 1 OFFSET 0) b ON true
+        ORDER BY e.id
+        """,
+        after,
+        upto,
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
+async def events_of(db: Connection, merchant_uids: Sequence[str], after: int, upto: int, limit: int) -> list[FeedEvent]:
+    """Return what `events` does of these orders alone, without reading the others' events."""
+    # OFFSET 0: sorted once they are found, because an index in the order of ids would pass through all orders' events.
+    rows = await db.fetch(
+        """
+        SELECT e.*, o.account, b.state AS state_before, b.closed AS closed_before,
+               b.cancelled_amount AS cancelled_before
+        FROM (SELECT id, merchant_uid, version, state, closed, amount, currency, paid_amount, cancelled_amount,
+                     imp_uid, problems, at, cause
+              FROM unnest($1::text[]) AS name CROSS JOIN LATERAL (
+                   SELECT * FROM order_events WHERE merchant_uid = name OFFSET 0) AS of_order
+              WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4) AS e
+             LEFT JOIN LATERAL (SELECT account FROM orders WHERE merchant_uid = e.merchant_uid OFFSET 0) o ON true
+             LEFT JOIN LATERAL (SELECT state, closed, cancelled_amount FROM order_events
+                                WHERE merchant_uid = e.merchant_uid AND version = e.version - 1 OFFSET 0) b ON true
+        ORDER BY e.id
+        """,
+        sorted(set(merchant_uids)),
+        after,
+        upto,
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
+async def newest(db: Connection, upto: int) -> int:
+    """Return the id of the last event up to the horizon; 0 if there is none."""
+    newest_id: int = await db.fetchval(
+        "SELECT coalesce((SELECT id FROM order_events WHERE id <= $1 ORDER BY id DESC LIMIT 1), 0)", upto
+    )
+    return newest_id
+
+
+def _event(row: asyncpg.Record) -> FeedEvent:
+    before = None
+    if row["state_before"]:
+        before = _facts(row["state_before"], row["closed_before"], row["cancelled_before"])
+    after = _facts(row["state"], row["closed"], row["cancelled_amount"])
+    return FeedEvent(
+        **{name: row[name] for name in _PLAIN},
+        type=event_type(Cause(row["cause"]), before, after),
+        problems=tuple(problem["kind"] for problem in row["problems"]),
+    )
+
+
+def _facts(state: str, closed: str | None, cancelled_amount: int) -> VersionFacts:
+    return VersionFacts(State(state), Closed(closed) if closed else None, cancelled_amount)
