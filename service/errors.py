@@ -70,6 +70,16 @@ class Overloaded(ServiceError):
     transient = True
 
 
+class FeedHeldBack(ServiceError):
+    """It is not known yet up to which event the feed can be read; try again."""
+
+    transient = True
+
+
+class UnknownCursor(ServiceError):
+    """This cursor is beyond the feed, so it is another database's: begin again without it, or with after=now."""
+
+
 class RedisUnavailable(ServiceError):
     """Redis cannot be reached now."""
 

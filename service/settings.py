@@ -103,6 +103,18 @@ class Settings(BaseSettings):
     idempotency_waiting: Waiting = Field(
         2_000, description="Calls with an Idempotency-Key that may wait to begin; more are answered 503"
     )
+    read_waiters: Waiting = Field(
+        10_000, description="Reads of orders that may wait for the next change; more are answered 503"
+    )
+    feed_connections: Connections = Field(
+        1, description="Connections to Postgres that read the feed's past; its head has one of its own"
+    )
+    feed_waiting: Waiting = Field(
+        2_000, description="Reads of the feed that may wait to be read; more are answered 503"
+    )
+    feed_followers: Waiting = Field(
+        2_000, description="Calls that wait for the feed's next event, and streams of it; more are answered 503"
+    )
     completion_connections: Connections = Field(
         2, description="Connections to Postgres, and so batches at once, of completions' answers"
     )
@@ -129,6 +141,9 @@ class Settings(BaseSettings):
     time_scale: float = Field(1.0, gt=0, le=10, description="Factor of every wait; other than 1 only for tests")
     promise_age_seconds: float = Field(60.0, gt=0, description="How long a notice may be due before an alarm is raised")
     promise_lag_seconds: float = Field(300.0, gt=0, description="Age of the last ledger scan that raises an alarm")
+    promise_feed_lag_seconds: float = Field(
+        15.0, gt=0, description="Age of an event that the feed cannot show yet that raises an alarm"
+    )
     promise_parked: int = Field(1000, ge=0, description="Count of parked notices that raises an alarm")
     spill_megabytes: float = Field(
         64.0, gt=0, le=10_000, description="Room in Redis for notices while Postgres is away; more are answered 503"

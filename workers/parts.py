@@ -114,6 +114,7 @@ def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, account
         allow_test_channel=settings.allow_test_channel,
         times=times,
         stores=frozenset(settings.stores),
+        queue=queue,
     )
     return Parts(
         pool=pool,

@@ -12,7 +12,7 @@ No event is passed by and none comes twice, whoever commits meanwhile, and an or
 While `horizon.is_behind`, another sample a few milliseconds later may bring more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,7 +29,7 @@ from service.domain.order import Closed, State
 class FeedEvent:
     """One version of an order, as followers see it. Amounts are in the currency's smallest unit.
 
-    `id` increases along the feed, with gaps. `type` is one of EVENT_TYPES, and `problems` are kinds.
+    `id` increases along the feed, with gaps. `type` is one of EVENT_TYPES. `problems` have `kind` and `imp_uid` each.
     """
 
     id: int
@@ -43,14 +43,14 @@ class FeedEvent:
     paid_amount: int
     cancelled_amount: int
     imp_uid: str | None
-    problems: tuple[str, ...]
+    problems: Sequence[Mapping[str, str]]
     account: str
     at: datetime
 
 
 _PLAIN = (
     "id", "merchant_uid", "version", "state", "closed", "amount", "currency", "paid_amount", "cancelled_amount",
-    "imp_uid", "account", "at",
+    "imp_uid", "problems", "account", "at",
 )  # fmt: skip
 
 
@@ -107,6 +107,15 @@ async def events_of(db: Connection, merchant_uids: Sequence[str], after: int, up
     return [_event(row) for row in rows]
 
 
+async def oldest_age_seconds(db: Connection, after: int) -> float | None:
+    """Return how long ago the first event after this id was written; None if there is none that can be seen."""
+    age: float | None = await db.fetchval(
+        "SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM order_events WHERE id > $1 ORDER BY id LIMIT 1",
+        after,
+    )
+    return age
+
+
 async def newest(db: Connection, upto: int) -> int:
     """Return the id of the last event up to the horizon; 0 if there is none."""
     newest_id: int = await db.fetchval(
@@ -123,7 +132,6 @@ def _event(row: asyncpg.Record) -> FeedEvent:
     return FeedEvent(
         **{name: row[name] for name in _PLAIN},
         type=event_type(Cause(row["cause"]), before, after),
-        problems=tuple(problem["kind"] for problem in row["problems"]),
     )
 
 

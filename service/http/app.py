@@ -11,6 +11,7 @@ from aiohttp import web
 from service.http import (
     completions,
     confirmations,
+    events,
     health,
     openapi,
     order_batches,
@@ -40,6 +41,7 @@ ENDPOINTS = (
     *order_batches.endpoints,
     *order_lists.endpoints,
     *order_rechecks.endpoints,
+    *events.endpoints,
     *webhooks.endpoints,
     *confirmations.endpoints,
     *completions.endpoints,
@@ -54,6 +56,7 @@ def create_app(settings: Settings) -> web.Application:
     settings.require("database_url", "redis_url")
     app = web.Application(middlewares=[answer_problems], client_max_size=BODY_MAX_BYTES)
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
+    app.on_shutdown.append(_answer_waiting)
     app.add_routes([_route(endpoint) for endpoint in ENDPOINTS])
     app[openapi.DOCUMENT] = openapi.Document(ENDPOINTS)
     return app
@@ -63,6 +66,13 @@ def _route(endpoint: Endpoint) -> web.RouteDef:
     """Return the endpoint's route. One that declares a scope asks for a service key before anything else."""
     handler = with_key(endpoint.handler) if endpoint.scope else endpoint.handler
     return web.route(endpoint.method, endpoint.pattern, handler)
+
+
+async def _answer_waiting(app: web.Application) -> None:
+    """Answer calls that wait for a change, and end streams, before the server waits for the calls under way."""
+    receiver = app[RECEIVER]
+    receiver.feed.stop()
+    receiver.change_waiters.close()
 
 
 class BoundedRunner(web.AppRunner):
@@ -108,6 +118,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
             asyncio.create_task(work)
             for work in (
                 waiters.listen(),
+                receiver.feed.watch(),
                 receiver.connections.watch(),
                 receiver.confirmation.keep_connections(),
                 say_weaknesses(redis),

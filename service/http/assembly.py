@@ -19,11 +19,14 @@ from service.redis.queue import Queue
 from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.shop.stock import StockHook
+from service.usecases.announcing import Announcer
 from service.usecases.asking import Asking
+from service.usecases.change_waiters import ChangeWaiters
 from service.usecases.closing import Withdrawals
 from service.usecases.coalescing import BatchBounds
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.following import Feed, FeedBounds
 from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
 from service.usecases.listing import Listing
@@ -83,15 +86,22 @@ class _Assembly:
         unsure = settings.confirm_when_unsure == "allow"
         return Confirmation(await self.pool(bounds.runs), bounds, self.stock(), allow_when_unsure=unsure)
 
-    async def registration(self, times: Timetable, intake: Intake) -> Registration:
+    async def registration(self, times: Timetable, intake: Intake, announcer: Announcer) -> Registration:
         settings = self.settings
         bounds = BatchBounds(_SMALL_BATCH, settings.registration_connections, settings.registration_waiting)
         pool = await self.pool(bounds.runs + _SETTLED_FIRST)
-        return self.closing(Registration(pool, times, bounds, intake=intake, prepare=settings.prepare_amount))
+        return self.closing(
+            Registration(pool, times, bounds, intake=intake, announcer=announcer, prepare=settings.prepare_amount)
+        )
 
-    async def reading(self, intake: Intake) -> Reading:
+    async def reading(self, intake: Intake, waiters: ChangeWaiters) -> Reading:
         bounds = BatchBounds(_SMALL_BATCH, self.settings.read_connections, self.settings.read_waiting)
-        return self.closing(Reading(await self.pool(bounds.runs), intake, bounds))
+        return self.closing(Reading(await self.pool(bounds.runs), intake, bounds, waiters))
+
+    async def feed(self, waiters: ChangeWaiters) -> Feed:
+        settings = self.settings
+        bounds = FeedBounds(settings.feed_connections, settings.feed_waiting, settings.feed_followers)
+        return self.closing(Feed(await self.pool(1), await self.pool(bounds.connections), waiters, bounds))
 
     async def listing(self, intake: Intake) -> Listing:
         bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
@@ -117,8 +127,11 @@ async def open_receiver(
     # Intake writes one batch at a time, on one connection.
     intake = assembly.closing(Intake(Recorder(await assembly.pool(1), queue, times), metrics))
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
-    registration, reading = await assembly.registration(times, intake), await assembly.reading(intake)
+    announcer, change_waiters = assembly.closing(Announcer(queue)), ChangeWaiters(settings.read_waiters)
+    registration = await assembly.registration(times, intake, announcer)
+    reading, feed = await assembly.reading(intake, change_waiters), await assembly.feed(change_waiters)
     listing = await assembly.listing(intake)
+    waiters.hear = feed.heard
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
     idempotency = assembly.closing(Idempotency(await assembly.pool(_IDEMPOTENCY), times, settings.idempotency_waiting))
@@ -134,6 +147,10 @@ async def open_receiver(
         completion_by_order=completion.order_batches,
         confirmation=confirmation.batches,
         searches=searches.batches,
+        feed_head=feed.head_reads,
+        feed=feed.reads,
+        followers=feed.followers,
+        waiting_reads=change_waiters.places,
     )
     return Receiver(
         settings=settings,
@@ -145,6 +162,9 @@ async def open_receiver(
         registration=registration,
         reading=reading,
         listing=listing,
+        feed=feed,
+        announcer=announcer,
+        change_waiters=change_waiters,
         completion=completion,
         confirmation=confirmation,
         withdrawals=Withdrawals(pool, asking, settings.allow_test_channel, times.deposit_grace),

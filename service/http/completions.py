@@ -23,7 +23,7 @@ from service.portone.notice import known_keys, names_payment, order_number
 from service.usecases.completion import Caller, Completed
 
 _WAIT_MAX_SECONDS = 20.0
-_PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
+PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
 
 _SENTENCES = {
     CompletionRefusal.WRONG_AMOUNT: "The amount that was paid is not the order's.",
@@ -183,7 +183,7 @@ def _client(request: web.Request) -> tuple[str, bool]:
 
 def wait_seconds(request: web.Request) -> float:
     """Return how long the caller will wait for PortOne's answer (RFC 7240 §4.3)."""
-    preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
+    preference = PREFER_WAIT.search(request.headers.get("Prefer", ""))
     seconds = float(preference[1]) if preference else request.app[RECEIVER].settings.completion_wait_seconds
     return min(seconds, _WAIT_MAX_SECONDS)
 

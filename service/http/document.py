@@ -25,6 +25,7 @@ one of several words, `x-extensible-enum` lists today's. Only requests have clos
 """
 _TAGS = {
     "orders": "For the shop's own services, with a service key.",
+    "events": "For the shop's own services that follow orders, with a service key.",
     "notices": "For PortOne.",
     "browsers": "For the shop's pages. Without a key, so they learn only the state of the payment they name.",
     "health": "For whoever runs this.",

@@ -33,6 +33,7 @@ from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem, json_response
 from service.http.receiver import RECEIVER, Receiver
 from service.http.stores import require_store
+from service.http.waiting import WAIT_FOR_CHANGE, read_or_wait
 from service.usecases import terms
 from service.usecases.acceptance import Acceptance, accept
 from service.usecases.closing import Override
@@ -94,22 +95,24 @@ async def register_order(request: web.Request) -> web.Response:
     "/orders/{merchant_uid}",
     "Read an order's verified state",
     "With the ETag of an earlier answer as `If-None-Match`, 304 says that this is still its version. `prepared` and the"
-    " payment's `details` are no part of the version: read without the header to see them.",
+    " payment's `details` are no part of the version: read without the header to see them. With `Prefer: wait=30`"
+    " beside it the answer waits for the next change, and names the wait in `Preference-Applied`.",
     id="readOrder",
     scope="orders:read",
-    parameters=(IF_NONE_MATCH,),
+    parameters=(IF_NONE_MATCH, WAIT_FOR_CHANGE),
     answers=_order("The order as it stands.", paid=order_examples.PAID, mismatched=order_examples.MISMATCHED)
     | {304: NOT_MODIFIED},
     problems=OF_ORDER,
 )
 async def read_order(request: web.Request) -> web.Response:
     """Answer an order's verified state, on which other services may rely, or 304 to who has its version."""
-    view = await request.app[RECEIVER].reading.read(merchant_uid_of(request))
+    view, applied = await read_or_wait(request, merchant_uid_of(request))
     if view is None:
         raise not_registered()
-    if has_seen(request, view.order.version):
-        return not_modified(view.order.version)
-    return _answer(whole_order(view))
+    seen = has_seen(request, view.order.version)
+    answer = not_modified(view.order.version) if seen else _answer(whole_order(view))
+    answer.headers.update(applied)
+    return answer
 
 
 @endpoints.add(
@@ -138,6 +141,7 @@ async def amend_order(request: web.Request) -> web.Response:
         allow_test_channel=receiver.settings.allow_test_channel,
         prepare=receiver.settings.prepare_amount,
     )
+    receiver.announcer.changed(amended.order.terms.merchant_uid)
     return _answer(whole_order(amended))
 
 
@@ -162,9 +166,9 @@ async def withdraw_order(request: web.Request) -> web.Response:
     merchant_uid, versions = merchant_uid_of(request), versions_to_match(request, required=False)
     body = await read_order_body(request, WithdrawBody) if request.body_exists else WithdrawBody()
     override = Override(body.who, body.why) if body.force and body.who and body.why else None
-    withdrawn = await request.app[RECEIVER].withdrawals.withdraw(
-        merchant_uid, versions, wait_seconds(request), override
-    )
+    receiver = request.app[RECEIVER]
+    withdrawn = await receiver.withdrawals.withdraw(merchant_uid, versions, wait_seconds(request), override)
+    receiver.announcer.changed(merchant_uid)
     return _answer(whole_order(withdrawn))
 
 
@@ -190,9 +194,9 @@ async def accept_payment(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     acceptance = Acceptance(body.imp_uid, body.who, body.why)
     allow = receiver.settings.allow_test_channel
-    return _answer(
-        whole_order(await accept(receiver.pool, merchant_uid, versions, acceptance, allow_test_channel=allow))
-    )
+    accepted = await accept(receiver.pool, merchant_uid, versions, acceptance, allow_test_channel=allow)
+    receiver.announcer.changed(merchant_uid)
+    return _answer(whole_order(accepted))
 
 
 async def register(receiver: Receiver, body: OrderBody) -> Registered:

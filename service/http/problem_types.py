@@ -39,6 +39,10 @@ PROBLEM_TYPES = {
         "Parameters in the address are wrong or unknown; `detail` names each.",
         "Correct these parameters: limit: Input should be less than or equal to 500.",
     ),
+    "unknown-cursor": ProblemType(
+        400,
+        "This cursor is beyond the feed, so it is another database's: begin again without it, or with after=now.",
+    ),
     "malformed-cursor": ProblemType(
         400, "Send `next` of the page before as cursor, with the same parameters as for that page."
     ),
@@ -113,6 +117,7 @@ PROBLEM_TYPES = {
         "The notice could not be recorded anywhere; send it again.",
         "The notice could not be recorded anywhere; send it again. (neither Postgres nor Redis can be reached)",
     ),
+    "feed-held-back": ProblemType(503, "It is not known yet up to which event the feed can be read; try again."),
     "postgres-away": ProblemType(
         503, "Postgres cannot be reached now. Nothing was changed.", "Postgres cannot be reached now."
     ),

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.errors import (
     DepositAwaited,
+    FeedHeldBack,
     KeyReused,
     MoneyCame,
     NotAcceptable,
@@ -21,6 +22,7 @@ from service.errors import (
     PortOneNotAsked,
     PostgresUnavailable,
     ServiceError,
+    UnknownCursor,
     UnusableNotice,
     VersionMoved,
 )
@@ -47,6 +49,7 @@ _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
     DepositAwaited: (409, "deposit-awaited"),
     NotAcceptable: (409, "not-acceptable"),
     UnusableNotice: (400, "unusable-notice"),
+    UnknownCursor: (400, "unknown-cursor"),
 }
 
 
@@ -122,8 +125,8 @@ def problem_of(error: Exception) -> HttpProblem:
             return HttpProblem(*_REFUSALS[type(error)], str(error))
         case NothingRecorded() | PostgresUnavailable():
             return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "postgres-away", error)
-        case PortOneNotAsked():
-            return _unavailable("portone-not-asked", error)
+        case PortOneNotAsked() | FeedHeldBack():
+            return _unavailable("portone-not-asked" if isinstance(error, PortOneNotAsked) else "feed-held-back", error)
         case Overloaded():
             return _unavailable("overloaded", error)
         case web.HTTPMethodNotAllowed():

@@ -12,9 +12,12 @@ from service.metrics import Metrics
 from service.rate_limits import Limiter
 from service.redis.queue import Queue
 from service.settings import Settings
+from service.usecases.announcing import Announcer
+from service.usecases.change_waiters import ChangeWaiters
 from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.following import Feed
 from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
 from service.usecases.listing import Listing
@@ -37,6 +40,9 @@ class Receiver:
     registration: Registration
     reading: Reading
     listing: Listing
+    feed: Feed
+    announcer: Announcer
+    change_waiters: ChangeWaiters
     completion: Completion
     confirmation: Confirmation
     withdrawals: Withdrawals

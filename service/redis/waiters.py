@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 from arq.connections import ArqRedis
@@ -28,6 +28,8 @@ class Waiters:
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._by_client: Counter[str] = Counter()
         self._count = 0
+        # Also told of the orders that have changed; None: any may have.
+        self.hear: Callable[[Sequence[str] | None], None] = lambda _: None
 
     @contextlib.contextmanager
     def waiting_for(self, key: str, client: str = "") -> Iterator[asyncio.Event]:
@@ -64,8 +66,10 @@ class Waiters:
     def _keys(self, message: bytes | None) -> list[str]:
         """Return whom a message is for. After a new subscription it is everybody: Postgres has what was missed."""
         if message is None:
+            self.hear(None)
             return list(self._events)
         imp_uids, merchant_uids = orjson.loads(message)
+        self.hear(merchant_uids)
         return [*imp_uids, *map(order_key, merchant_uids)]
 
 

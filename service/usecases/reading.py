@@ -3,25 +3,49 @@
 A batch gives way to intake: PortOne sends a webhook once, and whoever reads may wait a moment.
 """
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
 
 from service.db import order_views
 from service.db.order_views import OrderView
 from service.db.pool import Pool, in_statement
+from service.usecases.change_waiters import ChangeWaiters
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
 
 
 class Reading:
-    """Reads orders, in batches."""
+    """Reads orders, in batches. `waiters` are woken by each change."""
 
-    def __init__(self, pool: Pool, intake: Intake, bounds: BatchBounds) -> None:
+    def __init__(self, pool: Pool, intake: Intake, bounds: BatchBounds, waiters: ChangeWaiters) -> None:
         self._pool = pool
+        self._waiters = waiters
         self.batches = Coalescer[str, OrderView | None](self._read, bounds, gives_way_to=intake.batches)
 
     async def read(self, merchant_uid: str) -> OrderView | None:
         """Return the order as it stands, or None. Raises Overloaded or PostgresUnavailable."""
         return await self.batches.join(merchant_uid)
+
+    async def read_unless(
+        self, merchant_uid: str, is_known: Callable[[OrderView], bool], wait_seconds: float
+    ) -> OrderView | None:
+        """Return the order once it is not as the caller knows it, or as it stands when the wait is over; or None.
+
+        Raises Overloaded or PostgresUnavailable.
+        """
+        until = time.monotonic() + wait_seconds
+        with self._waiters.waiting_for(merchant_uid) as changed:  # before reading, so that no change is missed
+            while True:
+                changed.clear()
+                view = await self.read(merchant_uid)
+                left = until - time.monotonic()
+                if view is None or left <= 0 or self._waiters.is_closing or not is_known(view):
+                    return view
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await changed.wait()
 
     async def close(self) -> None:
         """Wait for what is being read."""

@@ -33,6 +33,7 @@ from service.portone.client import PAYMENTS_PER_CALL, LedgerPage
 from service.portone.payment import read_payment
 from service.redis.budget import Budget, Lane
 from service.redis.queue import NOTICES_PER_JOB, Queue
+from service.usecases.announcing import announce
 from service.usecases.closing import expire
 
 log = structlog.get_logger()
@@ -102,6 +103,7 @@ class Reconciler:
             expired = await in_transaction(
                 self.pool, expire, merchant_uids, self.times.deposit_grace, allow_test_channel=self.allow_test_channel
             )
+            await announce(self.queue, expired)
             log.info("orders.expired", count=len(expired))
 
     async def walk_ledger(self) -> int:

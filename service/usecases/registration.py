@@ -4,7 +4,7 @@ Registrations that arrive while one batch is written form the next: one statemen
 stored yet. Any other is settled by itself, under the same locks. A batch gives way to intake.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from service.db import notices, order_views, orders, payments, preparations
 from service.db.order_views import Registered
@@ -14,6 +14,7 @@ from service.domain.evidence import Cause, of_stored
 from service.domain.settle import settle
 from service.domain.timetable import Timetable
 from service.errors import OtherTerms
+from service.usecases.announcing import Announcer
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
 
@@ -28,10 +29,12 @@ class Registration:
         bounds: BatchBounds,
         *,
         intake: Intake | None = None,
+        announcer: Announcer | None = None,
         prepare: bool = False,
     ) -> None:
         self._pool = pool
         self._times = times
+        self._announcer = announcer
         self._prepare = prepare
         urgent = intake.batches if intake else None
         self.batches = Coalescer[NewOrder, Registered | None](self._store, bounds, gives_way_to=urgent)
@@ -41,6 +44,7 @@ class Registration:
         registered = await self.batches.join(order)
         if registered is None:
             registered = await in_transaction(self._pool, settle_first, order, self._times, prepare=self._prepare)
+            self._announce([registered])
         if not registered.new and not _same(registered, order):
             raise OtherTerms
         return registered
@@ -55,7 +59,12 @@ class Registration:
         stored = await in_statement(
             self._pool, order_views.register, list(first.values()), self._times.silence[0], prepare=self._prepare
         )
+        self._announce(stored.values())
         return [_as_found(stored.get(order.terms.merchant_uid), order, first) for order in batch]
+
+    def _announce(self, registered: Iterable[Registered]) -> None:
+        if self._announcer:
+            self._announcer.changed(*(each.order.terms.merchant_uid for each in registered if each.new))
 
 
 def _as_found(registered: Registered | None, order: NewOrder, first: dict[str, NewOrder]) -> Registered | None:

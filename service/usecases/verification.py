@@ -28,6 +28,8 @@ from service.domain.timetable import Timetable
 from service.domain.unreadable import UnreadablePayment
 from service.portone.looks import Asks, look
 from service.redis.budget import Budget, Lane
+from service.redis.queue import Queue
+from service.usecases.announcing import announce
 
 # Live work waits for its place in the budget, within the lease; other work comes again later.
 _BUDGET_WAIT_SECONDS = 1.0
@@ -83,6 +85,8 @@ class Verifier:
     times: Timetable = field(default_factory=Timetable)
     stores: Set[Store] | None = None
     places: Mapping[str, asyncio.Semaphore] = field(default_factory=_places)
+    # Announces the orders that `verify` has changed.
+    queue: Queue | None = None
 
     async def verify(self, ids: Sequence[UUID]) -> Judgement:
         """Look once for the whole batch, write what it means, and return that. Raises PostgresUnavailable."""
@@ -92,6 +96,8 @@ class Verifier:
             async with aclosing(self.look(claim.to_look)) as answered:
                 async for answers in answered:
                     judgement += await self.write(connection, claim, answers)
+        if self.queue:
+            await announce(self.queue, [order.terms.merchant_uid for order, _ in judgement.changes])
         return judgement
 
     async def claim(self, connection: Connection, ids: Sequence[UUID]) -> Claim:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from service.domain import completion, confirm
+from service.domain.event_type import EVENT_TYPES
 from service.domain.order import ProblemKind, State
 from service.domain.payment import Status
 from service.http.app import ENDPOINTS, create_app
@@ -142,12 +143,13 @@ def test_what_an_answer_calls_a_problem_is_described() -> None:
         (SCHEMAS["Order"]["properties"]["state"]["x-extensible-enum"], State),
         (SCHEMAS["Finding"]["properties"]["kind"]["x-extensible-enum"], ProblemKind),
         (SCHEMAS["Payment"]["properties"]["status"]["x-extensible-enum"], Status),
+        (SCHEMAS["Event"]["properties"]["type"]["x-extensible-enum"], EVENT_TYPES),
         (SCHEMAS["NotYet"]["properties"]["reason"]["x-extensible-enum"], completion.Unsettled),
     ],
 )
 def test_the_words_are_the_codes(listed: list[str], words: Any) -> None:
     """Each list of words in the document equals the code's."""
-    assert listed == [word.value for word in words]
+    assert listed == list(words)
 
 
 def closed_lists(schema: Any, at: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -304,6 +306,10 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/orders/order-1/verify", {"headers": bearer() | PATIENT}, 200),
     ("POST", "/orders/order-1/verify", {"headers": {**bearer(), "Prefer": "wait=0"}}, 202),
     ("POST", "/orders/order-9/verify", {"headers": bearer()}, 404),
+    ("GET", "/events", {"headers": bearer()}, 200),
+    ("GET", "/events", {"headers": bearer(), "params": {"after": "then"}}, 400),
+    ("GET", "/events", {}, 401),
+    ("GET", "/events/stream", {}, 401),
     ("OPTIONS", "/payment/complete", {}, 204),
     ("GET", "/payment-redirect", {"params": {"imp_uid": "imp_1", "merchant_uid": "order-1"}}, 303),
     ("GET", "/payment-redirect", {}, 303),

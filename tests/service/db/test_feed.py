@@ -239,7 +239,7 @@ async def test_an_event_has_its_type_and_account(pool: Pool, follower: Follower)
         ("order.registered", 1, "default"),
         ("order.amended", 2, "default"),
     ]
-    assert (events[0].amount, events[0].currency, events[0].problems, events[0].state) == (64900, "KRW", (), "pending")
+    assert (events[0].amount, events[0].currency, events[0].problems, events[0].state) == (64900, "KRW", [], "pending")
     assert await feed.newest(follower.connection, upto) == events[-1].id
 
 
