@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from cli.checks.databases import PostgresFailed, check_postgres, check_redis
 from cli.checks.machine import check_clock, check_disk
 from cli.checks.portone import check_portone
-from cli.checks.service import check_problems, check_promise, check_receivers, check_stores, check_workers
+from cli.checks.service import check_feed, check_problems, check_promise, check_receivers, check_stores, check_workers
 from cli.errors import in_a_sentence
 from service.settings import Settings
 
@@ -22,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "Receivers": check_receivers,
     "Workers": check_workers,
     "Promise": check_promise,
+    "Feed": check_feed,
     "Stores": check_stores,
     "Problems": check_problems,
     "Disk": check_disk,

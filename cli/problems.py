@@ -116,21 +116,28 @@ def accept(imp_uid: ImpUid, who: Who, why: Why) -> None:
     Only a payment of another amount, or of a closed order, can be kept so. A refund that was not sent is withdrawn.
     """
     settings, (who, why) = load_settings(), _require(who, why)
-    order = _with_pool(settings, lambda pool: _accept(pool, imp_uid, who, why, settings.allow_test_channel))
+    order = _with_pool(settings, lambda pool: _accept(pool, imp_uid, who, why, settings))
     now = f"{order.settlement.state} (version {order.version})"
     typer.echo(f"Accepted: {imp_uid} of {order.terms.merchant_uid}, which is {now}.")
 
 
-async def _accept(pool: "Pool", imp_uid: str, who: str, why: str, allow_test_channel: bool) -> "StoredOrder":
+async def _accept(pool: "Pool", imp_uid: str, who: str, why: str, settings: Settings) -> "StoredOrder":
     from service.db import payments
     from service.db.pool import in_transaction
+    from service.redis.queue import Queue, connect
     from service.usecases import acceptance
+    from service.usecases.announcing import announce
 
     payment = await in_transaction(pool, payments.one, imp_uid)
     if payment is None:
         raise CommandFailed(f"No payment is stored as {imp_uid!r}.")
     word = acceptance.Acceptance(imp_uid, who, why)
-    accepted = await acceptance.accept(pool, payment.merchant_uid, None, word, allow_test_channel=allow_test_channel)
+    allow = settings.allow_test_channel
+    accepted = await acceptance.accept(pool, payment.merchant_uid, None, word, allow_test_channel=allow)
+    if redis_url := settings.redis_url.get_secret_value():
+        queue = Queue(connect(redis_url))
+        await announce(queue, [payment.merchant_uid])
+        await queue.close()
     return accepted.order
 
 

@@ -64,6 +64,9 @@ class Metrics:
         self._registry.register(self._works)
         self._requests = Counter("requests", "Requests answered", ["status"], registry=self._registry)
         self._by_status: dict[int, int] = {}  # since the page was last made
+        self._feed_lag = Gauge(
+            "feed_lag_seconds", "How long the feed has held back its oldest event", registry=self._registry
+        )
         self._promise = {
             name: Gauge(f"promise_{name}", "See /healthz/promise", registry=self._registry)
             for name in Measure.__slots__
@@ -92,8 +95,9 @@ class Metrics:
         """Count one answer. A counter costs a lock, so answers are added to it only when the page is made."""
         self._by_status[status] = self._by_status.get(status, 0) + 1
 
-    def text(self, measured: Measure | None) -> bytes:
-        """Return the page; without a measure the promise's gauges are NaN."""
+    def text(self, measured: Measure | None, feed_lag_seconds: float | None = None) -> bytes:
+        """Return the page; without a measure the gauges of the promise and the feed are NaN."""
+        self._feed_lag.set(float("nan") if feed_lag_seconds is None else feed_lag_seconds)
         while self._by_status:
             status, count = self._by_status.popitem()
             self._requests.labels(status).inc(count)

@@ -1,5 +1,6 @@
 """Check the running service: its receivers and workers, its promise, and what a person must see."""
 
+import asyncio
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -8,7 +9,8 @@ from importlib.metadata import version
 from cli.checks.databases import ask_postgres
 from cli.checks.portone import key_setting
 from cli.processes import birth
-from service.db import notice_list, problems, processes, promise
+from service.db import feed, notice_list, problems, processes, promise
+from service.db.feed import FeedWriter
 from service.db.processes import RunningProcess
 from service.domain.payment import ACCOUNT, Store
 from service.settings import Settings
@@ -19,6 +21,8 @@ CLOCK_SECONDS = 30.0
 _IDLE_SECONDS = 30.0
 # Where others of its kind work, one that is gone for so long was taken away on purpose.
 _MISSED_SECONDS = 3600.0
+# A transaction of ours that writes events ends in milliseconds.
+_WRITES_SECONDS = 2.0
 _START = {"receiver": "portone-orders serve", "worker": "portone-orders worker"}
 
 
@@ -97,6 +101,26 @@ async def _limits(settings: Settings) -> Settings:
     names = [name for name in Settings.model_fields if name.startswith("promise_") and name.upper() in running]
     types = {name: type(getattr(settings, name)) for name in names}
     return settings.model_copy(update={name: types[name](running[name.upper()]) for name in names})
+
+
+async def check_feed(settings: Settings) -> list[str]:
+    """Check that no transaction holds the feed back, by having written events and not ending for two seconds."""
+    before = {writer.name for writer in await ask_postgres(settings, feed.writers)}
+    if not before:
+        return []
+    await asyncio.sleep(_WRITES_SECONDS)
+    return [_holds_back(writer) for writer in await ask_postgres(settings, feed.writers) if writer.name in before]
+
+
+def _holds_back(writer: FeedWriter) -> str:
+    if writer.pid is None:
+        return "A prepared transaction that has written to order_events holds the feed back: see pg_prepared_xacts."
+    since = f" for {writer.seconds:.0f} s" if writer.seconds is not None else ""
+    what = f"pid {writer.pid} ({writer.application or 'without a name'}{f', {writer.state}' if writer.state else ''})"
+    return (
+        f"The transaction of {what} has been open{since}, and holds the feed back, because it has written to"
+        f" order_events: end it there, or with SELECT pg_terminate_backend({writer.pid})."
+    )
 
 
 async def check_stores(settings: Settings) -> list[str]:

@@ -107,6 +107,36 @@ async def events_of(db: Connection, merchant_uids: Sequence[str], after: int, up
     return [_event(row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class FeedWriter:
+    """A transaction that writes events, by its name in `FeedPosition.writers`. `pid` None: a prepared one.
+
+    `seconds`: how long it has been open, None where Postgres does not tell us.
+    """
+
+    name: str
+    pid: int | None
+    application: str
+    state: str
+    seconds: float | None
+
+
+async def writers(db: Connection) -> list[FeedWriter]:
+    """Return the transactions that hold the feed back now, the oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT l.virtualtransaction AS name, l.pid, coalesce(a.application_name, '') AS application,
+               coalesce(a.state, '') AS state,
+               extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
+        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'relation' AND l.relation = 'order_events'::regclass AND l.mode = 'RowExclusiveLock'
+          AND l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+        ORDER BY a.xact_start
+        """
+    )
+    return [FeedWriter(**row) for row in rows]
+
+
 async def oldest_age_seconds(db: Connection, after: int) -> float | None:
     """Return how long ago the first event after this id was written; None if there is none that can be seen."""
     age: float | None = await db.fetchval(

@@ -56,6 +56,11 @@ class Horizon:
         return self._upto
 
     @property
+    def kept(self) -> FeedPosition | None:
+        """Return the sample whose writers are waited for, if the horizon is behind."""
+        return self._kept
+
+    @property
     def is_behind(self) -> bool:
         """Return whether ids beyond the horizon were drawn already, so that another sample soon may bring events."""
         return self._kept is not None and self._kept.last_id != self._upto

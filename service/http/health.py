@@ -56,6 +56,7 @@ class PromiseAnswer(BaseModel):
     )
     ledger_lag_seconds: float | None = Field(description="Time since the last complete walk of PortOne's list.")
     keys_refused: Count = Field(description="Accounts whose key PortOne refuses to a worker.")
+    feed_lag_seconds: float = Field(ge=0, description="How long the feed has held an event back.")
 
 
 _KEPT: dict[str, Any] = {
@@ -69,6 +70,7 @@ _KEPT: dict[str, Any] = {
     "unregistered_payments": 0,
     "ledger_lag_seconds": 12.5,
     "keys_refused": 0,
+    "feed_lag_seconds": 0.0,
 }
 _BROKEN = _KEPT | {
     "broken": ["a notice has been due for 75 s"],
@@ -132,8 +134,10 @@ async def promise(request: web.Request) -> web.Response:
     """Measure the promise. Answers 503, with the reasons, beyond the configured limits."""
     receiver = request.app[RECEIVER]
     measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
-    broken = broken_promises(measured, receiver.settings)
-    return json_response({"broken": broken, **asdict(measured)}, status=503 if broken else 200)
+    feed_lag_seconds = await receiver.feed.lag_seconds()
+    broken = broken_promises(measured, receiver.settings, feed_lag_seconds)
+    content = {"broken": broken, **asdict(measured), "feed_lag_seconds": feed_lag_seconds}
+    return json_response(content, status=503 if broken else 200)
 
 
 @endpoints.add(
@@ -154,6 +158,8 @@ async def metrics(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
     try:
         measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
+        feed_lag_seconds = await receiver.feed.lag_seconds()
     except PostgresUnavailable:
-        measured = None
-    return web.Response(body=receiver.metrics.text(measured), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        measured = feed_lag_seconds = None
+    page = receiver.metrics.text(measured, feed_lag_seconds)
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

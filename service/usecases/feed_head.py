@@ -62,7 +62,7 @@ class FeedHead:
         self._entries: list[Entry] = []
         self._ids: list[int] = []
         self._after = 0  # the entries are all events after this one, up to `last`
-        self._tried_at: float | None = None
+        self._kept_at = 0.0  # when the horizon's kept sample was taken
         self.last: int | None = None
         self.drawn = 0
 
@@ -100,22 +100,26 @@ class FeedHead:
             return events
 
     async def lag_seconds(self) -> float:
-        """Return the age of the oldest event that cannot be read yet. Raises PostgresUnavailable."""
+        """Return for how long the oldest event that cannot be read yet has been held back. Raises PostgresUnavailable.
+
+        It may have been there before anybody looked: only the time since the sample that waits for its writers counts.
+        """
         async with one_connection(self._pool) as connection:
             upto = await self._look(connection)
             if not self.is_behind:
                 return 0.0
-            if upto is None and self.last is None:  # nothing is known yet
-                return time.monotonic() - (self._tried_at or 0)
+            held = time.monotonic() - self._kept_at
             beyond = self.last if upto is None else upto
-            return await in_statement_on(connection, feed.oldest_age_seconds, beyond or 0) or 0.0
+            age = await in_statement_on(connection, feed.oldest_age_seconds, beyond or 0)
+            return min(age or 0.0, held)
 
     async def _look(self, connection: Connection) -> int | None:
-        if self._tried_at is None:
-            self._tried_at = time.monotonic()
         position = await in_statement_on(connection, feed.position)
         self.drawn = position.last_id
-        return self._horizon.observe(position)
+        upto = self._horizon.observe(position)
+        if self._horizon.kept is position:
+            self._kept_at = time.monotonic()
+        return upto
 
     async def _jump(self, connection: Connection, upto: int) -> None:
         """Begin at the newest event. Whoever is further behind reads from Postgres."""

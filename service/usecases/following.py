@@ -155,7 +155,7 @@ class Feed:
             pause = self._pause(pause, moved=self._head.last != before)
 
     async def lag_seconds(self) -> float:
-        """Return the age of the oldest event that followers cannot read yet. Raises PostgresUnavailable."""
+        """Return for how long followers have missed the oldest event that is held back. Raises PostgresUnavailable."""
         return await self._head.lag_seconds()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import asyncpg
 from aiohttp import web
 from redis.asyncio import Redis
 
@@ -146,6 +147,24 @@ def _other_worker(clock: str = "0", trouble: str = "NULL", refused: str = "'{}'"
 
 _HTML = "<html><body>Welcome</body></html>"
 
+
+@asynccontextmanager
+async def _open_writer(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+    """Leave a transaction open that has written an event."""
+    connection = await asyncpg.connect(
+        settings.database_url.get_secret_value(), server_settings={"application_name": "a report"}
+    )
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute(
+            "INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,"
+            " problems, cause) VALUES ('order-1', 1, 'pending', 1, 'KRW', 0, 0, '[]', 'registration')"
+        )
+        yield {}
+    finally:
+        connection.terminate()
+
+
 PLANTED = [
     # Settings
     Planted("no DATABASE_URL", "Postgres: Set DATABASE_URL in the environment", _with(DATABASE_URL="")),
@@ -277,5 +296,10 @@ PLANTED = [
         "this machine's clock that is off by an hour",
         "Clock: The clocks of this machine and of Postgres are (3599|360[0-9]) s ahead of PortOne's",
         plant=_portone(200, TOKEN, clock=timedelta(hours=-1)),
+    ),
+    Planted(
+        "a transaction that holds the feed back",
+        r"Feed: The transaction of pid \d+ \(a report, idle in transaction\) has been open for \d+ s, .* end it",
+        plant=_open_writer,
     ),
 ]

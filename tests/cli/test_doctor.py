@@ -26,7 +26,19 @@ from tests.cli.planted import PLANTED, Planted
 from tests.cli.test_commands import variables_of
 from tests.running import running_receiver, running_worker, until
 
-_PARTS = ["Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Stores", "Problems", "Disk", "Clock"]
+_PARTS = [
+    "Postgres",
+    "Redis",
+    "PortOne",
+    "Receivers",
+    "Workers",
+    "Promise",
+    "Feed",
+    "Stores",
+    "Problems",
+    "Disk",
+    "Clock",
+]
 _LIMIT_SECONDS = 10.0
 _WORKS = "SELECT EXISTS (SELECT FROM processes WHERE kind = 'worker' AND worked_at IS NOT NULL)"
 

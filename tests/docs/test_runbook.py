@@ -57,7 +57,7 @@ def test_every_event_is_one_that_is_logged() -> None:
 def test_every_metric_is_exposed() -> None:
     """Each named metric is on /metrics even before anything happened."""
     exposed = Metrics().text(None).decode()
-    named = set(re.findall(r"`((?:promise|notices)_[a-z_]+)`", PAGE))
+    named = set(re.findall(r"`((?:promise|notices|feed)_[a-z_]+)`", PAGE))
     assert named
     assert not [name for name in named if f"\n{name} " not in exposed]
 
@@ -66,7 +66,7 @@ def test_each_reason_of_the_promise_has_a_section() -> None:
     """Every sentence that /healthz/promise may answer is a heading, without its number."""
     settings = Settings(_env_file=None)
     every = Measure(1e9, 1e9, 10**9, 10**9, 10**9, 10**9, 10**9, 1e9, 10**9)
-    reasons = [re.sub(r"\d+", "…", reason) for reason in broken_promises(every, settings)]
+    reasons = [re.sub(r"\d+", "…", reason) for reason in broken_promises(every, settings, 1e9)]
     assert sorted(reasons) == sorted(re.findall(r'^### "(.+)"$', PAGE, re.MULTILINE))
 
 

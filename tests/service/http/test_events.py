@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import orjson
 import pytest
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
@@ -274,6 +275,34 @@ async def test_more_than_the_bound_are_told_to_come_again(settings: Settings) ->
         refused(await receiver.call("GET", "/events/stream", headers=bearer()), 503, "overloaded")
         await _amend(receiver, "order-1")
         await asyncio.gather(*waiting)
+
+
+async def test_a_writer_that_stays_open_raises_an_alarm(settings: Settings) -> None:
+    """A transaction that holds the feed back is measured and breaks the promise, and nothing is missed by it."""
+    strict = settings.model_copy(update={"promise_feed_lag_seconds": 0.1})
+    async with running_receiver(strict) as receiver:
+        await receiver.register("order-1")
+        _, cursor = await _page(receiver, "now")
+        writer = await asyncpg.connect(settings.database_url.get_secret_value())
+        try:
+            await writer.execute("BEGIN; UPDATE order_events SET who = who WHERE false")
+            await receiver.register("order-2")
+            waiting = asyncio.create_task(_page(receiver, cursor, **WAITS))
+            await until(lambda: _breaks(receiver))
+            assert (await receiver.read("order-2"))["version"] == 1
+            _, page = await receiver.call("GET", "/metrics", headers=bearer())
+            assert float(page.partition("\nfeed_lag_seconds ")[2].partition("\n")[0]) > 0.1
+            assert not waiting.done()
+        finally:
+            await writer.close()
+        assert _brief((await waiting)[0]) == [("order-2", "order.registered", 1)]
+        status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
+        assert (status, body["feed_lag_seconds"]) == (200, 0.0)
+
+
+async def _breaks(receiver: RunningService) -> bool:
+    status, body = await receiver.call("GET", "/healthz/promise", headers=bearer())
+    return status == 503 and body["broken"] == ["the feed has held an event back for 0 s"]
 
 
 async def test_those_who_wait_are_answered_when_the_receiver_stops(settings: Settings) -> None:
