@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
-    bench bench-life bench-small growth soak steps refund-schedules refund-kills faults faults-small explore \
-    explore-small hostile hostile-small guards shows pictures
+    bench bench-life bench-small bench-waiters growth soak steps refund-schedules refund-kills faults faults-small explore \
+    explore-small hostile hostile-small feed guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +91,9 @@ growth: $(VENV)/.installed ## Compare ten million orders in the table with ten t
 bench-small: $(VENV)/.installed ## Run the benchmark in miniature, to see that it still works
 	@$(BIN)/python -m bench --small
 
+bench-waiters: $(VENV)/.installed ## Measure 5,000 reads that wait for a change on one receiver: half a minute
+	@$(BIN)/python -m bench.waiters
+
 soak: $(VENV)/.installed ## Process 10⁶ notices under bounds on memory and dead rows, then check every row: 5 minutes
 	@$(BIN)/python -m bench.soak --publish
 
@@ -128,6 +131,9 @@ hostile: $(VENV)/.installed-dev ## Let strangers attack beside genuine orders, a
 
 hostile-small: $(VENV)/.installed-dev ## Four of these attacks in miniature, as CI does: half a minute
 	@$(BIN)/python -m faults.hostile --small
+
+feed: $(VENV)/.installed-dev ## Let 20 followers read the feed beside killed writers, and write the figures: 5 minutes
+	@$(BIN)/python -m faults.feed --report
 
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
 	@$(BIN)/python -m faults.guards --report

@@ -3,6 +3,7 @@
 `/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing; they want a service key.
 """
 
+import contextlib
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -156,10 +157,9 @@ async def promise(request: web.Request) -> web.Response:
 )
 async def metrics(request: web.Request) -> web.Response:
     receiver = request.app[RECEIVER]
-    try:
+    measured, feed_lag_seconds = None, None
+    with contextlib.suppress(PostgresUnavailable):
         measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
         feed_lag_seconds = await receiver.feed.lag_seconds()
-    except PostgresUnavailable:
-        measured = feed_lag_seconds = None
     page = receiver.metrics.text(measured, feed_lag_seconds)
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
