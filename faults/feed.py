@@ -31,6 +31,7 @@ _AMOUNT = 1000
 _AT_ONCE = 40
 _OPEN_SECONDS = 20.0
 _WITHIN_SECONDS = 170.0
+_CATCH_UP_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _HEADERS = {"Authorization": f"Bearer {KEY}"}
 _AWAY = (aiohttp.ClientError, OSError, TimeoutError)
@@ -135,7 +136,7 @@ async def follow_all(stack: Stack, trouble: Trouble, orders: int, seed: int) -> 
             events = await _written(stack, orders)
             seconds = time.monotonic() - began
             with contextlib.suppress(TimeoutError):
-                await _until(lambda: _have(followers, len(events)), seconds=40)
+                await _until(lambda: _have(followers, len(events)), seconds=_CATCH_UP_SECONDS)
     finally:
         for task in following:
             task.cancel()

@@ -5,7 +5,9 @@ is counted by its kind, and a buyer's browser is still sent on to the shop.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from aiohttp import web
@@ -35,7 +37,7 @@ RawAnswer = Callable[[int, bytes], web.Response]
 class HttpConnection(web.RequestHandler):
     """One connection. `head_since`: when its unfinished head began, or the connection if nothing has come."""
 
-    __slots__ = ("_admitted", "_answer", "_start", "_watcher", "head_since")
+    __slots__ = ("_admitted", "_answer", "_start", "_waiting", "_watcher", "head_since")
 
     def __init__(
         self, server: web.Server, watcher: Watcher, answer: RawAnswer, loop: asyncio.AbstractEventLoop
@@ -51,6 +53,7 @@ class HttpConnection(web.RequestHandler):
         self._answer = answer
         self._admitted = False
         self._start = b""
+        self._waiting: asyncio.Task[Any] | None = None
         self.head_since: float | None = None
 
     @property
@@ -62,6 +65,15 @@ class HttpConnection(web.RequestHandler):
     def is_idle(self) -> bool:
         """Say whether no request is under way."""
         return self._waiter is not None and not self._messages
+
+    @contextlib.contextmanager
+    def keeps_waiting(self) -> Iterator[None]:
+        """Cancel the block when the caller is gone."""
+        self._waiting = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self._waiting = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
@@ -75,6 +87,8 @@ class HttpConnection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._admitted:
             self._watcher.release(self)
+            if self._waiting is not None:
+                self._waiting.cancel()
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -117,3 +131,12 @@ class HttpConnection(web.RequestHandler):
 
     def log_debug(self, *args: Any, **kw: Any) -> None:
         """Log nothing: aiohttp's debug lines tell of requests."""
+
+
+def while_connected(request: web.Request) -> AbstractContextManager[None]:
+    """Cancel the block when the caller is gone. A wait must not keep its place for somebody who has left.
+
+    Writes go on without their caller: only what waits and changes nothing may be cancelled.
+    """
+    connection = request.protocol
+    return connection.keeps_waiting() if isinstance(connection, HttpConnection) else contextlib.nullcontext()

@@ -12,6 +12,7 @@ from service.domain.event_type import EVENT_TYPES
 from service.domain.feed_cursor import cursor_of, read_cursor
 from service.domain.order import Closed, State
 from service.errors import ServiceError
+from service.http.connection import while_connected
 from service.http.endpoints import EndpointTable, HttpAnswer, Parameter
 from service.http.feed_query import NEWEST, FeedQuery, StreamQuery
 from service.http.field_types import Amount, Currency, ImpUid, MerchantUid, open_words
@@ -108,7 +109,9 @@ async def read_events(request: web.Request) -> web.Response:
     """Answer the events after a cursor, at once or when there is one."""
     query = read_query(request, FeedQuery)
     feed = request.app[RECEIVER].feed
-    page = await feed.page(await feed.start(_after(query.after)), _wanted(query), query.limit, query.wait)
+    after = await feed.start(_after(query.after))
+    with while_connected(request):
+        page = await feed.page(after, _wanted(query), query.limit, query.wait)
     events = b",".join(entry.json for entry in page.events)
     body = b'{"events":[%b],"next":"%b"}\n' % (events, cursor_of(page.next).encode())
     return web.Response(body=body, content_type="application/json")
@@ -135,7 +138,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     stream = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     stream.content_type = "text/event-stream"
     with contextlib.suppress(ConnectionError):  # the reader is gone
-        with feed.followers.taken():
+        with feed.followers.taken(), while_connected(request):
             await stream.prepare(request)
             after, why = await _follow(feed, stream, after, _wanted(query))
         await _end(stream, after, why)

@@ -5,6 +5,7 @@ from aiohttp import web
 from service.db.order_views import OrderView
 from service.http.completions import PREFER_WAIT
 from service.http.conditions import has_seen
+from service.http.connection import while_connected
 from service.http.endpoints import Parameter
 from service.http.receiver import RECEIVER
 
@@ -29,5 +30,6 @@ async def read_or_wait(request: web.Request, merchant_uid: str) -> tuple[OrderVi
     seconds = min(int(preference[1]), _WAIT_MAX_SECONDS) if preference and "If-None-Match" in request.headers else 0
     if not seconds:
         return await reading.read(merchant_uid), {}
-    view = await reading.read_unless(merchant_uid, lambda view: has_seen(request, view.order.version), seconds)
+    with while_connected(request):
+        view = await reading.read_unless(merchant_uid, lambda view: has_seen(request, view.order.version), seconds)
     return view, {"Preference-Applied": f"wait={seconds}"}

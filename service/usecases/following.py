@@ -93,10 +93,12 @@ class Feed:
         )
 
     async def start(self, cursor: int | None) -> int:
-        """Return the event to follow from; None is the newest.
+        """Return the event to follow from; None is the newest. Whoever is behind what is known needs no newer head.
 
         Raises UnknownCursor, FeedHeldBack, Overloaded or PostgresUnavailable.
         """
+        if cursor is not None and self._head.last is not None and cursor < self._head.last:
+            return cursor
         await self._read_head()
         if self._head.last is None:
             raise FeedHeldBack

@@ -277,6 +277,25 @@ async def test_more_than_the_bound_are_told_to_come_again(settings: Settings) ->
         await asyncio.gather(*waiting)
 
 
+async def test_whoever_leaves_gives_the_place_away(receiver: RunningService) -> None:
+    """A wait ends when its caller's connection does, however long it would have lasted."""
+    await receiver.register("order-1")
+    _, cursor = await _page(receiver, "now")
+    async with ClientSession() as leaves:
+        left = RunningService(receiver.url, leaves)
+        waiting = [
+            asyncio.create_task(_wait_for_change(left, "order-1", 1)),
+            asyncio.create_task(_page(left, cursor, **WAITS)),
+        ]
+        async with _stream(left, after="now"):
+            await until(lambda: _waits(receiver, "followers", 2))
+            await until(lambda: _waits(receiver, "waiting_reads", 1))
+            for task in waiting:
+                task.cancel()
+    await until(lambda: _waits(receiver, "followers", 0))
+    await until(lambda: _waits(receiver, "waiting_reads", 0))
+
+
 async def test_a_writer_that_stays_open_raises_an_alarm(settings: Settings) -> None:
     """A transaction that holds the feed back is measured and breaks the promise, and nothing is missed by it."""
     strict = settings.model_copy(update={"promise_feed_lag_seconds": 0.1})
