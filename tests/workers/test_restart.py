@@ -1,4 +1,4 @@
-"""A virtual account survives a restart of everything but Postgres: its deposit pays the order."""
+"""A restart of everything but Postgres loses nothing: a deposit pays its order, and a repeated call is answered."""
 
 import asyncio
 import os
@@ -7,17 +7,19 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from cli.embedded.redis import Redis
 from cli.http_probe import answers_ok
 from cli.processes import Process, Program
-from service.db.pool import Pool
+from service.db import orders
+from service.db.pool import Connection, Pool
 from service.settings import Settings
 from tests.ports import own_port
-from tests.running import SERVICE_KEY, RunningService
+from tests.running import SERVICE_KEY, RunningService, bearer, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
 
@@ -109,3 +111,44 @@ async def test_a_deposit_with_no_webhook_and_everything_restarted(
     assert states == ["pending", "awaiting_deposit", "paid"]
     assert (await sandbox.webhooks())["outcomes"] == {"dropped": 2}
     assert {row["source"] for row in await stored.notices(pool, imp_uid)} == {"reconcile"}
+
+
+async def test_a_receiver_that_is_killed_before_its_answer_is_kept(
+    settings: Settings, sandbox: RunningSandbox, pool: Pool, tmp_path: Path
+) -> None:
+    """A call with an Idempotency-Key whose receiver dies after the write runs again, and finds its work done."""
+    amend = {"json": {"amount": 100}, "headers": {**bearer(), "If-Match": '"1"', "Idempotency-Key": '"a"'}}
+    machine = Machine(tmp_path, settings)
+    async with _running(machine) as service, pool.acquire() as order, pool.acquire() as key:
+        await service.register("order-1")
+        async with key.transaction():
+            async with order.transaction():
+                await orders.lock(order, ["order-1"])
+                amending = asyncio.create_task(service.call("PATCH", "/orders/order-1", **amend))
+                # The row itself: only the call's answer waits for whoever holds it.
+                await until(lambda: _locks_the_key(key))
+            await until(lambda: _is_written(pool, "order-1", version=2))
+            await machine.kill()
+            await pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        with pytest.raises(ClientError):
+            await amending
+    assert await pool.fetchval("SELECT status FROM idempotency_keys") is None
+    async with _running(machine) as service:
+        status: int = 409
+        body: Any = None
+        while status == 409:  # until the claim ends
+            status, body = await service.call("PATCH", "/orders/order-1", **amend)
+        assert (status, body["version"], body["amount"]) == (200, 2, 100)
+        assert await service.call("PATCH", "/orders/order-1", **amend) == (200, body)
+    assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "pending")]
+
+
+async def _locks_the_key(db: Connection) -> bool:
+    return bool(await db.fetch("SELECT FROM idempotency_keys FOR UPDATE"))
+
+
+async def _is_written(pool: Pool, merchant_uid: str, *, version: int) -> bool:
+    return bool((await stored.order(pool, merchant_uid))["version"] == version)
