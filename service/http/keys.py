@@ -19,17 +19,17 @@ def with_key(handler: Handler) -> Handler:
     return checked
 
 
+def bearer(request: web.Request) -> bytes:
+    """Return the bearer token of a request, or nothing."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
+
+
 def _require_key(request: web.Request) -> None:
     """Compare in constant time, with every key; without a configured key nobody gets in."""
-    given = given_key(request)
+    given = bearer(request)
     keys = [key.get_secret_value().encode() for key in request.app[RECEIVER].settings.service_keys]
     if not sum(hmac.compare_digest(given, key) for key in keys):  # `any` would stop at the first
         raise HttpProblem(
             401, "service-key", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'.", WWW_Authenticate="Bearer"
         )
-
-
-def given_key(request: web.Request) -> bytes:
-    """Return the key that the caller gives, which may be wrong; empty: none."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
