@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import notices
+from cli import keys, notices
 from cli.errors import CommandFailed, exit_code, in_a_sentence
 from cli.order import order
 from cli.problems import problems
@@ -27,6 +27,7 @@ app.add_typer(order)
 app.add_typer(problems)
 app.add_typer(sandbox)
 app.add_typer(notices.app, name="notices")
+app.add_typer(keys.app, name="keys")
 app.command()(reconcile)
 
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from aiohttp import web
 
+from service.domain.service_key import Scope
 from service.http import (
     completions,
     confirmations,
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> web.Application:
 
 def _route(endpoint: Endpoint) -> web.RouteDef:
     """Return the endpoint's route. One that declares a scope asks for a service key before anything else."""
-    handler = with_key(endpoint.handler) if endpoint.scope else endpoint.handler
+    handler = with_key(endpoint.handler, Scope(endpoint.scope)) if endpoint.scope else endpoint.handler
     return web.route(endpoint.method, endpoint.pattern, handler)
 
 
@@ -121,6 +122,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
                 receiver.feed.watch(),
                 receiver.connections.watch(),
                 receiver.confirmation.keep_connections(),
+                receiver.service_keys.keep_current(),
                 say_weaknesses(redis),
             )
         ]

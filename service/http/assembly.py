@@ -36,6 +36,7 @@ from service.usecases.rechecking import Rechecks
 from service.usecases.recording import Recorder
 from service.usecases.registration import Registration
 from service.usecases.search_requests import SearchRequests
+from service.usecases.service_keys import ServiceKeys
 
 # Connections to Postgres for what has none of its own: terms that are amended, searches, the measure of the promise.
 _CONNECTIONS = 4
@@ -94,6 +95,11 @@ class _Assembly:
             Registration(pool, times, bounds, intake=intake, announcer=announcer, prepare=settings.prepare_amount)
         )
 
+    async def service_keys(self) -> ServiceKeys:
+        configured = [key.get_secret_value() for key in self.settings.service_keys]
+        # Two connections: a reading is due while the uses are written.
+        return self.closing(ServiceKeys(await self.pool(2), configured))
+
     async def reading(self, intake: Intake, waiters: ChangeWaiters) -> Reading:
         bounds = BatchBounds(_SMALL_BATCH, self.settings.read_connections, self.settings.read_waiting)
         return self.closing(Reading(await self.pool(bounds.runs), intake, bounds, waiters))
@@ -135,6 +141,7 @@ async def open_receiver(
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
     idempotency = assembly.closing(Idempotency(await assembly.pool(_IDEMPOTENCY), times, settings.idempotency_waiting))
+    service_keys = await assembly.service_keys()
     metrics.watch(
         intake=intake.batches,
         registration=registration.batches,
@@ -151,6 +158,7 @@ async def open_receiver(
         feed=feed.reads,
         followers=feed.followers,
         waiting_reads=change_waiters.places,
+        unknown_keys=service_keys.batches,
     )
     return Receiver(
         settings=settings,
@@ -171,6 +179,7 @@ async def open_receiver(
         rechecks=Rechecks(pool, reading, asking),
         idempotency=idempotency,
         readiness=assembly.closing(Readiness(await assembly.pool(1), queue)),
+        service_keys=service_keys,
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client),
         shed_limits=Limiter(settings.completions_per_second),

@@ -30,8 +30,14 @@ _TAGS = {
     "browsers": "For the shop's pages. Without a key, so they learn only the state of the payment they name.",
     "health": "For whoever runs this.",
 }
+_SERVICE_KEY = (
+    "One of SERVICE_KEYS, which may do everything, or a key of `portone-orders keys create` that has the scope:"
+    " `orders:read`, `orders:write`, `events:read`, or `admin` for the promise and the metrics. Without any key nobody"
+    " gets in."
+)
 _SCHEMAS = "#/components/schemas/"
-_WWW_AUTHENTICATE = Header("WWW-Authenticate", "`Bearer`.")
+_WWW_AUTHENTICATE = Header("WWW-Authenticate", "What is missing (RFC 6750 §3).", "^Bearer", example="Bearer")
+_CHALLENGES: dict[int, tuple[Header, ...]] = dict.fromkeys((401, 403), (_WWW_AUTHENTICATE,))
 _PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
@@ -78,7 +84,7 @@ def build(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
                 "serviceKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A service key. Without a configured key nobody gets in.",
+                    "description": _SERVICE_KEY,
                 }
             },
             "examples": {kind: {"value": _problem(kind, problem)} for kind, problem in PROBLEM_TYPES.items()},
@@ -215,7 +221,7 @@ def _problems(status: int, kinds: list[str]) -> dict[str, Any]:
         "schema": _schema(ProblemAnswer),
         "examples": {kind: {"$ref": f"#/components/examples/{kind}"} for kind in kinds},
     }
-    headers = {HTTPStatus.UNAUTHORIZED: (_WWW_AUTHENTICATE,), **dict.fromkeys(RETRIED, (RETRY_AFTER,))}.get(status, ())
+    headers = {**_CHALLENGES, **dict.fromkeys(RETRIED, (RETRY_AFTER,))}.get(status, ())
     return {
         "description": "\n".join(f"- `{kind}`: {PROBLEM_TYPES[kind].meaning}" for kind in kinds),
         **_without_empty({"headers": {header.name: _header(header) for header in headers}}),

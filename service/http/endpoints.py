@@ -8,8 +8,9 @@
     )
     async def read_order(request: web.Request) -> web.Response: ...
 
-What follows from a part is not said again: a `scope` means 401, a body means 400, 408, 413 and 415, and a parameter may
-bring problems of its own. Each problem's status, meaning and example are in `service/http/problem_types.py`.
+What follows from a part is not said again: a `scope` means that the route lets in nobody without it, and 401, 403 and
+503; a body means 400, 408, 413 and 415, and a parameter may bring problems of its own. Each problem's status, meaning
+and example are in `service/http/problem_types.py`.
 """
 
 import re
@@ -24,13 +25,15 @@ from service.http.field_types import Account, MerchantUid, Tier
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AHandler = TypeVar("AHandler", bound=Handler)
-Scope = Literal["orders:read", "orders:write", "events:read", "admin"]
+ScopeName = Literal["orders:read", "orders:write", "events:read", "admin"]
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 # Any problem that follows from having a body, and from having one that must be JSON.
 _BODY_PROBLEMS = ("unreadable-body", "body-not-finished", "body-too-large")
+# Where Postgres is away, a receiver that has not read the keys yet cannot tell a right one.
+_KEY_PROBLEMS = ("service-key", "missing-scope", "postgres-away")
 _JSON_PROBLEMS = ("malformed-json", "not-json")
 
 
@@ -101,7 +104,7 @@ PATH_PARAMETERS = {
 class Rest(TypedDict, total=False):
     """The parts of an endpoint that not every one has."""
 
-    scope: Scope
+    scope: ScopeName
     parameters: tuple[Parameter, ...]
     body: Body
     problems: tuple[str, ...]
@@ -118,7 +121,7 @@ class Endpoint:
     id: str
     summary: str
     description: str = ""
-    scope: Scope | None = None
+    scope: ScopeName | None = None
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     answers: Mapping[int, HttpAnswer]
@@ -145,7 +148,7 @@ class Endpoint:
             if self.body.strict:
                 yield from _JSON_PROBLEMS
         if self.scope:
-            yield "service-key"
+            yield from _KEY_PROBLEMS
         yield "internal-error"
 
 

@@ -1,6 +1,7 @@
 """The health addresses. `/healthz`: this process lives. `/readyz`: it can accept, for routing (docs/design.md §3).
 
-`/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing; they want a service key.
+`/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing. They want a service key that
+has the scope `admin`.
 """
 
 import contextlib

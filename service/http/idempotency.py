@@ -14,7 +14,7 @@ from service.db.idempotency_keys import CallKey, FirstAnswer
 from service.errors import KeyInUse
 from service.http.bodies import read_kept_body
 from service.http.endpoints import Handler, Parameter
-from service.http.keys import bearer
+from service.http.keys import key_of
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, problem_of, problem_response
 from service.http.receiver import RECEIVER
 
@@ -54,7 +54,7 @@ def idempotent(handler: Handler) -> Handler:
 async def _run_once(request: web.Request, handler: Handler, key: str) -> web.StreamResponse:
     idempotency = request.app[RECEIVER].idempotency
     body = await read_kept_body(request)
-    call = CallKey(_digest(bearer(request), key.encode()), _fingerprint(request, body))
+    call = CallKey(_digest(key_of(request).digest, key.encode()), _fingerprint(request, body))
     try:
         begun = await idempotency.begin(call)
     except KeyInUse as error:

@@ -1,22 +1,30 @@
-"""Service keys: other services may read orders, each with a bearer key."""
+"""Service keys: other services may call, each with a bearer key that has the scope of what it asks for."""
 
-import hmac
+from datetime import UTC, datetime
 
 from aiohttp import web
 
+from service.domain.service_key import Scope, ServiceKey
 from service.http.endpoints import Handler
 from service.http.problems import HttpProblem
 from service.http.receiver import RECEIVER
 
+_KEY = web.RequestKey("service_key", ServiceKey)
 
-def with_key(handler: Handler) -> Handler:
-    """Return the handler, which only a caller with a service key reaches."""
+
+def with_key(handler: Handler, scope: Scope) -> Handler:
+    """Return the handler, which only a caller reaches whose service key has this scope."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        _require_key(request)
+        request[_KEY] = await _find_key(request, scope)
         return await handler(request)
 
     return checked
+
+
+def key_of(request: web.Request) -> ServiceKey:
+    """Return the key that let the caller in. Raises KeyError where the endpoint declares no scope."""
+    return request[_KEY]
 
 
 def bearer(request: web.Request) -> bytes:
@@ -25,11 +33,23 @@ def bearer(request: web.Request) -> bytes:
     return token.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
 
 
-def _require_key(request: web.Request) -> None:
-    """Compare in constant time, with every key; without a configured key nobody gets in."""
+async def _find_key(request: web.Request, scope: Scope) -> ServiceKey:
+    """Return the caller's key, which has this scope. Without any key nobody gets in. Raises HttpProblem."""
     given = bearer(request)
-    keys = [key.get_secret_value().encode() for key in request.app[RECEIVER].settings.service_keys]
-    if not sum(hmac.compare_digest(given, key) for key in keys):  # `any` would stop at the first
+    if not given:
+        raise _refused("Send a service key as 'Authorization: Bearer …'.", "Bearer")
+    key = await request.app[RECEIVER].service_keys.find(given)
+    if key is None:
+        raise _refused("This is no service key, or it was revoked.", 'Bearer error="invalid_token"')
+    if key.is_expired(datetime.now(UTC)):
+        raise _refused("This service key has expired: use another one.", 'Bearer error="invalid_token"')
+    if scope not in key.scopes:
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
         raise HttpProblem(
-            401, "service-key", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'.", WWW_Authenticate="Bearer"
+            403, "missing-scope", f"This service key lacks the scope {scope}.", WWW_Authenticate=challenge
         )
+    return key
+
+
+def _refused(sentence: str, challenge: str) -> HttpProblem:
+    return HttpProblem(401, "service-key", sentence, WWW_Authenticate=challenge)

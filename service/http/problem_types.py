@@ -66,7 +66,12 @@ PROBLEM_TYPES = {
     "payment-failed": ProblemType(400, "The payment failed; start another one."),
     "payment-unknown": ProblemType(400, "PortOne knows no such payment."),
     "service-key": ProblemType(
-        401, "The service key is missing or wrong.", "Send one of SERVICE_KEYS as 'Authorization: Bearer …'."
+        401,
+        "The service key is missing, wrong, revoked or expired.",
+        "Send a service key as 'Authorization: Bearer …'.",
+    ),
+    "missing-scope": ProblemType(
+        403, "The service key may not do this.", "This service key lacks the scope orders:write."
     ),
     "not-found": ProblemType(404, "There is nothing at this address."),
     "order-not-registered": ProblemType(404, "No order is registered under this merchant_uid."),

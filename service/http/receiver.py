@@ -25,6 +25,7 @@ from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
 from service.usecases.rechecking import Rechecks
 from service.usecases.registration import Registration
+from service.usecases.service_keys import ServiceKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Receiver:
     rechecks: Rechecks
     idempotency: Idempotency
     readiness: Readiness
+    service_keys: ServiceKeys
     webhook_limits: Limiter
     completion_limits: Limiter
     shed_limits: Limiter

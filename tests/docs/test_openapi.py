@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
@@ -14,8 +14,10 @@ from service.domain import completion, confirm
 from service.domain.event_type import EVENT_TYPES
 from service.domain.order import ProblemKind, State
 from service.domain.payment import Status
+from service.domain.service_key import Scope
 from service.http.app import ENDPOINTS, create_app
 from service.http.document import build
+from service.http.endpoints import ScopeName
 from service.http.problem_types import GENERAL, PROBLEM_TYPES
 from service.settings import Settings
 from tests.running import PATIENT, bearer, running_receiver, running_worker
@@ -221,6 +223,11 @@ def test_every_operation_is_secured_or_says_that_it_is_not() -> None:
         keyed = path.startswith(("/orders", "/events", "/healthz/", "/metrics"))
         scopes = [scope for security in operation["security"] for scope in security["serviceKey"]]
         assert len(scopes) == (1 if keyed else 0), path
+
+
+def test_the_scopes_are_the_keys() -> None:
+    """An endpoint can declare exactly the scopes that a key can have."""
+    assert get_args(ScopeName) == tuple(Scope)
 
 
 def test_examples_agree_with_their_schemas() -> None:

@@ -368,3 +368,19 @@ CREATE TABLE processes (
     settings            jsonb NOT NULL
 );
 CREATE INDEX processes_seen_at ON processes (seen_at);
+
+-- The keys of other services, beside those of SERVICE_KEYS. Of a key only its SHA-256 and its beginning are kept.
+CREATE TABLE service_keys (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- The key's beginning, by which people know it.
+    prefix       text NOT NULL UNIQUE CHECK (char_length(prefix) BETWEEN 8 AND 16),
+    digest       bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    name         text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
+    scopes       text[] NOT NULL CHECK (cardinality(scopes) > 0
+                     AND scopes <@ ARRAY['orders:read', 'orders:write', 'events:read', 'admin']),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    -- Written at most once a minute.
+    last_used_at timestamptz
+);

@@ -1,0 +1,43 @@
+"""Service keys: what each of them may do, and until when. Only a key's digest is kept.
+
+A digest is one SHA-256 and not a slow hash (argon2, bcrypt): those protect passwords, of which a thief can guess
+billions. A key of ours has 256 random bits, so nobody finds it from its digest, and each request can afford the hash.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+
+
+class Scope(StrEnum):
+    """The kinds of what a key may do. None includes another; a key may have several."""
+
+    ORDERS_READ = "orders:read"
+    ORDERS_WRITE = "orders:write"
+    EVENTS_READ = "events:read"
+    # The promise and the metrics.
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """A key as the service knows it: never the key itself. `id` None: it comes from SERVICE_KEYS."""
+
+    id: int | None
+    digest: bytes
+    scopes: frozenset[Scope]
+    expires_at: datetime | None = None
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
+def digest_of(key: bytes) -> bytes:
+    """Return what is kept of a key, and by which it is found."""
+    return sha256(key).digest()
+
+
+def of_setting(key: str) -> ServiceKey:
+    """Return a key of SERVICE_KEYS, which may do everything."""
+    return ServiceKey(None, digest_of(key.encode()), frozenset(Scope))
