@@ -101,6 +101,8 @@ class Plan:
         """Return the program that runs `portone-orders serve` or `worker` on these databases."""
         keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
         env = databases | self.portone() | self._pages() | {"SERVICE_KEYS": ",".join(keys)}
+        if not self.settings.checkout_secrets:
+            env |= {"CHECKOUT_SECRETS": self.state.secret("checkout_secret")}
         return self._python(name, ["-m", "cli.main", command], env)
 
     def _pages(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ _NOT_PASSED_ON = {"host", "port", "sandbox_port", "state_dir", "time_scale"} | {
     "portone_imp_key",
     "portone_imp_secret",
     "service_keys",
+    "checkout_secrets",
 }
 
 

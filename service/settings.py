@@ -45,6 +45,7 @@ Connections = Annotated[int, Field(ge=1, le=100)]
 Waiting = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 
+_SECRET_LENGTH_MIN = 32
 _SCHEMES = {"database_url": ("postgresql", "postgres"), "redis_url": ("redis", "rediss", "unix")}
 
 
@@ -70,8 +71,17 @@ class Settings(BaseSettings):
     service_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Bearer keys of the services that may register and read orders, comma-separated"
     )
+    checkout_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="Secrets of checkout tokens, comma-separated: the first signs, all are believed; empty: no tokens",
+    )
+    checkout_token_seconds: float = Field(
+        3_600.0, ge=1, le=604_800, description="How long a checkout token opens its order's state"
+    )
     return_url: HttpUrl = Field("", description="The shop's page where a redirected payment ends")
-    cors_origins: List = Field((), description="Origins whose pages may call /payment/complete, comma-separated")
+    cors_origins: List = Field(
+        (), description="Origins whose pages may call /payment/complete and /checkout, comma-separated"
+    )
     trusted_proxies: List = Field(
         (), description="Addresses or networks of your own proxies, whose X-Forwarded-For is believed"
     )
@@ -89,6 +99,7 @@ class Settings(BaseSettings):
     )
     webhooks_per_client: Rate = Field(2_000.0, description="Webhooks a second from one sender; more are slowed")
     webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all; more are slowed")
+    checkouts_per_client: Rate = Field(200.0, description="Checkout reads a second from one client; more are refused")
     confirmations_per_client: Rate = Field(
         500.0, description="`confirm_url` questions a second from one address that is not PortOne's"
     )
@@ -115,6 +126,10 @@ class Settings(BaseSettings):
     feed_followers: Waiting = Field(
         2_000, description="Calls that wait for the feed's next event, and streams of it; more are answered 503"
     )
+    checkout_connections: Connections = Field(
+        1, description="Connections to Postgres, and so batches at once, of checkout reads"
+    )
+    checkout_waiting: Waiting = Field(4_000, description="Checkout reads that may wait; more are answered 503")
     completion_connections: Connections = Field(
         2, description="Connections to Postgres, and so batches at once, of completions' answers"
     )
@@ -176,6 +191,14 @@ class Settings(BaseSettings):
         if len(set(keys)) < len(keys):
             raise ValueError("each account must have an imp_key of its own")
         return accounts
+
+    @field_validator("checkout_secrets")
+    @classmethod
+    def _long_enough(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # Whoever has a token can try secrets against it without asking us.
+        if any(len(secret.get_secret_value()) < _SECRET_LENGTH_MIN for secret in secrets):
+            raise ValueError(f"each must have at least {_SECRET_LENGTH_MIN} characters, such as `openssl rand -hex 24`")
+        return secrets
 
     @field_validator("trusted_proxies")
     @classmethod

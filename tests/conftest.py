@@ -152,6 +152,7 @@ def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Sett
         portone_imp_key=sandbox.imp_key,
         portone_imp_secret=sandbox.imp_secret,
         service_keys=(SERVICE_KEY,),
+        checkout_secrets=("a secret of the tests, long enough",),
         completions_per_client=1000.0,  # a test is one client, and quicker than any browser
     )
 

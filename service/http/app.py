@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.domain.service_key import Scope
 from service.http import (
+    checkout,
     completions,
     confirmations,
     events,
@@ -46,6 +47,7 @@ ENDPOINTS = (
     *webhooks.endpoints,
     *confirmations.endpoints,
     *completions.endpoints,
+    *checkout.endpoints,
     *returns.endpoints,
     *health.endpoints,
     *openapi.endpoints,

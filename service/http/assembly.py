@@ -22,6 +22,7 @@ from service.shop.stock import StockHook
 from service.usecases.announcing import Announcer
 from service.usecases.asking import Asking
 from service.usecases.change_waiters import ChangeWaiters
+from service.usecases.checkout import Checkout, CheckoutTokens
 from service.usecases.closing import Withdrawals
 from service.usecases.coalescing import BatchBounds
 from service.usecases.completion import Completion
@@ -113,6 +114,16 @@ class _Assembly:
         bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
         return self.closing(Listing(await self.pool(bounds.runs + 1), bounds, intake))
 
+    async def checkout(self, intake: Intake, waiters: Waiters) -> Checkout:
+        settings = self.settings
+        bounds = BatchBounds(_SMALL_BATCH, settings.checkout_connections, settings.checkout_waiting)
+        return self.closing(Checkout(await self.pool(bounds.runs), intake, waiters, bounds))
+
+    def checkout_tokens(self) -> CheckoutTokens:
+        settings = self.settings
+        secrets = [secret.get_secret_value().encode() for secret in settings.checkout_secrets]
+        return CheckoutTokens(secrets, settings.checkout_token_seconds)
+
     async def completion(self, intake: Intake, searches: SearchRequests, waiters: Waiters) -> Completion:
         settings = self.settings
         bounds = BatchBounds(_BATCH, settings.completion_connections, settings.completion_waiting)
@@ -141,7 +152,7 @@ async def open_receiver(
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
     idempotency = assembly.closing(Idempotency(await assembly.pool(_IDEMPOTENCY), times, settings.idempotency_waiting))
-    service_keys = await assembly.service_keys()
+    service_keys, checkout = await assembly.service_keys(), await assembly.checkout(intake, waiters)
     metrics.watch(
         intake=intake.batches,
         registration=registration.batches,
@@ -150,6 +161,7 @@ async def open_receiver(
         idempotency_claims=idempotency.claims,
         idempotency_answers=idempotency.answers,
         histories=listing.history_batches,
+        checkout=checkout.batches,
         completion=completion.batches,
         completion_by_order=completion.order_batches,
         confirmation=confirmation.batches,
@@ -173,6 +185,8 @@ async def open_receiver(
         feed=feed,
         announcer=announcer,
         change_waiters=change_waiters,
+        checkout=checkout,
+        checkout_tokens=assembly.checkout_tokens(),
         completion=completion,
         confirmation=confirmation,
         withdrawals=Withdrawals(pool, asking, settings.allow_test_channel, times.deposit_grace),
@@ -183,6 +197,7 @@ async def open_receiver(
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client),
         shed_limits=Limiter(settings.completions_per_second),
+        checkout_limits=Limiter(settings.checkouts_per_client),
         confirmation_limits=Limiter(settings.confirmations_per_client),
         question_limits=Limiter(_QUESTIONS_PER_SECOND),
         clients=clients,

@@ -138,23 +138,24 @@ async def complete(request: web.Request) -> web.Response:
             return not_yet(completed.merchant_uid, reason)
 
 
+PREFLIGHT = HttpAnswer(
+    "Nothing, but for the headers.",
+    headers=(
+        Header("Access-Control-Allow-Origin", "The origin, if it is one of CORS_ORIGINS.", required=False),
+        Header("Access-Control-Allow-Methods", "The method that a page may use.", required=False),
+        Header("Access-Control-Allow-Headers", "Those that a page may send.", required=False),
+        Header("Access-Control-Max-Age", "Seconds for which a browser need not ask again.", required=False),
+    ),
+)
+
+
 @endpoints.add(
     "OPTIONS",
     "/payment/complete",
     "Answer a browser's CORS question",
     "The CORS headers are there only for an origin in CORS_ORIGINS.",
     id="preflightCompletion",
-    answers={
-        204: HttpAnswer(
-            "Nothing, but for the headers.",
-            headers=(
-                Header("Access-Control-Allow-Origin", "The origin, if it is one of CORS_ORIGINS.", required=False),
-                Header("Access-Control-Allow-Methods", "`POST`.", required=False),
-                Header("Access-Control-Allow-Headers", "Those that a page may send.", required=False),
-                Header("Access-Control-Max-Age", "Seconds for which a browser need not ask again.", required=False),
-            ),
-        )
-    },
+    answers={204: PREFLIGHT},
 )
 async def answer_preflight(request: web.Request) -> web.Response:
     """Answer a CORS question; `cors.allow_origin` adds the headers, for the configured origins only."""
@@ -182,10 +183,15 @@ def _client(request: web.Request) -> tuple[str, bool]:
 
 
 def wait_seconds(request: web.Request) -> float:
-    """Return how long the caller will wait for PortOne's answer (RFC 7240 §4.3)."""
+    """Return how long the caller will wait for PortOne's answer."""
+    preferred = preferred_seconds(request)
+    return request.app[RECEIVER].settings.completion_wait_seconds if preferred is None else preferred
+
+
+def preferred_seconds(request: web.Request) -> float | None:
+    """Return how long the caller says that it will wait (RFC 7240 §4.3), at most 20 s."""
     preference = PREFER_WAIT.search(request.headers.get("Prefer", ""))
-    seconds = float(preference[1]) if preference else request.app[RECEIVER].settings.completion_wait_seconds
-    return min(seconds, _WAIT_MAX_SECONDS)
+    return min(float(preference[1]), _WAIT_MAX_SECONDS) if preference else None
 
 
 def _caller(request: web.Request, fields: Mapping[str, Any], client: str, may_wait: bool) -> Caller:

@@ -27,7 +27,7 @@ _TAGS = {
     "orders": "For the shop's own services, with a service key.",
     "events": "For the shop's own services that follow orders, with a service key.",
     "notices": "For PortOne.",
-    "browsers": "For the shop's pages. Without a key, so they learn only the state of the payment they name.",
+    "browsers": "For the shop's pages. Without a service key, so they learn only the state of their order.",
     "health": "For whoever runs this.",
 }
 _SERVICE_KEY = (
@@ -85,7 +85,12 @@ def build(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": _SERVICE_KEY,
-                }
+                },
+                "checkoutToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The `checkout_token` of an order's registration opens the state of that order.",
+                },
             },
             "examples": {kind: {"value": _problem(kind, problem)} for kind, problem in PROBLEM_TYPES.items()},
             "schemas": _schemas(endpoints),
@@ -143,7 +148,13 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "requestBody": _body(endpoint.body) if endpoint.body else None,
             "responses": _responses(endpoint),
         }
-    ) | {"security": [{"serviceKey": [endpoint.scope]}] if endpoint.scope else []}
+    ) | {"security": _security(endpoint)}
+
+
+def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
+    if endpoint.checkout_token:
+        return [{"checkoutToken": []}]
+    return [{"serviceKey": [endpoint.scope]}] if endpoint.scope else []
 
 
 def _without_empty(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class Rest(TypedDict, total=False):
     """The parts of an endpoint that not every one has."""
 
     scope: ScopeName
+    checkout_token: bool
     parameters: tuple[Parameter, ...]
     body: Body
     problems: tuple[str, ...]
@@ -122,6 +123,7 @@ class Endpoint:
     summary: str
     description: str = ""
     scope: ScopeName | None = None
+    checkout_token: bool = False
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     answers: Mapping[int, HttpAnswer]
@@ -149,6 +151,8 @@ class Endpoint:
                 yield from _JSON_PROBLEMS
         if self.scope:
             yield from _KEY_PROBLEMS
+        if self.checkout_token:
+            yield "checkout-token"
         yield "internal-error"
 
 

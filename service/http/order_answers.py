@@ -40,8 +40,8 @@ class PaymentAnswer(BaseModel):
     )
 
 
-class OrderAnswer(BaseModel):
-    """An order as it stands. Of two answers, the one with more `version` is the newer."""
+class AnyOrder(BaseModel):
+    """An order as every answer has it. Of two answers, the one with more `version` is the newer."""
 
     merchant_uid: MerchantUid
     state: str = open_words(
@@ -80,7 +80,16 @@ class OrderAnswer(BaseModel):
     updated_at: AwareDatetime
 
 
-class OrderWithPaymentAnswer(OrderAnswer):
+class OrderAnswer(AnyOrder):
+    """An order as it stands after its registration, with a token for its buyer's page."""
+
+    checkout_token: str | None = Field(
+        description="With it the buyer's page reads the order's state at `/checkout/{merchant_uid}`, for"
+        " CHECKOUT_TOKEN_SECONDS. Registering the same order again gives a fresh one. null without CHECKOUT_SECRETS."
+    )
+
+
+class OrderWithPaymentAnswer(AnyOrder):
     """An order as it stands, with the payment that decides its state."""
 
     payment: PaymentAnswer | None
@@ -93,7 +102,7 @@ def whole_order(found: OrderView) -> dict[str, Any]:
 
 
 def order_fields(order: StoredOrder, preparation: Preparation | None) -> dict[str, Any]:
-    """Return the fields of an OrderAnswer."""
+    """Return the fields of AnyOrder."""
     terms, settled = order.terms, order.settlement
     return {
         "merchant_uid": terms.merchant_uid,

@@ -14,9 +14,9 @@ from service.http.bodies import body_up_to
 from service.http.document import ProblemAnswer
 from service.http.endpoints import Body, EndpointTable, HttpAnswer
 from service.http.idempotency import IDEMPOTENCY_KEY, NOT_FINAL, idempotent
-from service.http.order_answers import OrderAnswer, order_fields
+from service.http.order_answers import OrderAnswer
 from service.http.order_bodies import ORDERS_MAX, BatchBody, OrderBody, checked, read_order_body
-from service.http.orders import register
+from service.http.orders import register, registered_order
 from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem, json_response, problem_fields, problem_of
 from service.http.receiver import RECEIVER, Receiver
@@ -83,7 +83,9 @@ async def register_orders(request: web.Request) -> web.StreamResponse:
     outcomes = await _register_all(request.app[RECEIVER], given)
     if all(map(_is_transient, outcomes)) and isinstance(outcomes[0], HttpProblem):
         raise outcomes[0]
-    response = json_response({"results": [_result(*one) for one in zip(given, outcomes, strict=True)]})
+    response = json_response(
+        {"results": [_result(request.app[RECEIVER], *one) for one in zip(given, outcomes, strict=True)]}
+    )
     response[NOT_FINAL] = any(isinstance(outcome, HttpProblem) and outcome.status >= 500 for outcome in outcomes)
     return response
 
@@ -110,11 +112,11 @@ def _is_transient(outcome: OrderResult) -> bool:
     return isinstance(outcome, HttpProblem) and outcome.status == 503
 
 
-def _result(given: Any, outcome: OrderResult) -> dict[str, Any]:
+def _result(receiver: Receiver, given: Any, outcome: OrderResult) -> dict[str, Any]:
     merchant_uid = given.get("merchant_uid") if isinstance(given, dict) else None
     readable = isinstance(merchant_uid, str) and is_merchant_uid(merchant_uid)
     named = {"merchant_uid": merchant_uid if readable else None}
     if isinstance(outcome, HttpProblem):
         return named | {"status": outcome.status, "order": None, "problem": problem_fields(outcome)}
-    order = order_fields(outcome.order, outcome.preparation)
+    order = registered_order(receiver, outcome)
     return named | {"status": 201 if outcome.new else 200, "order": order, "problem": None}

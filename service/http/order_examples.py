@@ -27,6 +27,7 @@ PENDING: dict[str, Any] = {
     "created_at": _AT,
     "updated_at": _AT,
 }
+REGISTERED = PENDING | {"checkout_token": "AGtFvYDPq5Q2n1m0X4l7y3c9VhQe"}
 _CHANGED = PENDING | {"version": 2, "updated_at": "2026-11-24T05:01:00.000000+00:00"}
 _PAYMENT = {
     "imp_uid": "imp_448280090638",
@@ -123,7 +124,7 @@ NEW_MOST = {
 FORCED = {"force": True, "who": "kim", "why": "PortOne is down, and the buyer called"}
 ACCEPTED = {"imp_uid": "imp_448280090638", "who": "kim", "why": "a shipping fee was added"}
 
-BATCH_REGISTERED = {"merchant_uid": "order-1", "status": 201, "order": PENDING, "problem": None}
+BATCH_REGISTERED = {"merchant_uid": "order-1", "status": 201, "order": REGISTERED, "problem": None}
 BATCH_REFUSED = {
     "merchant_uid": '주문/2026-11-24 "1"',
     "status": 409,

@@ -60,7 +60,7 @@ OF_ORDER = ("order-not-registered", *DATABASE_PROBLEMS)
 
 
 def _registered(description: str) -> HttpAnswer:
-    return HttpAnswer(description, OrderAnswer, {"pending": order_examples.PENDING}, (ORDER_VERSION,))
+    return HttpAnswer(description, OrderAnswer, {"pending": order_examples.REGISTERED}, (ORDER_VERSION,))
 
 
 def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
@@ -86,8 +86,9 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
 @idempotent
 async def register_order(request: web.Request) -> web.Response:
     """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
-    registered = await register(request.app[RECEIVER], await read_order_body(request, OrderBody))
-    return _answer(order_fields(registered.order, registered.preparation), status=201 if registered.new else 200)
+    receiver = request.app[RECEIVER]
+    registered = await register(receiver, await read_order_body(request, OrderBody))
+    return _answer(registered_order(receiver, registered), status=201 if registered.new else 200)
 
 
 @endpoints.add(
@@ -205,6 +206,12 @@ async def register(receiver: Receiver, body: OrderBody) -> Registered:
     allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
     order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
     return await receiver.registration.register(NewOrder(order, body.name, body.metadata, body.expires_at))
+
+
+def registered_order(receiver: Receiver, registered: Registered) -> dict[str, Any]:
+    """Return the fields of an OrderAnswer, with a new token."""
+    token = receiver.checkout_tokens.issue(registered.order.terms.merchant_uid)
+    return order_fields(registered.order, registered.preparation) | {"checkout_token": token}
 
 
 def merchant_uid_of(request: web.Request) -> str:

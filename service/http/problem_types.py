@@ -70,6 +70,11 @@ PROBLEM_TYPES = {
         "The service key is missing, wrong, revoked or expired.",
         "Send a service key as 'Authorization: Bearer …'.",
     ),
+    "checkout-token": ProblemType(
+        401,
+        "The checkout token is missing, is another order's, or has ended.",
+        "Send this order's checkout_token as 'Authorization: Bearer …'.",
+    ),
     "missing-scope": ProblemType(
         403, "The service key may not do this.", "This service key lacks the scope orders:write."
     ),
@@ -111,7 +116,7 @@ PROBLEM_TYPES = {
     ),
     "if-match-required": ProblemType(428, "Send the ETag that the order was read with as If-Match."),
     "too-many-calls": ProblemType(
-        429, "More calls than COMPLETIONS_PER_CLIENT or COMPLETIONS_PER_SECOND allow.", "Call again a little later."
+        429, "More calls than the limits of one client, or of all together, allow.", "Call again a little later."
     ),
     "internal-error": ProblemType(500, "A fault in this program.", "Something went wrong here; try again."),
     "too-many-webhooks": ProblemType(

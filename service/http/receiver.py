@@ -14,6 +14,7 @@ from service.redis.queue import Queue
 from service.settings import Settings
 from service.usecases.announcing import Announcer
 from service.usecases.change_waiters import ChangeWaiters
+from service.usecases.checkout import Checkout, CheckoutTokens
 from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
@@ -44,6 +45,8 @@ class Receiver:
     feed: Feed
     announcer: Announcer
     change_waiters: ChangeWaiters
+    checkout: Checkout
+    checkout_tokens: CheckoutTokens
     completion: Completion
     confirmation: Confirmation
     withdrawals: Withdrawals
@@ -54,6 +57,7 @@ class Receiver:
     webhook_limits: Limiter
     completion_limits: Limiter
     shed_limits: Limiter
+    checkout_limits: Limiter
     confirmation_limits: Limiter
     question_limits: Limiter
     clients: ClientAddresses

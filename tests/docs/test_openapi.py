@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
-from service.domain import completion, confirm
+from service.domain import checkout_token, completion, confirm
 from service.domain.event_type import EVENT_TYPES
 from service.domain.order import ProblemKind, State
 from service.domain.payment import Status
@@ -221,8 +221,10 @@ def test_every_operation_is_secured_or_says_that_it_is_not() -> None:
     """Orders and metrics need a service key with a scope, and every other operation is public."""
     for _, path, operation in operations():
         keyed = path.startswith(("/orders", "/events", "/healthz/", "/metrics"))
-        scopes = [scope for security in operation["security"] for scope in security["serviceKey"]]
+        scopes = [scope for security in operation["security"] for scope in security.get("serviceKey", ())]
         assert len(scopes) == (1 if keyed else 0), path
+        with_token = operation["operationId"] == "readCheckout"
+        assert ({"checkoutToken": []} in operation["security"]) == with_token
 
 
 def test_the_scopes_are_the_keys() -> None:
@@ -265,9 +267,11 @@ async def test_an_endpoint_with_a_scope_refuses_whoever_has_no_key(settings: Set
         for method, path, operation in operations():
             if operation["security"]:
                 status, problem = await receiver.call(method.upper(), re.sub(r"\{\w+\}", "order-1", path))
-                assert (status, problem["type"]) == (401, f"{URN}service-key"), (method, path)
+                kind = "service-key" if "serviceKey" in operation["security"][0] else "checkout-token"
+                assert (status, problem["type"]) == (401, URN + kind), (method, path)
 
 
+TOKEN = bearer(checkout_token.issue(b"a secret of the tests, long enough", "order-1", 2_000_000_000))
 ACCEPTANCE = {"imp_uid": "imp_1", "who": "kim", "why": "as agreed"}
 
 CALLS: list[tuple[str, str, dict[str, Any], int]] = [
@@ -318,6 +322,10 @@ CALLS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/events", {}, 401),
     ("GET", "/events/stream", {}, 401),
     ("OPTIONS", "/payment/complete", {}, 204),
+    ("OPTIONS", "/checkout/order-1", {}, 204),
+    ("GET", "/checkout/order-1", {}, 401),
+    ("GET", "/checkout/order-1", {"headers": TOKEN}, 200),
+    ("GET", "/checkout/order-1", {"headers": {**TOKEN, "If-None-Match": "*"}}, 304),
     ("GET", "/payment-redirect", {"params": {"imp_uid": "imp_1", "merchant_uid": "order-1"}}, 303),
     ("GET", "/payment-redirect", {}, 303),
     ("POST", "/payment/complete", {"json": {"merchant_uid": "order-1"}}, 200),
