@@ -20,6 +20,7 @@ ROUTES = [
     web.get("/shop/api/goods", orders.list_goods),
     web.post("/shop/api/orders", orders.register_order),
     web.get(ORDER, orders.read_order),
+    web.post(f"{ORDER}/token", orders.renew_token),
     web.post(f"{ORDER}/seen", orders.record_page_event),
     web.get(f"{ORDER}/events", timeline.stream_events),
 ]

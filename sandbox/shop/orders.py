@@ -12,6 +12,8 @@ from sandbox.shop.catalogue import GOODS, MOST_OF_ONE, in_units
 from sandbox.shop.parts import SHOP, Shop
 from sandbox.world import WORLD
 
+# What an order is registered with, as the service answers it.
+TERMS = ("merchant_uid", "amount", "currency", "name", "account", "tier", "metadata", "allow_billing_key_issue")
 LANGUAGES = ("ko", "en")
 PAGE_EVENTS = ("page.callback", "page.completion", "page.completion_answered")
 MOST_EVENT_BYTES = 8192
@@ -43,7 +45,23 @@ async def register_order(request: web.Request) -> web.Response:
         return answer({"error": "The service did not register the order.", "problem": answered.body}, status=502)
     # The version as registered: a payment that ends before the first look at the order would hide it.
     await shop.order_watch.read(merchant_uid)
-    return answer(_checkout(order, name), status=201)
+    token = {"checkout_token": answered.body.get("checkout_token")}
+    return answer(_checkout(order, name) | token, status=201)
+
+
+async def renew_token(request: web.Request) -> web.Response:
+    """`POST /shop/api/orders/{merchant_uid}/token`: another token for the order's page, by registering it again.
+
+    A real shop asks first whether the order is this visitor's.
+    """
+    service = open_shop(request).service
+    answered = await service.read(request.match_info["merchant_uid"])
+    if answered.status == 200:
+        answered = await service.register({name: answered.body[name] for name in TERMS if answered.body.get(name)})
+    token = answered.body.get("checkout_token")
+    if token is None:
+        return answer({"error": "The service gives no token.", "problem": answered.body}, status=502)
+    return answer({"checkout_token": token})
 
 
 async def read_order(request: web.Request) -> web.Response:

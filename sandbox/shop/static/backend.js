@@ -1,4 +1,4 @@
-// The calls of the shop's pages: to the shop's own back end, and the one call to the service that a browser makes.
+// The calls of the shop's pages: to the shop's own back end, and the guide's call to the service.
 
 async function call(path, body, settings = {}) {
   const request = body && {
@@ -16,6 +16,7 @@ const orderPath = (merchantUid) => `/shop/api/orders/${encodeURIComponent(mercha
 export const readGoods = async () => (await call("/shop/api/goods")).body;
 export const registerOrder = (choice) => call("/shop/api/orders", choice);
 export const readOrder = (merchantUid) => call(orderPath(merchantUid));
+export const renewToken = async (merchantUid) => (await call(`${orderPath(merchantUid)}/token`, {})).body.checkout_token;
 export const eventsPath = (merchantUid) => `${orderPath(merchantUid)}/events`;
 
 /** Tell the timeline what this page saw. The payment goes on whether or not it is told, also when the page is left. */

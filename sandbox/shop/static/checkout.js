@@ -1,6 +1,7 @@
 // The checkout: choose one of the goods, register its order through the shop's back end, open the payment window.
 
 import { readGoods, registerOrder } from "./backend.js";
+import { keepToken } from "./checkout_state.js";
 import { pay } from "./payment.js";
 import { currentLanguage, keepWritten, money, onLanguage, text } from "./texts.js";
 import { followOrder } from "./timeline.js";
@@ -75,11 +76,13 @@ async function buy() {
     say("no_service");
     return;
   }
-  followOrder(body.merchant_uid);
+  const { checkout_token: token, ...checkout } = body;
+  keepToken(checkout.merchant_uid, token);
+  followOrder(checkout.merchant_uid);
   say("paying");
   const fields = Object.fromEntries(["buyer_name", "buyer_tel", "buyer_email"].map((name) => [name, form.elements[name].value]));
   const method = form.elements.pay_method.value;
   const buyer = { ...fields, pay_method: method, pg: PROVIDERS[method] };
   const mode = form.elements.window.value;
-  pay({ checkout: body, buyer, serviceUrl: catalogue.service_url, mode }, () => say("checking"));
+  pay({ checkout, buyer, serviceUrl: catalogue.service_url, mode }, () => say("checking"));
 }

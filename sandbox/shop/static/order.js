@@ -1,6 +1,8 @@
-// The return page: what became of an order. The address only hints; the state shown is what the service says.
+// The return page: what became of an order. The address only hints. The state is what the service says to this page;
+// the shop's back end adds what only the shop may read, such as the account for a deposit.
 
 import { readGoods, readOrder } from "./backend.js";
+import { followState } from "./checkout_state.js";
 import { pay } from "./payment.js";
 import { dateTime, keepWritten, money, onLanguage, stateText, text } from "./texts.js";
 import { followOrder } from "./timeline.js";
@@ -10,6 +12,7 @@ const merchantUid = query.get("merchant_uid") ?? "";
 const hint = history.state?.hint ?? readHint();
 const RETRY_VIEWS = ["failed", "unfinished", "waiting"];
 
+let state = null;
 let order = null;
 let checkout = null;
 let missing = false;
@@ -20,8 +23,12 @@ forgetHintInAddress();
 onLanguage(write);
 document.getElementById("again").addEventListener("click", payAgain);
 document.getElementById("copy").addEventListener("click", copyNumber);
-await readAgain();
-if (!missing) followOrder(merchantUid, (event) => event.kind === "order.version" && readAgain());
+await readDetails();
+write();
+if (!missing) {
+  followOrder(merchantUid);
+  followState(serviceUrl, merchantUid, take).then(() => show("message", text("no_token")));
+}
 
 function readHint() {
   return { state: query.get("state"), reason: query.get("reason"), message: query.get("message") ?? query.get("error_msg") };
@@ -33,17 +40,23 @@ function forgetHintInAddress() {
   history.replaceState({ hint }, "", address);
 }
 
-async function readAgain() {
+/** Show a new state, together with the details that belong to it. */
+async function take(changed) {
+  await readDetails();
+  state = changed;
+  write();
+}
+
+async function readDetails() {
   const { status, body } = await readOrder(merchantUid).catch(() => ({ status: 0 }));
   missing = status === 404;
   if (status === 200) ({ order, checkout } = body);
-  write();
 }
 
 function viewOf() {
   if (missing) return "unknown";
-  if (!order) return "loading";
-  switch (order.state) {
+  if (!state) return "loading";
+  switch (state.state) {
     case "paid":
       return "paid";
     case "awaiting_deposit":
@@ -55,7 +68,7 @@ function viewOf() {
     case "mismatched":
       return "mismatched";
     case "failed":
-      return order.closed ? "closed" : "failed";
+      return state.closed ? "closed" : "failed";
     default:
       return pendingView();
   }
@@ -63,8 +76,8 @@ function viewOf() {
 
 /** No money is known of. Whether one waits or tries again is for the address's hint to say. */
 function pendingView() {
-  if (order.problems.some((problem) => problem.kind === "test_channel")) return "test";
-  if (order.closed) return "closed";
+  if (order?.problems.some((problem) => problem.kind === "test_channel")) return "test";
+  if (state.closed) return "closed";
   return hint.message != null || hint.reason === "window-open" || hint.state === "failed" ? "unfinished" : "waiting";
 }
 
@@ -94,21 +107,21 @@ function amounts() {
 }
 
 function writeFacts() {
-  document.getElementById("facts").hidden = !order;
-  if (!order) return;
+  document.getElementById("facts").hidden = !(order && state);
+  if (!order || !state) return;
   showRow("order-name", order.name);
   show("order-amount", money(order.amount, order.currency));
   show("order-paid", money(order.paid_amount, order.currency));
   showRow("order-unaccepted", unaccepted());
   showRow("order-cancelled", order.cancelled_amount && money(order.cancelled_amount, order.currency));
   show("order-number", order.merchant_uid);
-  show("order-state", text("state_version", { state: stateText(order), version: order.version }));
+  show("order-state", text("state_version", { state: stateText(state), version: state.version }));
 }
 
 /** Money that PortOne holds for the order though it does not fit it, as `order.paid_amount` does not count it. */
 function unaccepted() {
   const { payment } = order;
-  if (order.state !== "mismatched" || !["paid", "cancelled"].includes(payment?.status)) return "";
+  if (state.state !== "mismatched" || !["paid", "cancelled"].includes(payment?.status)) return "";
   const left = payment.amount - payment.cancelled_amount;
   return left > 0 ? money(left, payment.currency) : "";
 }
@@ -116,12 +129,12 @@ function unaccepted() {
 function writeAccount(view) {
   document.getElementById("account").hidden = view !== "deposit";
   if (view !== "deposit") return;
-  const { vbank_name, vbank_num, vbank_date } = order.payment?.details ?? {};
+  const { vbank_name, vbank_num, vbank_date } = order?.payment?.details ?? {};
   show("account-bank", vbank_name ?? "");
   show("account-number", vbank_num ?? "");
   show("account-due", vbank_date ? dateTime(vbank_date) : "");
-  show("account-amount", money(order.amount, order.currency));
-  document.getElementById("deposit").href = `/v1/deposits/${encodeURIComponent(order.payment?.imp_uid ?? "all")}`;
+  show("account-amount", order ? money(order.amount, order.currency) : "");
+  document.getElementById("deposit").href = `/v1/deposits/${encodeURIComponent(order?.payment?.imp_uid ?? "all")}`;
 }
 
 async function copyNumber() {

@@ -31,6 +31,7 @@ const TEXTS = {
     paying: "결제창에서 결제를 진행해 주세요.",
     checking: "결제를 확인하고 있어요…",
     no_service: "서비스가 주문을 등록하지 못했어요. 잠시 뒤에 다시 시도해 주세요.",
+    no_token: "서비스가 이 페이지에 주문 상태를 보여 주지 않아요. 서비스에 CHECKOUT_SECRETS를 설정해 주세요.",
 
     view_loading: "주문을 확인하고 있어요",
     view_unknown: "그런 주문이 없어요",
@@ -156,6 +157,7 @@ const TEXTS = {
     paying: "Please pay in the payment window.",
     checking: "Checking your payment…",
     no_service: "The service could not register the order. Please try again in a moment.",
+    no_token: "The service does not show the order's state to this page: set CHECKOUT_SECRETS there.",
 
     view_loading: "Checking your order",
     view_unknown: "There is no such order",

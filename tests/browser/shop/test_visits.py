@@ -191,3 +191,18 @@ async def test_the_pictures_of_the_readme(desktop: Visitor, pictures: Path) -> N
         await tells(page, COMPLETED)
         await page.set_viewport_size({"width": 1180, "height": 1240})
         await take_picture(page, pictures, f"shop{suffix}")
+
+
+async def test_the_page_reads_the_state_at_the_service_with_a_token(desktop: Visitor, service: RunningService) -> None:
+    """The return page asks the service itself, with a token that no address holds, also in a tab that never had one."""
+    page = desktop.page
+    await buy(desktop)
+    await desktop.choose("paid")
+    number = await arrive_at(page, "paid")
+    asked = [url for url in desktop.requests if url.startswith(f"{service.url}/checkout/")]
+    assert set(asked) == {f"{service.url}/checkout/{number}"}
+    token = await page.evaluate("(name) => sessionStorage.getItem(name)", f"checkout_token {number}")
+    assert not [url for url in desktop.requests if token in url]
+    await page.evaluate("sessionStorage.clear()")
+    await page.goto(f"{desktop.sandbox.url}/shop/return?merchant_uid={number}")
+    assert await arrive_at(page, "paid") == number

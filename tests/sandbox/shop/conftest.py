@@ -80,6 +80,7 @@ async def shop(database_url: str, redis_url: str) -> AsyncIterator[ShopCaller]:
             portone_imp_key=sandbox.imp_key,
             portone_imp_secret=sandbox.imp_secret,
             service_keys=(SERVICE_KEY,),
+            checkout_secrets=("a secret of the tests, long enough",),
             return_url=f"{sandbox.url}/shop/return",
             cors_origins=(sandbox.url,),
         )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.shop.catalogue import GOODS, MOST_OF_ONE
+from tests.running import bearer
 from tests.sandbox.shop.conftest import ShopCaller
 
 
@@ -29,6 +30,19 @@ async def test_the_page_learns_an_orders_state_from_the_service(shop: ShopCaller
     assert (status, body["order"]["state"], body["order"]["paid_amount"]) == (200, "paid", 28000)
     assert body["checkout"]["amount"] == 28000
     assert (await shop.call("GET", "/api/orders/nobodys"))[0] == 404
+
+
+async def test_a_page_reads_its_orders_state_with_a_token(shop: ShopCaller) -> None:
+    """The page gets a token with its order, and another by asking; each opens the order's state at the service."""
+    status, checkout = await shop.call("POST", "/api/orders", json={"good": "lamp"})
+    merchant_uid = checkout["merchant_uid"]
+    renewed = await shop.call("POST", f"/api/orders/{merchant_uid}/token", json={})
+    assert (status, renewed[0]) == (201, 200)
+    for token in (checkout["checkout_token"], renewed[1]["checkout_token"]):
+        answer = await shop.service.call("GET", f"/checkout/{merchant_uid}", headers=bearer(token))
+        assert (answer[0], answer[1]["state"]) == (200, "pending")
+    assert (await shop.call("POST", "/api/orders/nobodys/token", json={}))[0] == 502
+    assert (await shop.service.read(merchant_uid))["version"] == 1  # another token changes nothing
 
 
 @pytest.mark.parametrize(
