@@ -92,14 +92,19 @@ class Settings(BaseSettings):
         None, description="Payments begun before this time, such as 2026-11-01T00:00:00+09:00, are not ours"
     )
     completions_per_client: Rate = Field(
-        200.0, description="Completion and redirect calls a second from one client; calls beyond it do not wait"
+        200.0, description="Completion and redirect calls a second from one client, at all receivers; more do not wait"
     )
     completions_per_second: Rate = Field(
-        2_000.0, description="Calls a second beyond COMPLETIONS_PER_CLIENT, of all clients; more are refused"
+        2_000.0,
+        description="Calls a second beyond COMPLETIONS_PER_CLIENT, of all clients at a receiver; more are refused",
     )
-    webhooks_per_client: Rate = Field(2_000.0, description="Webhooks a second from one sender; more are slowed")
-    webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all; more are slowed")
-    checkouts_per_client: Rate = Field(200.0, description="Checkout reads a second from one client; more are refused")
+    webhooks_per_client: Rate = Field(
+        2_000.0, description="Webhooks a second from one sender at a receiver; more are slowed"
+    )
+    webhooks_per_second: Rate = Field(20_000.0, description="Webhooks a second from all at a receiver; more are slowed")
+    checkouts_per_client: Rate = Field(
+        200.0, description="Checkout reads a second from one client, at all receivers; more are refused"
+    )
     confirmations_per_client: Rate = Field(
         500.0, description="`confirm_url` questions a second from one address that is not PortOne's"
     )

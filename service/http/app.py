@@ -33,6 +33,7 @@ from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER
 from service.http.short_way import shortened
 from service.redis.queue import Queue, connect, say_weaknesses
+from service.redis.shared_limits import SharedLimits
 from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.usecases.heartbeat import beating
@@ -117,6 +118,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         receiver = app[RECEIVER] = await open_receiver(
             stack, settings, Queue(redis, int(settings.spill_megabytes * 1_000_000)), waiters, bounds
         )
+        limits = SharedLimits(redis, {"completions": receiver.completion_limits, "checkout": receiver.checkout_limits})
         working = [
             asyncio.create_task(work)
             for work in (
@@ -125,6 +127,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
                 receiver.connections.watch(),
                 receiver.confirmation.keep_connections(),
                 receiver.service_keys.keep_current(),
+                limits.run(),
                 say_weaknesses(redis),
             )
         ]

@@ -15,6 +15,7 @@ from service.http.field_types import MerchantUid, open_words
 from service.http.keys import bearer
 from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem, json_response
+from service.http.rate_headers import RATE_LIMIT, take
 from service.http.receiver import RECEIVER
 
 endpoints = EndpointTable("browsers")
@@ -47,7 +48,7 @@ class CheckoutStateAnswer(BaseModel):
             "The order's state.",
             CheckoutStateAnswer,
             {"paid": {"merchant_uid": "order-1", "state": "paid", "closed": None, "version": 2}},
-            (ORDER_VERSION,),
+            (ORDER_VERSION, *RATE_LIMIT),
         ),
         304: NOT_MODIFIED,
     },
@@ -57,7 +58,7 @@ async def read_state(request: web.Request) -> web.Response:
     """Answer the state, or 304 to a browser that knows it; with `Prefer: wait` once it has changed."""
     receiver = request.app[RECEIVER]
     client = receiver.clients.client_address(request)
-    if wait := receiver.checkout_limits.wait_seconds(client):
+    if wait := take(request, "checkout", receiver.checkout_limits, client):
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
     merchant_uid = request.match_info["merchant_uid"]
     _require_token(request, merchant_uid)

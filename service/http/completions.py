@@ -17,6 +17,7 @@ from service.http.bodies import read_fields
 from service.http.endpoints import RETRY_AFTER, Body, EndpointTable, Header, HttpAnswer, Parameter
 from service.http.field_types import MerchantUid, open_words
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, json_response
+from service.http.rate_headers import RATE_LIMIT, take
 from service.http.receiver import RECEIVER
 from service.notice_ids import new_notice_id
 from service.portone.notice import known_keys, names_payment, order_number
@@ -98,6 +99,7 @@ def not_yet_example(merchant_uid: str | None, reason: Unsettled) -> dict[str, An
                 "paid": {"merchant_uid": "order-1", "state": "paid"},
                 "deposit": {"merchant_uid": "order-1", "state": "awaiting_deposit"},
             },
+            RATE_LIMIT,
         ),
         202: HttpAnswer(
             "Nothing final can be said yet. The notice is recorded and is followed up without you; read on later.",
@@ -107,7 +109,7 @@ def not_yet_example(merchant_uid: str | None, reason: Unsettled) -> dict[str, An
                 "silent": not_yet_example("order-1", Unsettled.PORTONE_NOT_ANSWERING),
                 "unregistered": not_yet_example(None, Unsettled.NOT_LOOKED_YET),
             },
-            (RETRY_AFTER,),
+            (RETRY_AFTER, *RATE_LIMIT),
         ),
     },
     problems=(
@@ -175,7 +177,7 @@ def _client(request: web.Request) -> tuple[str, bool]:
     """
     receiver = request.app[RECEIVER]
     client = receiver.clients.client_address(request)
-    if not receiver.completion_limits.wait_seconds(client):
+    if not take(request, "completions", receiver.completion_limits, client):
         return client, True
     if wait := receiver.shed_limits.wait_seconds("all"):
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))

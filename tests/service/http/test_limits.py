@@ -205,3 +205,9 @@ async def test_invented_payments_fill_no_table(receiver: RunningService, pool: P
         assert (await receiver.call("POST", "/webhooks/portone/v1", json=body))[0] == 200
     [row] = await stored.notices(pool, "imp_1")
     assert (row["arrivals"], row["registered"], row["merchant_uid"]) == (5, False, "invented-4")
+
+
+def test_a_rate_below_one_lets_the_first_call_pass() -> None:
+    """A client of a slow limiter has one call at once, and then waits for the next."""
+    limiter = Limiter(0.5, clock=lambda: 100.0)
+    assert [limiter.wait_seconds("a") for _ in range(2)] == [0.0, pytest.approx(2.0)]
