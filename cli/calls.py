@@ -58,7 +58,9 @@ class Server:
             raise CommandFailed(f"{server} is not {self.name.lower()}: correct {self.setting}.")
         if status == 401:
             raise CallRefused(
-                status, f"{self.name} at {self.url} refuses the key: set SERVICE_KEY to one of its SERVICE_KEYS."
+                status,
+                f"{self.name} at {self.url} refuses the key: set SERVICE_KEY to one of its SERVICE_KEYS,"
+                " or to a key of `portone-orders keys create`.",
             )
         if status >= 400:
             sentence = answer.get("detail") or answer.get("error") or f"{self.name} answers {status}."

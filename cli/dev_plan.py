@@ -100,10 +100,12 @@ class Plan:
     def service_program(self, name: str, command: str, databases: dict[str, str]) -> Program:
         """Return the program that runs `portone-orders serve` or `worker` on these databases."""
         keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
-        env = databases | self.portone() | self._pages() | {"SERVICE_KEYS": ",".join(keys)}
-        if not self.settings.checkout_secrets:
-            env |= {"CHECKOUT_SECRETS": self.state.secret("checkout_secret")}
+        env = databases | self.portone() | self._pages() | {"SERVICE_KEYS": ",".join(keys)} | self._checkout()
         return self._python(name, ["-m", "cli.main", command], env)
+
+    def _checkout(self) -> dict[str, str]:
+        secrets = [secret.get_secret_value() for secret in self.settings.checkout_secrets]
+        return {"CHECKOUT_SECRETS": ",".join(secrets) or self.state.secret("checkout_secret")}
 
     def _pages(self) -> dict[str, str]:
         return shop_pages(self.settings, self.sandbox_url) if self.has_sandbox else {}
@@ -112,7 +114,8 @@ class Plan:
         """Return the variables that other programs need to work with this run."""
         sandbox = {"SANDBOX_URL": self.sandbox_url} if self.has_sandbox else {}
         portone = {"PORTONE_API_URL": self.settings.portone_api_url} | self.portone()
-        return {"BASE_URL": self.base_url} | sandbox | {"SERVICE_KEY": self.service_key} | databases | portone
+        keys = {"SERVICE_KEY": self.service_key} | self._checkout()
+        return {"BASE_URL": self.base_url} | sandbox | keys | databases | portone
 
     def three_lines(self) -> list[str]:
         """Return shell lines to register, pay and verify a new order. Each works when copied alone.

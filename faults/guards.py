@@ -552,6 +552,55 @@ GUARDS = (
         "since = filters.updated_since",
         _test("tests/service/http/test_order_lists.py"),
     ),
+    Guard(
+        "a key's scope",
+        "service/http/keys.py",
+        "    if scope not in key.scopes:\n",
+        "    if not key.scopes:\n",
+        _test("tests/service/http/test_keys.py", "-k", "scope"),
+    ),
+    Guard(
+        "a key's expiry",
+        "service/http/keys.py",
+        "    if key.is_expired(datetime.now(UTC)):\n",
+        "    if key.id == 0:\n",
+        _test("tests/service/http/test_keys.py", "-k", "expired"),
+    ),
+    Guard(
+        "a revoked key is forgotten",
+        "service/db/service_keys.py",
+        "        WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now() - interval '1 day')\n",
+        "        WHERE expires_at IS NULL OR expires_at > now() - interval '1 day'\n",
+        _test("tests/service/http/test_keys.py", "-k", "revoked"),
+    ),
+    Guard(
+        "keys end some time after Postgres did",
+        "service/usecases/service_keys.py",
+        "        return time.monotonic() - self._read_at < KEPT_SECONDS\n",
+        "        return True\n",
+        _test("tests/service/http/test_keys.py", "-k", "outage"),
+    ),
+    Guard(
+        "a checkout token is one order's",
+        "service/domain/checkout_token.py",
+        'end + merchant_uid.encode("utf-8", "surrogatepass")\n',
+        "end\n",
+        _test("tests/service/domain/test_checkout_token.py"),
+    ),
+    Guard(
+        "a checkout token ends",
+        "service/http/checkout.py",
+        "    if left <= 0:\n",
+        "    if left is False:\n",
+        _test("tests/service/http/test_checkout.py", "-k", "ends"),
+    ),
+    Guard(
+        "receivers share a client's rate",
+        "service/rate_limits.py",
+        "            bucket.left = min(bucket.left, level - bucket.owed)\n",
+        "",
+        _test("tests/service/redis/test_shared_limits.py"),
+    ),
 )
 
 
