@@ -2,7 +2,7 @@
 
 A limiter may share its clients' buckets with other receivers (`service/redis/shared_limits.py`). It decides alone and
 at once all the same: calls beyond a small share of the rate are owed to the shared bucket, and settled a moment later
-(docs/decisions/0022-settle-shared-limits-after-the-answer.md).
+(docs/decisions/0023-settle-shared-limits-after-the-answer.md).
 """
 
 import math

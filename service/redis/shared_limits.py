@@ -2,7 +2,7 @@
 
 No request waits for Redis, and most cost it nothing: a receiver decides by its own buckets, and tells Redis in one
 script what the clients of all its limiters have taken since. What it learns corrects its buckets. Without Redis each
-receiver allows every client the whole rate by itself (docs/decisions/0022-settle-shared-limits-after-the-answer.md).
+receiver allows every client the whole rate by itself (docs/decisions/0023-settle-shared-limits-after-the-answer.md).
 """
 
 import asyncio
