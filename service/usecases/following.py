@@ -188,8 +188,8 @@ class Feed:
         events = await self._head.advance()
         if events is None:
             self._waiters.wake_all()
-        elif events:
-            self._waiters.wake({event.merchant_uid for event in events})
+        for event in events or ():
+            self._waiters.wake_older(event.merchant_uid, event.version)
         if self._head.last != before and not self.is_stopping:
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()

@@ -41,6 +41,7 @@ class Reading:
                 changed.clear()
                 view = await self.read(merchant_uid)
                 left = until - time.monotonic()
+                changed.version = view.order.version if view else 0
                 if view is None or left <= 0 or self._waiters.is_closing or not is_known(view):
                     return view
                 with contextlib.suppress(TimeoutError):
