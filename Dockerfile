@@ -13,6 +13,7 @@ COPY service ./service
 COPY workers ./workers
 COPY cli ./cli
 COPY sandbox ./sandbox
+COPY client ./client
 RUN pip install --no-deps --no-build-isolation . \
  && pip uninstall --yes setuptools pip
 

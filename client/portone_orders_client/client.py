@@ -1,0 +1,191 @@
+"""The client: one method for each call of the service that another service makes."""
+
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+import aiohttp
+
+from portone_orders_client.calls import Calls
+from portone_orders_client.cursors import CursorStore
+from portone_orders_client.following import follow
+from portone_orders_client.models import Event, EventPage, Order, OrderPage, Version
+
+_WAIT_SECONDS = 30.0
+
+
+class OrdersClient:
+    """Calls to one portone-orders with one service key. Use it as `async with OrdersClient(url, key) as orders:`.
+
+    A call that gets no answer, 429 or 503 is made again for 30 s, with jitter. Raises Refused for any other answer that
+    is no success, and Unreachable when the 30 s are over. `session`: an aiohttp session of yours, which stays open.
+    """
+
+    def __init__(self, url: str, key: str, session: aiohttp.ClientSession | None = None) -> None:
+        self._owns_session = session is None
+        self._session = session or aiohttp.ClientSession()
+        self._calls = Calls(url, key, self._session)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session, unless it was given."""
+        if self._owns_session:
+            await self._session.close()
+
+    async def register(self, merchant_uid: str, amount: int, **terms: Any) -> Order:
+        """Register an order before it is paid; again with the same terms, it is returned as it stands.
+
+        Terms: currency (KRW), name, account, tier, expires_at, metadata, allow_billing_key_issue. Raises Refused
+        `other-terms` if the number is registered with others.
+        """
+        return await self._write("POST", "/orders", {"merchant_uid": merchant_uid, "amount": amount, **terms})
+
+    async def read(self, merchant_uid: str) -> Order:
+        """Return the order as it stands. Raises Refused `order-not-registered`."""
+        return Order.of((await self._calls.make("GET", _path(merchant_uid))).fields)
+
+    async def wait(self, order: Order, seconds: float = _WAIT_SECONDS) -> Order | None:
+        """Return the order as soon as it has changed since this version of it; None if it did not in time."""
+        ends = time.monotonic() + seconds
+        while True:
+            left = min(max(ends - time.monotonic(), 0.0), _WAIT_SECONDS)
+            headers = {"If-None-Match": _tag(order), "Prefer": f"wait={int(left)}"}
+            answer = await self._calls.make("GET", _path(order.merchant_uid), headers=headers, wait=left)
+            if answer.status != 304:
+                return Order.of(answer.fields)
+            if left < 1.0:
+                return None
+
+    async def list(
+        self,
+        *,
+        merchant_uids: Sequence[str] = (),
+        states: Sequence[str] = (),
+        problems: Sequence[str] = (),
+        closed: Sequence[str] = (),
+        account: str | None = None,
+        tier: str | None = None,
+        updated_since: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> OrderPage:
+        """Return a page of orders. Read on with the page's `next` as `cursor`, until it is None."""
+        query = _query(
+            merchant_uid=merchant_uids,
+            state=states,
+            problem=problems,
+            closed=closed,
+            account=account,
+            tier=tier,
+            updated_since=updated_since and updated_since.isoformat(),
+            limit=limit,
+            cursor=cursor,
+        )
+        page = (await self._calls.make("GET", "/orders", query=query)).fields
+        return OrderPage(orders=tuple(map(Order.of, page["orders"])), next=page["next"])
+
+    async def history(self, merchant_uid: str) -> tuple[Version, ...]:
+        """Return all versions of the order, the oldest first, each with what led to it."""
+        versions: tuple[Version, ...] = ()
+        after: int | None = 0
+        while after is not None:
+            query = _query(after=after or None)
+            page = (await self._calls.make("GET", f"{_path(merchant_uid)}/history", query=query)).fields
+            versions += tuple(map(Version.of, page["versions"]))
+            after = page["next"]
+        return versions
+
+    async def amend(self, order: Order, **terms: Any) -> Order:
+        """Change the order's terms before it is paid: amount, currency, name, expires_at, metadata.
+
+        Raises Refused `version-moved` if it is not as it was read any more.
+        """
+        return await self._write("PATCH", _path(order.merchant_uid), terms, {"If-Match": _tag(order)})
+
+    async def withdraw(self, merchant_uid: str, *, wait: float = 20.0) -> Order:
+        """Close an order that nobody paid, once PortOne was asked. Raises Refused `money-came` if somebody has."""
+        headers = {"Prefer": f"wait={int(wait)}"}
+        return await self._write("POST", f"{_path(merchant_uid)}/withdraw", {}, headers, wait)
+
+    async def accept(self, merchant_uid: str, imp_uid: str, *, who: str, why: str) -> Order:
+        """Make a payment of another amount, or of a closed order, the order's as it is."""
+        body = {"imp_uid": imp_uid, "who": who, "why": why}
+        return await self._write("POST", f"{_path(merchant_uid)}/accept", body)
+
+    async def events(
+        self, after: str | None = None, *, limit: int | None = None, wait: float = 0.0, **filters: Sequence[str]
+    ) -> EventPage:
+        """Return the events after a cursor; None: from the oldest, `now`: from the newest.
+
+        `wait`: how many seconds to wait for the first. Filters: state, type, account, merchant_uid.
+        """
+        return await self._events(after, limit, wait, filters)
+
+    def follow(
+        self, store: CursorStore, *, start: str | None = None, **filters: Sequence[str]
+    ) -> AsyncGenerator[Event, None]:
+        """Yield every change of an order, for as long as it is iterated, from where the store says.
+
+        An event counts as handled when the next one is asked for, and its cursor is saved then. So each event comes at
+        least once: after a crash, those that were not saved come again; `merchant_uid` and `version` tell. Of one order
+        they come in the order of its versions. `start`: where to begin while the store is empty; None: with the
+        oldest, `now`: with the next. While the service is away it tries again, with jitter. Raises Refused.
+        """
+
+        async def read(after: str | None) -> EventPage:
+            return await self._events(after, None, _WAIT_SECONDS, filters, patience=float("inf"))
+
+        return follow(read, store, start)
+
+    async def _events(
+        self,
+        after: str | None,
+        limit: int | None,
+        wait: float,
+        filters: Mapping[str, Sequence[str]],
+        patience: float = 30.0,
+    ) -> EventPage:
+        query = _query(after=after, limit=limit, wait=wait or None, **filters)
+        page = (await self._calls.make("GET", "/events", query=query, wait=wait, patience=patience)).fields
+        return EventPage(events=tuple(map(Event.of, page["events"])), next=page["next"])
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        wait: float = 0.0,
+    ) -> Order:
+        """Make a call that changes an order. Its key tells the service that a second try is the same call."""
+        keyed = {"Idempotency-Key": f'"{uuid4()}"', **(headers or {})}
+        given = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in body.items()}
+        return Order.of((await self._calls.make(method, path, body=given, headers=keyed, wait=wait)).fields)
+
+
+def _path(merchant_uid: str) -> str:
+    return f"/orders/{quote(merchant_uid, safe='')}"
+
+
+def _tag(order: Order) -> str:
+    return f'"{order.version}"'
+
+
+def _query(**given: object) -> list[tuple[str, str]]:
+    """Return the query's pairs: none for None, and one for each value of a sequence."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in given.items():
+        values = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+        pairs += [(name, str(each)) for each in values]
+    return pairs
