@@ -58,7 +58,7 @@ async def test_an_order_lives_through_the_client(settings: Settings, sandbox: Ru
 
 
 async def test_a_refusal_has_its_kind(settings: Settings) -> None:
-    """What the service refuses raises Refused with the problem's kind; a wrong key too."""
+    """A call that the service refuses, such as one with a wrong key, raises Refused with the problem's kind."""
     async with running_receiver(settings) as receiver:
         async with OrdersClient(receiver.url, SERVICE_KEY) as orders:
             with pytest.raises(Refused) as unknown:
