@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
+    schemathesis clients \
     bench bench-life bench-small bench-waiters growth soak steps refund-schedules refund-kills faults faults-small explore \
     explore-small hostile hostile-small feed guards shows pictures
 
@@ -63,6 +64,9 @@ lock: ## Write the lock files in requirements/ again; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --group bench -o requirements/bench.txt
 
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --group contract -o requirements/contract.txt
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "portone-orders needs Python 3.11 or newer; say which with 'make PYTHON=python3.12 ...'."; exit 1; }
@@ -108,6 +112,17 @@ bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/packag
 	@cd bench/alternatives/express && npm ci --no-audit --no-fund --silent
 	@touch $@
 
+contract/.venv/.installed: requirements/contract.txt contract/package-lock.json $(VENV)/.installed
+	@echo "Installing schemathesis and the generators of clients into contract/ (once) ..."
+	@$(BIN)/python -m venv contract/.venv
+	@contract/.venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
+	    -r requirements/contract.txt
+	@cd contract && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+schemathesis: contract/.venv/.installed ## Let schemathesis make CASES=20000 calls by the OpenAPI document: 4 minutes
+	@$(BIN)/python -m contract.fuzz --cases $(or $(CASES),20000) --seed $(or $(SEED),1)
+
 refund-schedules: $(VENV)/.installed-dev ## Run 1,000 interleavings of two refunders with crashes at every await: 8 minutes
 	@REFUND_SCHEDULES=1000 $(BIN)/python -m pytest -q tests/service/test_refund_schedules.py
 
@@ -146,4 +161,4 @@ pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by th
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run
-	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules
+	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules contract/.venv contract/node_modules

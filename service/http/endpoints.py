@@ -94,9 +94,9 @@ PATH_PARAMETERS = {
     parameter.name: parameter
     for parameter in (
         Parameter("merchant_uid", "path", MerchantUid, "Percent-encoded, also its slashes.", "order-1", required=True),
-        Parameter("account", "path", Account, example="shop-b", required=True),
+        Parameter("account", "path", Account, example="shop-b", required=True, problems=("not-found",)),
         Parameter("file", "path", Literal["swagger-ui.css", "swagger-ui-bundle.js", "start.js"], required=True),
-        Parameter("tier", "path", Tier, example="abc", required=True),
+        Parameter("tier", "path", Tier, example="abc", required=True, problems=("not-found",)),
     )
 }
 
