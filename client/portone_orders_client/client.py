@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from portone_orders_client.calls import Calls
+from portone_orders_client.calls import Answer, Calls
 from portone_orders_client.cursors import CursorStore
 from portone_orders_client.following import follow
 from portone_orders_client.models import Event, EventPage, Order, OrderPage, Version
@@ -106,6 +106,11 @@ class OrdersClient:
             after = page["next"]
         return versions
 
+    async def verify(self, merchant_uid: str, *, wait: float = 20.0) -> Order | None:
+        """Have PortOne asked now, and return the order as it stands then; None: PortOne has not answered in time."""
+        answer = await self._call("POST", f"{_path(merchant_uid)}/verify", None, {"Prefer": f"wait={int(wait)}"}, wait)
+        return Order.of(answer.fields["order"]) if answer.status == 200 else None
+
     async def amend(self, order: Order, **terms: Any) -> Order:
         """Change the order's terms before it is paid: amount, currency, name, expires_at, metadata.
 
@@ -168,10 +173,15 @@ class OrdersClient:
         headers: Mapping[str, str] | None = None,
         wait: float = 0.0,
     ) -> Order:
-        """Make a call that changes an order. Its key tells the service that a second try is the same call."""
-        keyed = {"Idempotency-Key": f'"{uuid4()}"', **(headers or {})}
         given = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in body.items()}
-        return Order.of((await self._calls.make(method, path, body=given, headers=keyed, wait=wait)).fields)
+        return Order.of((await self._call(method, path, given, headers, wait)).fields)
+
+    async def _call(
+        self, method: str, path: str, body: object, headers: Mapping[str, str] | None, wait: float
+    ) -> Answer:
+        """Make a call that does something. Its key tells the service that a second try is the same call."""
+        keyed = {"Idempotency-Key": f'"{uuid4()}"', **(headers or {})}
+        return await self._calls.make(method, path, body=body, headers=keyed, wait=wait)
 
 
 def _path(merchant_uid: str) -> str:

@@ -45,13 +45,18 @@ async def test_an_order_lives_through_the_client(settings: Settings, sandbox: Ru
             await orders.amend(registered, amount=1)
         assert stale.value.kind == "version-moved"
         await sandbox.pay("주문/1", 60000, imp_uid="imp_1")
-        await receiver.complete("imp_1", "주문/1")
-        await receiver.becomes("주문/1", state="mismatched")
+        verified = await orders.verify("주문/1")
+        assert verified is not None
+        assert verified.state == "mismatched"
         accepted = await orders.accept("주문/1", "imp_1", who="kim", why="a fee was added")
         assert accepted.is_paid
         assert await orders.read("주문/1") == accepted
         assert accepted.payment is not None
         assert accepted.payment.amount == accepted.amount == 60000
+        assert (await orders.list(states=["paid"])).orders == (accepted,)
+        assert (await orders.list(merchant_uids=["order-9"], limit=1)).orders == ()
+        causes = [version.evidence.cause for version in await orders.history("주문/1")]
+        assert (causes[0], causes[-1], len(causes)) == ("registration", "acceptance", accepted.version)
 
         await orders.register("order-2", 100)
         assert (await orders.withdraw("order-2")).closed == "withdrawn"
