@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
-    schemathesis clients \
+    schemathesis schemathesis-small typescript clients \
     bench bench-life bench-small bench-waiters growth soak steps refund-schedules refund-kills faults faults-small explore \
     explore-small hostile hostile-small feed guards shows pictures
 
@@ -112,13 +112,25 @@ bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/packag
 	@cd bench/alternatives/express && npm ci --no-audit --no-fund --silent
 	@touch $@
 
-contract/.venv/.installed: requirements/contract.txt contract/package-lock.json $(VENV)/.installed
-	@echo "Installing schemathesis and the generators of clients into contract/ (once) ..."
+contract/.venv/.installed: requirements/contract.txt $(VENV)/.installed
+	@echo "Installing schemathesis and a generator of clients into contract/ (once) ..."
 	@$(BIN)/python -m venv contract/.venv
 	@contract/.venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
 	    -r requirements/contract.txt
+	@touch $@
+
+contract/node_modules/.installed: contract/package-lock.json
+	@echo "Installing TypeScript and two generators into contract/ (once) ..."
 	@cd contract && npm ci --no-audit --no-fund --silent
 	@touch $@
+
+schemathesis-small: contract/.venv/.installed ## A thousand calls by the OpenAPI document, as CI does: half a minute
+	@$(BIN)/python -m contract.fuzz --cases 1000
+
+typescript: contract/node_modules/.installed ## Install TypeScript, for the tests of the TypeScript examples; needs node
+
+clients: contract/.venv/.installed contract/node_modules/.installed ## Let two generators make clients, and use both
+	@$(BIN)/python -m contract.generated
 
 schemathesis: contract/.venv/.installed ## Let schemathesis make CASES=20000 calls by the OpenAPI document: 4 minutes
 	@$(BIN)/python -m contract.fuzz --cases $(or $(CASES),20000) --seed $(or $(SEED),1)

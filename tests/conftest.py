@@ -23,7 +23,8 @@ from service.db.migrate import migrate
 from service.db.pool import Pool, open_pool
 from service.logs import configure_logs
 from service.settings import Settings
-from tests.browser.chromium import MISSING
+from tests import node
+from tests.browser import chromium
 from tests.sandbox_client import RunningSandbox, running_sandbox
 
 SERVICE_KEY = "test-service-key"
@@ -158,8 +159,9 @@ def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Sett
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say it in the last lines when no browser could be had: a skipped test is easily overlooked."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if MISSING in str(report.longrepr)]
-    if skipped:
-        terminalreporter.section("NO BROWSER", red=True, bold=True)
-        terminalreporter.write_line(f"{len(skipped)} browser tests were SKIPPED. {MISSING} `make browser` does it.")
+    """Say it in the last lines when a browser or Node is missing: a skipped test is easily overlooked."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    for title, missing in (("NO BROWSER", chromium.MISSING), ("NO TYPESCRIPT", node.MISSING)):
+        if count := sum(missing in reason for reason in reasons):
+            terminalreporter.section(title, red=True, bold=True)
+            terminalreporter.write_line(f"{count} tests were SKIPPED. {missing}")

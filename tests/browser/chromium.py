@@ -19,7 +19,7 @@ ARGUMENTS = [
     # No name but this machine's resolves, so that a request that would leave it fails.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
-MISSING = "The browser tests need Chromium: `apt-get install chromium`, or name one in CHROMIUM."
+MISSING = "The browser tests need Chromium: `make browser` installs it, or name one in CHROMIUM."
 
 
 def find_chromium() -> str | None:
