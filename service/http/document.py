@@ -5,6 +5,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
@@ -53,15 +54,20 @@ class ProblemAnswer(BaseModel):
 
 
 class _Schemas(GenerateJsonSchema):
-    """Pydantic's schemas without a title for each field, and without `null` as the default of what may be left out."""
+    """Pydantic's schemas without a title for each field, and with its default as a sentence.
+
+    Generators of clients make a field that has a `default` one that must be given.
+    """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         described = super().default_schema(schema)
-        if described.get("default", ...) is None:
-            del described["default"]
+        default = described.pop("default", None)
+        if default is not None:
+            sentence = f"Left out, it is `{orjson.dumps(default).decode()}`."
+            described["description"] = f"{described.get('description', '')} {sentence}".strip()
         return described
 
 
