@@ -20,7 +20,7 @@ _PATIENT = ("--include-operation-id-regex", _ASK_PORTONE)
 # A stream of server-sent events never ends by itself.
 _HASTY = ("--exclude-operation-id-regex", rf"{_ASK_PORTONE}|^stream")
 # Drawn at random for each operation, after the cases that the document's limits and examples give.
-_EXAMPLES = 300
+_EXAMPLES = 100
 
 
 async def main(wanted: int, seed: int) -> int:
