@@ -76,7 +76,8 @@ def test_hooks_fetch_nothing() -> None:
 def test_the_packages_carry_their_types() -> None:
     """Each package of the product has a py.typed, and the wheel takes it along."""
     packages = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
-    assert packages == {file.parent.name for file in REPOSITORY.glob("*/py.typed")}
+    typed = [*REPOSITORY.glob("*/py.typed"), *REPOSITORY.glob("client/*/py.typed")]
+    assert packages == {file.parent.name for file in typed}
     assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["*"]
 
 
