@@ -19,6 +19,7 @@ _LIBRARY_ERRORS = {
     ("asyncpg", "InterfaceError"): "Postgres",
     ("redis.exceptions", "RedisError"): "Redis",
     ("aiohttp", "ClientError"): "The call failed",
+    ("portone_orders_client.calls", "Refused"): "The service refuses the call",
 }
 
 

@@ -1,8 +1,9 @@
-"""`portone-orders order`: register, withdraw and read an order, as another service would."""
+"""`portone-orders order`: register, withdraw, read and follow orders, as another service would."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from cli.addresses import Addresses
 from cli.amounts import read_amount
 from cli.calls import CallRefused, Server, service_at
 from cli.errors import CommandFailed
-from cli.order_page import history_lines, page
+from cli.order_page import history_lines, money, page
 from cli.order_story import story_lines
 from service.settings import Settings
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 order = typer.Typer(
     name="order",
-    help="Register, withdraw and read an order. All ask the running service over HTTP, at the environment's BASE_URL"
-    " with its SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of SERVICE_KEYS.",
+    help="Register, withdraw, read and follow orders. All ask the running service over HTTP, at the environment's"
+    " BASE_URL with its SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of"
+    " SERVICE_KEYS.",
     no_args_is_help=True,
 )
 
@@ -103,6 +105,41 @@ def show(merchant_uid: MerchantUid) -> None:
         raise CommandFailed("The database in DATABASE_URL does not have this order: correct DATABASE_URL.")
     _print(story_lines(found["imp_uid"], attempts, waiting, _SHOWN_NOTICES))
     _print(history_lines(events))
+
+
+@order.command()
+def follow(
+    merchant_uids: Annotated[
+        list[str] | None, typer.Argument(help="Only these orders.", metavar="[MERCHANT_UID]...")
+    ] = None,
+    cursor: Annotated[
+        Path | None, typer.Option(help="Keep the place in this file, and go on there: nothing is missed.")
+    ] = None,
+    oldest: Annotated[bool, typer.Option("--oldest", help="Begin with the oldest change, not the next.")] = False,
+) -> None:
+    """Print every change of an order as it comes, one a line, until Ctrl-C ends it.
+
+    Example: portone-orders order follow
+
+    Example: portone-orders order follow --oldest --cursor .run/changes
+    """
+    service = service_at(Addresses.find(Settings.load()))
+    asyncio.run(print_changes(service, cursor, merchant_uids or [], typer.echo, oldest=oldest))
+
+
+async def print_changes(
+    service: Server, cursor: Path | None, merchant_uids: list[str], echo: Callable[[str], None], *, oldest: bool
+) -> None:
+    """Print changes until it is cancelled. Raises CommandFailed if the service does not answer at first."""
+    from portone_orders_client import FileCursor, MemoryCursor, OrdersClient
+
+    newest = await service.call("GET", "/events?after=now")
+    store, start = FileCursor(cursor) if cursor else MemoryCursor(), None if oldest else str(newest["next"])
+    key = service.headers.get("Authorization", "").removeprefix("Bearer ")
+    async with OrdersClient(service.url, key) as orders:
+        async for event in orders.follow(store, start=start, merchant_uid=merchant_uids):
+            what = f"{event.type}, version {event.version}: {event.state}, {money(event.amount, event.currency)}"
+            echo(f"{event.at:%Y-%m-%d %H:%M:%S %Z}  {event.merchant_uid}  {what}")
 
 
 async def read(service: Server, merchant_uid: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ It needs aiohttp and nothing else of portone-orders. docs/integrate.md shows it 
 
 from portone_orders_client.calls import Refused, Unreachable
 from portone_orders_client.client import OrdersClient
-from portone_orders_client.cursors import CursorStore, FileCursor
+from portone_orders_client.cursors import CursorStore, FileCursor, MemoryCursor
 from portone_orders_client.models import Event, EventPage, Evidence, Finding, Order, OrderPage, Payment, Version
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Evidence",
     "FileCursor",
     "Finding",
+    "MemoryCursor",
     "Order",
     "OrderPage",
     "OrdersClient",

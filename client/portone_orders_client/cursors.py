@@ -18,6 +18,21 @@ class CursorStore(Protocol):
         ...
 
 
+class MemoryCursor:
+    """A cursor that is forgotten with the process, for followers that only look."""
+
+    def __init__(self) -> None:
+        self._cursor: str | None = None
+
+    async def load(self) -> str | None:
+        """Return the cursor."""
+        return self._cursor
+
+    async def save(self, cursor: str) -> None:
+        """Keep the cursor."""
+        self._cursor = cursor
+
+
 class FileCursor:
     """A cursor in a file, which is replaced as a whole: a crash leaves the old one or the new one, never a part."""
 

@@ -1,16 +1,21 @@
 """`order` registers and reads as another service would, and explains in a sentence when it cannot."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
+from portone_orders_client import FileCursor
 
 from cli.addresses import Addresses
+from cli.calls import Server
 from cli.errors import CommandFailed
+from cli.order import print_changes
 from service.db.pool import Pool
 from service.settings import Settings
 from tests.cli.conftest import Commands
 from tests.ports import own_port
+from tests.running import bearer, until
 
 
 async def test_a_registered_order_is_printed(commands: Commands) -> None:
@@ -27,6 +32,30 @@ async def test_an_order_is_registered_for_a_billing_key(commands: Commands) -> N
     assert "  allows      a payment that issues a billing key" in output.splitlines()
     assert (await commands.service.read("order-1"))["allow_billing_key_issue"]
     assert "allows" not in await commands.run("order", "register", "order-2", "64900")
+
+
+async def test_changes_are_followed(commands: Commands, tmp_path: Path) -> None:
+    """`order follow` prints each change as it comes, and goes on from its file without a gap or a repetition."""
+    service = Server(commands.service.url, "The service", "start it", "BASE_URL", bearer())
+    cursor, place = FileCursor(tmp_path / "cursor"), tmp_path / "cursor"
+
+    async def next_change() -> str:
+        before, lines = await cursor.load(), asyncio.Queue[str]()
+        following = asyncio.create_task(print_changes(service, place, [], lines.put_nowait, oldest=True))
+        line = await asyncio.wait_for(lines.get(), 40)
+
+        async def is_kept() -> bool:
+            return await cursor.load() != before
+
+        await until(is_kept)
+        following.cancel()
+        await asyncio.wait([following])
+        return line.partition("  ")[2]
+
+    await commands.run("order", "register", "order-1", "64900")
+    assert await next_change() == "order-1  order.registered, version 1: pending, 64900 KRW"
+    await commands.run("order", "register", "order-2", "6.00", "--currency", "USD")
+    assert await next_change() == "order-2  order.registered, version 1: pending, 6.00 USD"
 
 
 async def test_registering_again_changes_nothing_and_other_terms_are_refused(commands: Commands) -> None:
