@@ -181,6 +181,16 @@ class Settings(BaseSettings):
     prepare_amount: bool = Field(
         False, description="Register each order's amount with PortOne, so that its SDK opens on no other amount"
     )
+    endpoints_in_private_networks: bool = Field(
+        False, description="Let outgoing webhooks go to private addresses, and over http: for services beside this one"
+    )
+    endpoint_timeout_seconds: float = Field(
+        10.0, gt=0, le=60, description="How long an endpoint may take to answer an outgoing webhook"
+    )
+    endpoint_deliveries_at_once: int = Field(
+        64, ge=1, le=1_000, description="Outgoing webhooks under way at once from one worker to one endpoint"
+    )
+    keep_attempts_days: float = Field(7.0, gt=0, description="Days until an outgoing webhook's attempt is pruned")
     confirm_when_unsure: Literal["refuse", "allow"] = Field(
         "refuse", description="Answer to `confirm_url` when Postgres or the stock hook cannot be asked"
     )

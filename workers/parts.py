@@ -23,6 +23,7 @@ from service.usecases.recording import Recorder
 from service.usecases.refunds import Refunder
 from service.usecases.searching import Searcher
 from service.usecases.verification import Verifier
+from workers.deliveries import delivering
 from workers.refunds import make_refunder
 from workers.verify import verify
 
@@ -85,7 +86,7 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
         async with open_accounts(settings.accounts, times) as accounts:
             parts = _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
             standings = {name: account.standing for name, account in accounts.items()}
-            async with beating("worker", settings, parts.vitals, standings):
+            async with beating("worker", settings, parts.vitals, standings), delivering(settings):
                 try:
                     yield parts
                 finally:

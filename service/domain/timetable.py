@@ -60,6 +60,19 @@ class Timetable:
     idempotency_kept: timedelta = timedelta(days=1)
     # A call that runs longer than this is taken to have died with its process. It waits 20 s for PortOne at most.
     idempotency_lease: timedelta = timedelta(seconds=30)
+    # Waits between the attempts at one outgoing webhook, nearly three days together; then it is given up.
+    deliveries: tuple[timedelta, ...] = (
+        timedelta(seconds=5),
+        timedelta(seconds=30),
+        timedelta(minutes=2),
+        timedelta(minutes=10),
+        timedelta(minutes=30),
+        *(timedelta(hours=hours) for hours in (1, 2, 4, 8, 12, 12, 16, 16)),
+    )
+    # An endpoint that is down is probed at these intervals at the closest and at the widest, and disabled after a day.
+    probe_endpoint_first: timedelta = timedelta(seconds=1)
+    probe_endpoint_last: timedelta = timedelta(minutes=1)
+    endpoint_failing: timedelta = timedelta(days=1)
     # The hour of REFUND_MAX_PER_HOUR.
     refund_window: timedelta = timedelta(hours=1)
 

@@ -384,3 +384,66 @@ CREATE TABLE service_keys (
     -- Written at most once a minute.
     last_used_at timestamptz
 );
+
+-- Other services that are told of each change (outgoing webhooks, docs/decisions/0023-keep-a-cursor-and-the-late-orders.md).
+CREATE TABLE endpoints (
+    name             text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+    url              text NOT NULL CHECK (char_length(url) BETWEEN 1 AND 2000),
+    -- The types of events that it wants; none: every type.
+    types            text[] NOT NULL DEFAULT '{}',
+    -- Both sign while the old one lives. Signing needs them as they are, so they are never shown after they were made.
+    secret           text NOT NULL,
+    old_secret       text,
+    old_secret_until timestamptz,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    -- Each event up to this one has been delivered or given up, or its order has a row in late_orders.
+    told_to          bigint NOT NULL CHECK (told_to >= 0),
+    disabled_at      timestamptz,
+    disabled_why     text,
+    -- A worker takes one turn at an endpoint. Only the latest turn may end, however long an earlier one was frozen.
+    turn             bigint NOT NULL DEFAULT 0,
+    claimed_until    timestamptz,
+    next_turn_at     timestamptz NOT NULL DEFAULT now(),
+    -- Attempts that failed since the last that did not, and since when.
+    failures         integer NOT NULL DEFAULT 0,
+    failing_since    timestamptz,
+    -- Counts since it was added.
+    delivered        bigint NOT NULL DEFAULT 0,
+    failed           bigint NOT NULL DEFAULT 0,
+    given_up         bigint NOT NULL DEFAULT 0,
+    delivered_at     timestamptz,
+    CHECK ((old_secret IS NULL) = (old_secret_until IS NULL)),
+    CHECK ((disabled_at IS NULL) = (disabled_why IS NULL)),
+    CHECK ((failures = 0) = (failing_since IS NULL))
+) WITH (fillfactor = 50);
+
+-- The orders that are behind their endpoint's cursor, because a delivery failed or takes long, or is to be repeated. Each
+-- stands for its order's events from `next_event` on, so that an order's events stay in order and hold up no other.
+CREATE TABLE late_orders (
+    endpoint     text NOT NULL REFERENCES endpoints,
+    merchant_uid text NOT NULL,
+    next_event   bigint NOT NULL,
+    tries        integer NOT NULL DEFAULT 0,
+    due_at       timestamptz NOT NULL DEFAULT now(),
+    -- A delivery that outlasted its turn is still under way.
+    claimed_until timestamptz,
+    -- Counts the replays that went back: what was under way meanwhile does not move `next_event` forward again.
+    replays      integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (endpoint, merchant_uid)
+) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX late_orders_due ON late_orders (endpoint, due_at);
+
+-- Each attempt at a delivery, for people. Pruned.
+CREATE TABLE delivery_attempts (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    endpoint     text NOT NULL,
+    -- NULL: a test, which no order caused.
+    event_id     bigint,
+    merchant_uid text,
+    at           timestamptz NOT NULL,
+    seconds      real NOT NULL,
+    status       smallint,
+    -- Why there is no status, or the beginning of an answer that was no success.
+    failure      text CHECK (char_length(failure) <= 500)
+);
+CREATE INDEX delivery_attempts_endpoint ON delivery_attempts (endpoint, id);

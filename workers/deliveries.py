@@ -1,0 +1,80 @@
+"""The worker's outgoing webhooks: a loop beside arq's tasks, with connections of its own to everything."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from arq.connections import ArqRedis
+
+from service.db.pool import open_pool
+from service.errors import PostgresUnavailable
+from service.outgoing.sender import Sender
+from service.redis.queue import LOOKED_CHANNEL, connect, messages
+from service.settings import Settings
+from service.usecases.delivering import Deliverer
+from service.usecases.endpoint_turn import DeliveryBounds
+
+log = structlog.get_logger()
+
+# What no message announces is found this late.
+_LOOK_SECONDS = 1.0
+# Changes that come together share a look, and a look comes again this soon while a change is not committed yet.
+_GATHER_SECONDS = 0.005
+_WRITING_CONNECTIONS = 3
+
+
+@asynccontextmanager
+async def delivering(settings: Settings) -> AsyncIterator[None]:
+    """Send outgoing webhooks for as long as the context lasts."""
+    database_url = settings.database_url.get_secret_value()
+    reading, writing = await open_pool(database_url, size=1), await open_pool(database_url, size=_WRITING_CONNECTIONS)
+    redis = connect(settings.redis_url.get_secret_value())
+    sender = Sender(settings.endpoint_timeout_seconds, private=settings.endpoints_in_private_networks)
+    times = settings.times
+    timeout = timedelta(seconds=settings.endpoint_timeout_seconds)
+    bounds = DeliveryBounds(times.deliveries, timeout, settings.endpoint_deliveries_at_once)
+    deliverer = Deliverer(reading, writing, sender, times, bounds)
+    running = [asyncio.create_task(_run(deliverer)), asyncio.create_task(_listen(redis, deliverer.woken))]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await deliverer.close()
+        await sender.close()
+        await redis.aclose(close_connection_pool=True)
+        await reading.close()
+        await writing.close()
+
+
+async def _run(deliverer: Deliverer) -> None:
+    """Take turns until cancelled. A Postgres that is away is waited for; others say so in the log."""
+    while True:
+        is_soon = False
+        deliverer.woken.clear()
+        try:
+            is_soon = await deliverer.take_turns()
+        except PostgresUnavailable:
+            pass
+        except Exception:
+            log.exception("endpoint.turns_failed")
+        await asyncio.sleep(_GATHER_SECONDS)
+        if not is_soon:
+            await _wait(deliverer.woken)
+
+
+async def _wait(woken: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await woken.wait()
+    except TimeoutError:
+        pass
+
+
+async def _listen(redis: ArqRedis, woken: asyncio.Event) -> None:
+    """Wake the loop whenever an order has changed, or messages may have been missed."""
+    async for _ in messages(redis, LOOKED_CHANNEL):
+        woken.set()
