@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from cli.checks.databases import PostgresFailed, check_postgres, check_redis
+from cli.checks.endpoints import check_endpoints
 from cli.checks.machine import check_clock, check_disk
 from cli.checks.portone import check_portone
 from cli.checks.service import check_feed, check_problems, check_promise, check_receivers, check_stores, check_workers
@@ -25,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "Feed": check_feed,
     "Stores": check_stores,
     "Problems": check_problems,
+    "Endpoints": check_endpoints,
     "Disk": check_disk,
     "Clock": check_clock,
 }

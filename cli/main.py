@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import keys, notices
+from cli import endpoints, keys, notices
 from cli.errors import CommandFailed, exit_code, in_a_sentence
 from cli.order import order
 from cli.problems import problems
@@ -28,6 +28,7 @@ app.add_typer(problems)
 app.add_typer(sandbox)
 app.add_typer(notices.app, name="notices")
 app.add_typer(keys.app, name="keys")
+app.add_typer(endpoints.app, name="endpoints")
 app.command()(reconcile)
 
 

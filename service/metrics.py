@@ -1,6 +1,6 @@
 """Metrics in Prometheus' text format: the counts of this receiver, and the measure of the promise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.db.endpoints import Endpoint
 from service.db.promise import Measure
 
 
@@ -40,6 +41,30 @@ class _Works(Collector):
         return waiting, batches, items, shed
 
 
+class _Endpoints(Collector):
+    """Shows each endpoint that is told of changes, as it was last read."""
+
+    def __init__(self) -> None:
+        self.endpoints: Sequence[Endpoint] = ()
+
+    def collect(self) -> Iterable[Metric]:
+        delivered = CounterMetricFamily("endpoint_deliveries", "Webhooks answered with success", labels=["endpoint"])
+        failed = CounterMetricFamily("endpoint_failures", "Attempts that failed", labels=["endpoint"])
+        given_up = CounterMetricFamily("endpoint_given_up", "Events that were given up", labels=["endpoint"])
+        late = GaugeMetricFamily("endpoint_late_orders", "Orders behind the endpoint's cursor", labels=["endpoint"])
+        behind = GaugeMetricFamily("endpoint_behind_seconds", "Age of the oldest event not told", labels=["endpoint"])
+        disabled = GaugeMetricFamily("endpoint_disabled", "1 if it gets nothing", labels=["endpoint"])
+        for endpoint in self.endpoints:
+            label = [endpoint.name]
+            delivered.add_metric(label, endpoint.delivered)
+            failed.add_metric(label, endpoint.failed)
+            given_up.add_metric(label, endpoint.given_up)
+            late.add_metric(label, endpoint.late)
+            behind.add_metric(label, max(0.0, endpoint.behind_seconds or 0.0))
+            disabled.add_metric(label, endpoint.disabled_at is not None)
+        return delivered, failed, given_up, late, behind, disabled
+
+
 class Metrics:
     """The registry of one process."""
 
@@ -62,6 +87,8 @@ class Metrics:
         )
         self._works = _Works()
         self._registry.register(self._works)
+        self._endpoints = _Endpoints()
+        self._registry.register(self._endpoints)
         self._requests = Counter("requests", "Requests answered", ["status"], registry=self._registry)
         self._by_status: dict[int, int] = {}  # since the page was last made
         self._feed_lag = Gauge(
@@ -75,6 +102,10 @@ class Metrics:
     def watch(self, **works: BatchedWork) -> None:
         """Show these kinds of work, by name."""
         self._works.by_name |= works
+
+    def show_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Show these endpoints, as they were read."""
+        self._endpoints.endpoints = endpoints
 
     def count_batch(self, *, accepted: int, spilled: int, refused: int) -> None:
         """Count one write of intake."""

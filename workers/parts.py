@@ -56,6 +56,7 @@ class Parts:
     times: Timetable
     keep_handled: timedelta = timedelta(days=30)
     keep_unregistered: timedelta = timedelta(days=3)
+    keep_attempts: timedelta = timedelta(days=7)
     # Background work after reconciliation's two: late orders and prepared amounts.
     turns: Sequence[Turn] = ()
     refunder: Refunder | None = None
@@ -126,6 +127,7 @@ def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, account
         times=times,
         keep_handled=timedelta(days=settings.keep_handled_days),
         keep_unregistered=timedelta(days=settings.keep_unregistered_days),
+        keep_attempts=timedelta(days=settings.keep_attempts_days),
         turns=_turns(reconciler, Preparing(pool, accounts, budget, times)),
         refunder=make_refunder(settings, verifier, accounts),
         searcher=Searcher(pool, queue, accounts, budget, times),

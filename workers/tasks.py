@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from service.db import idempotency_keys, notices
+from service.db import deliveries, idempotency_keys, notices
 from service.db.pool import in_transaction
 from service.errors import NotAsked, PostgresUnavailable, RedisUnavailable
 from service.redis.queue import NOTICES_PER_JOB
@@ -90,6 +90,7 @@ async def prune(ctx: Mapping[str, Any]) -> None:
     try:
         pruned = await _prune_notices(parts)
         keys = await _prune_idempotency_keys(parts)
+        await _prune_attempts(parts)
     except PostgresUnavailable as error:
         log.warning("notices.not_pruned", reason=str(error))
         return
@@ -113,3 +114,8 @@ async def _prune_idempotency_keys(parts: Parts) -> int:
     while done := await in_transaction(parts.pool, idempotency_keys.prune, since, _PRUNED_AT_ONCE):
         pruned += done
     return pruned
+
+
+async def _prune_attempts(parts: Parts) -> None:
+    while await in_transaction(parts.pool, deliveries.prune_attempts, parts.keep_attempts, _PRUNED_AT_ONCE):
+        pass

@@ -198,7 +198,7 @@ async def prune_attempts(db: Connection, keep: timedelta, limit: int) -> int:
         """
         DELETE FROM delivery_attempts WHERE id = ANY(ARRAY(
             SELECT id FROM (SELECT id, at FROM delivery_attempts ORDER BY id LIMIT $2) AS oldest
-            WHERE at < now() - $1))
+            WHERE at < now() - $1::interval))
         """,
         keep,
         limit,

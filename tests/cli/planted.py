@@ -145,6 +145,10 @@ def _other_worker(clock: str = "0", trouble: str = "NULL", refused: str = "'{}'"
     return _sql(_OTHER_PROCESS.format(clock=clock, trouble=trouble, refused=refused))
 
 
+_DISABLED_ENDPOINT = """
+    INSERT INTO endpoints (name, url, secret, told_to, disabled_at, disabled_why)
+    VALUES ('warehouse', 'https://warehouse.example', 'whsec_', 0, now(), 'it answered 410 Gone')
+"""
 _HTML = "<html><body>Welcome</body></html>"
 
 
@@ -276,6 +280,11 @@ PLANTED = [
     ),
     Planted(
         "a problem", "Problems: 1 problem needs a person: see `portone-orders problems list`", plant=_sql(_PROBLEM)
+    ),
+    Planted(
+        "an endpoint that was disabled",
+        "Endpoints: warehouse is disabled since .*: it answered 410 Gone. .* `.* endpoints enable warehouse`",
+        plant=_sql(_DISABLED_ENDPOINT),
     ),
     Planted(
         "a worker with a wrong password of Redis",

@@ -1,15 +1,18 @@
 """Endpoints are told of each change: at least once, in order for each order, whatever they answer."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from service.db import endpoints
+from service.db import deliveries, endpoints
+from service.db.deliveries import TurnResult
 from service.db.pool import Pool, in_transaction
 from tests.receiving import Received, receiving
 from tests.running import until
-from tests.service.telling import SECRET, add_endpoint, running_deliverer, state_of, write_events
+from tests.service.telling import SECRET, TIMES, add_endpoint, running_deliverer, state_of, write_events
 
 
 async def _reaches(pool: Pool, delivered: int) -> None:
@@ -125,3 +128,118 @@ async def test_gone_disables(pool: Pool, database_url: str) -> None:
         await in_transaction(pool, endpoints.enable, "warehouse")
         await _reaches(pool, 2)
     assert endpoint.versions("order-1") == [1, 2]
+
+
+async def test_an_endpoint_that_fails_for_a_day_is_disabled(pool: Pool, database_url: str) -> None:
+    """After a (here short) day of failures alone the endpoint is disabled; its place stays, and enabling goes on."""
+    is_down = True
+
+    async def answer(_: Received) -> web.StreamResponse:
+        return web.Response(status=500 if is_down else 200)
+
+    await write_events(pool, [("order-1", 1)])
+    times = replace(TIMES, endpoint_failing=timedelta(seconds=0.3))
+    async with receiving(answer) as endpoint, running_deliverer(database_url, times):
+        await add_endpoint(pool, endpoint.url)
+
+        async def is_disabled() -> bool:
+            return (await state_of(pool)).disabled_why == "every attempt failed for too long"
+
+        await until(is_disabled)
+        is_down = False
+        await in_transaction(pool, endpoints.enable, "warehouse")
+        await _reaches(pool, 1)
+    assert endpoint.versions("order-1") == [1]
+
+
+async def test_an_event_that_always_fails_is_given_up(pool: Pool, database_url: str) -> None:
+    """After the schedule's last wait an event is given up and counted; the order's later events go on."""
+
+    async def answer(received: Received) -> web.StreamResponse:
+        return web.Response(status=400 if received.event_id == 1 else 200)
+
+    await write_events(pool, [("order-1", 1), ("order-1", 2), ("order-2", 1)])
+    times = replace(TIMES, deliveries=(timedelta(seconds=0.02),) * 3)
+    async with receiving(answer) as endpoint, running_deliverer(database_url, times):
+        await add_endpoint(pool, endpoint.url)
+        await _reaches(pool, 2)
+    assert [received.event_id for received in endpoint.received].count(1) == 4
+    assert endpoint.versions("order-1") == [2]
+    state = await state_of(pool)
+    assert (state.given_up, state.late, state.told_to) == (1, 0, 3)
+
+
+async def test_only_the_wanted_types_are_sent(pool: Pool, database_url: str) -> None:
+    """An endpoint with types gets these alone, and its cursor passes the others."""
+    await write_events(pool, [("order-1", 1), ("order-2", 1), ("order-1", 2)])
+    async with receiving() as endpoint, running_deliverer(database_url):
+        await add_endpoint(pool, endpoint.url, types=["order.failed"])
+
+        async def has_passed() -> bool:
+            return (await state_of(pool)).told_to == 3
+
+        await until(has_passed)
+    assert [received.event_id for received in endpoint.received] == [3]
+
+
+async def test_a_turn_that_was_lost_writes_nothing(pool: Pool, database_url: str) -> None:
+    """A worker that was frozen beyond its claim does not move the cursor over what its successor knows."""
+    await write_events(pool, [("order-1", 1)])
+    await add_endpoint(pool, "http://127.0.0.1:9/")
+    async with pool.acquire() as db:
+        [first] = await deliveries.claim(db, 1, 8, timedelta(0))
+        [second] = await deliveries.claim(db, 1, 8, timedelta(seconds=20))
+        assert await deliveries.claim(db, 1, 8, timedelta(seconds=20)) == []
+        result = TurnResult(1, [], [], [])
+        assert not await deliveries.end_turn(db, first, result, timedelta(), None)
+        assert (await state_of(pool)).told_to == 0
+        assert await deliveries.end_turn(db, second, result, timedelta(), None)
+    assert (await state_of(pool)).told_to == 1
+
+
+async def test_a_replay_during_a_delivery_wins(pool: Pool, database_url: str) -> None:
+    """An order that is moved back while its delivery is under way starts from there, whatever the delivery writes."""
+    release = asyncio.Event()
+
+    async def answer(received: Received) -> web.StreamResponse:
+        if received.event_id == 2 and not release.is_set():
+            await release.wait()
+        return web.Response()
+
+    await write_events(pool, [("order-1", 1), ("order-1", 2)])
+    async with receiving(answer) as endpoint, running_deliverer(database_url, timeout_seconds=0.6):
+        await add_endpoint(pool, endpoint.url)
+
+        async def lingers() -> bool:
+            return (await state_of(pool)).late == 1
+
+        await until(lingers)
+        assert await in_transaction(pool, endpoints.replay, "warehouse", 1, 1) == 1
+        release.set()
+        await pool.execute("UPDATE late_orders SET claimed_until = NULL")  # as when the claim has run out
+        await _reaches(pool, 3)
+        await until(lambda: _is_caught_up(pool))
+    assert endpoint.versions("order-1")[-2:] == [1, 2]
+
+
+async def _is_caught_up(pool: Pool) -> bool:
+    return (await state_of(pool)).late == 0
+
+
+async def test_attempts_are_logged_and_pruned(pool: Pool, database_url: str) -> None:
+    """Each attempt is logged with its status, time and text; old ones are pruned."""
+
+    async def answer(received: Received) -> web.StreamResponse:
+        return web.Response(status=200 if received.order == "order-1" else 404, text="no such\norder" * 100)
+
+    await write_events(pool, [("order-1", 1), ("order-2", 1)])
+    async with receiving(answer) as endpoint, running_deliverer(database_url, replace(TIMES, deliveries=())):
+        await add_endpoint(pool, endpoint.url)
+        await _reaches(pool, 1)
+        await until(lambda: _is_caught_up(pool))
+    async with pool.acquire() as db:
+        shown = {attempt.merchant_uid: attempt for attempt in await endpoints.attempts(db, "warehouse", 10)}
+        assert (shown["order-1"].status, shown["order-1"].failure) == (200, None)
+        assert (shown["order-2"].status, shown["order-2"].failure) == (404, ("no such order" * 100)[:500])
+        assert await deliveries.prune_attempts(db, timedelta(days=1), 10) == 0
+        assert await deliveries.prune_attempts(db, timedelta(0), 10) == 2
