@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
     schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-waiters growth soak steps refund-schedules refund-kills faults faults-small explore \
-    explore-small hostile hostile-small feed guards shows pictures
+    bench bench-life bench-small bench-told bench-waiters growth soak steps refund-schedules refund-kills faults \
+    faults-small explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -162,6 +162,16 @@ hostile-small: $(VENV)/.installed-dev ## Four of these attacks in miniature, as 
 feed: $(VENV)/.installed-dev ## Let 20 followers read the feed beside killed writers, and write the figures: 5 minutes
 	@$(BIN)/python -m faults.feed --report
 
+told: $(VENV)/.installed-dev faults/told/node_modules ## Tell endpoints of changes while all fails, verified in Python and Node: 3 minutes
+	@$(BIN)/python -m faults.told
+
+faults/told/node_modules: faults/told/package-lock.json
+	@cd faults/told && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+bench-told: $(VENV)/.installed-dev ## Measure outgoing webhooks a second to a quick endpoint: a minute
+	@$(BIN)/python -m bench.told
+
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
 	@$(BIN)/python -m faults.guards --report
 
@@ -173,4 +183,5 @@ pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by th
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run
-	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules contract/.venv contract/node_modules
+	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules contract/.venv \
+	    contract/node_modules faults/told/node_modules

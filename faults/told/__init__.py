@@ -1,0 +1,1 @@
+"""Outgoing webhooks through endpoints that fail in every way: `python -m faults.told`."""
