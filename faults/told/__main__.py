@@ -35,7 +35,7 @@ _VERSIONS = 5
 _FAULTY_SHARE = 0.15
 _TIMEOUT_SECONDS = "1"
 # Of PortOne's three days of retries this harness makes some minutes.
-_TIME_SCALE = "0.01"
+_TIME_SCALE = "0.002"
 _END_SECONDS = 120.0
 _INSERT = """
     INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems,
