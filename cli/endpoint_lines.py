@@ -6,6 +6,7 @@ from datetime import datetime
 from cli.order_page import line_of
 from service.db.endpoints import LATE_COUNTED_MAX, Endpoint, ShownAttempt
 from service.domain.delivery import is_down
+from service.domain.feed_cursor import cursor_of
 
 
 def state(endpoint: Endpoint) -> str:
@@ -40,14 +41,14 @@ def endpoint_lines(endpoint: Endpoint) -> Iterator[str]:
     yield line_of("delivered", f"{endpoint.delivered}, the last {_last(endpoint)}")
     yield line_of("failed", f"{endpoint.failed} attempts, {endpoint.failures} since the last success")
     yield line_of("given up", str(endpoint.given_up))
-    yield line_of("told to", f"event {endpoint.told_to}, but for {_late(endpoint)} late orders")
+    yield line_of("told to", f"{cursor_of(endpoint.told_to)}, but for {_late(endpoint)} late orders")
     if endpoint.old_secret_until:
         yield line_of("secrets", f"two; the older ends {_time(endpoint.old_secret_until)}")
 
 
 def attempt_line(attempt: ShownAttempt) -> str:
     """Return an attempt's line: when, what about, what was answered and how soon."""
-    about = f"event {attempt.event_id} of {attempt.merchant_uid}" if attempt.event_id else "a test"
+    about = f"{cursor_of(attempt.event_id)} of {attempt.merchant_uid}" if attempt.event_id else "a test"
     answer = str(attempt.status or "no answer")
     parts = [_time(attempt.at), about, answer, f"{attempt.seconds * 1000:.0f} ms", attempt.failure or ""]
     return "  " + "  ".join(part for part in parts if part)

@@ -20,6 +20,7 @@ from service.db.endpoints import Endpoint
 from service.db.pool import Connection, in_transaction
 from service.domain.delivery import DeliveryAttempt
 from service.domain.event_type import EVENT_TYPES
+from service.domain.feed_cursor import read_cursor
 from service.domain.signing import SECRET_BYTES, secret_of, signed_headers
 from service.outgoing.sender import Sender, UnusableUrl, check_url
 
@@ -162,7 +163,7 @@ async def _test(name: str) -> DeliveryAttempt:
         live = await in_transaction(databases.pool, endpoints.secrets, name)
         sender = Sender(settings.endpoint_timeout_seconds, private=settings.endpoints_in_private_networks)
         try:
-            headers = signed_headers(live, f"test-{uuid4().hex}", int(time.time()), body)
+            headers = signed_headers(live, f"test_{uuid4().hex}", int(time.time()), body)
             attempt = await sender.send(endpoint.url, headers, body)
         finally:
             await sender.close()
@@ -203,13 +204,13 @@ async def _one(db: Connection, name: str) -> Endpoint:
 
 
 async def _event(db: Connection, text: str) -> int:
-    """Return the id of the event that a text names, by its id or by a time."""
-    if text.isascii() and text.isdigit() and len(text) < 19:
-        return int(text)
+    """Return the number of the event that a text names, by its id or by a time."""
+    if (event_id := read_cursor(text)) is not None:
+        return event_id
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise CommandFailed(f"Give an event's id, or a time such as 2026-11-27T09:00Z, not {text!r}.") from None
+        raise CommandFailed(f"Give an event's id (evt_…), or a time such as 2026-11-27T09:00Z, not {text!r}.") from None
     return await endpoints.event_at(db, at if at.tzinfo else at.replace(tzinfo=UTC))
 
 

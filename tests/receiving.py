@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from service.domain.feed_cursor import read_cursor
+
 
 @dataclass(frozen=True)
 class Received:
@@ -23,7 +25,9 @@ class Received:
 
     @property
     def event_id(self) -> int:
-        return int(self.headers["webhook-id"])
+        event_id = read_cursor(self.headers["webhook-id"])
+        assert event_id is not None
+        return event_id
 
     @property
     def order(self) -> str:

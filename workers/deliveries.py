@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import orjson
 import structlog
 from arq.connections import ArqRedis
 
@@ -75,6 +76,7 @@ async def _wait(woken: asyncio.Event) -> None:
 
 
 async def _listen(redis: ArqRedis, woken: asyncio.Event) -> None:
-    """Wake the loop whenever an order has changed, or messages may have been missed."""
-    async for _ in messages(redis, LOOKED_CHANNEL):
-        woken.set()
+    """Wake the loop whenever orders have changed, or messages may have been missed."""
+    async for message in messages(redis, LOOKED_CHANNEL):
+        if message is None or orjson.loads(message)[1]:
+            woken.set()

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -26,7 +27,6 @@ from service.db import endpoints
 from service.db.pool import Connection
 from service.domain.signing import secret_of
 from tests.conftest import Stores
-from tests.ports import own_port
 
 _FOLDER = Path(__file__).parent
 _WORKERS = 2
@@ -36,12 +36,21 @@ _FAULTY_SHARE = 0.15
 _TIMEOUT_SECONDS = "1"
 # Of PortOne's three days of retries this harness makes some minutes.
 _TIME_SCALE = "0.002"
+_START_SECONDS = 20.0
 _END_SECONDS = 120.0
 _INSERT = """
     INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems,
                               cause)
     VALUES ($1, $2, CASE WHEN $2 = 1 THEN 'pending' ELSE 'failed' END, 1000, 'KRW', 0, 0, '[]', 'amendment')
 """
+
+
+def _free_port() -> int:
+    """Return a port on which nothing listens, from those that the system gives to connections."""
+    with socket.socket() as probe:
+        probe.bind((OPEN, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @dataclass
@@ -53,12 +62,23 @@ class ReceiverProcess:
     log: Path
     trap: str
     secret: str = field(default_factory=lambda: secret_of(os.urandom(32)))
-    port: int = field(default_factory=own_port)
+    port: int = field(default_factory=_free_port)
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         words = (str(self.port), str(self.log), self.secret, self.trap, str(_FAULTY_SHARE))
-        self.process = await asyncio.create_subprocess_exec(*self.command, *words, cwd=_FOLDER.parents[1])
+        async with asyncio.timeout(_START_SECONDS):
+            while not await self._is_listening():
+                if self.process is None or self.process.returncode is not None:  # another had the port for a moment
+                    self.process = await asyncio.create_subprocess_exec(*self.command, *words, cwd=_FOLDER.parents[1])
+                await asyncio.sleep(0.05)
+
+    async def _is_listening(self) -> bool:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(OPEN, self.port)
+            writer.close()
+            return True
+        return False
 
     async def kill(self) -> None:
         await _kill(self.process)

@@ -28,7 +28,7 @@ createServer((request, answer) => {
     const fault = Math.random() < Number(share) ? names[Math.floor(Math.random() * names.length)] : null;
     const record = { id: request.headers["webhook-id"], verified: true };
     try {
-      Object.assign(record, webhook.verify(body, request.headers).data, { id: Number(record.id) });
+      Object.assign(record, webhook.verify(body, request.headers).data, { id: record.id });
     } catch (error) {
       record.verified = String(error);
     }

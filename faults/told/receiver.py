@@ -42,7 +42,7 @@ class Receiver:
             data: dict[str, Any] = self._webhook.verify(body, headers)["data"]
         except WebhookVerificationError as error:
             return {"verified": str(error)}
-        return data | {"id": int(request_id(headers)), "verified": True}
+        return data | {"id": request_id(headers), "verified": True}
 
     async def _misbehave(self, fault: str, request: web.Request) -> web.StreamResponse:
         transport = request.transport

@@ -44,7 +44,7 @@ def judge_log(name: str, log: Path, changes: int, versions: int, caught: list[st
 
 def first_of_each(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the records without repeats, in the order in which each id came first."""
-    first: dict[int, dict[str, Any]] = {}
+    first: dict[str, dict[str, Any]] = {}
     for record in records:
         first.setdefault(record["id"], record)
     return list(first.values())

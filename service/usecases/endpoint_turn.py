@@ -19,8 +19,10 @@ import orjson
 from service.db.deliveries import ClaimedTurn, LateOrder, LoggedAttempt, MovedOrder, TurnResult
 from service.db.feed import FeedEvent
 from service.domain.delivery import DOWN_AFTER, DeliveryAttempt, wait_before
+from service.domain.feed_cursor import cursor_of
 from service.domain.signing import signed_headers
 from service.outgoing.sender import Sender
+from service.usecases.feed_head import event_fields
 
 # A turn begins no delivery after this, so that its end is never far.
 _TURN_SECONDS = 2.0
@@ -198,25 +200,10 @@ class EndpointTurn:
 
     async def _send(self, event: FeedEvent, at: datetime) -> DeliveryAttempt:
         body = event_message(event)
-        headers = signed_headers(self.claim.secrets, str(event.id), int(at.timestamp()), body)
+        headers = signed_headers(self.claim.secrets, cursor_of(event.id), int(at.timestamp()), body)
         return await self._sender.send(self.claim.url, headers, body)
 
 
 def event_message(event: FeedEvent) -> bytes:
     """Return the body of a webhook: the event's type and time, and the event as the feed shows it."""
-    data = {
-        "id": event.id,
-        "type": event.type,
-        "merchant_uid": event.merchant_uid,
-        "version": event.version,
-        "state": event.state,
-        "amount": event.amount,
-        "currency": event.currency,
-        "paid_amount": event.paid_amount,
-        "cancelled_amount": event.cancelled_amount,
-        "imp_uid": event.imp_uid,
-        "problems": event.problems,
-        "closed": event.closed,
-        "at": event.at,
-    }
-    return orjson.dumps({"type": event.type, "timestamp": event.at, "data": data})
+    return orjson.dumps({"type": event.type, "timestamp": event.at, "data": event_fields(event)})

@@ -83,7 +83,7 @@ async def test_each_planted_fault_is_named(planted: Planted, settings: Settings,
     part = next(line for line in lines if re.search(planted.line, line)).partition(":")[0]
     well = {line.partition(":")[0] for line in lines if line.endswith((": ok", "because of Postgres"))}
     # Nothing else is blamed, but for what Postgres' own tables say of a service that cannot work.
-    assert part == "Settings" or well | {part} >= set(_PARTS) - {"Promise", "Stores", "Problems", "Endpoints"}, lines
+    assert part == "Settings" or well | {part} >= set(_PARTS) - {"Promise", "Stores", "Problems"}, lines
 
 
 async def test_there_are_twenty_of_them() -> None:

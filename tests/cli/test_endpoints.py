@@ -123,7 +123,7 @@ async def test_a_replay_sends_a_range_again(command: Command, pool: Pool, databa
             await until(have_come)
 
         await deliveries(4)
-        assert await command("replay", "warehouse", "--from", "2", "--to", "2") == [
+        assert await command("replay", "warehouse", "--from", "evt_2", "--to", "evt_2") == [
             "1 order is sent again to warehouse."
         ]
         await deliveries(6)
