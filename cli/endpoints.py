@@ -33,7 +33,7 @@ Name = Annotated[str, typer.Argument(help="The endpoint's name.")]
 Result = TypeVar("Result")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _OLD_SECRET_LIVES = timedelta(days=1)
-_LAST_ID = 2**63 - 1
+_REPLAYED_AT_ONCE = 20_000
 _KEEP = "Keep the secret now, for the receiver's library of Standard Webhooks: it is never shown again."
 
 
@@ -135,12 +135,23 @@ def replay(
     Each order in the range is sent from its first event there to its newest, so that none ends with an old one.
     """
 
-    async def go_back(db: Connection) -> int:
-        begin, end = await _event(db, first), await _event(db, last) if last else _LAST_ID
-        return await endpoints.replay(db, name, begin, end)
+    async def its_range(db: Connection) -> tuple[int, int]:
+        return await _event(db, first), await _event(db, last) if last else await endpoints.newest(db)
 
-    count = asyncio.run(_change(name, "endpoints.replay", who, why, go_back))
-    typer.echo(f"{count} {'order is' if count == 1 else 'orders are'} sent again to {name}.")
+    begin, end = asyncio.run(_change(name, "endpoints.replay", who, why, its_range))
+    count = asyncio.run(_replay(name, begin, end))
+    events = "1 event is" if count == 1 else f"{count} events are"
+    typer.echo(f"{events} sent again to {name}, with what followed in their orders.")
+
+
+async def _replay(name: str, begin: int, end: int) -> int:
+    """Move the range's orders back part by part, so that no part keeps the endpoint's next turn waiting."""
+    count = 0
+    async with open_databases() as databases:
+        for start in range(begin, end + 1, _REPLAYED_AT_ONCE):
+            last = min(start + _REPLAYED_AT_ONCE - 1, end)
+            count += await in_transaction(databases.pool, endpoints.replay, name, start, last)
+    return count
 
 
 @app.command()

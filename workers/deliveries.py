@@ -19,10 +19,10 @@ from service.usecases.endpoint_turn import DeliveryBounds
 
 log = structlog.get_logger()
 
-# What no message announces is found this late.
+# What no message announces is found this late, and so is the first endpoint.
 _LOOK_SECONDS = 1.0
 # Changes that come together share a look, and a look comes again this soon while a change is not committed yet.
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.01
 _WRITING_CONNECTIONS = 3
 
 
@@ -55,8 +55,10 @@ async def _run(deliverer: Deliverer) -> None:
     """Take turns until cancelled. A Postgres that is away is waited for; others say so in the log."""
     while True:
         is_soon = False
-        deliverer.woken.clear()
         try:
+            while not await deliverer.has_endpoints():  # noqa: ASYNC110 - a person adds one elsewhere
+                await asyncio.sleep(_LOOK_SECONDS)
+            deliverer.woken.clear()
             is_soon = await deliverer.take_turns()
         except PostgresUnavailable:
             pass

@@ -75,6 +75,11 @@ class TurnResult:
         return len(self.attempts) - self.delivered
 
 
+async def has_endpoints(db: Connection) -> bool:
+    """Return whether any endpoint is told of changes."""
+    return bool(await db.fetchval("SELECT EXISTS (SELECT FROM endpoints WHERE disabled_at IS NULL)"))
+
+
 async def claim(db: Connection, upto: int, limit: int, lease: timedelta) -> list[ClaimedTurn]:
     """Claim a turn at each endpoint that has work: events up to the horizon, or late orders that are due."""
     rows = await db.fetch(

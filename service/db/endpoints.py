@@ -145,28 +145,41 @@ async def enable(db: Connection, name: str) -> None:
 
 
 async def replay(db: Connection, name: str, first: int, last: int) -> int:
-    """Send the orders of these events again, each from its first event in the range on. Return how many orders.
+    """Send the orders of these events again, each from its first event in the range on. Return their count.
 
     Each goes on to its newest event, so that no order ends with an old one. What lies ahead of the endpoint's cursor is
     sent anyway. The lock keeps the cursor where it is meanwhile.
     """
-    command_tag: str = await db.execute(
+    count: int = await db.fetchval(
         """
-        WITH endpoint AS (SELECT name, told_to FROM endpoints WHERE name = $1 FOR UPDATE)
-        INSERT INTO late_orders AS l (endpoint, merchant_uid, next_event, replays)
-        SELECT endpoint.name, v.merchant_uid, min(v.id), 1
-        FROM endpoint CROSS JOIN LATERAL (
-            SELECT merchant_uid, id FROM order_events WHERE id BETWEEN $2 AND least($3, endpoint.told_to) OFFSET 0) v
-        GROUP BY endpoint.name, v.merchant_uid
-        ORDER BY v.merchant_uid
-        ON CONFLICT (endpoint, merchant_uid) DO UPDATE
-           SET next_event = least(l.next_event, excluded.next_event), replays = l.replays + 1, tries = 0, due_at = now()
+        WITH endpoint AS (
+            SELECT name, told_to FROM endpoints WHERE name = $1 FOR UPDATE
+        ), orders AS (
+            SELECT endpoint.name, v.merchant_uid, min(v.id) AS first, count(*) AS events
+            FROM endpoint CROSS JOIN LATERAL (
+                SELECT merchant_uid, id FROM order_events
+                WHERE id BETWEEN $2 AND least($3, endpoint.told_to) OFFSET 0) v
+            GROUP BY endpoint.name, v.merchant_uid
+        ), moved AS (
+            INSERT INTO late_orders AS l (endpoint, merchant_uid, next_event, replays)
+            SELECT name, merchant_uid, first, 1 FROM orders ORDER BY merchant_uid
+            ON CONFLICT (endpoint, merchant_uid) DO UPDATE
+               SET next_event = least(l.next_event, excluded.next_event), replays = l.replays + 1, tries = 0,
+                   due_at = now()
+        )
+        SELECT coalesce(sum(events), 0)::bigint FROM orders
         """,
         name,
         first,
         last,
     )
-    return int(command_tag.rpartition(" ")[2])
+    return count
+
+
+async def newest(db: Connection) -> int:
+    """Return the id of the newest event, or 0."""
+    event_id: int = await db.fetchval("SELECT coalesce((SELECT id FROM order_events ORDER BY id DESC LIMIT 1), 0)")
+    return event_id
 
 
 async def event_at(db: Connection, at: datetime) -> int:
@@ -174,7 +187,7 @@ async def event_at(db: Connection, at: datetime) -> int:
 
     Ids and times increase together, but for the moment that a transaction takes: the search goes a minute too far back.
     """
-    low, high = 0, await db.fetchval("SELECT coalesce(max(id), 0) + 1 FROM order_events")
+    low, high = 0, await newest(db) + 1
     while low < high:
         middle = (low + high) // 2
         later = await db.fetchrow("SELECT id, at FROM order_events WHERE id >= $1 ORDER BY id LIMIT 1", middle)

@@ -15,13 +15,13 @@ import structlog
 from service.db import deliveries, feed
 from service.db.deliveries import ClaimedTurn, LateOrder, TurnResult
 from service.db.feed import FeedEvent
-from service.db.pool import Connection, Pool, in_transaction, in_transaction_on, one_connection
+from service.db.pool import Connection, Pool, in_statement, in_transaction, in_transaction_on, one_connection
 from service.domain.delivery import Disabled, is_down, wait_for_probe
 from service.domain.feed_horizon import Horizon
 from service.domain.timetable import Timetable
 from service.errors import PostgresUnavailable
 from service.outgoing.sender import Sender
-from service.usecases.endpoint_turn import DeliveryBounds, EndpointTurn, Stream
+from service.usecases.endpoint_turn import DeliveryBounds, EndpointTurn, Pace, Stream
 
 log = structlog.get_logger()
 
@@ -31,13 +31,15 @@ _TURNS_MAX = 8
 _EVENTS_A_TURN = 500
 _LATE_A_TURN = 200
 _LATE_EVENTS_A_TURN = 500
+# A worker's deliveries a second: they share a processor with its verification, which must not wait for a backlog.
+_PER_SECOND = 2_000
 # An endpoint that is down is asked this much.
 _PROBES = 4
 # A turn takes 2 s and some patience, and its end waits for Postgres for some seconds.
 _LEASE = timedelta(seconds=20)
 # The next turn at an endpoint where slow deliveries have all places.
 _FULL_WAIT = timedelta(seconds=1)
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 4.0
 
 
 class Deliverer:
@@ -50,11 +52,16 @@ class Deliverer:
         self._times = times
         self._bounds = bounds
         self._horizon = Horizon()
+        self._pace = Pace(_PER_SECOND)
         self._turns: set[asyncio.Task[None]] = set()
         # Deliveries that outlast their turns, by endpoint.
         self._slow: dict[asyncio.Task[None], str] = {}
         # Set when there may be work: by whoever hears of a change, and by a turn that has ended.
         self.woken = asyncio.Event()
+
+    async def has_endpoints(self) -> bool:
+        """Return whether there is anybody to tell. Raises PostgresUnavailable."""
+        return await in_statement(self._writing, deliveries.has_endpoints)
 
     async def take_turns(self) -> bool:
         """Begin a turn at each endpoint that has work. Return whether to look again soon.
@@ -73,12 +80,13 @@ class Deliverer:
         return self._horizon.is_behind
 
     async def close(self) -> None:
-        """Let what is under way end, for some seconds."""
-        if left := {*self._turns, *self._slow}:
-            _, late = await asyncio.wait(left, timeout=_STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        """Let what is under way end, for some seconds. What does not is delivered again."""
+        for under_way in (self._turns, self._slow):  # in this order, because a turn leaves its slow deliveries
+            if tasks := set(under_way):
+                _, late = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
 
     async def _begin_turns(self, db: Connection, free: int) -> list[EndpointTurn]:
         """Claim turns, and read what each is to send. The statements come in this order, so that no event is missed."""
@@ -97,7 +105,7 @@ class Deliverer:
         new = _streams([event for event in events if event.merchant_uid not in is_late], claim.types)
         old = await _late_streams(db, late, read_to, claim.types)
         streams = [stream for pair in zip_longest(old, new) for stream in pair if stream]
-        return EndpointTurn(claim, streams, read_to, self._sender, self._bounds, self._end_slow)
+        return EndpointTurn(claim, streams, read_to, self._sender, self._bounds, self._pace, self._end_slow)
 
     async def _take(self, turn: EndpointTurn) -> None:
         """Run a turn to its end. Whatever fails, the endpoint's next turn comes when the claim has run out."""

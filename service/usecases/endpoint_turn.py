@@ -97,6 +97,20 @@ class DeliveryBounds:
     at_once: int
 
 
+class Pace:
+    """Spreads deliveries over time: each waits for its turn, so that no more than the rate begin in a second."""
+
+    def __init__(self, per_second: float) -> None:
+        self._spacing = 1 / per_second
+        self._next_at = 0.0
+
+    async def wait(self) -> None:
+        now = time.monotonic()
+        self._next_at = max(self._next_at, now) + self._spacing
+        if (wait := self._next_at - now - self._spacing) > 0:
+            await asyncio.sleep(wait)
+
+
 class EndpointTurn:
     """A turn under way. `run` it, then write its `result`. Streams that linger are given to `on_lingered` one by one.
 
@@ -110,6 +124,7 @@ class EndpointTurn:
         read_to: int,
         sender: Sender,
         bounds: DeliveryBounds,
+        pace: Pace,
         on_lingered: Callable[["EndpointTurn", Stream], Awaitable[None]],
     ) -> None:
         self.claim = claim
@@ -120,6 +135,7 @@ class EndpointTurn:
         self._read_to = read_to
         self._sender = sender
         self._bounds = bounds
+        self._pace = pace
         self._on_lingered = on_lingered
         self._attempts: list[LoggedAttempt] = []
         self._is_over = False
@@ -177,13 +193,17 @@ class EndpointTurn:
     async def _send_streams(self, waiting: deque[Stream]) -> None:
         while waiting and not self._has_ended():
             stream = waiting.popleft()
-            stream.is_begun = True
             await self._send_stream(stream)
             if stream.merchant_uid in self._lingering:
                 await self._on_lingered(self, stream)
 
     async def _send_stream(self, stream: Stream) -> None:
-        while not stream.is_sent and not self._has_ended():
+        stream.is_begun = stream.is_sent  # nothing is left of its order
+        while not stream.is_sent:
+            await self._pace.wait()
+            if self._has_ended():
+                break
+            stream.is_begun = True
             event = stream.events[stream.sent]
             at, stream.in_flight_since = datetime.now(UTC), time.monotonic()
             attempt = await self._send(event, at)

@@ -10,6 +10,8 @@ import pytest
 
 from service.db import (
     completion_facts,
+    deliveries,
+    endpoints,
     feed,
     idempotency_keys,
     looks,
@@ -23,6 +25,7 @@ from service.db import (
     promise,
     searches,
 )
+from service.db.deliveries import LateOrder, MovedOrder, TurnResult
 from service.db.idempotency_keys import CallClaim, CallKey, FirstAnswer
 from service.db.order_list import Filters
 from service.db.pool import Connection, Pool
@@ -36,8 +39,8 @@ from service.domain.timetable import Timetable
 from service.notice_ids import new_notice_id
 from tests.service import stored
 
-# Tables that may be read completely: they have a row for each account and tier.
-_SMALL = {"ledger_scans"}
+# Tables that may be read completely: they have a row for each account and tier, or for each endpoint.
+_SMALL = {"ledger_scans", "endpoints"}
 # Indexes that may be read completely: they contain only the wanted rows.
 _PARTIAL = {
     "orders_with_problems",
@@ -161,7 +164,23 @@ async def _feed(db: Any) -> None:
     await feed.newest(db, position.last_id)
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed)
+async def _tell(db: Any) -> None:
+    await endpoints.add(db, "warehouse", "https://warehouse.example/", (), "whsec_", oldest=True)
+    late = LateOrder("order-1", 1, 1, 0)
+    for told_to in (0, 1):  # the order is made late, then catches up
+        [turn] = await deliveries.claim(db, 2**62, 8, timedelta(seconds=20))
+        await deliveries.due_late_orders(db, turn.name, 200)
+        await deliveries.late_among(db, turn.name, ["order-1"])
+        moved, ended = ([], [late]) if told_to else ([MovedOrder(late, timedelta())], [])
+        await deliveries.end_turn(db, turn, TurnResult(told_to, moved, ended, []), timedelta(), None)
+    await deliveries.end_slow(db, turn, TurnResult(0, [MovedOrder(late, timedelta())], [], []))
+    await deliveries.make_due(db, "warehouse")
+    await endpoints.replay(db, "warehouse", 1, 1)
+    await endpoints.read(db)
+    await endpoints.attempts(db, "warehouse", 20)
+
+
+_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed, _tell)
 
 
 async def _know_the_tables_to_be_empty(pool: Pool) -> None:
