@@ -636,6 +636,48 @@ GUARDS = (
         "",
         _test("tests/service/redis/test_shared_limits.py"),
     ),
+    Guard(
+        "webhooks: the address is checked where the connection is made",
+        "service/outgoing/sender.py",
+        "    if not is_public(host):\n",
+        "    if False:\n",
+        _test("tests/service/outgoing/test_sender.py", "-k", "private_network or comes_to_lead"),
+    ),
+    Guard(
+        "webhooks: redirects are not followed",
+        "service/outgoing/sender.py",
+        "headers=headers, allow_redirects=False",
+        "headers=headers",
+        _test("tests/service/outgoing/test_sender.py", "-k", "redirect"),
+    ),
+    Guard(
+        "webhooks: a late order's later events wait for it",
+        "service/usecases/delivering.py",
+        "[event for event in events if event.merchant_uid not in is_late]",
+        "list(events)",
+        _test("tests/service/usecases/test_delivering.py", "-k", "holds_back or slow"),
+    ),
+    Guard(
+        "webhooks: only the last turn ends",
+        "service/db/deliveries.py",
+        "AND ($6::bigint IS NULL OR turn = $6::bigint)",
+        "AND ($6::bigint IS NULL OR turn > 0)",
+        _test("tests/service/usecases/test_delivering.py", "-k", "turn_that_was_lost"),
+    ),
+    Guard(
+        "webhooks: a replay wins over what is under way",
+        "service/db/deliveries.py",
+        "AND l.replays = (g->>3)::integer",
+        "",
+        _test("tests/service/usecases/test_delivering.py", "-k", "replay_during"),
+    ),
+    Guard(
+        "webhooks: an endpoint that is down gets probes alone",
+        "service/usecases/delivering.py",
+        "probes = _PROBES if is_down(claim.failures) else None",
+        "probes = None",
+        _test("tests/service/usecases/test_delivering.py", "-k", "gets_probes"),
+    ),
 )
 
 

@@ -98,12 +98,22 @@ async def test_an_endpoint_that_is_down_gets_probes(pool: Pool, database_url: st
             return (await state_of(pool)).failures >= 60
 
         await until(is_failing)
-        assert len(endpoint.received) < 200
+        turn, sent = await _turn(pool), len(endpoint.received)
+        await until(lambda: _has_turn(pool, turn + 5))
+        assert len(endpoint.received) - sent <= 8 * (await _turn(pool) - turn + 1)
         is_down = False
         await _reaches(pool, 200)
     assert all(endpoint.versions(f"order-{n}") == [1, 2] for n in range(100))
     state = await state_of(pool)
     assert (state.failures, state.failing_since, state.late) == (0, None, 0)
+
+
+async def _turn(pool: Pool) -> int:
+    return int(await pool.fetchval("SELECT turn FROM endpoints"))
+
+
+async def _has_turn(pool: Pool, turn: int) -> bool:
+    return await _turn(pool) >= turn
 
 
 async def test_gone_disables(pool: Pool, database_url: str) -> None:
