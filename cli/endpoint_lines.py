@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from cli.order_page import line_of
-from service.db.endpoints import LATE_COUNTED_MAX, Endpoint, ShownAttempt
+from service.db.endpoints import LATE_COUNTED_MAX, ShownAttempt, WebhookEndpoint
 from service.domain.delivery import is_down
 from service.domain.feed_cursor import cursor_of
 
 
-def state(endpoint: Endpoint) -> str:
+def state(endpoint: WebhookEndpoint) -> str:
     """Return the endpoint's state in words."""
     if endpoint.disabled_at:
         return f"disabled since {_time(endpoint.disabled_at)}: {endpoint.disabled_why}"
@@ -20,7 +20,7 @@ def state(endpoint: Endpoint) -> str:
     return "ok"
 
 
-def endpoint_line(endpoint: Endpoint) -> str:
+def endpoint_line(endpoint: WebhookEndpoint) -> str:
     """Return an endpoint's line. Its parts are separated by two spaces."""
     parts = [endpoint.name, state(endpoint), endpoint.url, f"delivered {endpoint.delivered}"]
     if endpoint.late:
@@ -32,7 +32,7 @@ def endpoint_line(endpoint: Endpoint) -> str:
     return "  ".join(parts)
 
 
-def endpoint_lines(endpoint: Endpoint) -> Iterator[str]:
+def endpoint_lines(endpoint: WebhookEndpoint) -> Iterator[str]:
     """Yield a line for each fact of an endpoint."""
     yield f"{endpoint.name}: {state(endpoint)}"
     yield line_of("url", endpoint.url)
@@ -54,11 +54,11 @@ def attempt_line(attempt: ShownAttempt) -> str:
     return "  " + "  ".join(part for part in parts if part)
 
 
-def _late(endpoint: Endpoint) -> str:
+def _late(endpoint: WebhookEndpoint) -> str:
     return f"{endpoint.late}{' or more' if endpoint.late == LATE_COUNTED_MAX else ''}"
 
 
-def _last(endpoint: Endpoint) -> str:
+def _last(endpoint: WebhookEndpoint) -> str:
     return _time(endpoint.delivered_at) if endpoint.delivered_at else "never"
 
 

@@ -16,7 +16,7 @@ from cli.endpoint_lines import attempt_line, endpoint_line, endpoint_lines
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
 from service.db import endpoints, operator_actions
-from service.db.endpoints import Endpoint
+from service.db.endpoints import WebhookEndpoint
 from service.db.pool import Connection, in_transaction
 from service.domain.delivery import DeliveryAttempt
 from service.domain.event_type import EVENT_TYPES
@@ -82,7 +82,7 @@ def show(
 ) -> None:
     """Print an endpoint and its newest attempts, the newest first. Secrets are never shown."""
 
-    async def read(db: Connection) -> tuple[Endpoint, list[endpoints.ShownAttempt]]:
+    async def read(db: Connection) -> tuple[WebhookEndpoint, list[endpoints.ShownAttempt]]:
         return await _one(db, name), await endpoints.attempts(db, name, attempts, failed=failed)
 
     endpoint, shown = asyncio.run(_in_database(read))
@@ -207,7 +207,7 @@ async def _in_database(work: Callable[[Connection], Awaitable[Result]], url: str
         return await in_transaction(databases.pool, work)
 
 
-async def _one(db: Connection, name: str) -> Endpoint:
+async def _one(db: Connection, name: str) -> WebhookEndpoint:
     named = await endpoints.read(db, [name])
     if not named:
         raise CommandFailed(f"There is no endpoint {name!r}: see `portone-orders endpoints list`.")

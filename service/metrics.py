@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from service.db.endpoints import Endpoint
+from service.db.endpoints import WebhookEndpoint
 from service.db.promise import Measure
 
 
@@ -45,7 +45,7 @@ class _Endpoints(Collector):
     """Shows each endpoint that is told of changes, as it was last read."""
 
     def __init__(self) -> None:
-        self.endpoints: Sequence[Endpoint] = ()
+        self.endpoints: Sequence[WebhookEndpoint] = ()
 
     def collect(self) -> Iterable[Metric]:
         delivered = CounterMetricFamily("endpoint_deliveries", "Webhooks answered with success", labels=["endpoint"])
@@ -103,7 +103,7 @@ class Metrics:
         """Show these kinds of work, by name."""
         self._works.by_name |= works
 
-    def show_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+    def show_endpoints(self, endpoints: Sequence[WebhookEndpoint]) -> None:
         """Show these endpoints, as they were read."""
         self._endpoints.endpoints = endpoints
 

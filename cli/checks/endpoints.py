@@ -3,7 +3,7 @@
 from cli.checks.databases import ask_postgres
 from cli.endpoint_lines import state
 from service.db import endpoints
-from service.db.endpoints import Endpoint
+from service.db.endpoints import WebhookEndpoint
 from service.domain.delivery import Disabled, is_down
 from service.settings import Settings
 
@@ -17,7 +17,7 @@ async def check_endpoints(settings: Settings) -> list[str]:
     return [f"{endpoint.name} {fault}" for endpoint in every if (fault := _fault(endpoint))]
 
 
-def _fault(endpoint: Endpoint) -> str:
+def _fault(endpoint: WebhookEndpoint) -> str:
     if endpoint.disabled_why == Disabled.OPERATOR:
         return ""
     if endpoint.disabled_at:

@@ -9,7 +9,7 @@ from service.domain.delivery import DeliveryAttempt, Disabled
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class WebhookEndpoint:
     """An endpoint without its secrets. The count of `late` orders ends at LATE_COUNTED_MAX."""
 
     name: str
@@ -65,7 +65,7 @@ async def add(db: Connection, name: str, url: str, types: Sequence[str], secret:
     return command_tag == "INSERT 0 1"
 
 
-async def read(db: Connection, names: Sequence[str] | None = None) -> list[Endpoint]:
+async def read(db: Connection, names: Sequence[str] | None = None) -> list[WebhookEndpoint]:
     """Return the endpoints of these names, or all, sorted by name."""
     rows = await db.fetch(
         """
@@ -86,7 +86,7 @@ async def read(db: Connection, names: Sequence[str] | None = None) -> list[Endpo
         names if names is None else list(names),
         LATE_COUNTED_MAX,
     )
-    return [Endpoint(**{**row, "types": tuple(row["types"])}) for row in rows]
+    return [WebhookEndpoint(**{**row, "types": tuple(row["types"])}) for row in rows]
 
 
 async def secrets(db: Connection, name: str) -> tuple[str, ...]:

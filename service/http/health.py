@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from service.db import endpoints
+from service.db.endpoints import read as read_endpoints
 from service.db.pool import in_transaction
 from service.db.promise import measure
 from service.errors import PostgresUnavailable
@@ -162,7 +162,7 @@ async def metrics(request: web.Request) -> web.Response:
     measured, feed_lag_seconds = None, None
     with contextlib.suppress(PostgresUnavailable):
         measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
-        receiver.metrics.show_endpoints(await in_transaction(receiver.pool, endpoints.read))
+        receiver.metrics.show_endpoints(await in_transaction(receiver.pool, read_endpoints))
         feed_lag_seconds = await receiver.feed.lag_seconds()
     page = receiver.metrics.text(measured, feed_lag_seconds)
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -42,7 +42,7 @@ async def add_endpoint(pool: Pool, url: str, name: str = "warehouse", types: Seq
         assert await endpoints.add(db, name, url, types, SECRET, oldest=True)
 
 
-async def state_of(pool: Pool, name: str = "warehouse") -> endpoints.Endpoint:
+async def state_of(pool: Pool, name: str = "warehouse") -> endpoints.WebhookEndpoint:
     async with pool.acquire() as db:
         [endpoint] = await endpoints.read(db, [name])
     return endpoint
