@@ -163,7 +163,7 @@ feed: $(VENV)/.installed-dev ## Let 20 followers read the feed beside killed wri
 	@$(BIN)/python -m faults.feed --report
 
 told: $(VENV)/.installed-dev faults/told/node_modules ## Tell endpoints of changes while all fails, verified in Python and Node: 3 minutes
-	@$(BIN)/python -m faults.told
+	@$(BIN)/python -m faults.told --report
 
 faults/told/node_modules: faults/told/package-lock.json
 	@cd faults/told && npm ci --no-audit --no-fund --silent

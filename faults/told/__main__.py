@@ -21,6 +21,7 @@ from random import Random
 
 import asyncpg
 
+from faults.report import write_report
 from faults.told.verdict import Verdict, judge_log
 from faults.told.worker import HOST, OPEN, PRIVATE
 from service.db import endpoints
@@ -213,8 +214,8 @@ def receivers_of(folder: Path, trap_url: str, *, node: bool) -> list[ReceiverPro
     return receivers
 
 
-async def run(orders: int, kills: int, seed: int, *, node: bool) -> list[Verdict]:
-    """Run the whole, and return a verdict for each endpoint."""
+async def run(orders: int, kills: int, seed: int, *, node: bool) -> tuple[list[Verdict], dict[str, int]]:
+    """Run the whole; return a verdict for each endpoint, and how many attempts failed, by the kind of failure."""
     with tempfile.TemporaryDirectory(prefix="portone-orders-told-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # noqa: ASYNC240 - before anything runs
@@ -225,10 +226,11 @@ async def run(orders: int, kills: int, seed: int, *, node: bool) -> list[Verdict
                 harness = Harness(stores, receivers, Random(seed))  # noqa: S311 - a repeatable run, no secret
                 try:
                     changes = await harness.run(orders, kills)
-                    sys.stdout.write(f"attempts that failed: {await harness.failures()}\n")
+                    failures = await harness.failures()
                 finally:
                     await harness.stop()
-                return [judge_log(receiver.name, receiver.log, changes, _VERSIONS, caught) for receiver in receivers]
+                logs = [(receiver.name, receiver.log) for receiver in receivers]
+                return [judge_log(*log, changes, _VERSIONS, caught) for log in logs], failures
         finally:
             await stores.stop()
 
@@ -238,13 +240,19 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=2_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="write the figures into docs/faults.md")
     parser.add_argument("--no-node", action="store_true", help="leave the endpoint in Node out")
     options = parser.parse_args()
     began = time.monotonic()
-    verdicts = asyncio.run(run(options.orders, options.kills, options.seed, node=not options.no_node))
-    for verdict in verdicts:
-        sys.stdout.write(f"{verdict}\n")
-    sys.stdout.write(f"kills {options.kills}, seed {options.seed}, {time.monotonic() - began:.0f} s\n")
+    verdicts, failures = asyncio.run(run(options.orders, options.kills, options.seed, node=not options.no_node))
+    lines = [
+        *map(str, verdicts),
+        "attempts that failed: " + ", ".join(f"{count} {kind}" for kind, count in failures.items()),
+        f"kills {options.kills}, seed {options.seed}, {time.monotonic() - began:.0f} s",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    if options.report:
+        write_report(told=[f"- {line}" for line in lines])
     return 0 if all(verdict.is_kept for verdict in verdicts) else 1
 
 

@@ -82,7 +82,7 @@ class Sender:
         try:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 text = await _beginning(answer)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except Exception as error:
             return DeliveryAttempt(None, time.monotonic() - began, _shortened(_in_words(error)))
         seconds = time.monotonic() - began
         if 200 <= answer.status < 300:

@@ -199,7 +199,8 @@ def _log_turn(turn: EndpointTurn, result: TurnResult, disabled: Disabled | None)
     if not turn.is_written:
         log.warning("endpoint.turn_lost", endpoint=name)
         return
-    log.info("endpoint.told", endpoint=name, delivered=result.delivered, failed=result.failed)
+    if result.attempts:
+        log.info("endpoint.told", endpoint=name, delivered=result.delivered, failed=result.failed)
     if result.given_up:
         log.error("endpoint.events_given_up", endpoint=name, count=result.given_up)
     if disabled:

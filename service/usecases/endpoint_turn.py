@@ -152,7 +152,7 @@ class EndpointTurn:
             now = time.monotonic()
             self._is_over = self._is_over or now - began > _TURN_SECONDS
             slow = [s for s in self._streams if s.in_flight_since and now - s.in_flight_since > _PATIENCE_SECONDS]
-            if len(slow) == len(running):
+            if len(slow) >= len(running):
                 break
         self._is_over = True
         return running
