@@ -247,7 +247,7 @@ def main() -> int:
     verdicts, failures = asyncio.run(run(options.orders, options.kills, options.seed, node=not options.no_node))
     lines = [
         *map(str, verdicts),
-        "attempts that failed: " + ", ".join(f"{count} {kind}" for kind, count in failures.items()),
+        "attempts that failed: " + ", ".join(f"{count} × {kind}" for kind, count in failures.items()),
         f"kills {options.kills}, seed {options.seed}, {time.monotonic() - began:.0f} s",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
