@@ -11,6 +11,8 @@ _JITTER = 0.2
 # An endpoint that is down is probed again after a tenth of the time that it has been down, within the bounds.
 _PROBE_SHARE = 0.1
 _GONE = 410
+# Seconds, and the factor of the mean.
+_PATIENCE_FACTOR, _PATIENCE_LEAST, _PATIENCE_UNKNOWN, _PATIENCE_MOST = 4, 0.25, 1.0, 3.0
 
 
 class Disabled(StrEnum):
@@ -49,6 +51,17 @@ def wait_before(schedule: Sequence[timedelta], tries: int, chance: float, at_lea
         return None
     wait = schedule[tries - 1] * (1 + _JITTER * (2 * chance - 1))
     return max(wait, min(at_least, schedule[-1]))
+
+
+def patience_seconds(answered: Sequence[float]) -> float:
+    """Return how long a turn waits for a delivery, from how long those took that were answered in it.
+
+    A delivery is slow beside its neighbours: one that stalls holds up no quick endpoint for long, and an endpoint that
+    takes its time with each is left to.
+    """
+    if not answered:
+        return _PATIENCE_UNKNOWN
+    return min(max(_PATIENCE_FACTOR * sum(answered) / len(answered), _PATIENCE_LEAST), _PATIENCE_MOST)
 
 
 def is_down(failures: int) -> bool:

@@ -38,7 +38,7 @@ _PROBES = 4
 # A turn takes 2 s and some patience, and its end waits for Postgres for some seconds.
 _LEASE = timedelta(seconds=20)
 # The next turn at an endpoint where slow deliveries have all places.
-_FULL_WAIT = timedelta(seconds=1)
+_FULL_WAIT = timedelta(seconds=0.25)
 _STOP_SECONDS = 4.0
 
 

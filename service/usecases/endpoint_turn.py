@@ -18,7 +18,7 @@ import orjson
 
 from service.db.deliveries import ClaimedTurn, LateOrder, LoggedAttempt, MovedOrder, TurnResult
 from service.db.feed import FeedEvent
-from service.domain.delivery import DOWN_AFTER, DeliveryAttempt, wait_before
+from service.domain.delivery import DOWN_AFTER, DeliveryAttempt, patience_seconds, wait_before
 from service.domain.feed_cursor import cursor_of
 from service.domain.signing import signed_headers
 from service.outgoing.sender import Sender
@@ -26,8 +26,8 @@ from service.usecases.feed_head import event_fields
 
 # A turn begins no delivery after this, so that its end is never far.
 _TURN_SECONDS = 2.0
-# A delivery that takes longer holds up no turn: it lingers beside the next ones, at most as long as its time-out.
-_PATIENCE_SECONDS = 0.25
+# A turn looks this often for deliveries that are slow. They hold it up no longer, and linger beside the next ones.
+_LOOK_SECONDS = 0.1
 # The claim of a delivery that lingers outlasts its time-out by this.
 _LINGERING_MARGIN = timedelta(seconds=10)
 
@@ -148,10 +148,11 @@ class EndpointTurn:
         began = time.monotonic()
         running = {asyncio.create_task(self._send_streams(waiting)) for _ in range(min(places, len(waiting)))}
         while running:
-            _, running = await asyncio.wait(running, timeout=_PATIENCE_SECONDS / 2)
+            _, running = await asyncio.wait(running, timeout=_LOOK_SECONDS)
             now = time.monotonic()
             self._is_over = self._is_over or now - began > _TURN_SECONDS
-            slow = [s for s in self._streams if s.in_flight_since and now - s.in_flight_since > _PATIENCE_SECONDS]
+            patience = patience_seconds([logged.attempt.seconds for logged in self._attempts])
+            slow = [s for s in self._streams if s.in_flight_since and now - s.in_flight_since > patience]
             if len(slow) >= len(running):
                 break
         self._is_over = True

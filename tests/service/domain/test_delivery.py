@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from service.domain.delivery import DeliveryAttempt, is_down, wait_before, wait_for_probe
+from service.domain.delivery import DeliveryAttempt, is_down, patience_seconds, wait_before, wait_for_probe
 from service.domain.timetable import Timetable
 
 _SCHEDULE = Timetable().deliveries
@@ -45,3 +45,11 @@ def test_probes_come_further_apart_the_longer_it_is_down() -> None:
     first, last = timedelta(seconds=1), timedelta(minutes=1)
     waits = [wait_for_probe(timedelta(seconds=failing), first, last) for failing in (0, 100, 100_000)]
     assert waits == [first, timedelta(seconds=10), last]
+
+
+def test_a_delivery_is_slow_beside_its_neighbours() -> None:
+    """A quick endpoint's turn waits a quarter of a second for one that stalls; a slow endpoint's waits for all."""
+    assert patience_seconds([]) == 1.0
+    assert patience_seconds([0.005] * 100) == 0.25
+    assert patience_seconds([0.4, 0.6]) == 2.0
+    assert patience_seconds([9.0]) == 3.0
