@@ -24,7 +24,7 @@ from service.portone.notice import known_keys, names_payment, order_number
 from service.usecases.completion import Caller, Completed
 
 _WAIT_MAX_SECONDS = 20.0
-PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
+_PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
 
 _SENTENCES = {
     CompletionRefusal.WRONG_AMOUNT: "The amount that was paid is not the order's.",
@@ -190,10 +190,10 @@ def wait_seconds(request: web.Request) -> float:
     return request.app[RECEIVER].settings.completion_wait_seconds if preferred is None else preferred
 
 
-def preferred_seconds(request: web.Request) -> float | None:
-    """Return how long the caller says that it will wait (RFC 7240 §4.3), at most 20 s."""
-    preference = PREFER_WAIT.search(request.headers.get("Prefer", ""))
-    return min(float(preference[1]), _WAIT_MAX_SECONDS) if preference else None
+def preferred_seconds(request: web.Request, most: float = _WAIT_MAX_SECONDS) -> float | None:
+    """Return how long the caller says that it will wait (RFC 7240 §4.3)."""
+    preference = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
+    return min(float(preference[1]), most) if preference else None
 
 
 def _caller(request: web.Request, fields: Mapping[str, Any], client: str, may_wait: bool) -> Caller:

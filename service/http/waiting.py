@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from service.db.order_views import OrderView
-from service.http.completions import PREFER_WAIT
+from service.http.completions import preferred_seconds
 from service.http.conditions import has_seen
 from service.http.connection import while_connected
 from service.http.endpoints import Parameter
@@ -26,10 +26,9 @@ async def read_or_wait(request: web.Request, merchant_uid: str) -> tuple[OrderVi
     Returns the order and the headers that say how long it would have waited.
     """
     reading = request.app[RECEIVER].reading
-    preference = PREFER_WAIT.search(request.headers.get("Prefer", ""))
-    seconds = min(int(preference[1]), _WAIT_MAX_SECONDS) if preference and "If-None-Match" in request.headers else 0
-    if not seconds:
+    seconds = preferred_seconds(request, _WAIT_MAX_SECONDS)
+    if not seconds or "If-None-Match" not in request.headers:
         return await reading.read(merchant_uid), {}
     with while_connected(request):
         view = await reading.read_unless(merchant_uid, lambda view: has_seen(request, view.order.version), seconds)
-    return view, {"Preference-Applied": f"wait={seconds}"}
+    return view, {"Preference-Applied": f"wait={seconds:.0f}"}

@@ -1,4 +1,4 @@
-"""Outgoing webhooks: tell each endpoint of each change (docs/decisions/0023-keep-a-cursor-and-the-late-orders.md).
+"""Outgoing webhooks: tell each endpoint of each change (docs/decisions/0024-keep-a-cursor-and-the-late-orders.md).
 
 Workers share the endpoints turn by turn. Everything that must not be lost stands in Postgres: a worker that is killed
 in the middle of a turn leaves its deliveries to be made again, in the same order.

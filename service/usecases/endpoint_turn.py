@@ -3,7 +3,7 @@
 A turn has streams, one for each order: the order's events, sent one after the other. Some dozen streams are under way
 at once, and a stream that fails or is slow ends alone. Nothing is written for each event: the endpoint's cursor moves
 past the whole batch, and only orders that stay behind get a row
-(docs/decisions/0023-keep-a-cursor-and-the-late-orders.md).
+(docs/decisions/0024-keep-a-cursor-and-the-late-orders.md).
 """
 
 import asyncio

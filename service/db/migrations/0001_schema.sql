@@ -385,7 +385,7 @@ CREATE TABLE service_keys (
     last_used_at timestamptz
 );
 
--- Other services that are told of each change (outgoing webhooks, docs/decisions/0023-keep-a-cursor-and-the-late-orders.md).
+-- Other services that are told of each change (outgoing webhooks, docs/decisions/0024-keep-a-cursor-and-the-late-orders.md).
 CREATE TABLE endpoints (
     name             text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
     url              text NOT NULL CHECK (char_length(url) BETWEEN 1 AND 2000),
