@@ -16,7 +16,7 @@ def no_browser(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 async def test_without_a_browser_a_test_is_skipped_with_a_sentence(no_browser: pytest.MonkeyPatch) -> None:
     """The sentence says what to install."""
-    with pytest.raises(pytest.skip.Exception, match="apt-get install chromium"):
+    with pytest.raises(pytest.skip.Exception, match="`make browser` installs it"):
         chromium.require_chromium()
 
 
