@@ -17,7 +17,7 @@ run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/portone-orders dev
 
 test: $(VENV)/.installed-dev ## Run all tests, on a real Postgres and a real Redis that they start: minutes
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -n 4 --dist loadgroup
 
 browser: ## Install Chromium for the browser tests, where there is none
 	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
@@ -127,8 +127,8 @@ contract/node_modules/.installed: contract/package-lock.json contract/.venv/.ins
 	@cd contract && $(NPM_CI)
 	@touch $@
 
-schemathesis-small: contract/.venv/.installed ## Some three thousand of these calls, as CI does: a minute
-	@$(BIN)/python -m contract.fuzz --cases 1
+schemathesis-small: contract/.venv/.installed ## Some of these calls, as CI does: half a minute
+	@$(BIN)/python -m contract.fuzz --cases 1 --small
 
 typescript: contract/node_modules/.installed ## Install TypeScript, for the tests of the TypeScript examples
 

@@ -21,16 +21,17 @@ _PATIENT = ("--include-operation-id-regex", _ASK_PORTONE)
 _HASTY = ("--exclude-operation-id-regex", rf"{_ASK_PORTONE}|^stream")
 # Drawn at random for each operation, after the cases that the document's limits and examples give.
 _EXAMPLES = 100
+_FEW_EXAMPLES = 5
 
 
-async def main(wanted: int, seed: int) -> int:
+async def main(wanted: int, seed: int, examples: int) -> int:
     """Make at least this many calls, from one seed after the other. Returns 0 if the service kept to its document."""
     cases, failed = 0, False
     async with running_stack(0.1) as stack:
         while cases < wanted and not failed:
             for wait, chosen in ((0, _HASTY), (20, _PATIENT)):
                 words = [*chosen, "--header", f"Prefer: wait={wait}"]
-                generated, status = await _run(stack, seed, words)
+                generated, status = await _run(stack, seed, examples, words)
                 cases, failed = cases + generated, failed or status != 0
             seed += 1
         faults = [line for name in RECEIVERS for line in _faults(stack.folder / f"{name}.log")]
@@ -40,11 +41,11 @@ async def main(wanted: int, seed: int) -> int:
     return int(failed)
 
 
-async def _run(stack: Stack, seed: int, words: list[str]) -> tuple[int, int]:
+async def _run(stack: Stack, seed: int, examples: int, words: list[str]) -> tuple[int, int]:
     """Run schemathesis. Returns how many cases it made, and its exit status."""
     process = await asyncio.create_subprocess_exec(
         _SCHEMATHESIS, "--config-file", HERE / "schemathesis.toml", "run", f"{stack.entry_url}/openapi.json",
-        "--header", f"Authorization: Bearer {KEY}", "--seed", str(seed), "--max-examples", str(_EXAMPLES),
+        "--header", f"Authorization: Bearer {KEY}", "--seed", str(seed), "--max-examples", str(examples),
         "--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-color", *words,
         stdout=asyncio.subprocess.PIPE, cwd=stack.folder,
     )  # fmt: skip
@@ -66,5 +67,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000, help="at least this many calls")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--small", action="store_true", help="draw few cases at random")
     given = parser.parse_args()
-    sys.exit(asyncio.run(main(given.cases, given.seed)))
+    sys.exit(asyncio.run(main(given.cases, given.seed, _FEW_EXAMPLES if given.small else _EXAMPLES)))
