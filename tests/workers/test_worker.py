@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -202,7 +203,7 @@ async def test_a_stop_is_never_lost(settings: Settings, receiver: RunningService
 
 
 async def test_a_cancelled_worker_ends_its_batch_first(
-    settings: Settings, receiver: RunningService, sandbox: RunningSandbox, pool: Pool, redis: RedisClient
+    settings: Settings, receiver: RunningService, sandbox: RunningSandbox, pool: Pool
 ) -> None:
     """A batch that is under way when the worker is cancelled is written, and no connection is left open."""
     await receiver.register("order-1")
@@ -215,4 +216,4 @@ async def test_a_cancelled_worker_ends_its_batch_first(
 
         await until(is_claimed)
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid")]
-    assert not [client for client in await redis.client_list() if client["cmd"] == "publish"]
+    gc.collect()  # a connection that is left open warns here, and a warning is an error
