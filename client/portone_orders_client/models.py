@@ -110,7 +110,7 @@ class OrderPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence(_Model):
-    """What led to a version of an order, and what PortOne said then."""
+    """The cause of a version of an order, and PortOne's answer at that time."""
 
     cause: str
     source: str | None

@@ -54,6 +54,19 @@ _PLAIN = (
 )  # fmt: skip
 
 
+# Some events, each with its order's account and the version before it.
+_FEED_EVENTS = """
+    SELECT e.*, o.account, b.state AS state_before, b.closed AS closed_before, b.cancelled_amount AS cancelled_before
+    FROM (SELECT id, merchant_uid, version, state, closed, amount, currency, paid_amount, cancelled_amount,
+                 imp_uid, problems, at, cause
+          FROM {}) AS e
+         LEFT JOIN LATERAL (SELECT account FROM orders WHERE merchant_uid = e.merchant_uid OFFSET 0) o ON true
+         LEFT JOIN LATERAL (SELECT state, closed, cancelled_amount FROM order_events
+                            WHERE merchant_uid = e.merchant_uid AND version = e.version - 1 OFFSET 0) b ON true
+    ORDER BY e.id
+"""
+
+
 async def position(db: Connection) -> FeedPosition:
     """Sample the feed, for `Horizon.observe`. Read events afterwards, on the same connection, in another statement."""
     row = await db.fetchrow("SELECT session, last_id, writers, prepared FROM feed_position_v1()")
@@ -64,17 +77,7 @@ async def position(db: Connection) -> FeedPosition:
 async def events(db: Connection, after: int, upto: int, limit: int) -> list[FeedEvent]:
     """Return the first events after an id, up to the horizon, in the order of their ids. At most `limit`."""
     rows = await db.fetch(
-        """
-        SELECT e.*, o.account, b.state AS state_before, b.closed AS closed_before,
-               b.cancelled_amount AS cancelled_before
-        FROM (SELECT id, merchant_uid, version, state, closed, amount, currency, paid_amount, cancelled_amount,
-                     imp_uid, problems, at, cause
-              FROM order_events WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3) AS e
-             LEFT JOIN LATERAL (SELECT account FROM orders WHERE merchant_uid = e.merchant_uid OFFSET 0) o ON true
-             LEFT JOIN LATERAL (SELECT state, closed, cancelled_amount FROM order_events
-                                WHERE merchant_uid = e.merchant_uid AND version = e.version - 1 OFFSET 0) b ON true
-        ORDER BY e.id
-        """,
+        _FEED_EVENTS.format("order_events WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3"),
         after,
         upto,
         limit,
@@ -86,19 +89,11 @@ async def events_of(db: Connection, merchant_uids: Sequence[str], after: int, up
     """Return what `events` does of these orders alone, without reading the others' events."""
     # OFFSET 0: sorted once they are found, because an index in the order of ids would pass through all orders' events.
     rows = await db.fetch(
-        """
-        SELECT e.*, o.account, b.state AS state_before, b.closed AS closed_before,
-               b.cancelled_amount AS cancelled_before
-        FROM (SELECT id, merchant_uid, version, state, closed, amount, currency, paid_amount, cancelled_amount,
-                     imp_uid, problems, at, cause
-              FROM unnest($1::text[]) AS name CROSS JOIN LATERAL (
-                   SELECT * FROM order_events WHERE merchant_uid = name OFFSET 0) AS of_order
-              WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4) AS e
-             LEFT JOIN LATERAL (SELECT account FROM orders WHERE merchant_uid = e.merchant_uid OFFSET 0) o ON true
-             LEFT JOIN LATERAL (SELECT state, closed, cancelled_amount FROM order_events
-                                WHERE merchant_uid = e.merchant_uid AND version = e.version - 1 OFFSET 0) b ON true
-        ORDER BY e.id
-        """,
+        _FEED_EVENTS.format(
+            "unnest($1::text[]) AS name"
+            " CROSS JOIN LATERAL (SELECT * FROM order_events WHERE merchant_uid = name OFFSET 0) AS of_order"
+            " WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4"
+        ),
         sorted(set(merchant_uids)),
         after,
         upto,

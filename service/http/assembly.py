@@ -153,26 +153,7 @@ async def open_receiver(
     asking = Asking(searches, waiters, completion.order_batches)
     idempotency = assembly.closing(Idempotency(await assembly.pool(_IDEMPOTENCY), times, settings.idempotency_waiting))
     service_keys, checkout = await assembly.service_keys(), await assembly.checkout(intake, waiters)
-    metrics.watch(
-        intake=intake.batches,
-        registration=registration.batches,
-        reads=reading.batches,
-        lists=listing.batches,
-        idempotency_claims=idempotency.claims,
-        idempotency_answers=idempotency.answers,
-        histories=listing.history_batches,
-        checkout=checkout.batches,
-        completion=completion.batches,
-        completion_by_order=completion.order_batches,
-        confirmation=confirmation.batches,
-        searches=searches.batches,
-        feed_head=feed.head_reads,
-        feed=feed.reads,
-        followers=feed.followers,
-        waiting_reads=change_waiters.places,
-        unknown_keys=service_keys.batches,
-    )
-    return Receiver(
+    receiver = Receiver(
         settings=settings,
         pool=pool,
         queue=queue,
@@ -202,4 +183,29 @@ async def open_receiver(
         question_limits=Limiter(_QUESTIONS_PER_SECOND),
         clients=clients,
         connections=Connections(bounds, clients, metrics),
+    )
+    _watch(receiver, searches)
+    return receiver
+
+
+def _watch(receiver: Receiver, searches: SearchRequests) -> None:
+    """Show each kind of work in the metrics."""
+    receiver.metrics.watch(
+        intake=receiver.intake.batches,
+        registration=receiver.registration.batches,
+        reads=receiver.reading.batches,
+        lists=receiver.listing.batches,
+        histories=receiver.listing.history_batches,
+        idempotency_claims=receiver.idempotency.claims,
+        idempotency_answers=receiver.idempotency.answers,
+        checkout=receiver.checkout.batches,
+        completion=receiver.completion.batches,
+        completion_by_order=receiver.completion.order_batches,
+        confirmation=receiver.confirmation.batches,
+        searches=searches.batches,
+        feed_head=receiver.feed.head_reads,
+        feed=receiver.feed.reads,
+        followers=receiver.feed.followers,
+        waiting_reads=receiver.change_waiters.places,
+        unknown_keys=receiver.service_keys.batches,
     )

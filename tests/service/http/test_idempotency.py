@@ -85,7 +85,7 @@ async def test_a_forced_withdrawal_is_read_whole(receiver: RunningService) -> No
 
 
 async def test_another_call(receiver: RunningService, pool: Pool) -> None:
-    """The same key with another body, address, method or If-Match is refused with 422, and runs nothing."""
+    """A key that comes again with another body, address, method or If-Match is refused with 422, and runs nothing."""
     await _call(receiver, "POST", "/orders", json=ORDER)
     amount = {"amount": 100}
     for method, path, json, headers in (
