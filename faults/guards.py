@@ -19,7 +19,9 @@ from pathlib import Path
 from faults.report import write_report
 
 ROOT = Path(__file__).parent.parent
-_COPIED = ("service", "workers", "cli", "sandbox", "faults", "tests", "docs", "pyproject.toml", "README.md")
+_COPIED = (
+    "service", "workers", "cli", "sandbox", "faults", "tests", "docs", "contract", "pyproject.toml", "README.md",
+)  # fmt: skip
 _SECONDS = 300
 
 EXPLORER = ("-m", "faults.explorer", "--seed", "1", "--schedules", "600", "--jobs", "4", "--no-deadlocks")
@@ -711,7 +713,7 @@ def main() -> int:
 
 def copy_to(copy: Path) -> None:
     """Copy the code and its tests, so that they can be broken there."""
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis")
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis", ".venv", "node_modules")
     for name in _COPIED:
         source = ROOT / name
         if source.is_dir():
