@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import aiohttp
@@ -33,6 +33,7 @@ _OPEN_SECONDS = 20.0
 _WITHIN_SECONDS = 170.0
 _CATCH_UP_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+_DOWN_SECONDS = 0.3
 _HEADERS = {"Authorization": f"Bearer {KEY}"}
 _AWAY = (aiohttp.ClientError, OSError, TimeoutError)
 
@@ -101,23 +102,25 @@ async def _open_transaction(stack: Stack, statement: str) -> AsyncIterator[None]
 @contextlib.asynccontextmanager
 async def _killed(stack: Stack, rng: random.Random) -> AsyncIterator[None]:
     """Kill a receiver or a worker every second or two, and Postgres once, and start them again."""
-
-    async def kill() -> None:
-        for name in ("postgres", *(rng.choice((*RECEIVERS, *WORKERS)) for _ in range(10_000))):
-            await asyncio.sleep(rng.uniform(1.0, 2.0))
-            stack.signal(name, signal.SIGKILL)
-            await asyncio.sleep(0.3)
-            await stack.start_again(name)
-
-    killing = asyncio.create_task(kill())
+    over = asyncio.Event()
+    killing = asyncio.create_task(_kill(stack, rng, over))
     try:
         yield
     finally:
-        killing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await killing
-        for name in (*RECEIVERS, *WORKERS):
-            await stack.start_again(name)
+        over.set()
+        await killing  # to its end, so that nothing stays down
+
+
+async def _kill(stack: Stack, rng: random.Random, over: asyncio.Event) -> None:
+    victims = chain(("postgres",), (rng.choice((*RECEIVERS, *WORKERS)) for _ in repeat(None)))
+    while not over.is_set():
+        name = next(victims)
+        await asyncio.sleep(rng.uniform(1.0, 2.0))
+        stack.signal(name, signal.SIGKILL)
+        await stack.processes[name].ended()
+        await asyncio.sleep(_DOWN_SECONDS)
+        await stack.start_again(name)
+        await stack.ready()  # a slow machine would otherwise never get to work
 
 
 TROUBLES: dict[str, Trouble] = {"calm": _calm, "foreign": _foreign, "writing": _writing, "killed": _killed}

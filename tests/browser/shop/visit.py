@@ -27,9 +27,12 @@ async def buy(visitor: Visitor, good: str = "chair", **choices: str) -> None:
 
 
 async def arrive_at(page: Page, view: str) -> str:
-    """Wait for the return page to show this; return the order's number."""
+    """Wait for the return page to show this; return the order's number.
+
+    A page that is open while its order is paid again shows the new state before it is left for the next one.
+    """
     await page.locator(f"#result[data-view={view}]").wait_for()
-    return await page.locator("#order-number").inner_text()
+    return await page.locator("#order-number:visible").inner_text()
 
 
 async def kinds(page: Page) -> list[str]:
