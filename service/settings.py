@@ -1,4 +1,4 @@
-"""The settings: one frozen class, read from the environment, then `.env`. README.md lists them for a reader."""
+"""The settings: one frozen class, read from the environment, then `.env`. docs/configuration.md lists them."""
 
 from dataclasses import replace
 from datetime import timedelta

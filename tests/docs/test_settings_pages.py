@@ -4,6 +4,6 @@ from docs.make_settings import pages
 
 
 def test_every_setting_is_named_where_a_reader_looks() -> None:
-    """The README's table and docker-compose.yml's list equal what `python -m docs.make_settings` writes."""
+    """The pages' tables and docker-compose.yml's list equal what `python -m docs.make_settings` writes."""
     for path, text in pages().items():
         assert path.read_text("utf-8") == text, f"{path.name}: run `python -m docs.make_settings`"
