@@ -25,6 +25,7 @@ class Report:
     worked_at: datetime | None
     trouble: str | None
     refused_accounts: Mapping[str, str]
+    away_accounts: Mapping[str, str]
     settings: Mapping[str, str]
 
 
@@ -44,6 +45,7 @@ class RunningProcess:
     clock_ahead_seconds: float
     trouble: str | None
     refused_accounts: Mapping[str, str]
+    away_accounts: Mapping[str, str]
     settings: Mapping[str, str]
 
     @property
@@ -61,11 +63,12 @@ async def report(db: Connection, report: Report) -> None:
     await db.execute(
         """
         INSERT INTO processes (id, kind, host, pid, version, settings, clock_ahead_seconds, worked_at, trouble,
-                               refused_accounts)
+                               refused_accounts, away_accounts)
         VALUES ($1, $2, $3, $4, $5, $6, extract(epoch FROM $7::timestamptz - clock_timestamp()),
-                $8::timestamptz - ($7::timestamptz - clock_timestamp()), $9, $10)
+                $8::timestamptz - ($7::timestamptz - clock_timestamp()), $9, $10, $11)
         ON CONFLICT (id) DO UPDATE SET seen_at = now(), clock_ahead_seconds = excluded.clock_ahead_seconds,
-            worked_at = excluded.worked_at, trouble = excluded.trouble, refused_accounts = excluded.refused_accounts
+            worked_at = excluded.worked_at, trouble = excluded.trouble, refused_accounts = excluded.refused_accounts,
+            away_accounts = excluded.away_accounts
         """,
         report.id,
         report.kind,
@@ -77,6 +80,7 @@ async def report(db: Connection, report: Report) -> None:
         report.worked_at,
         report.trouble,
         dict(report.refused_accounts),
+        dict(report.away_accounts),
     )
 
 
@@ -94,7 +98,8 @@ async def read(db: Connection) -> list[RunningProcess]:
     """
     rows = await db.fetch(
         """
-        SELECT kind, host, pid, version, started_at, seen_at, clock_ahead_seconds, trouble, refused_accounts, settings,
+        SELECT kind, host, pid, version, started_at, seen_at, clock_ahead_seconds, trouble, refused_accounts,
+               away_accounts, settings,
                extract(epoch FROM now() - started_at)::float8 AS running_seconds,
                extract(epoch FROM now() - seen_at)::float8 AS silent_seconds,
                extract(epoch FROM now() - worked_at)::float8 AS idle_seconds

@@ -1,4 +1,4 @@
-"""The fault that PortOne refuses an account's key. It has a name, because only an operator can correct the key."""
+"""An account's standing with PortOne: does it answer, and accept the key, which only an operator can correct?"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from service.domain.payment import ACCOUNT
-from service.errors import PortOneRefused
+from service.errors import PortOneRefused, PortOneUnavailable
 
 log = structlog.get_logger()
 
@@ -19,10 +19,14 @@ Result = TypeVar("Result")
 
 
 class Standing:
-    """One account's standing with PortOne. `refused_at` is set from the first refusal until the next answer."""
+    """One account's standing with PortOne.
+
+    `refused_at` is set from the first refusal until the next answer, `away_at` from the first call without an answer.
+    """
 
     def __init__(self, account: str = ACCOUNT, clock: Callable[[], float] = time.monotonic) -> None:
         self.refused_at: datetime | None = None
+        self.away_at: datetime | None = None
         self._account, self._clock = account, clock
         self._log_again_at = -_LOG_EVERY_SECONDS
 
@@ -33,11 +37,14 @@ class Standing:
         except PortOneRefused:
             self._refused()
             raise
+        except PortOneUnavailable:
+            self.away_at = self.away_at or datetime.now(UTC)
+            raise
         self._accepted()
         return result
 
     def _refused(self) -> None:
-        self.refused_at = self.refused_at or datetime.now(UTC)
+        self.refused_at, self.away_at = self.refused_at or datetime.now(UTC), None
         if self._clock() >= self._log_again_at:
             self._log_again_at = self._clock() + _LOG_EVERY_SECONDS
             log.error(
@@ -47,7 +54,7 @@ class Standing:
     def _accepted(self) -> None:
         if self.refused_at:
             log.info("portone.key_accepted", account=self._account)
-        self.refused_at = None
+        self.refused_at = self.away_at = None
         self._log_again_at = -_LOG_EVERY_SECONDS
 
 

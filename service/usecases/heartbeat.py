@@ -51,7 +51,7 @@ def trouble(error: PostgresUnavailable | RedisUnavailable) -> str:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Reports one process. `standings` says of each PortOne account that it asks whether its key is refused."""
+    """Reports one process. `standings` says of each PortOne account that it asks how it stands."""
 
     pool: Pool
     kind: str
@@ -81,6 +81,7 @@ class Heartbeat:
 
     def _report(self) -> processes.Report:
         refused = {name: standing.refused_at for name, standing in self.standings.items()}
+        away = {name: standing.away_at for name, standing in self.standings.items()}
         return processes.Report(
             id=self.id,
             kind=self.kind,
@@ -91,6 +92,7 @@ class Heartbeat:
             worked_at=self.vitals.worked_at,
             trouble=self.vitals.trouble,
             refused_accounts={name: at.isoformat() for name, at in refused.items() if at},
+            away_accounts={name: at.isoformat() for name, at in away.items() if at},
             settings=self.settings,
         )
 

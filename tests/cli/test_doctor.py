@@ -183,7 +183,7 @@ def a_worker(**facts: Any) -> RunningProcess:
     well = {
         "kind": "worker", "host": "other-host", "pid": 7, "version": version("portone-orders"), "started_at": began,
         "seen_at": began, "running_seconds": 3600.0, "silent_seconds": 1.0, "idle_seconds": 2.0,
-        "clock_ahead_seconds": 0.0, "trouble": None, "refused_accounts": {}, "settings": {},
+        "clock_ahead_seconds": 0.0, "trouble": None, "refused_accounts": {}, "away_accounts": {}, "settings": {},
     }  # fmt: skip
     return RunningProcess(**{**well, **facts})
 

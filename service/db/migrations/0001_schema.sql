@@ -364,6 +364,8 @@ CREATE TABLE processes (
     trouble             text,
     -- The accounts whose key PortOne refuses to it, each with the time since when.
     refused_accounts    jsonb NOT NULL DEFAULT '{}',
+    -- The accounts to which PortOne has given it no answer, each with the time since when.
+    away_accounts       jsonb NOT NULL DEFAULT '{}',
     -- Names and texts of its settings; secrets are hidden.
     settings            jsonb NOT NULL
 );

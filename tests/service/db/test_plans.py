@@ -24,6 +24,7 @@ from service.db import (
     payments,
     promise,
     searches,
+    today,
 )
 from service.db.deliveries import LateOrder, MovedOrder, TurnResult
 from service.db.idempotency_keys import CallClaim, CallKey, FirstAnswer
@@ -180,7 +181,16 @@ async def _tell(db: Any) -> None:
     await endpoints.attempts(db, "warehouse", 20)
 
 
-_WORK = (_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed, _tell)
+async def _today(db: Any) -> None:
+    now = await today.clock(db)
+    await today.spans(db, [now - timedelta(hours=2), now - timedelta(hours=1)])
+    await today.longest_due(db)
+
+
+_WORK = (
+    *(_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed, _tell),
+    _today,
+)
 
 
 async def _know_the_tables_to_be_empty(pool: Pool) -> None:

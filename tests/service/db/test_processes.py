@@ -11,7 +11,7 @@ from service.db.processes import Report
 def a_report(pid: int = 1, *, ahead: timedelta = timedelta(), worked: timedelta | None = None) -> Report:
     now = datetime.now(UTC) + ahead
     worked_at = None if worked is None else now - worked
-    return Report(uuid4(), "worker", "host", pid, "1.0", now, worked_at, None, {}, {"PORT": "8080"})
+    return Report(uuid4(), "worker", "host", pid, "1.0", now, worked_at, None, {}, {}, {"PORT": "8080"})
 
 
 async def test_a_process_reports_itself_again_and_again(pool: Pool) -> None:

@@ -87,6 +87,20 @@ async def test_a_portone_that_is_down_says_nothing_of_the_key(standing: Standing
     assert standing.refused_at is not None
 
 
+async def test_a_call_without_an_answer_begins_an_absence_that_any_answer_ends(standing: Standing) -> None:
+    """PortOne is away since the first call that it did not answer, until it answers or refuses."""
+    for end in (standing.note(answer()), refuse(standing)):
+        with pytest.raises(PortOneUnavailable):
+            await standing.note(raising(PortOneUnavailable("HTTP 503")))
+        since = standing.away_at
+        assert since is not None
+        with pytest.raises(PortOneUnavailable):
+            await standing.note(raising(PortOneUnavailable("HTTP 503")))
+        assert standing.away_at == since
+        await end
+        assert standing.away_at is None
+
+
 @pytest.fixture
 async def wrong_secret(settings: Settings) -> AsyncIterator[Settings]:
     async with running_worker(settings.model_copy(update={"portone_imp_secret": SecretStr("wrong")})):
