@@ -11,7 +11,8 @@ import structlog
 
 from service.db.looks import QUEUED_UP_TO, Claim
 from service.db.pool import Connection, one_connection
-from service.domain.judgement import Judgement, Postponed, Unanswered
+from service.domain.judgement import Change, Judgement, Postponed, Unanswered
+from service.domain.order import IS_REACHED
 from service.errors import Overloaded, PostgresUnavailable, RedisUnavailable
 from service.notice_ids import read_notice_id
 from service.redis.queue import Queue
@@ -62,18 +63,26 @@ async def _write(
     judgement = await verifier.write(connection, claim, answers)
     log_batch(answers, judgement)
     waits = {notice.id: fate.wait for notice, fate in judgement.fates if isinstance(fate, Postponed)}
-    changed = [order.terms.merchant_uid for order, _ in judgement.changes]
-    await announce(queue, answers.results.keys(), waits, changed)
+    await announce(queue, answers.results.keys(), waits, judgement.changes)
 
 
 async def announce(
-    queue: Queue, imp_uids: Collection[str], waits: Mapping[UUID, timedelta], merchant_uids: Sequence[str] = ()
+    queue: Queue, imp_uids: Collection[str], waits: Mapping[UUID, timedelta], changes: Sequence[Change] = ()
 ) -> None:
-    """Wake whoever waits for these payments and orders, and queue again the notices that are soon due again."""
+    """Wake whoever waits for these payments and orders, and queue again the notices that are soon due again.
+
+    A completion call needs not read what its payment has brought its order to: the message says it.
+    """
+    changed = [order.terms.merchant_uid for order, _ in changes]
+    reached = {
+        settlement.imp_uid: (order.terms.merchant_uid, settlement.state.value)
+        for order, settlement in changes
+        if settlement.imp_uid is not None and settlement.state in IS_REACHED
+    }
     soon = {notice_id: wait for notice_id, wait in waits.items() if wait <= QUEUED_UP_TO}
     try:
         if imp_uids:
-            await queue.tell(list(imp_uids), merchant_uids)
+            await queue.tell(list(imp_uids), changed, reached)
         if soon:
             await queue.put(list(soon), max(soon.values()))
     except RedisUnavailable as error:

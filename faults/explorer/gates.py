@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -176,8 +176,13 @@ class GatedQueue(Queue):
         await super().put(ids, wait, first=first)
         self.jobs += 1
 
-    async def tell(self, imp_uids: Sequence[str], merchant_uids: Sequence[str] = ()) -> None:
-        await self._step("tell", super().tell, imp_uids, merchant_uids)
+    async def tell(
+        self,
+        imp_uids: Sequence[str],
+        merchant_uids: Sequence[str] = (),
+        reached: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
+        await self._step("tell", super().tell, imp_uids, merchant_uids, reached)
 
     async def length(self) -> int:
         length: int = await self._step("length", super().length)

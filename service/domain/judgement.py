@@ -78,6 +78,10 @@ class Postponed:
 Fate = Handled | Parked | Postponed
 
 
+# An order as it was read, and what it becomes.
+Change = tuple[VersionedOrder, Settlement]
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The consequences of a batch of looks, ready to be written. `evidence` is that of each change, by merchant_uid.
@@ -87,7 +91,7 @@ class Judgement:
     """
 
     news: Sequence[StoredLook] = ()
-    changes: Sequence[tuple[VersionedOrder, Settlement]] = ()
+    changes: Sequence[Change] = ()
     fates: Sequence[tuple[OpenNotice, Fate]] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     unreadable: Sequence[UnreadablePayment] = ()

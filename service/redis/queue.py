@@ -31,7 +31,8 @@ log = structlog.get_logger()
 QUEUE_NAME = "portone-orders"
 VERIFY = "verify_notices"
 SEARCH = "search_payments"
-# One message for each batch: the payments that were looked at, changed or not, and the orders that changed.
+# One message for each batch: the payments that were looked at, changed or not, the orders that changed, and the states
+# that payments have brought them to.
 LOOKED_CHANNEL = "portone-orders:looked"
 WAKE_CHANNEL = "portone-orders:wake"
 SPILL_BYTES_MAX = 64_000_000
@@ -97,9 +98,18 @@ class Queue:
                 pipe.publish(WAKE_CHANNEL, b"")
             await _bounded(pipe.execute())
 
-    async def tell(self, imp_uids: Sequence[str], merchant_uids: Sequence[str] = ()) -> None:
-        """Tell the waiters of these payments, and of these orders, that a look was written."""
-        await _bounded(self._redis.publish(LOOKED_CHANNEL, orjson.dumps([list(imp_uids), list(merchant_uids)])))
+    async def tell(
+        self,
+        imp_uids: Sequence[str],
+        merchant_uids: Sequence[str] = (),
+        reached: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
+        """Tell the waiters of these payments, and of these orders, that a look was written.
+
+        `reached` holds, by imp_uid, the order that the payment has brought to a state, and that state.
+        """
+        message = orjson.dumps([list(imp_uids), list(merchant_uids), reached or {}])
+        await _bounded(self._redis.publish(LOOKED_CHANNEL, message))
 
     async def length(self) -> int:
         count: int = await _bounded(self._redis.zcard(QUEUE_NAME))

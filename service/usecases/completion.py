@@ -13,10 +13,11 @@ from uuid import UUID
 from service.db import completion_facts
 from service.db.completion_facts import OrderFacts, PaymentFacts
 from service.db.pool import Pool, in_statement
-from service.domain.completion import CompletionAnswer, Reply, Unsettled, order_reply, reply
+from service.domain.completion import CompletionAnswer, Reply, Unsettled, Verified, order_reply, reply
 from service.domain.notice import Notice
+from service.domain.order import State
 from service.errors import NothingRecorded, Overloaded, PostgresUnavailable
-from service.redis.waiters import TooManyWaiters, Waiters, order_key
+from service.redis.waiters import Looked, TooManyWaiters, Waiters, order_key
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
 from service.usecases.search_requests import SearchRequests
@@ -78,7 +79,7 @@ class Completion:
         """Answer about a payment, within the wait. Raises NothingRecorded when the notice could not be accepted."""
         with self._waiting_for(notice.imp_uid, caller) as looked:
             receipt = await self._intake.accept(notice, caller.client)
-            return await _watch(lambda: self._read(notice, receipt.row_id), looked, caller)
+            return await _watch(lambda: self._read(notice, receipt.row_id, looked), looked, caller)
 
     async def complete_order(self, merchant_uid: str, caller: Caller) -> Completed:
         """Answer about an order of which no payment is named, within the wait. Raises NothingRecorded.
@@ -101,7 +102,7 @@ class Completion:
         await self.order_batches.close()
 
     @contextlib.contextmanager
-    def _waiting_for(self, key: str, caller: Caller) -> Iterator[asyncio.Event | None]:
+    def _waiting_for(self, key: str, caller: Caller) -> Iterator[Looked | None]:
         """Yield the event to wait for, or None where too many calls wait already."""
         with contextlib.ExitStack() as stack:
             looked = None
@@ -110,8 +111,13 @@ class Completion:
                     looked = stack.enter_context(self._waiters.waiting_for(key, caller.client))
             yield looked
 
-    async def _read(self, notice: Notice, row_id: UUID | None) -> tuple[Reply, Completed]:
-        """Read the answer from what is stored; without Postgres nothing can be said yet."""
+    async def _read(self, notice: Notice, row_id: UUID | None, looked: Looked | None) -> tuple[Reply, Completed]:
+        """Return the answer that the worker has just stored, or read it; without Postgres nothing can be said yet."""
+        if looked is not None and looked.reached is not None:
+            named, state = looked.reached
+            if notice.merchant_uid in (None, named):
+                verified = Verified(State(state))
+                return Reply(verified, final=True), Completed(verified, named)
         if row_id is None:
             return _NOT_YET, Completed(_NOT_YET.answer, notice.merchant_uid)
         try:

@@ -127,9 +127,9 @@ async def test_the_waiters_are_told(queue: Queue, arq: ArqRedis) -> None:
     """One message a batch names the payments that were looked at, and the orders that changed."""
     received = messages(arq, LOOKED_CHANNEL)
     assert await anext(received) is None
-    await queue.tell(["imp_1", "imp_2"], ["order,1"])
+    await queue.tell(["imp_1", "imp_2"], ["order,1"], {"imp_1": ("order,1", "paid")})
     async with asyncio.timeout(10):
-        assert await anext(received) == b'[["imp_1","imp_2"],["order,1"]]'
+        assert await anext(received) == b'[["imp_1","imp_2"],["order,1"],{"imp_1":["order,1","paid"]}]'
     await received.aclose()
 
 
@@ -143,7 +143,7 @@ async def test_a_listener_outlives_its_connection(queue: Queue, arq: ArqRedis, r
     async with asyncio.timeout(10):
         assert await waiting is None
         await queue.tell(["imp_1"])
-        assert await anext(received) == b'[["imp_1"],[]]'
+        assert await anext(received) == b'[["imp_1"],[],{}]'
     await received.aclose()
 
 
