@@ -163,6 +163,7 @@ class Stack:
             "TIME_SCALE": str(self.scale),
             "COMPLETIONS_PER_CLIENT": "1000",
             "CALLS_PER_SECOND": "400",
+            "PROMISE_PARKED": "1000000",  # invented notices are parked, which is no fault
         }
         if name in RECEIVERS:
             env |= {"PORT": str(self.ports[name]), "HOST": "127.0.0.1"}
