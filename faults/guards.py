@@ -453,6 +453,13 @@ GUARDS = (
         _test("tests/service/test_mistakes.py", "-k", "replayed or checked"),
     ),
     Guard(
+        "order: the one that the worker's message names",
+        "service/usecases/completion.py",
+        "            if notice.merchant_uid in (None, named):\n",
+        "            if True:\n",
+        _test("tests/service/usecases/test_completion.py"),
+    ),
+    Guard(
         "answer about the payment that was asked for",
         "service/portone/looks.py",
         '    if payment.imp_uid != imp_uid:\n        raise UnreadableAnswer("it is about another payment")\n',
