@@ -20,7 +20,7 @@ class TooManyWaiters(Exception):
 
 
 class Looked(asyncio.Event):
-    """Is set whenever a look was written. `reached`: the order and the state that it has brought it to, if any."""
+    """An event, set whenever a look was written. `reached`: the order and the state that it was brought to, if any."""
 
     reached: tuple[str, str] | None = None
 
