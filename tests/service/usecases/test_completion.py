@@ -39,7 +39,7 @@ async def test_a_state_that_the_message_brings_is_not_read(
 async def test_a_message_about_another_order_answers_nothing(
     receiver: RunningService, pool: Pool, redis_url: str
 ) -> None:
-    """Whoever names another order than the payment's own is told only what Postgres says."""
+    """A call that names another order than the payment's own is told only what Postgres says."""
     await receiver.register("order-2")
     status, answer = await _complete(receiver, pool, redis_url, "order-2")
     assert (status, answer["reason"]) == (202, "not-looked-yet")
