@@ -14,9 +14,11 @@ from service.redis.queue import Queue
 
 log = structlog.get_logger()
 
-# What is announced at once, and what may wait for that.
+# What is announced at once, and what may wait for that. A message costs every process some CPU, so the next one comes
+# no sooner than this: a lone change is still announced at once.
 _BATCH = 500
 _WAITING = 20_000
+_SPACING_SECONDS = 0.01
 
 
 async def announce(queue: Queue, merchant_uids: Sequence[str]) -> None:
@@ -56,5 +58,6 @@ class Announcer:
                 for merchant_uid in batch:
                     del self._waiting[merchant_uid]
                 await announce(self._queue, batch)
+                await asyncio.sleep(_SPACING_SECONDS)
         finally:
             self._sending = None
