@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: help run test browser test-fast check formatted lint types contracts english format lock clean \
+.PHONY: help run test browser nginx docs test-fast check formatted lint types contracts english format lock clean \
     schemathesis schemathesis-small typescript clients \
     bench bench-life bench-small bench-told bench-waiters growth soak steps refund-schedules refund-kills faults \
     faults-small explore explore-small hostile hostile-small feed told guards shows pictures
@@ -25,6 +25,11 @@ browser: ## Install Chromium for the browser tests, where there is none
 	    test -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; } || \
 	    { echo "Install Chromium as your system does, or name one in CHROMIUM."; exit 1; }
+
+nginx: ## Install nginx for the tests of its configuration, where there is none; on Linux only
+	@test "$$(uname)" != Linux || { PATH=$$PATH:/usr/sbin; command -v nginx >/dev/null && command -v openssl >/dev/null; } || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx openssl >/dev/null; } || \
+	    { echo "Install nginx and openssl as your system does."; exit 1; }
 
 # These need neither Postgres nor Redis.
 FAST := tests/service/domain tests/service/portone tests/docs/test_citations.py tests/docs/test_english.py \
@@ -53,6 +58,16 @@ english: $(VENV)/.installed-dev ## Check the English of docstrings, comments and
 format: $(VENV)/.installed-dev ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
+docs: docs/.venv/.installed ## Build the site into docs/_build/html, without a network; broken links fail
+	@docs/.venv/bin/python -m docs.site
+
+docs/.venv/.installed: requirements/docs.txt | $(VENV)/bin/python
+	@echo "Installing Sphinx into docs/ (once) ..."
+	@$(BIN)/python -m venv docs/.venv
+	@docs/.venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
+	    -r requirements/docs.txt
+	@touch $@
+
 # Lock files are made from pyproject.toml, with hashes and without an index address: `pip install uv` first.
 lock: ## Write the lock files in requirements/ again; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -65,6 +80,8 @@ lock: ## Write the lock files in requirements/ again; needs uv
 	    --group bench -o requirements/bench.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --group contract -o requirements/contract.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --group docs -o requirements/docs.txt
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -186,5 +203,5 @@ pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by th
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run
-	rm -rf $(VENV) .run bench/.venv bench/results bench/alternatives/express/node_modules contract/.venv \
+	rm -rf $(VENV) .run docs/.venv docs/_build bench/.venv bench/results bench/alternatives/express/node_modules contract/.venv \
 	    contract/node_modules faults/told/node_modules

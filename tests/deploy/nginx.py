@@ -1,0 +1,142 @@
+"""Debian's nginx with deploy/nginx/portone-orders.conf, on ports of the test's own."""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from tests.ports import own_port
+from tests.running import RunningService, until
+
+MISSING = "The tests of nginx need it and openssl on Linux: `make nginx` installs both."
+CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx" / "portone-orders.conf"
+_SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+_MAIN = """\
+{user}worker_processes 2;
+worker_shutdown_timeout 20s;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/portone-orders.conf;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx. `folder` has its logs."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    folder: Path
+    tls: ssl.SSLContext
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    async def reload(self) -> None:
+        """Let new workers take over, as `nginx -s reload` does. Returns once they are there."""
+        old = self.workers()
+
+        async def has_new() -> bool:
+            return bool(self.workers() - old)
+
+        self.process.send_signal(signal.SIGHUP)
+        await until(has_new)
+
+    @contextlib.asynccontextmanager
+    async def caller(self, address: str = "127.0.0.2") -> AsyncIterator[RunningService]:
+        """Call the service through nginx from an address of this machine that is not the proxy's."""
+        connector = TCPConnector(ssl=self.tls, local_addr=(address, 0), limit=0)
+        async with ClientSession(connector=connector) as session:
+            yield RunningService(self.url, session)
+
+    def workers(self) -> set[str]:
+        """Return the pids of the worker processes."""
+        return set(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text("utf-8").split())
+
+
+def require_nginx() -> str:
+    """Return nginx's path. Without it the test is skipped, or fails where CI or REQUIRE_NGINX is set."""
+    path = shutil.which("nginx", path=_SEARCHED)
+    if path is None or shutil.which("openssl") is None or sys.platform != "linux":
+        linux_ci = os.environ.get("CI") == "true" and sys.platform == "linux"
+        (pytest.fail if linux_ci or os.environ.get("REQUIRE_NGINX") == "1" else pytest.skip)(MISSING)
+    return str(path)
+
+
+@contextlib.asynccontextmanager
+async def running_nginx(
+    folder: Path, ports: tuple[int, int], changes: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Nginx]:
+    """Run nginx before receivers on these two ports. `changes` are a test's own, to the example."""
+    path, port = require_nginx(), own_port()
+    _make_certificate(folder)
+    (folder / "portone-orders.conf").write_text(_configuration(folder, port, ports, changes), "utf-8")
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user), "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        path, "-p", folder, "-e", folder / "start.log", "-c", "nginx.conf", "-g", "daemon off;"
+    )
+    try:
+        tls = ssl.create_default_context(cafile=folder / "name.crt")
+        nginx = Nginx(process, port, folder, tls)
+        await until(lambda: _answers(nginx))
+        yield nginx
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _configuration(folder: Path, port: int, ports: tuple[int, int], changes: Mapping[str, str]) -> str:
+    """Return the example with what is the operator's own changed, and these."""
+    text = CONFIGURATION.read_text("utf-8")
+    own = {
+        "server 127.0.0.1:8080 ": f"server 127.0.0.1:{ports[0]} ",
+        "server 127.0.0.1:8090 ": f"server 127.0.0.1:{ports[1]} ",
+        "listen 80;": f"listen 127.0.0.1:{own_port()};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+        "/etc/nginx/orders.shop.example.crt": str(folder / "name.crt"),
+        "/etc/nginx/orders.shop.example.key": str(folder / "name.key"),
+        "/var/log/nginx/portone-orders.log": str(folder / "access.log"),
+    }
+    for old, new in {**own, **changes}.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def _make_certificate(folder: Path) -> None:
+    words = shlex.split(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=test"
+    )
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "name.key")]
+    subprocess.run([*words, *names, "-out", str(folder / "name.crt")], check=True, capture_output=True)
+
+
+async def _answers(nginx: Nginx) -> bool:
+    assert nginx.process.returncode is None, (nginx.folder / "start.log").read_text("utf-8")
+    try:
+        async with nginx.caller() as caller:
+            return (await caller.call("GET", "/healthz"))[0] > 0
+    except OSError:
+        return False
