@@ -68,7 +68,7 @@ worker process and one load generator. The order of the systems rotates from rou
 - **portone-orders** does more for each notice than the others. It records the notice in Postgres *and* queues it before
   its 200, claims it, draws tickets, stores the payment as evidence, locks, reads, settles, and marks the notice. All of
   this is on, with its checks, logs and rate limits. Only the numbers of the limits are raised.
-- **The alternatives** ([bench/alternatives](../bench/alternatives)) change the order in one statement that compares and
+- **The alternatives** (`bench/alternatives/`) change the order in one statement that compares and
   writes. They keep connections alive, cache one token (except "token per request") and use uvloop (except "as
   documented"). Before their 200 they record only the job in Redis; Express answers after the commit. Its handler asks
   PortOne through axios, as the guide's does. The leaner handler does not

@@ -117,7 +117,9 @@ class _Tree:
 
 def _files(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name[0] != "." and name not in ("node_modules", "__pycache__")]
+        folders[:] = [
+            name for name in folders if name[0] != "." and name not in ("node_modules", "__pycache__", "_build")
+        ]
         yield from (Path(folder, name) for name in names if name.endswith((".py", ".sql", ".md")))
 
 

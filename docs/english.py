@@ -17,7 +17,7 @@ from docs.english_rules import ALLOWED, CLAUSE, HALF, HOMES, PHRASE, VERBS, WORD
 ROOT = Path(__file__).parents[1]
 ROOMS = ("service", "workers", "cli", "sandbox", "faults", "bench", "docs", "tests")
 PRODUCT = ("service", "workers", "cli")
-NOT_OURS = {".venv", "node_modules", "results"}
+NOT_OURS = {".venv", "_build", "node_modules", "results"}
 
 _HALF = re.compile(rf"(?:{HALF})(?!\w)")
 _CLAUSE = re.compile(rf"(?:{CLAUSE})(?!\w)")

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from docs.site import pages
 from service.http.app import ENDPOINTS
 from service.settings import Settings
 from tests.running import SERVICE_KEY, RunningService, running_receiver, running_worker
@@ -17,7 +18,6 @@ from tests.sandbox_client import RunningSandbox
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text("utf-8")
-PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
 EXAMPLES = [block for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL) if "curl" in block]
 
 
@@ -56,7 +56,7 @@ def test_every_command_in_the_readme_is_one() -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_link_leads_to_a_file(page: Path) -> None:
     """Every link of a page leads to a file of the repository; test_citations.py follows what a page only names."""
     linked = [page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))]

@@ -8,9 +8,8 @@ ENGLISH, KOREAN = [(REPOSITORY / name).read_text("utf-8") for name in ("README.m
 
 
 def blocks(page: str) -> list[str]:
-    """Return the code blocks, which readers copy, without the diagrams."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    return [block for language, block in found if language != "mermaid"]
+    """Return the code blocks, which readers copy."""
+    return re.findall(r"^```\w*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def names(page: str, pattern: str) -> set[str]:
