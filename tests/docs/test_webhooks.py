@@ -1,33 +1,17 @@
 """The page for those who receive webhooks says what the code does."""
 
 import re
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import orjson
-import pytest
-import typer
 
-from cli.main import app
 from service.db.feed import FeedEvent
 from service.domain.delivery import DOWN_AFTER
 from service.domain.timetable import Timetable
 from service.usecases.endpoint_turn import event_message
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
-COMMANDS = re.findall(r"portone-orders (endpoints [a-z][^`#\n]*)", PAGE)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_can_be_typed(command: str) -> None:
-    """Each command exists, and takes these options and arguments."""
-    target: Any = typer.main.get_command(app)
-    words = shlex.split(command)
-    while hasattr(target, "commands"):
-        target = target.commands[words.pop(0)]
-    target.make_context(command, words)
 
 
 def test_the_message_is_ours() -> None:
