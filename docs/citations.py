@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-_PARTS = "service|workers|cli|sandbox|tests|faults|bench|docs"
+_PARTS = "service|workers|cli|sandbox|tests|faults|bench|docs|deploy"
 _ROOMS = "http|usecases|db|redis|portone|shop|domain"
-_PATH = rf"(?:{_PARTS})/[\w./*-]+\.(?:py|sql|md|toml|ya?ml|json|svg|png|js|css|html|txt)\b"
+_PATH = rf"(?:{_PARTS})/[\w./*-]+\.(?:py|sql|md|toml|ya?ml|json|svg|png|js|css|html|txt|conf|service|target)\b"
 _NAME = r"`[A-Za-z_][\w.]*`"
 
 _PATHS = re.compile(rf"(?<![\w./-]){_PATH}(?:::\w+)?|`(?:{_PARTS})/[\w./-]*`")
