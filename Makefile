@@ -32,8 +32,9 @@ nginx: ## Install nginx for the tests of its configuration, where there is none;
 	    { echo "Install nginx and openssl as your system does."; exit 1; }
 
 # These need neither Postgres nor Redis.
-FAST := tests/service/domain tests/service/portone tests/docs/test_citations.py tests/docs/test_english.py \
-    tests/docs/test_front_door.py tests/docs/test_runbook.py tests/docs/test_settings_pages.py tests/docs/test_states.py
+FAST := tests/service/domain tests/service/portone tests/docs/test_api_page.py tests/docs/test_citations.py \
+    tests/docs/test_drawings.py tests/docs/test_english.py tests/docs/test_front_door.py tests/docs/test_runbook.py \
+    tests/docs/test_settings_pages.py tests/docs/test_states.py
 
 test-fast: $(VENV)/.installed-dev ## Test the rules, the parsers and the pages, without databases: seconds
 	@$(BIN)/python -m pytest -q $(FAST)

@@ -64,9 +64,12 @@ class Nginx:
         await until(has_new)
 
     @contextlib.asynccontextmanager
-    async def caller(self, address: str = "127.0.0.2") -> AsyncIterator[RunningService]:
-        """Call the service through nginx from an address of this machine that is not the proxy's."""
-        connector = TCPConnector(ssl=self.tls, local_addr=(address, 0), limit=0)
+    async def caller(self, address: str = "127.0.0.2", *, for_each_call: bool = False) -> AsyncIterator[RunningService]:
+        """Call the service through nginx from an address of this machine that is not the proxy's.
+
+        With `for_each_call` each call has a connection of its own, because a reload closes idle ones.
+        """
+        connector = TCPConnector(ssl=self.tls, local_addr=(address, 0), limit=0, force_close=for_each_call)
         async with ClientSession(connector=connector) as session:
             yield RunningService(self.url, session)
 

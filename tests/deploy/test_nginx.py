@@ -190,8 +190,8 @@ class Load:
             self.statuses["read", status] += 1
 
     async def goes_on(self) -> None:
-        """Wait for a hundred calls more."""
-        enough = self.statuses.total() + 100
+        """Wait for fifty calls more."""
+        enough = self.statuses.total() + 50
 
         async def has_more() -> bool:
             return self.statuses.total() >= enough
@@ -209,7 +209,7 @@ async def test_restarts_and_deaths_refuse_no_call(settings: Settings, pool: Pool
         Receiver(settings) as one,
         Receiver(settings) as other,
         running_nginx(tmp_path, (one.port, other.port), sooner) as nginx,
-        nginx.caller() as caller,
+        nginx.caller(for_each_call=True) as caller,
     ):
         await caller.register("order-1")
         load = Load(caller)
