@@ -16,8 +16,6 @@ include_patterns = ["*.md", "docs/*.md", "docs/decisions/*.md"]
 exclude_patterns = ["**/.*", "**/node_modules", "bench", "client", "contract", "docs/_build", "faults", "tests"]
 
 myst_heading_anchors = 6
-myst_links_external_new_tab = False
-suppress_warnings = ["myst.header"]  # README.ko.md is one of two READMEs, and has its own levels
 highlight_language = "none"
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
@@ -29,19 +27,16 @@ html_extra_path = ["front"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
-html_theme_options: dict[str, Any] = {"top_of_page_buttons": []}
 
 _SECTION = re.compile(r"^## (?P<caption>.+)\n\n(?P<lists>(?:- .*\n)+)", re.MULTILINE)
 _LINK = re.compile(r"^- \[(?P<title>[^]]+)\]\((?P<page>[^)#]+)\.md\)", re.MULTILINE)
-
-
 _OPENED = {
     ' download=""': "",
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
     "<pre>": '<pre tabindex="0">',
     'role="heading"': 'role="heading" aria-level="2"',
 }
-_FILE_AS_TEXT = re.compile(r"\[(?P<folder>[\w./-]*?)(?P<name>[\w-]+\.md)\](?=\((?:[\w./-]*/)?(?P=name)[)#])")
+_FILE_AS_TEXT = re.compile(r"\[[\w./-]*?(?P<name>[\w-]+\.md)\](?=\((?:[\w./-]*/)?(?P=name)[)#])")
 
 
 def _name_pages(_app: Any, _page: str, source: list[str]) -> None:

@@ -19,7 +19,7 @@ from cli.embedded.homes import remove_home
 from cli.main import app
 from docs.site import pages
 from tests.cli.dev_run import READY, dev
-from tests.docs.shell_blocks import NOT_RUN, REPOSITORY, shell_blocks, unlabelled_commands
+from tests.docs.shell_blocks import NOT_RUN, shell_blocks, unlabelled_commands
 from tests.ports import own_port
 
 _PATIENCE_SECONDS = 60
@@ -51,7 +51,7 @@ def test_what_is_not_run_is_still_shown() -> None:
 @pytest.mark.timeout(300)  # each of two dozen commands starts an interpreter
 async def test_every_block_works_beside_make_run(tmp_path: Path) -> None:
     """All blocks are copied into one shell after the other, as they are printed, and no command fails."""
-    (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     async with (
         endpoint() as address,
         _removed_at_the_end(tmp_path),
