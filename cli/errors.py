@@ -20,6 +20,7 @@ _LIBRARY_ERRORS = {
     ("redis.exceptions", "RedisError"): "Redis",
     ("aiohttp", "ClientError"): "The call failed",
     ("portone_orders_client.calls", "Refused"): "The service refuses the call",
+    ("portone_orders_client.calls", "WrongAnswer"): "",
 }
 
 

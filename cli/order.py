@@ -16,6 +16,7 @@ from cli.calls import CallRefused, Server, service_at
 from cli.errors import CommandFailed
 from cli.order_page import history_lines, money, page
 from cli.order_story import story_lines
+from service.domain.ids import can_stand_in_address
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def withdraw(
     body = {"force": True, "who": who.strip(), "why": why.strip()} if force else {}
     service = service_at(Addresses.find(Settings.load()))
     patient = replace(service, headers=service.headers | _PATIENT)
-    _print(page(asyncio.run(patient.call("POST", f"/orders/{quote(merchant_uid, safe='')}/withdraw", body))))
+    _print(page(asyncio.run(patient.call("POST", f"{_path(merchant_uid)}/withdraw", body))))
 
 
 @order.command()
@@ -145,7 +146,7 @@ async def print_changes(
 async def read(service: Server, merchant_uid: str) -> dict[str, object]:
     """Return the order as the service answers it. Raises CommandFailed if it is not registered."""
     try:
-        return await service.call("GET", f"/orders/{quote(merchant_uid, safe='')}")
+        return await service.call("GET", _path(merchant_uid))
     except CallRefused as refused:
         if refused.status != 404:
             raise
@@ -166,6 +167,13 @@ async def _story(database_url: str, merchant_uid: str) -> "tuple[list[Attempt], 
         )
     finally:
         await pool.close()
+
+
+def _path(merchant_uid: str) -> str:
+    """Return the order's address. Raises CommandFailed for a number that can stand in none."""
+    if not merchant_uid or not can_stand_in_address(merchant_uid):
+        raise CommandFailed(f"No order has the number {merchant_uid!r}: it cannot stand in an address.")
+    return f"/orders/{quote(merchant_uid, safe='')}"
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 It needs aiohttp and nothing else of portone-orders. docs/integrate.md shows it at work.
 """
 
-from portone_orders_client.calls import Refused, Unreachable
+from portone_orders_client.calls import Refused, Unreachable, WrongAnswer
 from portone_orders_client.client import OrdersClient
 from portone_orders_client.cursors import CursorStore, FileCursor, MemoryCursor
 from portone_orders_client.models import Event, EventPage, Evidence, Finding, Order, OrderPage, Payment, Version
@@ -23,4 +23,5 @@ __all__ = [
     "Refused",
     "Unreachable",
     "Version",
+    "WrongAnswer",
 ]

@@ -31,6 +31,13 @@ class Unreachable(Exception):
     """The service gave no answer, or only that it cannot now, for as long as the call was willing to try."""
 
 
+class WrongAnswer(Exception):
+    """The answer is not the service's, or not about the order of the call: something between sent the call elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: correct the service's address, or the proxy before it.")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer that is no refusal."""
@@ -64,7 +71,8 @@ class Calls:
     ) -> Answer:
         """Return the answer. `wait`: how long the service was asked to wait. `patience`: how long to try again.
 
-        Raises Refused for an answer that trying again would not better; Unreachable when the patience is over.
+        Raises Refused or WrongAnswer for an answer that trying again would not better; Unreachable when the patience
+        is over.
         """
         ends = time.monotonic() + patience
         for pause in pauses():
@@ -114,8 +122,12 @@ def pauses(choose: Callable[[float, float], float] = random.uniform) -> Iterator
 
 
 def _accepted(answer: Answer) -> Answer:
-    if answer.status < 400:
+    if answer.status == 304 or (answer.status < 300 and isinstance(answer.fields, dict)):
         return answer
+    if answer.status < 400:
+        raise WrongAnswer(
+            f"Status {answer.status} with {answer.headers.get('Content-Type')} is no answer of the service"
+        )
     fields = answer.fields if isinstance(answer.fields, dict) else {}
     kind = str(fields.get("type", "")).rpartition(":")[2]
     raise Refused(answer.status, kind or "unknown", str(fields.get("detail", "The answer is no problem document.")))

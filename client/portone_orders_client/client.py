@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from portone_orders_client.calls import Answer, Calls
+from portone_orders_client.calls import Answer, Calls, WrongAnswer
 from portone_orders_client.cursors import CursorStore
 from portone_orders_client.following import follow
 from portone_orders_client.models import Event, EventPage, Order, OrderPage, Version
@@ -22,7 +23,8 @@ class OrdersClient:
     """Calls to one portone-orders with one service key. Use it as `async with OrdersClient(url, key) as orders:`.
 
     A call that gets no answer, 429 or 503 is made again for 30 s, with jitter. Raises Refused for any other answer that
-    is no success, and Unreachable when the 30 s are over. `session`: an aiohttp session of yours, which stays open.
+    is no success, Unreachable when the 30 s are over, and ValueError for a number or an address that cannot be one.
+    `session`: an aiohttp session of yours, which stays open.
     """
 
     def __init__(self, url: str, key: str, session: aiohttp.ClientSession | None = None) -> None:
@@ -49,11 +51,12 @@ class OrdersClient:
         Terms: currency (KRW), name, account, tier, expires_at, metadata, allow_billing_key_issue. Raises Refused
         `other-terms` if the number is registered with others.
         """
-        return await self._write("POST", "/orders", {"merchant_uid": merchant_uid, "amount": amount, **terms})
+        body = {"merchant_uid": merchant_uid, "amount": amount, **terms}
+        return await self._write("POST", "/orders", merchant_uid, body)
 
     async def read(self, merchant_uid: str) -> Order:
         """Return the order as it stands. Raises Refused `order-not-registered`."""
-        return Order.of((await self._calls.make("GET", _path(merchant_uid))).fields)
+        return _order_of(await self._calls.make("GET", _path(merchant_uid)), merchant_uid)
 
     async def wait(self, order: Order, seconds: float = _WAIT_SECONDS) -> Order | None:
         """Return the order as soon as it has changed since this version of it; None if it did not in time."""
@@ -63,7 +66,7 @@ class OrdersClient:
             headers = {"If-None-Match": _tag(order), "Prefer": f"wait={int(left)}"}
             answer = await self._calls.make("GET", _path(order.merchant_uid), headers=headers, wait=left)
             if answer.status != 304:
-                return Order.of(answer.fields)
+                return _order_of(answer, order.merchant_uid)
             if left < 1.0:
                 return None
 
@@ -101,7 +104,8 @@ class OrdersClient:
         after: int | None = 0
         while after is not None:
             query = _query(after=after or None)
-            page = (await self._calls.make("GET", f"{_path(merchant_uid)}/history", query=query)).fields
+            answer = await self._calls.make("GET", f"{_path(merchant_uid)}/history", query=query)
+            page = _fields_of(answer, merchant_uid)
             versions += tuple(map(Version.of, page["versions"]))
             after = page["next"]
         return versions
@@ -109,24 +113,27 @@ class OrdersClient:
     async def verify(self, merchant_uid: str, *, wait: float = 20.0) -> Order | None:
         """Have PortOne asked now, and return the order as it stands then; None: PortOne has not answered in time."""
         answer = await self._call("POST", f"{_path(merchant_uid)}/verify", None, {"Prefer": f"wait={int(wait)}"}, wait)
-        return Order.of(answer.fields["order"]) if answer.status == 200 else None
+        if answer.status != 200:
+            return None
+        return _order_of(replace(answer, fields=answer.fields["order"]), merchant_uid)
 
     async def amend(self, order: Order, **terms: Any) -> Order:
         """Change the order's terms before it is paid: amount, currency, name, expires_at, metadata.
 
         Raises Refused `version-moved` if it is not as it was read any more.
         """
-        return await self._write("PATCH", _path(order.merchant_uid), terms, {"If-Match": _tag(order)})
+        path = _path(order.merchant_uid)
+        return await self._write("PATCH", path, order.merchant_uid, terms, {"If-Match": _tag(order)})
 
     async def withdraw(self, merchant_uid: str, *, wait: float = 20.0) -> Order:
         """Close an order that nobody paid, once PortOne was asked. Raises Refused `money-came` if somebody has."""
         headers = {"Prefer": f"wait={int(wait)}"}
-        return await self._write("POST", f"{_path(merchant_uid)}/withdraw", {}, headers, wait)
+        return await self._write("POST", f"{_path(merchant_uid)}/withdraw", merchant_uid, {}, headers, wait)
 
     async def accept(self, merchant_uid: str, imp_uid: str, *, who: str, why: str) -> Order:
         """Make a payment of another amount, or of a closed order, the order's as it is."""
         body = {"imp_uid": imp_uid, "who": who, "why": why}
-        return await self._write("POST", f"{_path(merchant_uid)}/accept", body)
+        return await self._write("POST", f"{_path(merchant_uid)}/accept", merchant_uid, body)
 
     async def events(
         self, after: str | None = None, *, limit: int | None = None, wait: float = 0.0, **filters: Sequence[str]
@@ -169,12 +176,13 @@ class OrdersClient:
         self,
         method: str,
         path: str,
+        merchant_uid: str,
         body: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
         wait: float = 0.0,
     ) -> Order:
         given = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in body.items()}
-        return Order.of((await self._call(method, path, given, headers, wait)).fields)
+        return _order_of(await self._call(method, path, given, headers, wait), merchant_uid)
 
     async def _call(
         self, method: str, path: str, body: object, headers: Mapping[str, str] | None, wait: float
@@ -185,7 +193,21 @@ class OrdersClient:
 
 
 def _path(merchant_uid: str) -> str:
+    """Return the order's address. Raises ValueError for a number that can stand in none, so that no order has it."""
+    if merchant_uid in ("", ".", ".."):
+        raise ValueError(f"No order has the number {merchant_uid!r}: it cannot stand in an address.")
     return f"/orders/{quote(merchant_uid, safe='')}"
+
+
+def _order_of(answer: Answer, merchant_uid: str) -> Order:
+    return Order.of(_fields_of(answer, merchant_uid))
+
+
+def _fields_of(answer: Answer, merchant_uid: str) -> Any:
+    """Return the fields of an answer about this order. Raises WrongAnswer if it is about something else."""
+    if answer.fields.get("merchant_uid") != merchant_uid:
+        raise WrongAnswer(f"The answer is not about the order {merchant_uid!r}")
+    return answer.fields
 
 
 def _tag(order: Order) -> str:

@@ -33,6 +33,14 @@ def is_merchant_uid(text: str) -> bool:
     return 1 <= len(text) <= MERCHANT_UID_MAX and is_plain(text)
 
 
+def can_stand_in_address(merchant_uid: str) -> bool:
+    """Return whether the order can be read under its number: not under `.` or `..` (RFC 3986 §5.2.4).
+
+    Clients take them for steps of the path, also written as `%2E%2E`, and ask for something else.
+    """
+    return merchant_uid not in (".", "..")
+
+
 def is_plain(text: str) -> bool:
     """Return whether Postgres and a log line can carry the text: no NUL, control characters or lone surrogates."""
     # Nearly every text is printable ASCII, and this test costs half as much as the pattern.

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.domain.completion import CompletionRefusal, Unsettled, Verified
+from service.domain.ids import can_stand_in_address
 from service.domain.notice import Notice, Source
 from service.domain.order import State
 from service.errors import UnusableNotice
@@ -225,7 +226,9 @@ def _notice(fields: Mapping[str, Any], source: Source, caller: Caller) -> Notice
 
 def not_yet(merchant_uid: str | None, reason: Unsettled) -> web.Response:
     """Return the answer that nothing final can be said yet, with the reason and where to read on."""
-    read_on = f"/orders/{quote(merchant_uid, safe='')}" if merchant_uid else None
+    read_on = None
+    if merchant_uid and can_stand_in_address(merchant_uid):
+        read_on = f"/orders/{quote(merchant_uid, safe='')}"
     return json_response(
         {"merchant_uid": merchant_uid, "reason": reason.value, "read_on": read_on},
         status=202,

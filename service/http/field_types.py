@@ -13,6 +13,7 @@ from service.domain.ids import (
     IMP_UID_MAX,
     MERCHANT_UID_MAX,
     TIER_LENGTH,
+    can_stand_in_address,
     is_account,
     is_imp_uid,
     is_merchant_uid,
@@ -45,6 +46,12 @@ def one_of(words: Iterable[str]) -> WithJsonSchema:
 def _merchant_uid(text: str) -> str:
     if not is_merchant_uid(text):
         raise ValueError("must be 1 to 255 characters without control characters")
+    return text
+
+
+def _new_merchant_uid(text: str) -> str:
+    if not can_stand_in_address(text):
+        raise ValueError("must not be `.` or `..`, because no address could name the order")
     return text
 
 
@@ -116,6 +123,17 @@ MerchantUid = Annotated[
         minLength=1,
         maxLength=MERCHANT_UID_MAX,
         pattern=_PLAIN,
+    ),
+]
+NewMerchantUid = Annotated[
+    MerchantUid,
+    AfterValidator(_new_merchant_uid),
+    _text(
+        "The order's number. Any characters but control characters, and neither `.` nor `..`; one number is one order.",
+        minLength=1,
+        maxLength=MERCHANT_UID_MAX,
+        pattern=_PLAIN,
+        **{"not": {"enum": [".", ".."]}},
     ),
 ]
 ImpUid = Annotated[

@@ -14,9 +14,9 @@ from service.http.field_types import (
     Currency,
     ExpiresAt,
     ImpUid,
-    MerchantUid,
     Metadata,
     Name,
+    NewMerchantUid,
     Tier,
     Word,
 )
@@ -39,7 +39,7 @@ class OrderBody(BaseModel):
 
     model_config = _STRICT
 
-    merchant_uid: MerchantUid
+    merchant_uid: NewMerchantUid
     amount: Amount
     currency: Currency = "KRW"
     name: Name | None = Field(None, description="What a person should read.")

@@ -66,6 +66,16 @@ async def test_registering_again_changes_nothing_and_other_terms_are_refused(com
         await commands.run("order", "register", "order-1", "100")
 
 
+async def test_a_number_that_no_address_can_name_has_a_sentence(commands: Commands) -> None:
+    """`.`, `..` and an empty number are refused in one sentence by each command that names an order."""
+    for number in ("", ".", ".."):
+        for command in ("show", "withdraw"):
+            with pytest.raises(CommandFailed, match="it cannot stand in an address"):
+                await commands.run("order", command, number)
+    with pytest.raises(CommandFailed, match="no address could name the order"):
+        await commands.run("order", "register", "..", "100")
+
+
 async def test_a_paid_order_is_shown_with_its_payment_and_history(commands: Commands) -> None:
     """`order show` prints state, amounts, the deciding payment, problems, and each version with its time."""
     await commands.run("order", "register", "order-1", "64900")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from portone_orders_client import OrdersClient, Refused, Unreachable
+from portone_orders_client import OrdersClient, Refused, Unreachable, WrongAnswer
 from portone_orders_client.calls import Calls, pauses
 
 from service.settings import Settings
@@ -60,6 +60,47 @@ async def test_an_order_lives_through_the_client(settings: Settings, sandbox: Ru
 
         await orders.register("order-2", 100)
         assert (await orders.withdraw("order-2")).closed == "withdrawn"
+
+
+# What a URL library could take for more or less than one part of a path.
+STRANGE_NUMBERS = ("...", "../x", "x/..", "./", "//", "a//b", "%2e%2e", "%2F", "?", "#", ";", " ", "\\", "history")
+
+
+async def test_every_number_is_read_as_it_was_registered(settings: Settings) -> None:
+    """Whatever a number looks like in an address, the client gets its order and no other's."""
+    async with running_receiver(settings) as receiver, OrdersClient(receiver.url, SERVICE_KEY) as orders:
+        for number in STRANGE_NUMBERS:
+            registered = await orders.register(number, 100)
+            assert (await orders.read(number)).merchant_uid == number
+            assert len(await orders.history(number)) == 1
+            assert (await orders.amend(registered, amount=200)).merchant_uid == number
+
+
+@pytest.mark.parametrize("number", ["", ".", ".."])
+async def test_a_number_that_no_address_can_name_is_not_asked_for(number: str) -> None:
+    """An order that nobody can have registered is an error of the program, said without a call."""
+    async with OrdersClient("http://127.0.0.1:1", "key") as orders:
+        for call in (orders.read, orders.history, orders.verify, orders.withdraw):
+            with pytest.raises(ValueError, match="it cannot stand in an address"):
+                await call(number)
+
+
+async def test_an_answer_about_something_else_is_no_order() -> None:
+    """An answer about another order, a page of orders or a redirect raises WrongAnswer, and is never taken for the order."""
+    answers = [
+        web.json_response({"merchant_uid": "order-2"}),
+        web.json_response({"orders": [], "next": None}),
+        web.Response(text="<html>", content_type="text/html"),
+        web.Response(status=301, headers={"Location": "https://shop.example/"}),
+    ]
+
+    async def answer(_: web.BaseRequest) -> web.StreamResponse:
+        return answers.pop(0)
+
+    async with serving(answer) as url, OrdersClient(url, "key") as orders:
+        while answers:
+            with pytest.raises(WrongAnswer, match="correct the service's address"):
+                await orders.read("order-1")
 
 
 async def test_a_refusal_has_its_kind(settings: Settings) -> None:

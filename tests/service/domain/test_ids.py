@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.ids import is_imp_uid, is_merchant_uid, is_plain, is_tier
+from service.domain.ids import can_stand_in_address, is_imp_uid, is_merchant_uid, is_plain, is_tier
 
 
 @pytest.mark.parametrize("text", ["imp_448280090638", "i", "i" * 64, "A-Z_0-9"])
@@ -27,6 +27,12 @@ def test_no_imp_uid(text: str) -> None:
 def test_a_merchant_uid(text: str) -> None:
     """A merchant_uid has 1 to 255 characters of any script."""
     assert is_merchant_uid(text)
+
+
+@pytest.mark.parametrize(("text", "can"), [(".", False), ("..", False), ("...", True), ("./", True), ("%2e", True)])
+def test_a_number_that_no_address_can_name(text: str, can: bool) -> None:
+    """`.` and `..` are resolved by whoever sends the request, so no order can be read under them."""
+    assert can_stand_in_address(text) is can
 
 
 @pytest.mark.parametrize("text", ["", "o" * 256, "\0", "a\n", "\t", "\x7f", "\x85", "\ud800", "a\udfff"])

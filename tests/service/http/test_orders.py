@@ -31,6 +31,8 @@ BAD_ORDERS: dict[str, Any] = {
     "NUL in merchant_uid": ORDER | {"merchant_uid": "order\0"},
     "control character in merchant_uid": ORDER | {"merchant_uid": "order\x1b"},
     "a newline in merchant_uid": ORDER | {"merchant_uid": "order\n"},
+    "a merchant_uid that names a folder": ORDER | {"merchant_uid": "."},
+    "a merchant_uid that names the folder above": ORDER | {"merchant_uid": ".."},
     "missing amount": {"merchant_uid": "order-1"},
     "negative amount": ORDER | {"amount": -1},
     "zero amount": ORDER | {"amount": 0},
