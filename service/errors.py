@@ -53,6 +53,10 @@ class UnreadableMoney(UnreadableAnswer):
         self.payment = payment
 
 
+class KeyEnded(ServiceError):
+    """This service key was revoked, or has expired: use another one."""
+
+
 class PostgresUnavailable(ServiceError):
     """Postgres cannot be reached now."""
 

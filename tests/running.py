@@ -75,6 +75,12 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = _PATI
             await asyncio.sleep(0.02)
 
 
+async def waits(receiver: RunningService, work: str, count: int) -> bool:
+    """Return whether this many calls wait at a kind of work."""
+    _, page = await receiver.call("GET", "/metrics", headers=bearer())
+    return f'work_waiting{{work="{work}"}} {count:.1f}' in page
+
+
 def bearer(key: str = SERVICE_KEY) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 

@@ -32,7 +32,7 @@ class Unreachable(Exception):
 
 
 class WrongAnswer(Exception):
-    """The answer is not the service's, or not about the order of the call: something between sent the call elsewhere."""
+    """The answer is not the service's, or not about the order of the call: something sent the call elsewhere."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}: correct the service's address, or the proxy before it.")

@@ -61,9 +61,12 @@ async def read_state(request: web.Request) -> web.Response:
     if wait := take(request, "checkout", receiver.checkout_limits, client):
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
     merchant_uid = request.match_info["merchant_uid"]
-    _require_token(request, merchant_uid)
+    left = _require_token(request, merchant_uid)
     seconds = preferred_seconds(request) or 0.0
-    state = await receiver.checkout.state(merchant_uid, lambda state: has_seen(request, state.version), seconds, client)
+    state = await receiver.checkout.state(
+        merchant_uid, lambda state: has_seen(request, state.version), min(seconds, left), client
+    )
+    _require_token(request, merchant_uid)  # it may have ended meanwhile
     if state is None:
         raise HttpProblem(404, "order-not-registered", "No order is registered under this merchant_uid.")
     answer = not_modified(state.version) if has_seen(request, state.version) else _answer(merchant_uid, state)
@@ -84,7 +87,8 @@ endpoints.add(
 )(answer_preflight)
 
 
-def _require_token(request: web.Request, merchant_uid: str) -> None:
+def _require_token(request: web.Request, merchant_uid: str) -> float:
+    """Return how many seconds the token still opens the order. Raises HttpProblem."""
     left = request.app[RECEIVER].checkout_tokens.seconds_left(bearer(request), merchant_uid)
     if left is None:
         sentence = "Send this order's checkout_token as 'Authorization: Bearer …'."
@@ -92,6 +96,7 @@ def _require_token(request: web.Request, merchant_uid: str) -> None:
     if left <= 0:
         sentence = "This checkout_token has ended: the shop gets another by registering the same order again."
         raise HttpProblem(401, "checkout-token", sentence, WWW_Authenticate='Bearer error="invalid_token"')
+    return left
 
 
 def _answer(merchant_uid: str, state: OrderState) -> web.Response:

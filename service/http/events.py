@@ -12,16 +12,16 @@ from service.domain.event_type import EVENT_TYPES
 from service.domain.feed_cursor import cursor_of, read_cursor
 from service.domain.order import Closed, State
 from service.errors import ServiceError
-from service.http.connection import while_connected
 from service.http.endpoints import EndpointTable, HttpAnswer, Parameter
 from service.http.feed_query import NEWEST, FeedQuery, StreamQuery
 from service.http.field_types import Amount, Currency, ImpUid, MerchantUid, open_words
+from service.http.keys import while_allowed
 from service.http.order_answers import FindingAnswer, Money
 from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem
 from service.http.queries import read_query
 from service.http.receiver import RECEIVER
-from service.usecases.following import ALL_EVENTS, Feed, FeedPage, Wanted
+from service.usecases.following import ALL_EVENTS, FeedPage, Wanted
 
 # A silent stream says this often that it lives, with its cursor, which moves past events that are not wanted.
 _BEAT_SECONDS = 15.0
@@ -110,7 +110,7 @@ async def read_events(request: web.Request) -> web.Response:
     query = read_query(request, FeedQuery)
     feed = request.app[RECEIVER].feed
     after = await feed.start(_after(query.after))
-    with while_connected(request):
+    async with while_allowed(request):
         page = await feed.page(after, _wanted(query), query.limit, query.wait)
     events = b",".join(entry.json for entry in page.events)
     body = b'{"events":[%b],"next":"%b"}\n' % (events, cursor_of(page.next).encode())
@@ -123,7 +123,7 @@ async def read_events(request: web.Request) -> web.Response:
     "Follow the changes of all orders as server-sent events",
     "What `/events` has: each event's `id` is the cursor just after it, and its `data` the event as JSON. Connect again"
     " with it as `Last-Event-ID`. An event of the type `end` has the cursor to go on from as `next`, and says as `why`"
-    " that the service restarts, for example, or that the stream was read too slowly.",
+    " that the service restarts, for example, that the stream was read too slowly, or that the key has ended.",
     id="streamEvents",
     scope="events:read",
     parameters=(*StreamQuery.parameters(), _LAST_EVENT_ID),
@@ -138,23 +138,25 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     stream = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     stream.content_type = "text/event-stream"
     with contextlib.suppress(ConnectionError):  # the reader is gone
-        with feed.followers.taken(), while_connected(request):
+        with feed.followers.taken():
             await stream.prepare(request)
-            after, why = await _follow(feed, stream, after, _wanted(query))
+            after, why = await _follow(request, stream, after, _wanted(query))
         await _end(stream, after, why)
     _close(request, stream)
     return stream
 
 
-async def _follow(feed: Feed, stream: web.StreamResponse, after: int, wanted: Wanted) -> tuple[int, str]:
+async def _follow(request: web.Request, stream: web.StreamResponse, after: int, wanted: Wanted) -> tuple[int, str]:
     """Send page after page. Return the last event that was sent, and why no other is."""
+    feed = request.app[RECEIVER].feed
     try:
-        await stream.write(b"retry: %d\nid: %b\n\n" % (_COME_AGAIN_MS, cursor_of(after).encode()))
-        while not feed.is_stopping:
-            page = await feed.next_page(after, wanted, _STREAMED_AT_ONCE, _BEAT_SECONDS)
-            after = page.next  # a page that does not go out in time has its place in the buffer all the same
-            async with asyncio.timeout(_SLOW_SECONDS):
-                await stream.write(_sent(page))
+        async with while_allowed(request):
+            await stream.write(b"retry: %d\nid: %b\n\n" % (_COME_AGAIN_MS, cursor_of(after).encode()))
+            while not feed.is_stopping:
+                page = await feed.next_page(after, wanted, _STREAMED_AT_ONCE, _BEAT_SECONDS)
+                after = page.next  # a page that does not go out in time has its place in the buffer all the same
+                async with asyncio.timeout(_SLOW_SECONDS):
+                    await stream.write(_sent(page))
     except TimeoutError:
         return after, "The stream was read too slowly."
     except ServiceError as error:

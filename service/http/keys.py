@@ -1,10 +1,13 @@
 """Service keys: other services may call, each with a bearer key that has the scope of what it asks for."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from aiohttp import web
 
 from service.domain.service_key import Scope, ServiceKey
+from service.http.connection import while_connected
 from service.http.endpoints import Handler
 from service.http.problems import HttpProblem
 from service.http.receiver import RECEIVER
@@ -25,6 +28,14 @@ def with_key(handler: Handler, scope: Scope) -> Handler:
 def key_of(request: web.Request) -> ServiceKey:
     """Return the key that let the caller in. Raises KeyError where the endpoint declares no scope."""
     return request[_KEY]
+
+
+@contextlib.asynccontextmanager
+async def while_allowed(request: web.Request) -> AsyncIterator[None]:
+    """Cancel the block, which only waits, when the caller is gone or its key ends. Raises KeyEnded."""
+    with while_connected(request):
+        async with request.app[RECEIVER].service_keys.while_good(key_of(request)):
+            yield
 
 
 def bearer(request: web.Request) -> bytes:

@@ -11,6 +11,7 @@ from aiohttp import web
 from service.errors import (
     DepositAwaited,
     FeedHeldBack,
+    KeyEnded,
     KeyReused,
     MoneyCame,
     NotAcceptable,
@@ -130,6 +131,8 @@ def problem_of(error: Exception) -> HttpProblem:
             return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "postgres-away", error)
         case PortOneNotAsked() | FeedHeldBack():
             return _unavailable("portone-not-asked" if isinstance(error, PortOneNotAsked) else "feed-held-back", error)
+        case KeyEnded():
+            return HttpProblem(401, "service-key", str(error), WWW_Authenticate='Bearer error="invalid_token"')
         case Overloaded():
             return _unavailable("overloaded", error)
         case web.HTTPMethodNotAllowed():

@@ -5,8 +5,8 @@ from aiohttp import web
 from service.db.order_views import OrderView
 from service.http.completions import preferred_seconds
 from service.http.conditions import has_seen
-from service.http.connection import while_connected
 from service.http.endpoints import Parameter
+from service.http.keys import while_allowed
 from service.http.receiver import RECEIVER
 
 _WAIT_MAX_SECONDS = 60
@@ -29,6 +29,6 @@ async def read_or_wait(request: web.Request, merchant_uid: str) -> tuple[OrderVi
     seconds = preferred_seconds(request, _WAIT_MAX_SECONDS)
     if not seconds or "If-None-Match" not in request.headers:
         return await reading.read(merchant_uid), {}
-    with while_connected(request):
+    async with while_allowed(request):
         view = await reading.read_unless(merchant_uid, lambda view: has_seen(request, view.order.version), seconds)
     return view, {"Preference-Applied": f"wait={seconds:.0f}"}

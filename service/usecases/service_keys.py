@@ -3,13 +3,15 @@
 A receiver has all keys in memory, and reads them again every two seconds. So a revoked key ends within 5 seconds, and
 a flood of wrong keys costs Postgres at most 20 small statements a second, whatever its size: whoever comes with an
 unknown key waits for the next reading, which all such callers share. A key that was just made therefore works at once.
+Who waits or streams is let go by the reading that does not find the key any more.
 """
 
 import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -18,7 +20,7 @@ import structlog
 from service.db import service_keys
 from service.db.pool import Pool, answered_within, in_statement
 from service.domain.service_key import ServiceKey, digest_of, of_setting
-from service.errors import Overloaded, PostgresUnavailable
+from service.errors import KeyEnded, Overloaded, PostgresUnavailable
 from service.usecases.coalescing import BatchBounds, Coalescer
 
 log = structlog.get_logger()
@@ -45,6 +47,8 @@ class ServiceKeys:
         self._stored: Mapping[bytes, ServiceKey] = {}
         self._read_at = float("-inf")
         self._used: dict[int, datetime] = {}
+        # Those who wait with a key, by its digest.
+        self._waiting: dict[bytes, set[asyncio.Timeout]] = defaultdict(set)
         self._uses_written_at = time.monotonic()
         self.batches = Coalescer[bytes, ServiceKey | None](self._find_unknown, _UNKNOWN)
 
@@ -61,6 +65,26 @@ class ServiceKeys:
         if key.id is not None:
             self._used[key.id] = datetime.now(UTC)
         return key
+
+    @contextlib.asynccontextmanager
+    async def while_good(self, key: ServiceKey) -> AsyncIterator[None]:
+        """Cancel the block when the key has expired or is found revoked, and raise KeyEnded."""
+        left = key.expires_at - datetime.now(UTC) if key.expires_at else None
+        ends = asyncio.timeout(left.total_seconds() if left is not None else None)
+        try:
+            async with ends:
+                waiting = self._waiting[key.digest]
+                waiting.add(ends)
+                try:
+                    yield
+                finally:
+                    waiting.discard(ends)
+                    if not waiting:
+                        self._waiting.pop(key.digest, None)
+        except TimeoutError:
+            if ends.expired():
+                raise KeyEnded from None
+            raise
 
     async def keep_current(self) -> None:
         """Read the keys again and again, and record their uses, until cancelled."""
@@ -104,6 +128,14 @@ class ServiceKeys:
         stored = await answered_within(_READ_SECONDS, in_statement(self._pool, service_keys.working))
         if began > self._read_at:  # else a later reading has ended before this one
             self._stored, self._read_at = stored, began
+            self._end_waits()
+
+    def _end_waits(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for digest, waiting in self._waiting.items():
+            if digest not in self._stored and digest not in self._configured:
+                for ends in waiting:
+                    ends.reschedule(now)
 
     async def _write_uses(self) -> None:
         self._uses_written_at = time.monotonic()

@@ -86,7 +86,7 @@ async def test_a_number_that_no_address_can_name_is_not_asked_for(number: str) -
 
 
 async def test_an_answer_about_something_else_is_no_order() -> None:
-    """An answer about another order, a page of orders or a redirect raises WrongAnswer, and is never taken for the order."""
+    """An answer about another order, a page of orders or a redirect raises WrongAnswer, and is no order."""
     answers = [
         web.json_response({"merchant_uid": "order-2"}),
         web.json_response({"orders": [], "next": None}),

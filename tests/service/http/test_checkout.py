@@ -65,6 +65,16 @@ async def test_a_token_ends(settings: Settings) -> None:
     assert "has ended" in body["detail"]
 
 
+async def test_a_wait_ends_with_its_token(settings: Settings) -> None:
+    """A page whose token ends while it waits is answered 401 then, and learns nothing more."""
+    lives = settings.model_copy(update={"checkout_token_seconds": 2.0})
+    async with running_receiver(lives) as receiver, asyncio.timeout(15):
+        headers = {**await token_of(receiver), "If-None-Match": '"1"', "Prefer": "wait=20"}
+        status, body = await read(receiver, headers)
+    is_problem(status, body, 401)
+    assert "has ended" in body["detail"]
+
+
 async def test_without_a_secret_there_are_no_tokens(settings: Settings) -> None:
     """Without CHECKOUT_SECRETS a registration has no token, and no token opens anything."""
     async with running_receiver(settings) as receiver:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
 from service.settings import Settings
-from tests.running import RunningService, bearer, patient_worker, running_receiver, until
+from tests.running import RunningService, bearer, patient_worker, running_receiver, until, waits
 from tests.sandbox_client import RunningSandbox
 from tests.service.http.refusals import is_problem
 
@@ -228,17 +228,12 @@ async def test_a_read_waits_for_the_next_change(receiver: RunningService) -> Non
     await receiver.register("order-1")
     await receiver.register("order-2")
     waiting = [asyncio.create_task(_wait_for_change(receiver, "order-1", 1)) for _ in range(50)]
-    await until(lambda: _waits(receiver, "waiting_reads", 50))
+    await until(lambda: waits(receiver, "waiting_reads", 50))
     await _amend(receiver, "order-2")
     await _amend(receiver, "order-1", 200)
     assert {(status, body["version"], body["amount"]) for status, body in await asyncio.gather(*waiting)} == {
         (200, 2, 200)
     }
-
-
-async def _waits(receiver: RunningService, work: str, count: int) -> bool:
-    _, page = await receiver.call("GET", "/metrics", headers=bearer())
-    return f'work_waiting{{work="{work}"}} {count:.1f}' in page
 
 
 async def test_a_read_does_not_wait_for_what_it_can_have(receiver: RunningService) -> None:
@@ -266,8 +261,8 @@ async def test_more_than_the_bound_are_told_to_come_again(settings: Settings) ->
             asyncio.create_task(_wait_for_change(receiver, "order-1", 1)),
             asyncio.create_task(_page(receiver, cursor, **WAITS)),
         ]
-        await until(lambda: _waits(receiver, "waiting_reads", 1))
-        await until(lambda: _waits(receiver, "followers", 1))
+        await until(lambda: waits(receiver, "waiting_reads", 1))
+        await until(lambda: waits(receiver, "followers", 1))
         headers = bearer() | {"Prefer": "wait=60", "If-None-Match": '"1"'}
         refused(await receiver.call("GET", "/orders/order-1", headers=headers), 503, "overloaded")
         params = {"after": cursor} | WAITS
@@ -288,12 +283,12 @@ async def test_whoever_leaves_gives_the_place_away(receiver: RunningService) -> 
             asyncio.create_task(_page(left, cursor, **WAITS)),
         ]
         async with _stream(left, after="now"):
-            await until(lambda: _waits(receiver, "followers", 2))
-            await until(lambda: _waits(receiver, "waiting_reads", 1))
+            await until(lambda: waits(receiver, "followers", 2))
+            await until(lambda: waits(receiver, "waiting_reads", 1))
             for task in waiting:
                 task.cancel()
-    await until(lambda: _waits(receiver, "followers", 0))
-    await until(lambda: _waits(receiver, "waiting_reads", 0))
+    await until(lambda: waits(receiver, "followers", 0))
+    await until(lambda: waits(receiver, "waiting_reads", 0))
 
 
 async def test_a_writer_that_stays_open_raises_an_alarm(settings: Settings) -> None:
@@ -338,8 +333,8 @@ async def test_those_who_wait_are_answered_when_the_receiver_stops(settings: Set
         headers = bearer() | {"Prefer": "wait=60", "If-None-Match": '"1"'}
         reading = asyncio.create_task(receiver.call("GET", "/orders/order-1", headers=headers))
         waiting = asyncio.create_task(_page(receiver, cursor, **WAITS))
-        await until(lambda: _waits(receiver, "followers", 2))
-        await until(lambda: _waits(receiver, "waiting_reads", 1))
+        await until(lambda: waits(receiver, "followers", 2))
+        await until(lambda: waits(receiver, "waiting_reads", 1))
         stopping = asyncio.create_task(running.__aexit__(None, None, None))
         assert await waiting == ([], cursor)
         assert (await reading)[0] == 304
@@ -419,7 +414,7 @@ async def test_a_slow_reader_is_cut_off_with_a_cursor(
     async with _stream(receiver) as answer:
         assert answer.connection is not None
         answer.connection.transport.pause_reading()
-        await until(lambda: _waits(receiver, "followers", 0))
+        await until(lambda: waits(receiver, "followers", 0))
         answer.connection.transport.resume_reading()
         *messages, end = [sent async for sent in _streamed(answer)]
     read = [event for _, _, event in messages]

@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 
+import orjson
 import pytest
 from asyncpg import PostgresConnectionError
 
@@ -13,12 +15,12 @@ from service.db import service_keys
 from service.db.pool import Connection, Pool, in_statement
 from service.db.service_keys import NewKey
 from service.domain.service_key import Scope, ServiceKey, digest_of
-from service.errors import PostgresUnavailable
+from service.errors import KeyEnded, PostgresUnavailable
 from service.http.app import ENDPOINTS
 from service.settings import Settings
 from service.usecases import service_keys as finding
 from service.usecases.service_keys import KEPT_SECONDS, ServiceKeys
-from tests.running import RunningService, bearer, running_receiver, until
+from tests.running import RunningService, bearer, running_receiver, until, waits
 from tests.service.conftest import Logged
 from tests.service.http.refusals import is_problem
 
@@ -95,6 +97,50 @@ async def test_a_revoked_key_ends(receiver: RunningService, pool: Pool) -> None:
         return (await receiver.call("GET", "/metrics", headers=header))[0] == 401
 
     await until(is_refused)
+
+
+async def test_a_wait_ends_with_its_key(receiver: RunningService, pool: Pool) -> None:
+    """A stream says why it ends, and each waiting read is answered 401, once the key is found revoked."""
+    header = await make(pool)
+    await receiver.register("order-1")
+    newest = (await receiver.call("GET", "/events?after=now", headers=header))[1]["next"]
+    known = {"Prefer": "wait=60", "If-None-Match": '"1"'}
+    waiting = [
+        asyncio.create_task(receiver.call("GET", f"/events?after={newest}&wait=60", headers=header)),
+        asyncio.create_task(receiver.call("GET", "/orders/order-1", headers=header | known)),
+    ]
+    async with receiver.session.get(f"{receiver.url}/events/stream?after=now", headers=header) as stream:
+        await until(lambda: waits(receiver, "followers", 2))
+        await until(lambda: waits(receiver, "waiting_reads", 1))
+        assert await in_statement(pool, service_keys.revoke, KEY[:12])
+        async with asyncio.timeout(40):
+            text = (await stream.read()).decode()
+            answers = await asyncio.gather(*waiting)
+    end = orjson.loads(text.rpartition("event: end\n")[2].partition("data: ")[2])
+    assert end["next"] == newest
+    assert "was revoked" in end["why"]
+    for status, body in answers:
+        is_problem(status, body, 401)
+        assert "was revoked" in body["detail"]
+    assert (await receiver.call("GET", "/events", headers=bearer()))[0] == 200  # other keys go on
+
+
+async def test_a_wait_ends_when_its_key_expires(pool: Pool) -> None:
+    """A wait ends in the moment at which its key expires, and one whose key lives on ends by itself."""
+    keys = ServiceKeys(pool, ("configured",))
+    key = await keys.find(b"configured")
+    assert key is not None
+    async with keys.while_good(key):
+        await keys._read()
+    soon = replace(key, expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
+    with pytest.raises(KeyEnded):
+        async with asyncio.timeout(30), keys.while_good(soon):
+            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError):
+        async with keys.while_good(key), asyncio.timeout(0):
+            await asyncio.Event().wait()
+    assert not keys._waiting
+    await keys.close()
 
 
 async def test_a_flood_of_wrong_keys_shares_readings(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
