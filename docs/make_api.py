@@ -27,7 +27,7 @@ _INTRODUCTION = """\
 <!-- made by `python -m docs.make_api` from the endpoints' declarations: change those, not this page -->
 
 Every endpoint with its answers. A running receiver has the same as OpenAPI 3.1 at `GET /openapi.json`, and as a page to
-try calls from at `GET /docs`. [integrate.md](integrate.md) shows how to use it, in curl, Python and TypeScript.
+try calls from at `GET /docs`. [integrate.md](integrate.md) shows how to use it, in curl, Python and JavaScript.
 """
 _PROBLEMS = f"""\
 ## Problem types

@@ -25,7 +25,7 @@ PAGE = Path(__file__).with_name("states.md")
 STATES = {
     State.PENDING: "The order is registered, and no money is known. A payment window may be open.",
     State.AWAITING_DEPOSIT: "A virtual account was issued. The buyer has not sent the money yet.",
-    State.PAID: "PortOne holds the whole amount, in the right currency, store and channel. Only now send the goods.",
+    State.PAID: "PortOne holds the whole amount, in the right currency, store and channel. Unless it is closed: send.",
     State.PARTIALLY_CANCELLED: "It was paid, and a part was refunded. `cancelled_amount` says how much.",
     State.CANCELLED: "All money was refunded, or an issued account was closed before its deposit.",
     State.FAILED: "A payment failed, and no other made more progress. The order may still become `paid`.",
@@ -241,7 +241,8 @@ def page() -> str:
 # States
 
 An order's state follows from what PortOne reported of its payments when this service asked. `service/domain/settle.py`
-decides it. Send goods only on `paid`. Show every order that has `problems` to a person.
+decides it. Send goods only on `paid` with `closed` null and no problem of the order's own `imp_uid`. Show every order
+that has `problems` to a person.
 
 ## Order states
 

@@ -20,14 +20,21 @@ def require_node() -> str:
     return node
 
 
-async def typescript(folder: Path, *files: str) -> None:
-    """Check the types of these files, all of them strictly, and make JavaScript of them."""
-    (folder / "package.json").write_text('{"type": "module"}', "utf-8")
+async def check_types(folder: Path, file: str) -> None:
+    """Have TypeScript check the types that a program in JavaScript names in its comments, all of them strictly."""
     (folder / "node_modules").symlink_to(MODULES)
-    options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node"]
+    options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "--noEmit"]
     compiler = MODULES / "typescript" / "bin" / "tsc"
     process = await asyncio.create_subprocess_exec(
-        require_node(), compiler, *options, *files, cwd=folder, stdout=asyncio.subprocess.PIPE
+        require_node(),
+        compiler,
+        *options,
+        "--allowJs",
+        "--checkJs",
+        "--noEmit",
+        file,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()

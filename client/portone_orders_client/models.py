@@ -86,9 +86,13 @@ class Order(_Model):
     payment: Payment | None = None
 
     @property
-    def is_paid(self) -> bool:
-        """Return whether the goods may go out: the whole amount is there, confirmed by PortOne, and none went back."""
-        return self.state == "paid"
+    def is_deliverable(self) -> bool:
+        """Return whether the goods may go out: the whole amount is there, and nothing is to be said against it.
+
+        The order still stands (`closed` is None), and no problem is about the payment that pays it.
+        """
+        is_clear = all(problem.imp_uid != self.imp_uid for problem in self.problems)
+        return self.state == "paid" and self.closed is None and is_clear
 
     @classmethod
     def _converted(cls, answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class AnyOrder(BaseModel):
 
     merchant_uid: MerchantUid
     state: str = open_words(
-        State, "docs/states.md describes each. Send goods only on `paid`, and wait on what is new to you."
+        State,
+        "docs/states.md describes each. Send goods only on `paid` with `closed` null and no problem of the"
+        " order's own `imp_uid`; wait on what is new to you.",
     )
     closed: str | None = open_words(
         Closed, "Whether the order takes no payment any more, and why. Money may come all the same."

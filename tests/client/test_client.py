@@ -49,7 +49,7 @@ async def test_an_order_lives_through_the_client(settings: Settings, sandbox: Ru
         assert verified is not None
         assert verified.state == "mismatched"
         accepted = await orders.accept("주문/1", "imp_1", who="kim", why="a fee was added")
-        assert accepted.is_paid
+        assert accepted.is_deliverable
         assert await orders.read("주문/1") == accepted
         assert accepted.payment is not None
         assert accepted.payment.amount == accepted.amount == 60000
@@ -67,7 +67,7 @@ STRANGE_NUMBERS = ("...", "../x", "x/..", "./", "//", "a//b", "%2e%2e", "%2F", "
 
 
 async def test_every_number_is_read_as_it_was_registered(settings: Settings) -> None:
-    """Whatever a number looks like in an address, the client gets its order and no other's."""
+    """The client gets the order of a number and no other's, whatever the number looks like in an address."""
     async with running_receiver(settings) as receiver, OrdersClient(receiver.url, SERVICE_KEY) as orders:
         for number in STRANGE_NUMBERS:
             registered = await orders.register(number, 100)
