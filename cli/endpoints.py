@@ -3,13 +3,11 @@
 import asyncio
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 from uuid import uuid4
 
-import orjson
 import typer
 
 from cli.endpoint_lines import attempt_line, endpoint_line, endpoint_lines
@@ -23,6 +21,7 @@ from service.domain.event_type import EVENT_TYPES
 from service.domain.feed_cursor import read_cursor
 from service.domain.signing import SECRET_BYTES, secret_of, signed_headers
 from service.outgoing.sender import Sender, UnusableUrl, check_url
+from service.usecases.endpoint_turn import message_of_test
 
 app = typer.Typer(
     help="Set up the endpoints of other services that are told of each change (outgoing webhooks).",
@@ -166,15 +165,15 @@ def test(name: Name) -> None:
 
 
 async def _test(name: str) -> DeliveryAttempt:
-    at = datetime.now(UTC)
-    body = orjson.dumps({"type": "endpoint.test", "timestamp": at, "data": {"endpoint": name}})
+    at, message_id = datetime.now(UTC), f"test_{uuid4().hex}"
+    body = message_of_test(message_id, at)
     async with open_databases() as databases:
         settings = databases.settings
         endpoint = await in_transaction(databases.pool, _one, name)
         live = await in_transaction(databases.pool, endpoints.secrets, name)
         sender = Sender(settings.endpoint_timeout_seconds, private=settings.endpoints_in_private_networks)
         try:
-            headers = signed_headers(live, f"test_{uuid4().hex}", int(time.time()), body)
+            headers = signed_headers(live, message_id, int(at.timestamp()), body)
             attempt = await sender.send(endpoint.url, headers, body)
         finally:
             await sender.close()

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 
@@ -20,10 +21,12 @@ from service.db.deliveries import ClaimedTurn, LateOrder, LoggedAttempt, MovedOr
 from service.db.feed import FeedEvent
 from service.domain.delivery import DOWN_AFTER, DeliveryAttempt, patience_seconds, wait_before
 from service.domain.feed_cursor import cursor_of
+from service.domain.order import State
 from service.domain.signing import signed_headers
 from service.outgoing.sender import Sender
 from service.usecases.feed_head import event_fields
 
+TEST_TYPE = "endpoint.test"
 # A turn begins no delivery after this, so that its end is never far.
 _TURN_SECONDS = 2.0
 # A turn looks this often for deliveries that are slow. They hold it up no longer, and linger beside the next ones.
@@ -227,4 +230,17 @@ class EndpointTurn:
 
 def event_message(event: FeedEvent) -> bytes:
     """Return the body of a webhook: the event's type and time, and the event as the feed shows it."""
-    return orjson.dumps({"type": event.type, "timestamp": event.at, "data": event_fields(event)})
+    return _message(event_fields(event))
+
+
+def message_of_test(message_id: str, at: datetime) -> bytes:
+    """Return the body of a test: a webhook like any other, of an order that nobody pays and with an id of its own."""
+    event = FeedEvent(
+        id=0, type=TEST_TYPE, merchant_uid=TEST_TYPE, version=1, state=State.PENDING, closed=None, amount=1,
+        currency="KRW", paid_amount=0, cancelled_amount=0, imp_uid=None, problems=(), account="", at=at,
+    )  # fmt: skip
+    return _message(event_fields(event) | {"id": message_id})
+
+
+def _message(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps({"type": fields["type"], "timestamp": fields["at"], "data": fields})

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cli.errors import CommandFailed
 from cli.main import app
 from service.db.pool import Pool
+from service.domain.feed_cursor import read_cursor
 from service.settings import Settings
 from tests.receiving import Received, receiving
 from tests.running import until
@@ -89,6 +90,30 @@ async def test_two_secrets_live_while_one_is_replaced(command: Command, database
         await command("test", "warehouse")
         assert len(endpoint.received[-1].headers["webhook-signature"].split()) == 1
         assert Webhook(third).verify(endpoint.received[-1].body, endpoint.received[-1].headers)
+
+
+async def test_a_test_is_a_webhook_like_any_other(command: Command, pool: Pool, database_url: str) -> None:
+    """A test has each field of a real event, a type and an id of its own, and the same id in its header."""
+    await write_events(pool, [("order-1", 1)])
+    async with receiving() as endpoint, running_deliverer(database_url):
+        *_, secret = await command("add", "warehouse", endpoint.url, "--oldest")
+
+        async def has_come() -> bool:
+            return bool(endpoint.accepted)
+
+        await until(has_come)
+        await command("test", "warehouse")
+    real, test = endpoint.received
+    message = Webhook(secret).verify(test.body, test.headers)
+    assert message["type"] == message["data"]["type"] == "endpoint.test"
+    assert message["timestamp"] == message["data"]["at"]
+    assert list(test.data) == list(real.data)
+    assert {name: type(value) for name, value in test.data.items()} == {
+        name: type(value) for name, value in real.data.items()
+    }
+    assert test.data["state"] == "pending"
+    assert test.data["id"] == test.headers["webhook-id"]
+    assert read_cursor(test.data["id"]) is None
 
 
 async def test_a_test_says_what_was_answered(command: Command) -> None:
