@@ -15,6 +15,7 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 15.0
+_LAST_TRY_SECONDS = 1.0
 
 
 class Refused(Exception):
@@ -54,7 +55,7 @@ class Calls:
     """
 
     def __init__(self, url: str, key: str, session: aiohttp.ClientSession) -> None:
-        self._url = url.rstrip("/")
+        self._url = url
         self._headers = {"Authorization": f"Bearer {key}"}
         self._session = session
 
@@ -72,21 +73,23 @@ class Calls:
         """Return the answer. `wait`: how long the service was asked to wait. `patience`: how long to try again.
 
         Raises Refused or WrongAnswer for an answer that trying again would not better; Unreachable when the patience
-        is over.
+        is over, or would be before the service's Retry-After.
         """
         ends = time.monotonic() + patience
         for pause in pauses():
+            longest = wait + min(_ANSWER_SECONDS, max(ends - time.monotonic(), _LAST_TRY_SECONDS))
             try:
-                answer = await self._once(method, path, query, body, headers or {}, wait)
+                answer = await self._once(method, path, query, body, headers or {}, longest)
             except (aiohttp.ClientError, TimeoutError) as error:
                 reason, least = f"{type(error).__name__}: {error}", 0.0
             else:
                 if answer.status not in _LATER:
                     return _accepted(answer)
                 reason, least = f"it answers {answer.status}", _retry_after(answer)
-            if time.monotonic() + max(pause, least) > ends:
+            left = ends - time.monotonic()
+            if left <= 0 or least > left:
                 raise Unreachable(f"{self._url} cannot be reached: {reason}")
-            await asyncio.sleep(max(pause, least))
+            await asyncio.sleep(min(max(pause, least), left))
         raise AssertionError  # pauses never end
 
     async def _once(
@@ -96,9 +99,9 @@ class Calls:
         query: Sequence[tuple[str, str]],
         body: object,
         headers: Mapping[str, str],
-        wait: float,
+        longest: float,
     ) -> Answer:
-        timeout = aiohttp.ClientTimeout(total=wait + _ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=longest, sock_connect=_CONNECT_SECONDS)
         async with self._session.request(
             method,
             self._url + path,
@@ -111,6 +114,13 @@ class Calls:
             is_json = "json" in answer.content_type and answer.status != 304
             fields = await answer.json(content_type=None) if is_json else await answer.text()
             return Answer(answer.status, answer.headers, fields)
+
+
+def address_of(url: str) -> str:
+    """Return the service's address without a slash at its end. Raises ValueError if it is no address."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"The service's address begins with http:// or https://, and {url!r} does not.")
+    return url.rstrip("/")
 
 
 def pauses(choose: Callable[[float, float], float] = random.uniform) -> Iterator[float]:

@@ -1,9 +1,11 @@
 """The client: one method for each call of the service that another service makes."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from math import ceil
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -11,26 +13,31 @@ from uuid import uuid4
 
 import aiohttp
 
-from portone_orders_client.calls import Answer, Calls, WrongAnswer
+from portone_orders_client.calls import Answer, Calls, WrongAnswer, address_of
 from portone_orders_client.cursors import CursorStore
 from portone_orders_client.following import follow
 from portone_orders_client.models import Event, EventPage, Order, OrderPage, Version
 
 _WAIT_SECONDS = 30.0
+# Too short to wait, and more than a clock reads late.
+_NO_TIME_SECONDS = 0.01
 
 
 class OrdersClient:
     """Calls to one portone-orders with one service key. Use it as `async with OrdersClient(url, key) as orders:`.
 
-    A call that gets no answer, 429 or 503 is made again for 30 s, with jitter. Raises Refused for any other answer that
-    is no success, Unreachable when the 30 s are over, and ValueError for a number or an address that cannot be one.
+    A call that gets no answer, 429 or 503 is made again for 30 s, with jitter, but not if its Retry-After is later.
+    Raises Refused for any other answer that is no success, Unreachable when the 30 s are over, WrongAnswer for what is
+    no answer to the call, and ValueError for a number or an address that cannot be one.
+
     `session`: an aiohttp session of yours, which stays open.
     """
 
     def __init__(self, url: str, key: str, session: aiohttp.ClientSession | None = None) -> None:
+        address = address_of(url)
         self._owns_session = session is None
         self._session = session or aiohttp.ClientSession()
-        self._calls = Calls(url, key, self._session)
+        self._calls = Calls(address, key, self._session)
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,14 +68,10 @@ class OrdersClient:
     async def wait(self, order: Order, seconds: float = _WAIT_SECONDS) -> Order | None:
         """Return the order as soon as it has changed since this version of it; None if it did not in time."""
         ends = time.monotonic() + seconds
-        while True:
-            left = min(max(ends - time.monotonic(), 0.0), _WAIT_SECONDS)
-            headers = {"If-None-Match": _tag(order), "Prefer": f"wait={int(left)}"}
-            answer = await self._calls.make("GET", _path(order.merchant_uid), headers=headers, wait=left)
-            if answer.status != 304:
-                return _order_of(answer, order.merchant_uid)
-            if left < 1.0:
-                return None
+        while (left := ends - time.monotonic()) > _NO_TIME_SECONDS:
+            if (changed := await self._changed(order, left)) is not None:
+                return changed
+        return await self._changed(order, 0.0)
 
     async def list(
         self,
@@ -111,8 +114,11 @@ class OrdersClient:
         return versions
 
     async def verify(self, merchant_uid: str, *, wait: float = 20.0) -> Order | None:
-        """Have PortOne asked now, and return the order as it stands then; None: PortOne has not answered in time."""
-        answer = await self._call("POST", f"{_path(merchant_uid)}/verify", None, {"Prefer": f"wait={int(wait)}"}, wait)
+        """Have PortOne asked now, and return the order as it stands then; None: PortOne has not answered in time.
+
+        `wait`: whole seconds, 20 at most.
+        """
+        answer = await self._call("POST", f"{_path(merchant_uid)}/verify", None, _prefer(wait), wait)
         if answer.status != 200:
             return None
         return _order_of(replace(answer, fields=answer.fields["order"]), merchant_uid)
@@ -126,9 +132,11 @@ class OrdersClient:
         return await self._write("PATCH", path, order.merchant_uid, terms, {"If-Match": _tag(order)})
 
     async def withdraw(self, merchant_uid: str, *, wait: float = 20.0) -> Order:
-        """Close an order that nobody paid, once PortOne was asked. Raises Refused `money-came` if somebody has."""
-        headers = {"Prefer": f"wait={int(wait)}"}
-        return await self._write("POST", f"{_path(merchant_uid)}/withdraw", merchant_uid, {}, headers, wait)
+        """Close an order that nobody paid, once PortOne was asked. Raises Refused `money-came` if somebody has.
+
+        `wait`: how long PortOne may take, in whole seconds, 20 at most.
+        """
+        return await self._write("POST", f"{_path(merchant_uid)}/withdraw", merchant_uid, {}, _prefer(wait), wait)
 
     async def accept(self, merchant_uid: str, imp_uid: str, *, who: str, why: str) -> Order:
         """Make a payment of another amount, or of a closed order, the order's as it is."""
@@ -140,7 +148,7 @@ class OrdersClient:
     ) -> EventPage:
         """Return the events after a cursor; None: from the oldest, `now`: from the newest.
 
-        `wait`: how many seconds to wait for the first. Filters: state, type, account, merchant_uid.
+        `wait`: how many seconds to wait for the first, 60 at most. Filters: state, type, account, merchant_uid.
         """
         return await self._events(after, limit, wait, filters)
 
@@ -171,6 +179,20 @@ class OrdersClient:
         query = _query(after=after, limit=limit, wait=wait or None, **filters)
         page = (await self._calls.make("GET", "/events", query=query, wait=wait, patience=patience)).fields
         return EventPage(events=tuple(map(Event.of, page["events"])), next=page["next"])
+
+    async def _changed(self, order: Order, seconds: float) -> Order | None:
+        """Return the order when it has changed, or None after these seconds, or the whole ones among them.
+
+        The service waits for whole seconds (RFC 7240), so less than one is cut off here.
+        """
+        whole = min(int(seconds + _NO_TIME_SECONDS), int(_WAIT_SECONDS))
+        headers = {"If-None-Match": _tag(order), **_prefer(whole or seconds)}
+        try:
+            async with asyncio.timeout(seconds if seconds and not whole else None):
+                answer = await self._calls.make("GET", _path(order.merchant_uid), headers=headers, wait=whole)
+        except TimeoutError:
+            return None
+        return None if answer.status == 304 else _order_of(answer, order.merchant_uid)
 
     async def _write(
         self,
@@ -208,6 +230,11 @@ def _fields_of(answer: Answer, merchant_uid: str) -> Any:
     if answer.fields.get("merchant_uid") != merchant_uid:
         raise WrongAnswer(f"The answer is not about the order {merchant_uid!r}")
     return answer.fields
+
+
+def _prefer(wait: float) -> dict[str, str]:
+    """Return the header that has the service wait, for whole seconds: a part of one is rounded up."""
+    return {"Prefer": f"wait={ceil(wait)}"}
 
 
 def _tag(order: Order) -> str:

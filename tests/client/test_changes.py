@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,6 +29,21 @@ async def test_a_wait_ends_at_the_change(settings: Settings) -> None:
         amended = await orders.amend(order, amount=200)
         async with asyncio.timeout(30):
             assert await waiting == amended
+
+
+async def test_a_wait_lasts_as_long_as_it_is_asked_to(settings: Settings) -> None:
+    """Without a change a wait returns None after its seconds, whole or not, and never before."""
+    async with serving(settings) as orders:
+        order = await orders.register("order-1", 100)
+
+        async def lasts(seconds: float) -> float:
+            began = time.monotonic()
+            assert await orders.wait(order, seconds) is None
+            return time.monotonic() - began
+
+        waits = (0, 0.3, 1, 1.5, 2)
+        took = await asyncio.gather(*map(lasts, waits))
+        assert all(took[i] >= waits[i] - 0.01 for i in range(len(waits))), took
 
 
 async def test_events_come_page_by_page_and_filtered(settings: Settings) -> None:

@@ -1,6 +1,8 @@
 """The client does each call of the service, and makes a call again that may succeed later."""
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -137,10 +139,26 @@ async def test_a_call_is_made_again_with_the_same_key() -> None:
 
 
 async def test_patience_ends() -> None:
-    """A service that never answers is given up, with a sentence that names its address."""
-    async with ClientSession() as session:
-        with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1 cannot be reached"):
-            await Calls("http://127.0.0.1:1", "key", session).make("GET", "/orders", patience=0.5)
+    """A service that cannot be reached, or takes calls and is silent, is given up when the patience is over."""
+    silence = asyncio.Event()
+
+    async def answer(_: web.BaseRequest) -> Any:
+        await silence.wait()
+
+    async with serving(answer) as url, ClientSession() as session, asyncio.timeout(10):
+        for away, patience in (("http://127.0.0.1:1", 0.5), ("http://127.0.0.1:1", 1.5), (url, 1.0)):
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match=f"{re.escape(away)} cannot be reached"):
+                await Calls(away, "key", session).make("GET", "/orders", patience=patience)
+            assert time.monotonic() - began >= patience
+        silence.set()
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "orders.example", "ftp://orders.example"])
+async def test_what_is_no_address_is_said_at_once(url: str) -> None:
+    """An address without http:// is an error of the program, and is not tried again and again."""
+    with pytest.raises(ValueError, match="begins with http:// or https://"):
+        OrdersClient(url, "key")
 
 
 async def test_the_service_says_how_long_to_wait() -> None:
