@@ -18,9 +18,10 @@ from service.db.endpoints import WebhookEndpoint
 from service.db.pool import Connection, in_transaction
 from service.domain.delivery import DeliveryAttempt
 from service.domain.event_type import EVENT_TYPES
-from service.domain.feed_cursor import read_cursor
+from service.domain.feed_cursor import cursor_of, read_cursor
 from service.domain.signing import SECRET_BYTES, secret_of, signed_headers
 from service.outgoing.sender import Sender, UnusableUrl, check_url
+from service.usecases import replaying
 from service.usecases.endpoint_turn import message_of_test
 
 app = typer.Typer(
@@ -32,7 +33,6 @@ Name = Annotated[str, typer.Argument(help="The endpoint's name.")]
 Result = TypeVar("Result")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _OLD_SECRET_LIVES = timedelta(days=1)
-_REPLAYED_AT_ONCE = 20_000
 _KEEP = "Keep the secret now, for the receiver's library of Standard Webhooks: it is never shown again."
 
 
@@ -124,8 +124,10 @@ def rotate(
 @app.command()
 def replay(
     name: Name,
-    first: Annotated[str, typer.Option("--from", help="The first event: its id, or a time such as 2026-11-27T09:00Z.")],
-    last: Annotated[str, typer.Option("--to", help="The last event: its id, or a time; else the newest.")] = "",
+    first: Annotated[
+        str, typer.Option("--from", help="The first event: its id (evt_…), or a time such as 2026-11-27T09:00Z.")
+    ],
+    last: Annotated[str, typer.Option("--to", help="The last event: its id (evt_…), or a time; else the newest.")] = "",
     who: Who = "",
     why: Why = "replayed by hand",
 ) -> None:
@@ -135,22 +137,41 @@ def replay(
     """
 
     async def its_range(db: Connection) -> tuple[int, int]:
-        return await _event(db, first), await _event(db, last) if last else await endpoints.newest(db)
+        begin, end = await _event(db, first), await _event(db, last) if last else await endpoints.newest(db)
+        if last and begin > end:
+            raise CommandFailed(f"The range is empty: {first} comes after {last}.")
+        return begin, end
 
     begin, end = asyncio.run(_change(name, "endpoints.replay", who, why, its_range))
     count = asyncio.run(_replay(name, begin, end))
+    if not count:
+        typer.echo(f"Nothing is sent again: {name} was told of no event of its types in this range.")
+        return
     events = "1 event is" if count == 1 else f"{count} events are"
     typer.echo(f"{events} sent again to {name}, with what followed in their orders.")
 
 
 async def _replay(name: str, begin: int, end: int) -> int:
-    """Move the range's orders back part by part, so that no part keeps the endpoint's next turn waiting."""
-    count = 0
     async with open_databases() as databases:
-        for start in range(begin, end + 1, _REPLAYED_AT_ONCE):
-            last = min(start + _REPLAYED_AT_ONCE - 1, end)
-            count += await in_transaction(databases.pool, endpoints.replay, name, start, last)
-    return count
+        return await replaying.replay(databases.pool, name, begin, end)
+
+
+@app.command()
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    who: Who = "",
+    why: Why = "removed by hand",
+) -> None:
+    """Remove an endpoint for good, with its secrets and its log. What it has not got yet is never sent to it.
+
+    `disable` keeps all that.
+    """
+    asyncio.run(_in_database(lambda db: _one(db, name)))
+    if not yes:
+        typer.confirm(f"Remove {name}? What it has not got yet is never sent to it.", abort=True)
+    asyncio.run(_change(name, "endpoints.remove", who, why, lambda db: endpoints.remove(db, name)))
+    typer.echo(f"{name} is removed. A delivery that is under way may still arrive.")
 
 
 @app.command()
@@ -216,6 +237,8 @@ async def _one(db: Connection, name: str) -> WebhookEndpoint:
 async def _event(db: Connection, text: str) -> int:
     """Return the number of the event that a text names, by its id or by a time."""
     if (event_id := read_cursor(text)) is not None:
+        if not await endpoints.has_event(db, event_id):
+            raise CommandFailed(f"There is no event {text}. The newest is {cursor_of(await endpoints.newest(db))}.")
         return event_id
     try:
         at = datetime.fromisoformat(text)

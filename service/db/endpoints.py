@@ -1,6 +1,6 @@
 """The table `endpoints`: other services that are told of each change, as people set them up and look at them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -144,36 +144,41 @@ async def enable(db: Connection, name: str) -> None:
     )
 
 
-async def replay(db: Connection, name: str, first: int, last: int) -> int:
-    """Send the orders of these events again, each from its first event in the range on. Return their count.
+async def keep_place(db: Connection, name: str) -> tuple[int, frozenset[str]] | None:
+    """Keep the endpoint's cursor where it is until the transaction ends. Return it with the types, or None."""
+    row = await db.fetchrow("SELECT told_to, types FROM endpoints WHERE name = $1 FOR UPDATE", name)
+    return (row["told_to"], frozenset(row["types"])) if row else None
 
-    Each goes on to its newest event, so that no order ends with an old one. What lies ahead of the endpoint's cursor is
-    sent anyway. The lock keeps the cursor where it is meanwhile.
-    """
-    count: int = await db.fetchval(
+
+async def move_back(db: Connection, name: str, first_events: Mapping[str, int]) -> None:
+    """Send these orders again, each from this event of it on to its newest, so that none ends with an old one."""
+    await db.execute(
         """
-        WITH endpoint AS (
-            SELECT name, told_to FROM endpoints WHERE name = $1 FOR UPDATE
-        ), orders AS (
-            SELECT endpoint.name, v.merchant_uid, min(v.id) AS first, count(*) AS events
-            FROM endpoint CROSS JOIN LATERAL (
-                SELECT merchant_uid, id FROM order_events
-                WHERE id BETWEEN $2 AND least($3, endpoint.told_to) OFFSET 0) v
-            GROUP BY endpoint.name, v.merchant_uid
-        ), moved AS (
-            INSERT INTO late_orders AS l (endpoint, merchant_uid, next_event, replays)
-            SELECT name, merchant_uid, first, 1 FROM orders ORDER BY merchant_uid
-            ON CONFLICT (endpoint, merchant_uid) DO UPDATE
-               SET next_event = least(l.next_event, excluded.next_event), replays = l.replays + 1, tries = 0,
-                   due_at = now()
-        )
-        SELECT coalesce(sum(events), 0)::bigint FROM orders
+        INSERT INTO late_orders AS l (endpoint, merchant_uid, next_event, replays)
+        SELECT $1, v.merchant_uid, v.event_id, 1 FROM unnest($2::text[], $3::bigint[]) AS v (merchant_uid, event_id)
+        ORDER BY v.merchant_uid
+        ON CONFLICT (endpoint, merchant_uid) DO UPDATE
+           SET next_event = least(l.next_event, excluded.next_event), replays = l.replays + 1, tries = 0,
+               due_at = now()
         """,
         name,
-        first,
-        last,
+        list(first_events),
+        list(first_events.values()),
     )
-    return count
+
+
+async def remove(db: Connection, name: str) -> None:
+    """Delete an endpoint, with what it has not got yet and the log of its attempts."""
+    # A worker that ends a turn takes this lock first, so it adds nothing meanwhile.
+    await db.execute("SELECT FROM endpoints WHERE name = $1 FOR UPDATE", name)
+    await db.execute("DELETE FROM late_orders WHERE endpoint = $1", name)
+    await db.execute("DELETE FROM delivery_attempts WHERE endpoint = $1", name)
+    await db.execute("DELETE FROM endpoints WHERE name = $1", name)
+
+
+async def has_event(db: Connection, event_id: int) -> bool:
+    """Return whether there is an event with this id."""
+    return bool(await db.fetchval("SELECT EXISTS (SELECT FROM order_events WHERE id = $1)", event_id))
 
 
 async def newest(db: Connection) -> int:

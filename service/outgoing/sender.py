@@ -4,14 +4,13 @@ import socket
 import ssl
 import time
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
 from service.domain.delivery import DeliveryAttempt
-from service.domain.network import is_public
+from service.domain.network import is_local_name, is_public, literal_address
 
 # Longer than a connection stays idle between two busy moments, shorter than servers and balancers usually keep it.
 _IDLE_SECONDS = 30.0
@@ -22,11 +21,14 @@ _URL_MAX = 2000
 _USER_AGENT = "portone-orders"
 
 
+_IN_OWN_NETWORK = "for services in your own network set ENDPOINTS_IN_PRIVATE_NETWORKS=true"
+
+
 class PrivateAddress(OSError):
     """The endpoint's name leads into a private network: set ENDPOINTS_IN_PRIVATE_NETWORKS if that is meant."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(f"{address} is not an address of the open internet")
+        super().__init__(_not_public(address))
 
 
 class UnusableUrl(ValueError):
@@ -43,11 +45,11 @@ def check_url(url: str, *, private: bool) -> None:
     if len(url) > _URL_MAX or not url.isascii() or not url.isprintable() or " " in url:
         raise UnusableUrl(f"it must be at most {_URL_MAX} ASCII characters without spaces")
     if parts.scheme not in (("https", "http") if private else ("https",)):
-        raise UnusableUrl("it must begin with https://" + (" or http://" if private else ""))
+        raise UnusableUrl("it must begin with https://" + (" or http://" if private else f"; {_IN_OWN_NETWORK}"))
     if not host or parts.username is not None or parts.fragment:
         raise UnusableUrl("it needs a host, and no user, password or fragment")
-    if not private and _is_address(host) and not is_public(host):
-        raise UnusableUrl(f"{host} is not an address of the open internet")
+    if not private and not _may_be_public(unquote(host)):
+        raise UnusableUrl(_not_public(host))
 
 
 class Sender:
@@ -120,12 +122,14 @@ def _retry_after(answer: aiohttp.ClientResponse) -> timedelta:
     return timedelta(seconds=int(text)) if text.isascii() and text.isdigit() and len(text) < 9 else timedelta()
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _may_be_public(host: str) -> bool:
+    """Return whether the host may be one of the open internet, as far as can be said without resolving its name."""
+    address = literal_address(host)
+    return not is_local_name(host) if address is None else is_public(address)
+
+
+def _not_public(host: str) -> str:
+    return f"{host} is not an address of the open internet; {_IN_OWN_NETWORK}"
 
 
 def _any_socket(address: Any) -> socket.socket:

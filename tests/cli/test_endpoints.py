@@ -16,6 +16,7 @@ from service.domain.feed_cursor import read_cursor
 from service.settings import Settings
 from tests.receiving import Received, receiving
 from tests.running import until
+from tests.service import stored
 from tests.service.telling import running_deliverer, state_of, write_events
 
 
@@ -157,8 +158,66 @@ async def test_a_replay_sends_a_range_again(command: Command, pool: Pool, databa
         assert line.startswith("4 events are sent again")
         await deliveries(10)
         [line] = await command("replay", "warehouse", "--from", "2100-01-01")
-        assert line.startswith("0 events are sent again")
+        assert line.startswith("Nothing is sent again")
     assert [received.event_id for received in endpoint.accepted if received.order == "order-3"] == [3, 3]
+
+
+async def test_a_replay_counts_what_is_sent(command: Command, pool: Pool, database_url: str) -> None:
+    """Events that the endpoint does not want do not count and move nothing back; an end that is no event is named."""
+    await write_events(pool, [("order-1", 1), ("order-1", 2), ("order-2", 1), ("order-3", 1), ("order-3", 2)])
+    async with receiving() as endpoint, running_deliverer(database_url):
+        await command("add", "warehouse", endpoint.url, "--oldest", "--types", "order.failed")
+
+        async def deliveries(count: int) -> None:
+            async def have_come() -> bool:
+                state = await state_of(pool)
+                return len(endpoint.accepted) >= count and state.told_to == 5 and not state.late
+
+            await until(have_come)
+
+        await deliveries(2)
+        [line] = await command("replay", "warehouse", "--from", "evt_1", "--to", "evt_4")
+        assert line.startswith("1 event is sent again")
+        await deliveries(3)
+        [line] = await command("replay", "warehouse", "--from", "evt_3", "--to", "evt_4")
+        assert line.startswith("Nothing is sent again")
+        assert not (await state_of(pool)).late
+        for words, sentence in (
+            (("--from", "evt_ffffff"), "no event evt_ffffff. The newest is evt_5"),
+            (("--from", "evt_1", "--to", "evt_9"), "no event evt_9"),
+            (("--from", "evt_4", "--to", "evt_2"), "evt_4 comes after evt_2"),
+        ):
+            with pytest.raises(CommandFailed, match=sentence):
+                await command("replay", "warehouse", *words)
+    assert [received.order for received in endpoint.accepted] == ["order-1", "order-3", "order-1"]
+
+
+async def test_an_endpoint_is_removed(command: Command, pool: Pool, database_url: str) -> None:
+    """`remove` asks, unless --yes is given; then nothing of the endpoint is left but who removed it."""
+    status = 500
+
+    async def answer(_: Received) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    await write_events(pool, [("order-1", 1)])
+    async with receiving(answer) as endpoint, running_deliverer(database_url):
+        await command("add", "warehouse", endpoint.url, "--oldest")
+
+        async def is_late() -> bool:
+            return bool((await state_of(pool)).late)
+
+        await until(is_late)
+        with pytest.raises(AssertionError, match="Remove warehouse"):  # nobody answers the question
+            await command("remove", "warehouse")
+        assert len(await command("list")) == 1
+        await command("remove", "warehouse", "--yes", "--who", "kim")
+    assert await command("list") == ["There are no endpoints: add one with `endpoints add`."]
+    for name in ("endpoints", "late_orders", "delivery_attempts"):
+        assert await stored.count(pool, name) == 0
+    actions = await pool.fetch("SELECT who, action, subject FROM operator_actions ORDER BY id DESC LIMIT 1")
+    assert [tuple(row) for row in actions] == [("kim", "endpoints.remove", "warehouse")]
+    with pytest.raises(CommandFailed, match="no endpoint 'warehouse'"):
+        await command("remove", "warehouse", "--yes")
 
 
 async def test_a_disabled_endpoint_misses_nothing(command: Command, pool: Pool, database_url: str) -> None:

@@ -176,7 +176,9 @@ async def _tell(db: Any) -> None:
         await deliveries.end_turn(db, turn, TurnResult(told_to, moved, ended, []), timedelta(), None)
     await deliveries.end_slow(db, turn, TurnResult(0, [MovedOrder(late, timedelta())], [], []))
     await deliveries.make_due(db, "warehouse")
-    await endpoints.replay(db, "warehouse", 1, 1)
+    await endpoints.keep_place(db, "warehouse")
+    await endpoints.move_back(db, "warehouse", {"order-1": 1})
+    await endpoints.has_event(db, 1)
     await endpoints.read(db)
     await endpoints.attempts(db, "warehouse", 20)
 

@@ -148,7 +148,28 @@ def test_an_unusable_url_is_refused(url: str) -> None:
         check_url(url, private=False)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "0x7F000001", "127.0.0.1.", "%3127.0.0.1", "0",
+     "10.0.0.7", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1%25eth0]", "169.254.169.254", "localhost", "LOCALHOST.",
+     "a.localhost", "localhost.localdomain", "ip6-localhost"],
+)  # fmt: skip
+def test_what_is_known_to_be_private_is_refused_at_once(host: str) -> None:
+    """A private address in any form, and a name of the machine itself, is refused in the sentence of a connection."""
+    with pytest.raises(UnusableUrl, match=r"is not an address of the open internet; .* ENDPOINTS_IN_PRIVATE_NETWORKS"):
+        check_url(f"https://{host}/hooks", private=False)
+    check_url(f"https://{host}/hooks", private=True)
+
+
+def test_http_names_the_setting_that_allows_it() -> None:
+    """An http URL is refused with the name of the setting that allows it in one's own network."""
+    with pytest.raises(UnusableUrl, match=r"begin with https://; .* ENDPOINTS_IN_PRIVATE_NETWORKS=true"):
+        check_url("http://10.0.0.7/hooks", private=False)
+
+
 def test_usable_urls_are_taken() -> None:
     """An https URL is taken; http and private addresses are where the setting lets them."""
     check_url("https://hooks.example.com:8443/portone?x=1", private=False)
     check_url("http://10.0.0.7/hooks", private=True)
+    for host in ("8.8.8.8", "134744072", "[2001:4860:4860::8888]", "localhost.example.com", "mylocalhost", "face.b00c"):
+        check_url(f"https://{host}/", private=False)

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 from service.db import deliveries, endpoints
 from service.db.deliveries import TurnResult
 from service.db.pool import Pool, in_transaction
+from service.usecases.replaying import replay
 from tests.receiving import Received, receiving
 from tests.running import until
 from tests.service.telling import SECRET, TIMES, add_endpoint, running_deliverer, state_of, write_events
@@ -224,7 +225,7 @@ async def test_a_replay_during_a_delivery_wins(pool: Pool, database_url: str) ->
             return (await state_of(pool)).late == 1
 
         await until(lingers)
-        assert await in_transaction(pool, endpoints.replay, "warehouse", 1, 1) == 1
+        assert await replay(pool, "warehouse", 1, 1) == 1
         release.set()
         await pool.execute("UPDATE late_orders SET claimed_until = NULL")  # as when the claim has run out
         await _reaches(pool, 3)
