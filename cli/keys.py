@@ -70,18 +70,22 @@ def list_keys(
 
 @app.command()
 def revoke(
-    prefix: Annotated[str, typer.Argument(help="The key's beginning, as `keys list` shows it.", metavar="KEY")],
+    given: Annotated[
+        str,
+        typer.Argument(
+            help="The key's beginning, as `keys list` shows it, or a name that it has alone.", metavar="KEY"
+        ),
+    ],
     who: Who = "",
     why: Why = "",
 ) -> None:
-    """End a key for good. Every receiver that reaches Postgres refuses it within 5 seconds."""
+    """End a key for good. Every receiver that reaches Postgres refuses it within 5 seconds.
+
+    Example: portone-orders keys revoke shipping --why "the service is gone"
+    """
     if not why.strip():
         raise CommandFailed("Give a reason with --why: it is recorded.")
-    # Whoever pastes the whole key means the same, and it must not be recorded.
-    beginning = prefix[:_PREFIX_LENGTH]
-    name = _run(lambda db: _revoke(db, beginning, who or me(), why))
-    if name is None:
-        raise CommandFailed(f"No working key begins with {beginning!r}: see `portone-orders keys list`.")
+    beginning, name = _run(lambda db: _revoke(db, given, who or me(), why))
     typer.echo(f"Revoked: {beginning}, the key of {name}.")
 
 
@@ -92,11 +96,24 @@ async def _insert(db: Connection, key: NewKey, who: str) -> bool:
     return inserted
 
 
-async def _revoke(db: Connection, prefix: str, who: str, why: str) -> str | None:
+async def _revoke(db: Connection, given: str, who: str, why: str) -> tuple[str, str]:
+    """Revoke a key by its beginning or its name; return both. Raises CommandFailed."""
+    # Whoever pastes the whole key means the same, and it must not be recorded.
+    prefix = given[:_PREFIX_LENGTH] if given.startswith(_BEGINNING) else await _prefix_of(db, given)
     name = await service_keys.revoke(db, prefix)
-    if name is not None:
-        await operator_actions.append(db, who, why, "keys.revoke", [prefix])
-    return name
+    if name is None:
+        raise CommandFailed(f"No working key begins with {prefix!r}: see `portone-orders keys list`.")
+    await operator_actions.append(db, who, why, "keys.revoke", [prefix])
+    return prefix, name
+
+
+async def _prefix_of(db: Connection, name: str) -> str:
+    prefixes = [key.prefix for key in await service_keys.listed(db, ended=False) if key.name == name]
+    if len(prefixes) > 1:
+        raise CommandFailed(f"{len(prefixes)} keys are called {name!r}: name one of {', '.join(prefixes)}.")
+    if not prefixes:
+        raise CommandFailed(f"No working key is called {name!r}: see `portone-orders keys list`.")
+    return prefixes[0]
 
 
 def _row(key: ListedKey) -> tuple[str, ...]:

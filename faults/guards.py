@@ -687,6 +687,27 @@ GUARDS = (
         "probes = None",
         _test("tests/service/usecases/test_delivering.py", "-k", "gets_probes"),
     ),
+    Guard(
+        "numbers: none that no address can name",
+        "service/http/field_types.py",
+        "if not can_stand_in_address(text):",
+        "if False:",
+        _test("tests/service/http/test_orders.py", "-k", "bad_order"),
+    ),
+    Guard(
+        "keys: a wait ends with its key",
+        "service/usecases/service_keys.py",
+        "ends.reschedule(now)",
+        "pass",
+        _test("tests/service/http/test_keys.py", "-k", "wait_ends_with"),
+    ),
+    Guard(
+        "waits: the last places are for other keys",
+        "service/usecases/places.py",
+        "(kept if self._by_caller[caller] >= kept else 0)",
+        "0",
+        _test("tests/service/usecases/test_reading.py", "-k", "takes_all_places"),
+    ),
 )
 
 

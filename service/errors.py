@@ -131,7 +131,7 @@ class OrderClosed(ServiceError):
 
 
 class MoneyCame(ServiceError):
-    """The order has been paid, so its terms stay as they are."""
+    """The order has been paid, so it can be neither changed nor withdrawn."""
 
 
 class DepositAwaited(ServiceError):

@@ -25,7 +25,7 @@ from service.portone.notice import known_keys, names_payment, order_number
 from service.usecases.completion import Caller, Completed
 
 _WAIT_MAX_SECONDS = 20.0
-_PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b")
+_PREFER_WAIT = re.compile(r"\bwait\s*=\s*\"?(\d{1,6})\b", re.IGNORECASE)
 
 _SENTENCES = {
     CompletionRefusal.WRONG_AMOUNT: "The amount that was paid is not the order's.",

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
-from aiohttp import web
+from aiohttp import web, web_response
 
 from service.http.faults import log_fault
 
+# In place of aiohttp's name with its version and Python's, of which nobody needs to know.
+web_response.SERVER_SOFTWARE = "portone-orders"  # type: ignore[attr-defined]
 # Enough to tell which address a request was for.
 _START_BYTES = 64
 # A browser may bring cookies of the whole domain.

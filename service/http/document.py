@@ -22,7 +22,8 @@ for people. Any address may also answer 404 `not-found`, 405 `method-not-allowed
 `bad-request` or 417 `unknown-expectation`.
 
 New fields, states, kinds, reasons and problem types may be added: ignore what you do not know. Where an answer has \
-one of several words, `x-extensible-enum` lists today's. Only requests have closed lists.
+one of several words, `x-extensible-enum` lists today's. Only requests have closed lists. Where a body has a field \
+twice, the last one counts.
 """
 _TAGS = {
     "orders": "For the shop's own services, with a service key.",

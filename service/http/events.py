@@ -15,7 +15,7 @@ from service.errors import ServiceError
 from service.http.endpoints import EndpointTable, HttpAnswer, Parameter
 from service.http.feed_query import NEWEST, FeedQuery, StreamQuery
 from service.http.field_types import Amount, Currency, ImpUid, MerchantUid, open_words
-from service.http.keys import while_allowed
+from service.http.keys import key_of, while_allowed
 from service.http.order_answers import FindingAnswer, Money
 from service.http.problem_types import DATABASE_PROBLEMS
 from service.http.problems import HttpProblem
@@ -111,7 +111,7 @@ async def read_events(request: web.Request) -> web.Response:
     feed = request.app[RECEIVER].feed
     after = await feed.start(_after(query.after))
     async with while_allowed(request):
-        page = await feed.page(after, _wanted(query), query.limit, query.wait)
+        page = await feed.page(after, _wanted(query), query.limit, query.wait, key_of(request).digest)
     events = b",".join(entry.json for entry in page.events)
     body = b'{"events":[%b],"next":"%b"}\n' % (events, cursor_of(page.next).encode())
     return web.Response(body=body, content_type="application/json")
@@ -138,7 +138,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     stream = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     stream.content_type = "text/event-stream"
     with contextlib.suppress(ConnectionError):  # the reader is gone
-        with feed.followers.taken():
+        with feed.followers.taken(key_of(request).digest):
             await stream.prepare(request)
             after, why = await _follow(request, stream, after, _wanted(query))
         await _end(stream, after, why)

@@ -24,7 +24,7 @@ def _cursor(text: str) -> str:
 
 def _type(text: str) -> str:
     if text not in EVENT_TYPES:
-        raise ValueError(f"must be one of {', '.join(EVENT_TYPES)}")
+        raise ValueError(f"must be one of {', '.join(EVENT_TYPES)}; repeat the parameter for several")
     return text
 
 

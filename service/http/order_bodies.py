@@ -52,7 +52,9 @@ class OrderBody(BaseModel):
         None, description="Until when a payment is waited for; within 366 days. Left out: 30 days from now."
     )
     metadata: Metadata | None = Field(
-        None, description="Yours; at most 4096 bytes as JSON. It is given back as it came."
+        None,
+        description="Yours; at most 4096 bytes as JSON. It is given back as it came, but for numbers: those that are no"
+        " integers of 64 bits become floating-point numbers of 64 bits. Send greater or more exact ones as text.",
     )
     allow_billing_key_issue: bool = Field(
         False,
@@ -119,6 +121,9 @@ class AcceptBody(BaseModel):
     why: Word
 
 
+# For callers who do not know pydantic's models.
+_PLAINER = {"extra_forbidden": "is not known here", "model_type": "must be a JSON object"}
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -128,8 +133,8 @@ async def read_order_body(request: web.Request, model: type[Body]) -> Body:
         raise HttpProblem(415, "not-json", "Send the order as application/json.")
     try:
         fields = orjson.loads(await read_body(request))
-    except ValueError:
-        raise HttpProblem(400, "malformed-json", "The body is not JSON in UTF-8.") from None
+    except orjson.JSONDecodeError as error:  # its text has the place, and nothing of the body
+        raise HttpProblem(400, "malformed-json", f"The body cannot be read as JSON: {error}.") from None
     return checked(model, fields)
 
 
@@ -145,4 +150,5 @@ def checked(model: type[Body], fields: object) -> Body:
 def sentence(detail: Any) -> str:
     """Return what is wrong with one field, without what it held."""
     where = ".".join(str(part) for part in detail["loc"] if is_plain(str(part)))[:80]
-    return f"{where or 'the body'}: {detail['msg'].removeprefix('Value error, ')}"
+    what = _PLAINER.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+    return f"{where or 'the body'}: {what}"

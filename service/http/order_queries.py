@@ -82,7 +82,7 @@ class HistoryParameters(Query):
     """The parameters of an order's history: the version that a page follows, and its size."""
 
     after: Annotated[int, Field(ge=0, le=_VERSION_MAX)] = Field(0, description="Only versions after this one.")
-    limit: Limit = Field(_LIMIT, description="Versions on a page: 100 if it is left out.")
+    limit: Limit = Field(_LIMIT, description="Versions on a page.")
 
     def to_query(self, merchant_uid: str) -> HistoryQuery:
         """Return the page that is meant."""

@@ -24,7 +24,11 @@ class ProblemType:
 PROBLEM_TYPES = {
     "bad-request": ProblemType(400, "HTTP itself was misused.", "Send a well-formed HTTP request."),
     "unreadable-body": ProblemType(400, "The body is not encoded as its headers say."),
-    "malformed-json": ProblemType(400, "The body is not JSON in UTF-8."),
+    "malformed-json": ProblemType(
+        400,
+        "The body is not JSON in UTF-8, or nested too deeply; `detail` says what is wrong where.",
+        "The body cannot be read as JSON: unexpected end of data: line 1 column 4 (char 3).",
+    ),
     "invalid-order": ProblemType(
         400,
         "Fields are missing, wrong or unknown; `detail` names each.",
@@ -95,7 +99,7 @@ PROBLEM_TYPES = {
         "The order is closed, so its terms stay as they are: register another one.",
         "The order is closed: register another one. (expired)",
     ),
-    "money-came": ProblemType(409, "The order has been paid, so its terms stay as they are."),
+    "money-came": ProblemType(409, "The order has been paid, so it can be neither changed nor withdrawn."),
     "deposit-awaited": ProblemType(
         409,
         "An account that was issued for the order still takes a deposit: cancel it at PortOne first, or use force.",

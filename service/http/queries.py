@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, TypeVar, get_args
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from service.http.endpoints import Parameter
 from service.http.order_bodies import sentence
@@ -20,13 +21,7 @@ class Query(BaseModel):
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return the parameters as the OpenAPI document lists them."""
-        return tuple(
-            Parameter(
-                name, "query", _type(field.annotation, field.metadata), field.description or "",
-                problems=("invalid-parameters",),
-            )
-            for name, field in cls.model_fields.items()
-        )  # fmt: skip
+        return tuple(_parameter(name, field, repeated=name in cls.several) for name, field in cls.model_fields.items())
 
 
 AQuery = TypeVar("AQuery", bound=Query)
@@ -35,6 +30,9 @@ AQuery = TypeVar("AQuery", bound=Query)
 def read_query(request: web.Request, model: type[AQuery]) -> AQuery:
     """Read the address's parameters. Raises HttpProblem."""
     query = request.query
+    for name in query:
+        if len(query.getall(name)) > 1 and name in model.model_fields and name not in model.several:
+            raise HttpProblem(400, "invalid-parameters", f"Correct these parameters: {name}: give it once.")
     given = {name: _value(query.getall(name), several=name in model.several) for name in query}
     try:
         return model.model_validate(given)
@@ -45,6 +43,22 @@ def read_query(request: web.Request, model: type[AQuery]) -> AQuery:
 
 def _value(texts: list[str], *, several: bool) -> object:
     return texts[0] if len(texts) == 1 and not several else texts
+
+
+def _parameter(name: str, field: FieldInfo, *, repeated: bool) -> Parameter:
+    description = _description(name, field, repeated=repeated)
+    kind = _type(field.annotation, field.metadata)
+    return Parameter(name, "query", kind, description, problems=("invalid-parameters",))
+
+
+def _description(name: str, field: FieldInfo, *, repeated: bool) -> str:
+    """Return what a parameter means, whether it may be repeated, and its default, which the schemas name nowhere."""
+    sentences = [field.description or ""]
+    if repeated:
+        sentences.append(f"Repeat `{name}` for several.")
+    if not field.is_required() and field.default is not None:
+        sentences.append(f"Left out, it is `{field.default:g}`.")
+    return " ".join(sentences)
 
 
 def _type(annotation: object, metadata: list[object]) -> object:

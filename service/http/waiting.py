@@ -6,7 +6,7 @@ from service.db.order_views import OrderView
 from service.http.completions import preferred_seconds
 from service.http.conditions import has_seen
 from service.http.endpoints import Parameter
-from service.http.keys import while_allowed
+from service.http.keys import key_of, while_allowed
 from service.http.receiver import RECEIVER
 
 _WAIT_MAX_SECONDS = 60
@@ -30,5 +30,7 @@ async def read_or_wait(request: web.Request, merchant_uid: str) -> tuple[OrderVi
     if not seconds or "If-None-Match" not in request.headers:
         return await reading.read(merchant_uid), {}
     async with while_allowed(request):
-        view = await reading.read_unless(merchant_uid, lambda view: has_seen(request, view.order.version), seconds)
+        view = await reading.read_unless(
+            merchant_uid, lambda view: has_seen(request, view.order.version), seconds, key_of(request).digest
+        )
     return view, {"Preference-Applied": f"wait={seconds:.0f}"}

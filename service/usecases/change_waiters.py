@@ -23,9 +23,9 @@ class ChangeWaiters:
         self._waiters: dict[str, set[Waiter]] = defaultdict(set)
 
     @contextlib.contextmanager
-    def waiting_for(self, merchant_uid: str) -> Iterator[Waiter]:
+    def waiting_for(self, merchant_uid: str, caller: bytes = b"") -> Iterator[Waiter]:
         """Yield a waiter that is set at each change of the order from now on. Raises Overloaded."""
-        with self.places.taken():
+        with self.places.taken(caller):
             waiter, waiters = Waiter(), self._waiters[merchant_uid]
             waiters.add(waiter)
             try:

@@ -106,14 +106,16 @@ class Feed:
             raise UnknownCursor
         return self._head.last if cursor is None else cursor
 
-    async def page(self, after: int, wanted: Wanted, limit: int, wait_seconds: float = 0.0) -> FeedPage:
+    async def page(
+        self, after: int, wanted: Wanted, limit: int, wait_seconds: float = 0.0, caller: bytes = b""
+    ) -> FeedPage:
         """Return the events after this one that are wanted, when there is one or the wait is over.
 
         Call `start` first. Raises Overloaded or PostgresUnavailable.
         """
         if not wait_seconds:
             return await self._next_page(after, wanted, limit)
-        with self.followers.taken():
+        with self.followers.taken(caller):
             return await self.next_page(after, wanted, limit, wait_seconds)
 
     async def next_page(self, after: int, wanted: Wanted, limit: int, wait_seconds: float) -> FeedPage:

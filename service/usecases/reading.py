@@ -29,14 +29,14 @@ class Reading:
         return await self.batches.join(merchant_uid)
 
     async def read_unless(
-        self, merchant_uid: str, is_known: Callable[[OrderView], bool], wait_seconds: float
+        self, merchant_uid: str, is_known: Callable[[OrderView], bool], wait_seconds: float, caller: bytes = b""
     ) -> OrderView | None:
         """Return the order once it is not as the caller knows it, or as it stands when the wait is over; or None.
 
         Raises Overloaded or PostgresUnavailable.
         """
         until = time.monotonic() + wait_seconds
-        with self._waiters.waiting_for(merchant_uid) as changed:  # before reading, so that no change is missed
+        with self._waiters.waiting_for(merchant_uid, caller) as changed:  # before reading, so that no change is missed
             while True:
                 changed.clear()
                 view = await self.read(merchant_uid)

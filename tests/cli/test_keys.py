@@ -48,6 +48,22 @@ async def test_a_key_is_made_listed_and_revoked(tmp_path: Path, settings: Settin
     assert listed.splitlines()[-1].endswith("revoked")
 
 
+async def test_a_key_is_revoked_by_its_name(tmp_path: Path, settings: Settings, pool: Pool) -> None:
+    """A name that one working key has is enough to revoke it; of several, each is named by its beginning."""
+    variables = variables_of(settings)
+    first, _ = await _made(tmp_path, settings)
+    second, _ = await _made(tmp_path, settings)
+    code, output = await run(tmp_path, "keys", "revoke", "shipping", "--why", "x", **variables)
+    assert (code, output.count("pok_")) == (1, 2)
+    assert first[:12] in output
+    for key, named in ((first, first[:12]), (second, "shipping")):
+        code, output = await run(tmp_path, "keys", "revoke", named, "--why", "it is gone", **variables)
+        assert (code, output) == (0, f"Revoked: {key[:12]}, the key of shipping.\n")
+    code, output = await run(tmp_path, "keys", "revoke", "shipping", "--why", "x", **variables)
+    assert (code, output) == (1, "No working key is called 'shipping': see `portone-orders keys list`.\n")
+    assert await pool.fetchval("SELECT count(*) FROM operator_actions WHERE action = 'keys.revoke'") == 2
+
+
 async def _is_refused(receiver: RunningService, key: str) -> bool:
     return await _status(receiver, key) == 401
 

@@ -142,6 +142,19 @@ async def test_a_webhook_that_is_not_understood_is_logged_by_its_kind(
     assert all("names no usable payment" in fields["kind"] for fields in log.of("webhooks.not_understood"))
 
 
+async def test_no_answer_tells_of_versions(receiver: RunningService) -> None:
+    """The header Server names the service, and neither a library nor a version, whatever was asked."""
+    url, servers = URL(receiver.url), []
+    for request in (b"GET /readyz", b"GET /nothing", b"POST " + WEBHOOK.encode(), b"GET /events/stream", b"\x00"):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(request + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        servers.append([line for line in head.splitlines() if line.lower().startswith("server:")])
+        writer.close()
+        await writer.wait_closed()
+    assert servers == [["Server: portone-orders"]] * 5
+
+
 @pytest.mark.parametrize("path", [WEBHOOK, COMPLETION, ORDERS])
 async def test_a_body_over_the_limit(receiver: RunningService, pool: Pool, path: str) -> None:
     """A body above 64 KiB is refused, with or without a declared length, and one below is read."""

@@ -249,6 +249,10 @@ async def test_a_read_does_not_wait_for_what_it_can_have(receiver: RunningServic
     ) as answer:
         assert (answer.status, "Preference-Applied" in answer.headers) == (200, False)
     refused(await receiver.call("GET", "/orders/order-9", headers=headers), 404, "order-not-registered")
+    async with receiver.session.get(
+        f"{receiver.url}/orders/order-1", headers=headers | {"Prefer": "respond-async, WAIT=1"}
+    ) as answer:
+        assert (answer.status, answer.headers["Preference-Applied"]) == (304, "wait=1")  # names have no case (RFC 7240)
 
 
 async def test_more_than_the_bound_are_told_to_come_again(settings: Settings) -> None:

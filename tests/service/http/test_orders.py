@@ -76,6 +76,36 @@ async def test_a_bad_order(receiver: RunningService, pool: Pool) -> None:
     await nothing_stored(pool)
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"[]", "Correct these fields: the body: must be a JSON object."),
+        (b'{"merchant_uid": "order-1", "amount": 1, "foo": 1}', "Correct these fields: foo: is not known here."),
+        (b'{"merchant_uid": "..", "amount": 1}', "Correct these fields: merchant_uid: must not be `.` or `..`"),
+        (b'{"metadata": ' * 6_000, "cannot be read as JSON: depth limit exceeded"),
+        (b'{"amount": 1e400}', "cannot be read as JSON: number is infinity"),
+        (
+            b'{"s3cret": s3cret}',
+            "cannot be read as JSON: unexpected character, expected a JSON value: line 1 column 12",
+        ),
+    ],
+)
+async def test_a_refusal_says_what_is_wrong(receiver: RunningService, body: bytes, sentence: str) -> None:
+    """The sentence names the fault in the words of JSON, and repeats nothing of the body's values."""
+    _, answer = await receiver.call("POST", ORDERS, data=body, headers=JSON | bearer())
+    assert sentence in answer["detail"]
+    assert "s3cret" not in answer["detail"]
+
+
+async def test_a_parameter_that_is_given_twice(receiver: RunningService) -> None:
+    """A parameter that means one thing is refused by its name where it is given twice."""
+    for path, name in (("/events?after=evt_0&after=evt_0", "after"), ("/orders?limit=1&limit=2", "limit")):
+        status, answer = await receiver.call("GET", path, headers=bearer())
+        assert (status, answer["detail"]) == (400, f"Correct these parameters: {name}: give it once.")
+    _, answer = await receiver.call("GET", "/events?type=order.paid,order.cancelled", headers=bearer())
+    assert "repeat the parameter for several" in answer["detail"]
+
+
 @pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer test-service-key2", "Basic x"])
 async def test_a_missing_or_wrong_key(receiver: RunningService, pool: Pool, key: str | None) -> None:
     """Without a service key a caller can neither register nor read an order, nor learn whether it exists."""

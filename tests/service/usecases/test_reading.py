@@ -1,6 +1,7 @@
 """A read that waits loses no change, whenever it comes."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +15,7 @@ from service.settings import Settings
 from service.usecases.change_waiters import ChangeWaiters
 from service.usecases.coalescing import BatchBounds
 from service.usecases.intake import Intake
+from service.usecases.places import Places
 from service.usecases.reading import Reading
 from service.usecases.recording import Recorder
 from tests.running import until
@@ -79,6 +81,23 @@ async def test_only_those_who_wait_for_the_order_are_woken(
     assert (len(read), call.done()) == (1, False)
     waiters.wake_older("order-1", 2)
     await call
+
+
+def test_no_caller_takes_all_places() -> None:
+    """A caller that has its share leaves the last quarter of the places to those who have less."""
+    places = Places(8)
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(places.taken(b"greedy"))
+        with pytest.raises(Overloaded), places.taken(b"greedy"):
+            pass
+        for _ in range(2):
+            stack.enter_context(places.taken(b"modest"))
+        with pytest.raises(Overloaded), places.taken(b"another"):
+            pass
+        assert (places.waiting, places.shed) == (8, 2)
+    with places.taken(b"greedy"):
+        assert places.waiting == 1
 
 
 async def test_those_who_wait_are_bounded(waiters: ChangeWaiters) -> None:
