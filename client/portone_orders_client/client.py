@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from math import ceil
 from types import TracebackType
@@ -63,7 +62,7 @@ class OrdersClient:
 
     async def read(self, merchant_uid: str) -> Order:
         """Return the order as it stands. Raises Refused `order-not-registered`."""
-        return _order_of(await self._calls.make("GET", _path(merchant_uid)), merchant_uid)
+        return _order_of((await self._calls.make("GET", _path(merchant_uid))).fields, merchant_uid)
 
     async def wait(self, order: Order, seconds: float = _WAIT_SECONDS) -> Order | None:
         """Return the order as soon as it has changed since this version of it; None if it did not in time."""
@@ -98,7 +97,7 @@ class OrdersClient:
             limit=limit,
             cursor=cursor,
         )
-        page = (await self._calls.make("GET", "/orders", query=query)).fields
+        page = _page(await self._calls.make("GET", "/orders", query=query), "orders")
         return OrderPage(orders=tuple(map(Order.of, page["orders"])), next=page["next"])
 
     async def history(self, merchant_uid: str) -> tuple[Version, ...]:
@@ -108,7 +107,7 @@ class OrdersClient:
         while after is not None:
             query = _query(after=after or None)
             answer = await self._calls.make("GET", f"{_path(merchant_uid)}/history", query=query)
-            page = _fields_of(answer, merchant_uid)
+            page = _about(answer.fields, merchant_uid)
             versions += tuple(map(Version.of, page["versions"]))
             after = page["next"]
         return versions
@@ -119,9 +118,7 @@ class OrdersClient:
         `wait`: whole seconds, 20 at most.
         """
         answer = await self._call("POST", f"{_path(merchant_uid)}/verify", None, _prefer(wait), wait)
-        if answer.status != 200:
-            return None
-        return _order_of(replace(answer, fields=answer.fields["order"]), merchant_uid)
+        return _order_of(answer.fields.get("order"), merchant_uid) if answer.status == 200 else None
 
     async def amend(self, order: Order, **terms: Any) -> Order:
         """Change the order's terms before it is paid: amount, currency, name, expires_at, metadata.
@@ -177,7 +174,8 @@ class OrdersClient:
         patience: float = 30.0,
     ) -> EventPage:
         query = _query(after=after, limit=limit, wait=wait or None, **filters)
-        page = (await self._calls.make("GET", "/events", query=query, wait=wait, patience=patience)).fields
+        answer = await self._calls.make("GET", "/events", query=query, wait=wait, patience=patience)
+        page = _page(answer, "events")
         return EventPage(events=tuple(map(Event.of, page["events"])), next=page["next"])
 
     async def _changed(self, order: Order, seconds: float) -> Order | None:
@@ -192,7 +190,7 @@ class OrdersClient:
                 answer = await self._calls.make("GET", _path(order.merchant_uid), headers=headers, wait=whole)
         except TimeoutError:
             return None
-        return None if answer.status == 304 else _order_of(answer, order.merchant_uid)
+        return None if answer.status == 304 else _order_of(answer.fields, order.merchant_uid)
 
     async def _write(
         self,
@@ -204,7 +202,7 @@ class OrdersClient:
         wait: float = 0.0,
     ) -> Order:
         given = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in body.items()}
-        return _order_of(await self._call(method, path, given, headers, wait), merchant_uid)
+        return _order_of((await self._call(method, path, given, headers, wait)).fields, merchant_uid)
 
     async def _call(
         self, method: str, path: str, body: object, headers: Mapping[str, str] | None, wait: float
@@ -221,14 +219,21 @@ def _path(merchant_uid: str) -> str:
     return f"/orders/{quote(merchant_uid, safe='')}"
 
 
-def _order_of(answer: Answer, merchant_uid: str) -> Order:
-    return Order.of(_fields_of(answer, merchant_uid))
+def _order_of(fields: Any, merchant_uid: str) -> Order:
+    return Order.of(_about(fields, merchant_uid))
 
 
-def _fields_of(answer: Answer, merchant_uid: str) -> Any:
+def _about(fields: Any, merchant_uid: str) -> Any:
     """Return the fields of an answer about this order. Raises WrongAnswer if it is about something else."""
-    if answer.fields.get("merchant_uid") != merchant_uid:
+    if not isinstance(fields, dict) or fields.get("merchant_uid") != merchant_uid:
         raise WrongAnswer(f"The answer is not about the order {merchant_uid!r}")
+    return fields
+
+
+def _page(answer: Answer, items: str) -> Any:
+    """Return the fields of a page of these items. Raises WrongAnswer if the answer is none."""
+    if items not in answer.fields:
+        raise WrongAnswer(f"The answer is no page of {items}")
     return answer.fields
 
 

@@ -103,6 +103,10 @@ async def test_an_answer_about_something_else_is_no_order() -> None:
         while answers:
             with pytest.raises(WrongAnswer, match="correct the service's address"):
                 await orders.read("order-1")
+        for call in (orders.list, orders.events, lambda: orders.verify("order-1"), lambda: orders.history("order-1")):
+            answers.append(web.json_response({"order": {"merchant_uid": "order-2"}}))
+            with pytest.raises(WrongAnswer, match="correct the service's address"):
+                await call()
 
 
 async def test_a_refusal_has_its_kind(settings: Settings) -> None:

@@ -82,7 +82,7 @@ async def test_a_bad_order(receiver: RunningService, pool: Pool) -> None:
         (b"[]", "Correct these fields: the body: must be a JSON object."),
         (b'{"merchant_uid": "order-1", "amount": 1, "foo": 1}', "Correct these fields: foo: is not known here."),
         (b'{"merchant_uid": "..", "amount": 1}', "Correct these fields: merchant_uid: must not be `.` or `..`"),
-        (b'{"metadata": ' * 6_000, "cannot be read as JSON: depth limit exceeded"),
+        (b'{"metadata": ' * 2_000, "cannot be read as JSON: depth limit exceeded"),
         (b'{"amount": 1e400}', "cannot be read as JSON: number is infinity"),
         (
             b'{"s3cret": s3cret}',
