@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from docs.site import pages
-=======
-from service.http import bodies, completions, feed_query, order_batches, waiting
->>>>>>> 5ac53ed (Other services' callers: sentences that say what is wrong, no versions in Server, a part of the waits kept for other keys, keys revoked by name, and what a number gives away)
 from service.http.app import ENDPOINTS
 from service.settings import Settings
 
@@ -23,42 +19,7 @@ def test_every_target_in_the_readme_is_one() -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE)) <= targets
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
-=======
-async def test_the_curl_examples_work(settings: Settings, sandbox: RunningSandbox) -> None:
-    """The examples, copied unchanged, register, pay and read back, and no answer is an error."""
-    async with running_receiver(settings) as receiver, running_worker(settings):
-        sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
-        first_block, second_block = EXAMPLES
-        registered, paid, completed = [json.loads(line) for line in await shell(first_block, receiver, sandbox)]
-        assert (registered["state"], paid["status"]) == ("pending", "paid")
-        assert completed == {"merchant_uid": "order-1", "state": "paid"}
-        answers = await shell(second_block, receiver, sandbox)
-        assert not [line for line in answers if "urn:portone-orders:problem:" in line and line.startswith("{")]
-        assert '{"merchant_uid":"order-2","state":"paid"}' in answers
-        await receiver.becomes("order-2", state="paid", paid_amount=600)
-
-
-def test_a_proxy_lets_pass_what_the_service_takes() -> None:
-    """The page's numbers for a reverse proxy are the code's, with room for the answer after the longest wait."""
-    page = (REPOSITORY / "docs" / "deploying.md").read_text("utf-8")
-    assert "| bodies | 64 KiB, a batch of orders 1 MiB |" in page
-    assert (bodies.BODY_MAX_BYTES, order_batches.BATCH_MAX_BYTES) == (64 * 1024, 1024 * 1024)
-    assert "| waiting | 75 s to read, 22 s for webhooks, 25 s for completions" in page
-    assert (waiting._WAIT_MAX_SECONDS, feed_query._WAIT_MAX_SECONDS, completions._WAIT_MAX_SECONDS) == (60, 60, 20)
-
-
-def test_every_command_in_the_readme_is_one() -> None:
-    """Each `portone-orders X` and `make X` in the README exists."""
-    for command in set(re.findall(r"(?:^|`)portone-orders (?!is )([a-z]+)", README, re.MULTILINE)):
-        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command
-    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
->>>>>>> 5ac53ed (Other services' callers: sentences that say what is wrong, no versions in Server, a part of the waits kept for other keys, keys revoked by name, and what a number gives away)
 def test_every_link_leads_to_a_file(page: Path) -> None:
     """Every link of a page leads to a file of the repository; test_citations.py follows what a page only names."""
     linked = [page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))]
