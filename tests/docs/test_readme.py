@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs.site import pages
+from service.http import bodies, completions, feed_query, order_batches, waiting
 from service.http.app import ENDPOINTS
 from service.settings import Settings
 
@@ -49,3 +50,12 @@ def test_a_decision_says_why_and_how_it_is_held() -> None:
         for part in ("**Context.**", "**Decision.**", "**Consequences.**", "**The check.**"):
             assert text.count(part) == 1, path.name
         assert len(text.split()) < 400, path.name
+
+
+def test_a_proxy_lets_pass_what_the_service_takes() -> None:
+    """The page's numbers for a reverse proxy are the code's, with room for the answer after the longest wait."""
+    page = (REPOSITORY / "docs" / "deploying.md").read_text("utf-8")
+    assert "| bodies | 64 KiB, a batch of orders 1 MiB |" in page
+    assert (bodies.BODY_MAX_BYTES, order_batches.BATCH_MAX_BYTES) == (64 * 1024, 1024 * 1024)
+    assert "| waiting | 75 s to read, 22 s for webhooks, 25 s for completions" in page
+    assert (waiting._WAIT_MAX_SECONDS, feed_query._WAIT_MAX_SECONDS, completions._WAIT_MAX_SECONDS) == (60, 60, 20)
