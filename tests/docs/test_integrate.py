@@ -26,8 +26,8 @@ _PATIENCE_SECONDS = 60.0
 
 
 def example(language: str) -> str:
-    """Return the page's one block in this language."""
-    [block] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    """Return the page's last block in this language; before it there are single commands."""
+    *_, block = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     return str(block)
 
 
