@@ -57,15 +57,17 @@ class Server:
             server = f"The server at {self.url}, which answers HTTP {status},"
             raise CommandFailed(f"{server} is not {self.name.lower()}: correct {self.setting}.")
         if status == 401:
-            raise CallRefused(
-                status,
-                f"{self.name} at {self.url} refuses the key: set SERVICE_KEY to one of its SERVICE_KEYS,"
-                " or to a key of `portone-orders keys create`.",
-            )
+            raise key_refused(self)
         if status >= 400:
             sentence = answer.get("detail") or answer.get("error") or f"{self.name} answers {status}."
             raise CallRefused(status, str(sentence))
         return answer
+
+
+def key_refused(server: Server) -> CallRefused:
+    """Return the error of a call whose key the server does not know."""
+    advice = "set SERVICE_KEY to one of its SERVICE_KEYS, or to a key of `portone-orders keys create`"
+    return CallRefused(401, f"{server.name} at {server.url} refuses the key: {advice}.")
 
 
 def service_at(addresses: Addresses) -> Server:

@@ -1,7 +1,8 @@
 """Check that the service and everything that it needs are well, and name the culprit of each fault in a sentence."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from cli.checks.databases import PostgresFailed, check_postgres, check_redis
 from cli.checks.endpoints import check_endpoints
@@ -9,7 +10,7 @@ from cli.checks.machine import check_clock, check_disk
 from cli.checks.portone import check_portone
 from cli.checks.service import check_feed, check_problems, check_promise, check_receivers, check_stores, check_workers
 from cli.errors import in_a_sentence
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 _LIMIT_SECONDS = 7.0
 
@@ -32,24 +33,40 @@ CHECKS: dict[str, Check] = {
 }
 
 
-async def examine(settings: Settings) -> tuple[list[str], bool]:
-    """Run all checks side by side. Returns a line for each part or each of its faults, and whether all are well."""
+# What is wrong here holds payments up now; what is wrong elsewhere can wait for a person.
+GRAVE = {"Settings", "Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Feed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one part's check: its faults, each a sentence, or why it was `not_checked`."""
+
+    part: str
+    faults: Sequence[str] = ()
+    not_checked: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        if self.not_checked:
+            return [f"{self.part}: not checked, {self.not_checked}"]
+        return [f"{self.part}: {fault}" for fault in self.faults] or [f"{self.part}: ok"]
+
+
+async def examine(load: Callable[[], Settings]) -> list[Finding]:
+    """Load the settings and run all checks side by side. Settings that are wrong are the only finding then."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        return [Finding("Settings", [str(error)])]
     results = await asyncio.gather(*(_run(check, settings) for check in CHECKS.values()))
     of_part = dict(zip(CHECKS, results, strict=True))
-    lines, well = [], True
-    for part, result in of_part.items():
-        match result:
-            case PostgresFailed() if of_part["Postgres"]:
-                lines.append(f"{part}: not checked, because of Postgres")
-            case PostgresFailed():
-                lines.append(f"{part}: {result}")
-                well = False
-            case []:
-                lines.append(f"{part}: ok")
-            case _:
-                lines += [f"{part}: {sentence}" for sentence in result]
-                well = False
-    return lines, well
+    return [_finding(part, result, postgres_told=bool(of_part["Postgres"])) for part, result in of_part.items()]
+
+
+def _finding(part: str, result: list[str] | PostgresFailed, *, postgres_told: bool) -> Finding:
+    if not isinstance(result, PostgresFailed):
+        return Finding(part, result)
+    return Finding(part, not_checked="because of Postgres") if postgres_told else Finding(part, [str(result)])
 
 
 async def _run(check: Check, settings: Settings) -> list[str] | PostgresFailed:

@@ -2,7 +2,11 @@
 
 import os
 import sys
+from typing import cast
 
+import typer
+
+from cli.exit_codes import ExitCode
 from service.settings import SettingsError
 
 
@@ -22,6 +26,9 @@ _LIBRARY_ERRORS = {
     ("portone_orders_client.calls", "Refused"): "The service refuses the call",
     ("portone_orders_client.calls", "WrongAnswer"): "",
 }
+
+# typer raises its parser's errors, and exports only this one of them.
+_UsageError = typer.BadParameter.__mro__[1]
 
 
 def in_a_sentence(error: BaseException) -> str | None:
@@ -49,8 +56,21 @@ def _library_sentence(culprit: str, error: BaseException) -> str:
     return f"{culprit}: {_first_line(error)}." if culprit else f"{_first_line(error)}."
 
 
-def exit_code(error: BaseException) -> int:
-    return 2 if isinstance(error, SettingsError) else 1
+def usage_sentence(error: Exception) -> str | None:
+    """Return the sentence for a command that was called wrongly, or its help if it was called with nothing."""
+    if not isinstance(error, _UsageError):
+        return None
+    refusal = cast("typer.BadParameter", error)
+    problem = refusal.format_message().strip()
+    if refusal.ctx is None or problem.startswith("Usage:"):
+        return problem
+    see = f"see `{refusal.ctx.command_path} --help`."
+    return f"{problem} {see.capitalize()}" if problem.endswith("?") else f"{problem.rstrip('.')}: {see}"
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """Return the exit code for an error: wrong calls and wrong settings are told from what failed."""
+    return ExitCode.REFUSED if isinstance(error, SettingsError | _UsageError) else ExitCode.FAILED
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,53 +1,74 @@
 """The command `portone-orders`. Each group of commands has its own module and is added here."""
 
 import asyncio
+import os
 import sys
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from cli import endpoints, keys, notices
-from cli.errors import CommandFailed, exit_code, in_a_sentence
+from cli import endpoints, events, keys, notices
+from cli.errors import CommandFailed, exit_code, in_a_sentence, usage_sentence
+from cli.exit_codes import ExitCode, epilog
 from cli.order import order
+from cli.output import AsJson, print_json
 from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
 from cli.settings_source import load_settings, load_with_source
-from service.settings import Settings, SettingsError
+from cli.status import status
+from cli.top import top
+from service.settings import Settings
 
 app = typer.Typer(
     help="Turns PortOne payment notices into verified order state."
     " Try `make run`, which calls `portone-orders dev`: it needs nothing else.",
+    epilog=epilog(),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(order)
+app.add_typer(order, name="orders", hidden=True)  # whoever thinks of several finds it too
+app.add_typer(events.app, name="events")
 app.add_typer(problems)
 app.add_typer(sandbox)
 app.add_typer(notices.app, name="notices")
 app.add_typer(keys.app, name="keys")
 app.add_typer(endpoints.app, name="endpoints")
 app.command()(reconcile)
+app.command()(status)
+app.command()(top)
 
 
 def main() -> None:
-    """Run the command. Every error ends in one sentence."""
+    """Run the command, and end with its exit code. Every error ends in one sentence; Ctrl-C and `head` in none."""
     try:
-        app()
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = ExitCode.UNREAD
+    if code == ExitCode.UNREAD:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would complain as it ends
+    sys.exit(code)
+
+
+def run() -> int:
+    """Run the command. Returns its exit code."""
+    try:
+        return app(standalone_mode=False) or ExitCode.DONE
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer and rich end so
+            return ExitCode.UNREAD
+        raise
+    except KeyboardInterrupt:
+        return ExitCode.STOPPED
     except Exception as error:
-        sentence = in_a_sentence(error)
+        sentence = usage_sentence(error) or in_a_sentence(error)
         if sentence is None:
             raise
-        _stop(sentence, exit_code(error))
-    except KeyboardInterrupt:
-        _stop("Stopped.", 130)
-
-
-def _stop(sentence: str, code: int) -> NoReturn:
-    sys.stderr.write(f"{sentence}\n")
-    sys.exit(code)
+        typer.echo(sentence, err=True)
+        return exit_code(error)
 
 
 def _version(requested: bool) -> None:
@@ -126,20 +147,20 @@ def settings() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check the running service, Postgres, Redis and PortOne, and name the culprit of each fault.
 
     The exit code is 1 if there is a fault.
     """
     from cli.doctor import examine
 
-    try:
-        lines, well = asyncio.run(examine(load_settings()))
-    except SettingsError as error:
-        lines, well = [f"Settings: {error}"], False
-    typer.echo("\n".join(lines))
-    if not well:
-        raise typer.Exit(1)
+    findings = asyncio.run(examine(load_settings))
+    if as_json:
+        print_json({"parts": findings})
+    else:
+        typer.echo("\n".join(line for finding in findings for line in finding.lines))
+    if any(finding.faults for finding in findings):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
 """`portone-orders order`: register, withdraw, read and follow orders, as another service would."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import amounts
 from cli.addresses import Addresses
 from cli.amounts import read_amount
-from cli.calls import CallRefused, Server, service_at
+from cli.calls import service_at
 from cli.errors import CommandFailed
-from cli.order_page import history_lines, money, page
+from cli.events import CursorFile, EventWish, run_follow
+from cli.order_import import import_orders
+from cli.order_page import history_lines, page
+from cli.order_reads import list_orders, order_path, read_order, watch
 from cli.order_story import story_lines
-from service.domain.ids import can_stand_in_address
+from cli.output import AsJson, print_json, working
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 order = typer.Typer(
     name="order",
-    help="Register, withdraw, read and follow orders. All ask the running service over HTTP, at the environment's"
+    help="Register, import, withdraw, list, read and follow orders, over HTTP: at the environment's"
     " BASE_URL with its SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of"
     " SERVICE_KEYS.",
     no_args_is_help=True,
@@ -51,6 +52,7 @@ def register(
     allow_billing_key_issue: Annotated[
         bool, typer.Option("--allow-billing-key-issue", help="A payment that issues a billing key pays the order too.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Register an order before it is paid. Repeating it changes nothing; other terms for the same order are refused.
 
@@ -62,7 +64,7 @@ def register(
     options = {"name": name, "account": account, "tier": tier, "allow_billing_key_issue": allow_billing_key_issue}
     body = terms | {key: value for key, value in options.items() if value}
     service = service_at(Addresses.find(Settings.load()))
-    _print(page(asyncio.run(service.call("POST", "/orders", body))))
+    _show(asyncio.run(service.call("POST", "/orders", body)), as_json=as_json)
 
 
 @order.command()
@@ -73,6 +75,7 @@ def withdraw(
     ] = False,
     who: Annotated[str, typer.Option(help="Who forces it; it is recorded.")] = "",
     why: Annotated[str, typer.Option(help="The reason to force it; it is recorded.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Close an order that nobody paid. PortOne is asked first: money that is there or on its way keeps it open.
 
@@ -83,11 +86,13 @@ def withdraw(
     body = {"force": True, "who": who.strip(), "why": why.strip()} if force else {}
     service = service_at(Addresses.find(Settings.load()))
     patient = replace(service, headers=service.headers | _PATIENT)
-    _print(page(asyncio.run(patient.call("POST", f"{_path(merchant_uid)}/withdraw", body))))
+    with working("Asking PortOne for its payments"):
+        withdrawn = asyncio.run(patient.call("POST", f"{order_path(merchant_uid)}/withdraw", body))
+    _show(withdrawn, as_json=as_json)
 
 
 @order.command()
-def show(merchant_uid: MerchantUid) -> None:
+def show(merchant_uid: MerchantUid, as_json: AsJson = False) -> None:
     """Show an order: state, amounts, problems, all its payments, the notices that wait, and its versions.
 
     Payments, notices and versions are read from Postgres: from DATABASE_URL, or from the database of a running
@@ -96,7 +101,11 @@ def show(merchant_uid: MerchantUid) -> None:
     Example: portone-orders order show order-1
     """
     addresses = Addresses.find(Settings.load())
-    found = asyncio.run(read(service_at(addresses), merchant_uid))
+    found = asyncio.run(read_order(service_at(addresses), merchant_uid))
+    if as_json:
+        story = asyncio.run(_story(addresses.database_url, merchant_uid)) if addresses.database_url else ([], [], [])
+        print_json({"order": found, **dict(zip(("payments", "notices", "history"), story, strict=True))})
+        return
     _print(page(found))
     if not addresses.database_url:
         typer.echo("  history     not shown: it is in Postgres, and DATABASE_URL is not set")
@@ -113,44 +122,23 @@ def follow(
     merchant_uids: Annotated[
         list[str] | None, typer.Argument(help="Only these orders.", metavar="[MERCHANT_UID]...")
     ] = None,
-    cursor: Annotated[
-        Path | None, typer.Option(help="Keep the place in this file, and go on there: nothing is missed.")
-    ] = None,
+    cursor: CursorFile = None,
     oldest: Annotated[bool, typer.Option("--oldest", help="Begin with the oldest change, not the next.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print every change of an order as it comes, one a line, until Ctrl-C ends it.
+    """Print every change of an order as it comes, one a line, until Ctrl-C ends it. `events follow` can do more.
 
     Example: portone-orders order follow
 
     Example: portone-orders order follow --oldest --cursor .run/changes
     """
-    service = service_at(Addresses.find(Settings.load()))
-    asyncio.run(print_changes(service, cursor, merchant_uids or [], typer.echo, oldest=oldest))
+    wanted = EventWish("oldest" if oldest else "now", cursor, filters={"merchant_uid": merchant_uids or []})
+    run_follow(wanted, as_json=as_json)
 
 
-async def print_changes(
-    service: Server, cursor: Path | None, merchant_uids: list[str], echo: Callable[[str], None], *, oldest: bool
-) -> None:
-    """Print changes until it is cancelled. Raises CommandFailed if the service does not answer at first."""
-    from portone_orders_client import FileCursor, MemoryCursor, OrdersClient
-
-    newest = await service.call("GET", "/events?after=now")
-    store, start = FileCursor(cursor) if cursor else MemoryCursor(), None if oldest else str(newest["next"])
-    key = service.headers.get("Authorization", "").removeprefix("Bearer ")
-    async with OrdersClient(service.url, key) as orders:
-        async for event in orders.follow(store, start=start, merchant_uid=merchant_uids):
-            what = f"{event.type}, version {event.version}: {event.state}, {money(event.amount, event.currency)}"
-            echo(f"{event.at:%Y-%m-%d %H:%M:%S %Z}  {event.merchant_uid}  {what}")
-
-
-async def read(service: Server, merchant_uid: str) -> dict[str, object]:
-    """Return the order as the service answers it. Raises CommandFailed if it is not registered."""
-    try:
-        return await service.call("GET", _path(merchant_uid))
-    except CallRefused as refused:
-        if refused.status != 404:
-            raise
-        raise CommandFailed(f"No order is registered as {merchant_uid!r} at {service.url}.") from refused
+order.command("list")(list_orders)
+order.command()(watch)
+order.command("import")(import_orders)
 
 
 async def _story(database_url: str, merchant_uid: str) -> "tuple[list[Attempt], list[WaitingNotice], list[Event]]":
@@ -169,11 +157,11 @@ async def _story(database_url: str, merchant_uid: str) -> "tuple[list[Attempt], 
         await pool.close()
 
 
-def _path(merchant_uid: str) -> str:
-    """Return the order's address. Raises CommandFailed for a number that can stand in none."""
-    if not merchant_uid or not can_stand_in_address(merchant_uid):
-        raise CommandFailed(f"No order has the number {merchant_uid!r}: it cannot stand in an address.")
-    return f"/orders/{quote(merchant_uid, safe='')}"
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        _print(page(found))
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -31,6 +31,9 @@ class Screen:
     def line(self, text: str = "", style: str = "") -> None:
         self._print(Text(text, style))
 
+    def text(self, text: Text) -> None:
+        self._print(text)
+
     def _print(self, text: Text) -> None:
         with suppress(OSError, SystemExit):  # rich would exit on a broken pipe
             self._console.print(text)

@@ -27,12 +27,17 @@ class Commands:
 
     async def run(self, *words: str, **variables: str | None) -> str:
         """Run a command and return its output. Raises the error that it would print. A variable of None is unset."""
+        code, output = await self.run_to_end(*words, **variables)
+        assert code == 0, output
+        return output
+
+    async def run_to_end(self, *words: str, **variables: str | None) -> tuple[int, str]:
+        """Do as `run` does, for a command that may end with another code. Returns the code and the output."""
         environment = self.environment | variables | {"COLUMNS": "300"}
         result = await asyncio.to_thread(CliRunner().invoke, app, list(words), env=environment)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
-        assert result.exit_code == 0, result.output
-        return result.output
+        return result.exit_code, result.output
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from portone_orders_client import FileCursor
 from cli.addresses import Addresses
 from cli.calls import Server
 from cli.errors import CommandFailed
-from cli.order import print_changes
+from cli.events import EventWish, event_line, follow_events
 from service.db.pool import Pool
 from service.settings import Settings
 from tests.cli.conftest import Commands
@@ -41,7 +41,10 @@ async def test_changes_are_followed(commands: Commands, tmp_path: Path) -> None:
 
     async def next_change() -> str:
         before, lines = await cursor.load(), asyncio.Queue[str]()
-        following = asyncio.create_task(print_changes(service, place, [], lines.put_nowait, oldest=True))
+        wanted = EventWish("oldest", place)
+        following = asyncio.create_task(
+            follow_events(service, wanted, lambda event: lines.put_nowait(event_line(event)))
+        )
         line = await asyncio.wait_for(lines.get(), 40)
 
         async def is_kept() -> bool:
