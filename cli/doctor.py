@@ -8,7 +8,9 @@ from cli.checks.databases import PostgresFailed, check_postgres, check_redis
 from cli.checks.endpoints import check_endpoints
 from cli.checks.machine import check_clock, check_disk
 from cli.checks.portone import check_portone
+from cli.checks.public import check_address, check_pages
 from cli.checks.service import check_feed, check_problems, check_promise, check_receivers, check_stores, check_workers
+from cli.checks.vacuum import check_vacuum
 from cli.errors import in_a_sentence
 from service.settings import Settings, SettingsError
 
@@ -28,13 +30,16 @@ CHECKS: dict[str, Check] = {
     "Stores": check_stores,
     "Problems": check_problems,
     "Endpoints": check_endpoints,
+    "Address": check_address,
+    "Pages": check_pages,
     "Disk": check_disk,
+    "Vacuum": check_vacuum,
     "Clock": check_clock,
 }
 
 
 # What is wrong here holds payments up now; what is wrong elsewhere can wait for a person.
-GRAVE = {"Settings", "Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Feed"}
+GRAVE = {"Settings", "Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Feed", "Address"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ TOPICS = {
     "Addresses": ("host", "port", "*_port", "*_host", "state_dir", "database_url", "redis_url"),
     "PortOne": ("portone_*", "calls_per_second", "prepare_amount", "allow_test_channel"),
     "Keys": ("service_keys", "checkout_secrets", "checkout_token_seconds", "console_*"),
-    "The shop's pages": ("return_url", "cors_origins", "completion_wait_seconds", "trusted_proxies"),
+    "The shop's pages": ("public_url", "return_url", "cors_origins", "completion_wait_seconds", "trusted_proxies"),
     "Which money is ours": ("order_prefixes", "payments_since", "deposit_grace_hours"),
     "What is refunded by itself": ("on_*", "refund_*"),
     "Just before a payment: `confirm_url`": ("confirm_*", "stock_hook_*"),

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address the receiver listens on")
     port: Port = Field(8080, description="Port the receiver listens on")
+    public_url: HttpUrl = Field(
+        "", description="Where PortOne and browsers reach the receivers, as https://pay.shop.example: `doctor` tries it"
+    )
     sandbox_port: Port = Field(8081, description="Port of the sandbox, which plays PortOne")
     state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")

@@ -23,6 +23,8 @@ _IDLE_SECONDS = 30.0
 _MISSED_SECONDS = 3600.0
 # A transaction of ours that writes events ends in milliseconds.
 _WRITES_SECONDS = 2.0
+# One call that failed is no absence; the ledger scan asks every minute.
+_AWAY_SECONDS = 90.0
 _START = {"receiver": "portone-orders serve", "worker": "portone-orders worker"}
 
 
@@ -71,6 +73,10 @@ def _faults(process: RunningProcess) -> Iterator[str]:
     for account, since in process.refused_accounts.items():
         refused = f"has a key that PortOne refuses since {datetime.fromisoformat(since):%Y-%m-%d %H:%M:%S %Z}"
         yield f"{refused}: correct its {key_setting(account)}, and restart it"
+    for account, since in process.away_accounts.items():
+        at = datetime.fromisoformat(since)
+        if (process.seen_at - at).total_seconds() > _AWAY_SECONDS:
+            yield f"gets no answer from PortOne ({account}) since {at:%Y-%m-%d %H:%M:%S %Z}: let its machine reach it"
 
 
 def _idle_seconds(process: RunningProcess) -> float:

@@ -25,12 +25,16 @@ TOKEN = {"code": 0, "message": None, "response": {"access_token": "token", "now"
 
 @dataclass(frozen=True)
 class Planted:
-    """A fault: what is changed in the command's environment or in the service, and what `doctor` must print."""
+    """A fault: what is changed in the command's environment or in the service, and what must be printed.
+
+    `alone`: the databases change, so nothing else can be planted beside it.
+    """
 
     name: str
     line: str  # a pattern of the one line that names the culprit
     variables: Callable[[Settings], Variables] = field(default=lambda _: {})
     plant: Plant = field(default=lambda settings, pool: nullcontext({}))
+    alone: bool = False
 
 
 def _with(**variables: str) -> Callable[[Settings], Variables]:
@@ -42,13 +46,18 @@ def _replaced(name: str, pattern: str, text: str) -> Callable[[Settings], Variab
     return lambda settings: {name: re.sub(pattern, text, getattr(settings, name.lower()).get_secret_value())}
 
 
-def _sql(statement: str) -> Plant:
+def _sql(name: str, line: str, statement: str, undo: str) -> Planted:
+    """Return a fault that a statement plants, and another takes back."""
+
     @asynccontextmanager
     async def plant(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
         await pool.execute(statement)
-        yield {}
+        try:
+            yield {}
+        finally:
+            await pool.execute(undo)
 
-    return plant
+    return Planted(name, line, plant=plant, alone=True)
 
 
 def _listening(name: str, scheme: str, answer: Callable[[asyncio.StreamWriter], Awaitable[None]] | None) -> Plant:
@@ -70,16 +79,16 @@ def _listening(name: str, scheme: str, answer: Callable[[asyncio.StreamWriter], 
     return plant
 
 
-def _portone(status: int, body: Any, clock: timedelta = timedelta()) -> Plant:
-    """Have another server answer in PortOne's place, with a clock that is off."""
+def _answering(name: str, status: int, body: Any, clock: timedelta = timedelta(), **headers: str) -> Plant:
+    """Have another server answer in the place of the one that a setting names, with a clock that may be off."""
 
     @asynccontextmanager
     async def plant(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
         async def answer(_: web.Request) -> web.Response:
-            headers = {"Date": format_datetime(datetime.now(UTC) + clock, usegmt=True)}
+            date = {"Date": format_datetime(datetime.now(UTC) + clock, usegmt=True)}
             if isinstance(body, str):
-                return web.Response(text=body, status=status, content_type="text/html", headers=headers)
-            return web.json_response(body, status=status, headers=headers)
+                return web.Response(text=body, status=status, content_type="text/html", headers=date | headers)
+            return web.json_response(body, status=status, headers=date | headers)
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", answer)
@@ -87,7 +96,7 @@ def _portone(status: int, body: Any, clock: timedelta = timedelta()) -> Plant:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        yield {"PORTONE_API_URL": f"http://127.0.0.1:{runner.addresses[0][1]}"}
+        yield {name: f"http://127.0.0.1:{runner.addresses[0][1]}"}
         await runner.cleanup()
 
     return plant
@@ -110,7 +119,10 @@ def _redis_setting(key: str, value: str, before: str) -> Plant:
 async def _unreadable_spill(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
     async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
         await redis.xadd("notices:spill:unreadable", {"notice": "?"})
-        yield {}
+        try:
+            yield {}
+        finally:
+            await redis.delete("notices:spill:unreadable")
 
 
 _DISK_FULL = """
@@ -120,6 +132,7 @@ _DISK_FULL = """
     END $$;
     CREATE TRIGGER full_disk BEFORE INSERT ON processes FOR EACH ROW EXECUTE FUNCTION full_disk()
 """
+_OF_DATABASE = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {}', current_database()); END $$"
 _OLD_SCAN = (
     "INSERT INTO ledger_scans (account, tier, next_at, last_completed_at) VALUES ('default', '', now() +"
     " interval '1 day', now() - interval '1 hour') ON CONFLICT (account, tier) DO UPDATE SET"
@@ -134,15 +147,19 @@ _PROBLEM = (
     """ now() + interval '1 day', 'pending', '[{"kind": "wrong_amount", "imp_uid": "imp_1"}]')"""
 )
 _OTHER_PROCESS = (
-    "INSERT INTO processes (id, kind, host, pid, version, clock_ahead_seconds, settings, trouble, refused_accounts)"
-    " SELECT gen_random_uuid(), 'worker', 'other-host', 7, version, {clock}, '{{}}', {trouble}, {refused}"
+    "INSERT INTO processes (id, kind, host, pid, version, clock_ahead_seconds, settings, trouble, refused_accounts,"
+    " away_accounts)"
+    " SELECT gen_random_uuid(), 'worker', 'other-host', 7, version, {clock}, '{{}}', {trouble}, {refused}, {away}"
     " FROM processes LIMIT 1"
 )
 
 
-def _other_worker(clock: str = "0", trouble: str = "NULL", refused: str = "'{}'") -> Plant:
+def _other_worker(
+    name: str, line: str, clock: str = "0", trouble: str = "NULL", refused: str = "'{}'", away: str = "'{}'"
+) -> Planted:
     """Have another worker report itself, on another machine."""
-    return _sql(_OTHER_PROCESS.format(clock=clock, trouble=trouble, refused=refused))
+    statement = _OTHER_PROCESS.format(clock=clock, trouble=trouble, refused=refused, away=away)
+    return _sql(name, line, statement, "DELETE FROM processes WHERE host = 'other-host'")
 
 
 _DISABLED_ENDPOINT = """
@@ -166,7 +183,14 @@ async def _open_writer(settings: Settings, pool: Pool) -> AsyncIterator[Variable
         )
         yield {}
     finally:
-        connection.terminate()
+        await connection.close()
+
+
+@asynccontextmanager
+async def _in_circles(settings: Settings, pool: Pool) -> AsyncIterator[Variables]:
+    """Name the receiver's own address as the page where phones end."""
+    async with _answering("PUBLIC_URL", 200, {"postgres": "ok"})(settings, pool) as changed:
+        yield {**changed, "RETURN_URL": f"{changed['PUBLIC_URL']}/payment-redirect"}
 
 
 PLANTED = [
@@ -201,16 +225,35 @@ PLANTED = [
         "Postgres: .*: it does not answer in time: .* DATABASE_URL",
         plant=_listening("DATABASE_URL", "postgresql://shop@", None),
     ),
-    Planted(
+    _sql(
         "migrations that are missing",
         r"Postgres: Migrations are missing \(migrations/0001_schema",
-        plant=_sql("DROP TABLE schema_migrations"),
+        "ALTER TABLE schema_migrations RENAME TO away",
+        "ALTER TABLE away RENAME TO schema_migrations",
     ),
-    Planted("a full disk of Postgres", "Postgres: .*: its disk is full: free space", plant=_sql(_DISK_FULL)),
-    Planted(
+    _sql(
+        "a full disk of Postgres",
+        "Postgres: .*: its disk is full: free space",
+        _DISK_FULL,
+        "DROP FUNCTION full_disk CASCADE",
+    ),
+    _sql(
         "a table that is missing",
         "(Stores|Promise): Postgres at .*: its tables or functions are missing: run `portone-orders migrate`",
-        plant=_sql("DROP TABLE notices"),
+        "ALTER TABLE ledger_scans RENAME TO away",
+        "ALTER TABLE away RENAME TO ledger_scans",
+    ),
+    _sql(
+        "a table without autovacuum",
+        r"Vacuum: Autovacuum is switched off for the table notices: run ALTER TABLE notices RESET \(autovacuum_enabled",
+        "ALTER TABLE notices SET (autovacuum_enabled = false)",
+        "ALTER TABLE notices RESET (autovacuum_enabled)",
+    ),
+    _sql(
+        "a Postgres that does not count its rows",
+        "Vacuum: Postgres' setting track_counts is off, so dead rows stay: switch it on",
+        _OF_DATABASE.format("SET track_counts = off"),
+        _OF_DATABASE.format("RESET track_counts"),
     ),
     # Redis
     Planted(
@@ -237,13 +280,20 @@ PLANTED = [
         "a Redis that may lose what it accepts",
         "Redis: .* may lose what it accepts: set appendfsync to always",
         plant=_redis_setting("appendfsync", "everysec", "always"),
+        alone=True,
     ),
     Planted(
         "a Redis whose memory is full",
         "Redis: Redis' memory is nearly full",
         plant=_redis_setting("maxmemory", "1mb", "0"),
+        alone=True,
     ),
-    Planted("a spilled notice that nobody can read", "Redis: 1 entries in Redis .*unreadable", plant=_unreadable_spill),
+    Planted(
+        "a spilled notice that nobody can read",
+        "Redis: 1 entries in Redis .*unreadable",
+        plant=_unreadable_spill,
+        alone=True,
+    ),
     # PortOne
     Planted(
         "a wrong secret",
@@ -263,52 +313,117 @@ PLANTED = [
     Planted(
         "a PortOne that answers HTML",
         r"PortOne: What answers at .* \(200, text/html\) is not PortOne: .* PORTONE_API_URL",
-        plant=_portone(200, _HTML),
+        plant=_answering("PORTONE_API_URL", 200, _HTML),
     ),
-    Planted("a PortOne that is down", "PortOne: .* answers 503, so it is down", plant=_portone(503, _HTML)),
+    Planted(
+        "a PortOne that is down",
+        "PortOne: .* answers 503, so it is down",
+        plant=_answering("PORTONE_API_URL", 503, _HTML),
+    ),
     Planted(
         "a host of PortOne that nobody knows",
         "PortOne: .*: its host is not known: correct PORTONE_API_URL",
         _with(PORTONE_API_URL="http://api.portone.invalid"),
     ),
-    # The service
-    Planted("a broken promise", "Promise: The last ledger scan ended 36.. s ago", plant=_sql(_OLD_SCAN)),
+    # The addresses outside
     Planted(
+        "a public host that nobody knows",
+        r"Address: PUBLIC_URL \(https://pay.shop.invalid\) has a host that is not known: add it to the DNS",
+        _with(PUBLIC_URL="https://pay.shop.invalid"),
+    ),
+    Planted(
+        "a public address where nothing listens",
+        r"Address: PUBLIC_URL \(http://127.0.0.1:\d+\) cannot be reached: start what listens there, or correct",
+        _with(PUBLIC_URL=f"http://127.0.0.1:{own_port()}"),
+    ),
+    Planted(
+        "a public address that redirects",
+        r"Address: PUBLIC_URL \(.*\) redirects to https://pay.shop.example/: correct PUBLIC_URL to where it leads",
+        plant=_answering("PUBLIC_URL", 301, _HTML, Location="https://pay.shop.example/"),
+    ),
+    Planted(
+        "a proxy that does not pass on what is asked",
+        r"Address: What answers at PUBLIC_URL \(.*\) \(404\) is no receiver: have its proxy pass all paths on",
+        plant=_answering("PUBLIC_URL", 404, _HTML),
+    ),
+    Planted(
+        "a proxy without CORS",
+        "Address: http://127.0.0.1:.* does not let pages of https://shop.example call /payment/complete: restart",
+        _with(CORS_ORIGINS="https://shop.example"),
+        _answering("PUBLIC_URL", 200, {"postgres": "ok", "redis": "durable"}),
+    ),
+    Planted(
+        "an origin with a slash",
+        "Pages: CORS_ORIGINS has https://Shop.example:443/, which no browser sends: write https://shop.example\\.$",
+        _with(CORS_ORIGINS="https://other.example,https://Shop.example:443/"),
+    ),
+    Planted(
+        "any origin", r"Pages: CORS_ORIGINS has '\*', which is no origin: write each like", _with(CORS_ORIGINS="*")
+    ),
+    Planted(
+        "a page for phones that is not there",
+        r"Pages: RETURN_URL \(.*\) answers 404, so phones end on no page: put the page there, or correct RETURN_URL",
+        plant=_answering("RETURN_URL", 404, _HTML),
+    ),
+    Planted(
+        "a page for phones that is the receiver",
+        "Pages: RETURN_URL .* is the receiver's own address, where phones go round in circles: set your page",
+        plant=_in_circles,
+    ),
+    # The service
+    _sql(
+        "a broken promise",
+        "Promise: The last ledger scan ended 36.. s ago",
+        _OLD_SCAN,
+        "UPDATE ledger_scans SET last_completed_at = now(), next_at = now()",
+    ),
+    _sql(
         "a tier that is not configured",
         "Stores: 1 notice names the tier abc of the account default, .* PORTONE_TIERS",
-        plant=_sql(_UNKNOWN_TIER),
+        _UNKNOWN_TIER,
+        "DELETE FROM notices",
     ),
-    Planted(
-        "a problem", "Problems: 1 problem needs a person: see `portone-orders problems list`", plant=_sql(_PROBLEM)
+    _sql(
+        "a problem",
+        "Problems: 1 problem needs a person: see `portone-orders problems list`",
+        _PROBLEM,
+        "DELETE FROM orders",
     ),
-    Planted(
+    _sql(
         "an endpoint that was disabled",
         "Endpoints: warehouse is disabled since .*: it answered 410 Gone. .* `.* endpoints enable warehouse`",
-        plant=_sql(_DISABLED_ENDPOINT),
+        _DISABLED_ENDPOINT,
+        "DELETE FROM endpoints",
     ),
-    Planted(
+    _other_worker(
         "a worker with a wrong password of Redis",
         r"Workers: The worker 7 on other-host takes up no notices \(Redis: it refuses the password\): .* its REDIS_URL",
-        plant=_other_worker(trouble="'Redis: it refuses the password'"),
+        trouble="'Redis: it refuses the password'",
     ),
-    Planted(
+    _other_worker(
         "a worker with an old secret",
         "Workers: The worker 7 on other-host has a key that PortOne refuses since 2026-01-01 .*: correct its PORTONE_",
-        plant=_other_worker(refused="""'{"default": "2026-01-01T00:00:00+00:00"}'"""),
+        refused="""'{"default": "2026-01-01T00:00:00+00:00"}'""",
     ),
-    Planted(
+    _other_worker(
+        "a worker that cannot reach PortOne",
+        r"Workers: The worker 7 on other-host gets no answer from PortOne \(default\) since 2026-01-01 .*: let its",
+        away="""'{"default": "2026-01-01T00:00:00+00:00"}'""",
+    ),
+    _other_worker(
         "a worker's clock that is off by an hour",
         "Workers: The worker 7 on other-host has a clock 3600 s ahead of Postgres'",
-        plant=_other_worker(clock="3600"),
+        clock="3600",
     ),
     Planted(
         "this machine's clock that is off by an hour",
         "Clock: The clocks of this machine and of Postgres are (3599|360[0-9]) s ahead of PortOne's",
-        plant=_portone(200, TOKEN, clock=timedelta(hours=-1)),
+        plant=_answering("PORTONE_API_URL", 200, TOKEN, clock=timedelta(hours=-1)),
     ),
     Planted(
         "a transaction that holds the feed back",
         r"Feed: The transaction of pid \d+ \(a report, idle in transaction\) has been open for \d+ s, .* end it",
         plant=_open_writer,
+        alone=True,
     ),
 ]
