@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import endpoints, events, keys, notices
+from cli.demo import demo
 from cli.errors import CommandFailed, exit_code, in_a_sentence, usage_sentence
 from cli.exit_codes import ExitCode, epilog
 from cli.order import order
@@ -39,6 +40,7 @@ app.add_typer(endpoints.app, name="endpoints")
 app.command()(reconcile)
 app.command()(status)
 app.command()(top)
+app.command()(demo)
 
 
 def main() -> None:
