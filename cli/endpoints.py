@@ -13,6 +13,7 @@ import typer
 from cli.endpoint_lines import attempt_line, endpoint_line, endpoint_lines
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
+from cli.output import AsJson, print_json
 from service.db import endpoints, operator_actions
 from service.db.endpoints import WebhookEndpoint
 from service.db.pool import Connection, in_transaction
@@ -67,9 +68,12 @@ def add(
 
 
 @app.command("list")
-def list_endpoints() -> None:
+def list_endpoints(as_json: AsJson = False) -> None:
     """Print a line for each endpoint: its state, what it got, and what it has not got yet."""
     rows = asyncio.run(_in_database(endpoints.read))
+    if as_json:
+        print_json({"endpoints": rows})
+        return
     typer.echo("\n".join(map(endpoint_line, rows)) or "There are no endpoints: add one with `endpoints add`.")
 
 
@@ -78,6 +82,7 @@ def show(
     name: Name,
     attempts: Annotated[int, typer.Option(min=0, max=10_000, help="At most this many attempts.")] = 20,
     failed: Annotated[bool, typer.Option("--failed", help="Show only attempts that failed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print an endpoint and its newest attempts, the newest first. Secrets are never shown."""
 
@@ -85,6 +90,9 @@ def show(
         return await _one(db, name), await endpoints.attempts(db, name, attempts, failed=failed)
 
     endpoint, shown = asyncio.run(_in_database(read))
+    if as_json:
+        print_json({"endpoint": endpoint, "attempts": shown})
+        return
     typer.echo("\n".join([*endpoint_lines(endpoint), *map(attempt_line, shown)]))
 
 

@@ -10,6 +10,7 @@ import typer
 
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me
+from cli.output import AsJson, print_json, print_table
 from cli.settings_source import load_settings
 from service.db import operator_actions, service_keys
 from service.db.pool import Connection, in_transaction, open_pool
@@ -53,19 +54,19 @@ def create(
 @app.command("list")
 def list_keys(
     ended: Annotated[bool, typer.Option("--all", help="Also those that were revoked or have expired.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the keys, the newest first: each by its beginning, with the time of its last use to the minute or two.
 
     Those of SERVICE_KEYS are not among them.
     """
     keys = _run(lambda db: service_keys.listed(db, ended=ended))
+    if as_json:
+        print_json({"keys": keys})
+        return
+    print_table(_COLUMNS, map(_row, keys))
     if not keys:
         typer.echo("There is no key: `portone-orders keys create` makes one.", err=True)
-        return
-    rows = [_COLUMNS, *map(_row, keys)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command()

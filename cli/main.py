@@ -133,7 +133,7 @@ def migrate() -> None:
 
 
 @app.command()
-def settings() -> None:
+def settings(as_json: AsJson = False) -> None:
     """Print the settings of the running receiver, with secrets hidden, and who differs from them.
 
     Without a receiver they are those of the environment, a running `make run`, or `.env`.
@@ -144,6 +144,9 @@ def settings() -> None:
     values, sentences = settings_in_force(loaded, source, running_processes(loaded))
     for sentence in sentences:
         typer.echo(sentence, err=True)
+    if as_json:
+        print_json(values)
+        return
     for name, text in values.items():
         typer.echo(f"{name}={text}")
 

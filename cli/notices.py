@@ -1,18 +1,16 @@
 """`portone-orders notices`: list, show and replay notices."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
 from cli.order_page import money
+from cli.output import AsJson, print_json, print_table
 from service.db import notice_list, operator_actions
 from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
@@ -23,7 +21,6 @@ app = typer.Typer(help="List the parked or the open notices, show them, and repl
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Name = Annotated[str, typer.Argument(help="Only those of this order number or imp_uid, or whose id begins so.")]
 
-# A list is a table only where a person sees all of it.
 _COLUMNS = ("id", "from", "imp_uid", "merchant_uid", "received", "tries", "outcome", "payment")
 
 
@@ -32,6 +29,7 @@ def list_notices(
     name: Name = "",
     still_open: Annotated[bool, typer.Option("--open", help="List the open notices instead.")] = False,
     limit: Limit = 50,
+    as_json: AsJson = False,
 ) -> None:
     """List the parked notices with their reasons, the longest parked first; with a name, all that it names.
 
@@ -42,7 +40,10 @@ def list_notices(
     else:
         query = notice_list.waiting if still_open else notice_list.parked
         listed = _read(lambda db: query(db, limit))
-    _print(listed.notices)
+    if as_json:
+        print_json(listed)
+        return
+    print_table(_COLUMNS, map(_row, listed.notices))
     if len(listed.notices) < listed.total:
         typer.echo(f"These are {len(listed.notices)} of {listed.total}: --limit shows more.", err=True)
     if not listed.notices:
@@ -51,11 +52,17 @@ def list_notices(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="An order number, an imp_uid, or the first part of an id.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="An order number, an imp_uid, or the first part of an id.")],
+    as_json: AsJson = False,
+) -> None:
     """Show the notices about a payment or an order, with the payment as stored."""
     listed = _read(lambda db: notice_list.about(db, name, 100))
     if not listed.notices:
         raise CommandFailed(f"No notice is known by the id, imp_uid or order number {name!r}.")
+    if as_json:
+        print_json(listed)
+        return
     for notice in listed.notices:
         typer.echo("\n".join(f"{key}: {getattr(notice, key)}" for key in Shown.__slots__) + "\n")
     if len(listed.notices) < listed.total:
@@ -113,17 +120,6 @@ async def _replay(ids: Sequence[str], who: str, why: str) -> int:
         except RedisUnavailable:
             typer.echo("Redis is away: the notices are looked at once it is back.")
         return len(replayed)
-
-
-def _print(notices: list[Shown]) -> None:
-    rows = [_row(notice) for notice in notices]
-    if not sys.stdout.isatty():
-        typer.echo("".join("\t".join(row) + "\n" for row in rows), nl=False)
-    elif rows:
-        table = Table(*(Column(column, overflow="fold") for column in _COLUMNS))  # a cut value could not be copied
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
 
 
 def _row(notice: Shown) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -24,10 +25,8 @@ def print_json(value: object) -> None:
 
 
 def _plain(value: Any) -> object:
-    """Return what JSON has for a value that it lacks: lists for sets, objects for mappings."""
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    return dict(value)
+    """Return what JSON has for a value that it lacks: a text for Postgres' own UUIDs, an object for a mapping."""
+    return str(value) if isinstance(value, UUID) else dict(value)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli.errors import CommandFailed
+from cli.output import AsJson, print_json
 from cli.problem_lines import problem_line
 from cli.settings_source import load_settings
 from service.settings import Settings
@@ -37,6 +38,7 @@ def list_problems(
     after: Annotated[str, typer.Option(help="With --foreign: go on after this imp_uid.")] = "",
     number: Annotated[str, typer.Option(help="With --foreign: only order numbers that begin so.")] = "",
     since: Annotated[datetime | None, typer.Option(help="With --foreign: only payments begun since (UTC).")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the open problems of our orders: the money held, the state of a refund, and who has resolved them.
 
@@ -53,6 +55,9 @@ def list_problems(
         raise CommandFailed("--after, --number and --since narrow the list that --foreign prints: add --foreign.")
     what = page if foreign else limit
     rows, total, others = _with_pool(settings, lambda pool: _listed(pool, settings, what, resolved=resolved))
+    if as_json:
+        print_json({"problems": rows, "total": total, "unregistered_payments": others})
+        return
     typer.echo("\n".join(problem_line(problem) for problem in rows) or _NONE[foreign])
     if len(rows) == limit and total > limit:
         more = f"--after {rows[-1].imp_uid} goes on" if foreign else "--limit shows more"

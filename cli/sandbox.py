@@ -11,6 +11,7 @@ from cli.addresses import Addresses
 from cli.amounts import read_amount
 from cli.calls import sandbox_at
 from cli.errors import CommandFailed
+from cli.output import AsJson, print_json
 from cli.sandbox_calls import AS_PORTONE_DOES, Control, Encoding, Moved, Webhook, delivery_line, payment_line
 from service.settings import Settings
 
@@ -209,22 +210,35 @@ def send_webhook(
 @sandbox.command("list")
 def list_payments(
     merchant_uid: Annotated[str, typer.Argument(help="List only this order's payments.", metavar="MERCHANT_UID")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """List the payments, the oldest first: imp_uid, merchant_uid, status, amount, method.
 
     Example: portone-orders sandbox list order-1
     """
     payments = _run(lambda control: control.payments(merchant_uid))
+    if as_json:
+        print_json({"payments": payments})
+        return
     typer.echo("\n".join(payment_line(payment) for payment in payments) or "There are no payments.")
+
+
+def _scenarios(incomplete: str) -> list[str]:
+    from cli.sandbox_scenarios import SCENARIOS
+
+    return [name for name in SCENARIOS if name.startswith(incomplete)]
 
 
 @sandbox.command()
 def play(
-    scenario: Annotated[str, typer.Argument(help="A name from --list.", metavar="SCENARIO")] = "",
+    scenario: Annotated[
+        str, typer.Argument(help="A name from --list.", metavar="SCENARIO", autocompletion=_scenarios)
+    ] = "",
     list_them: Annotated[bool, typer.Option("--list", help="List the scenarios, one line each.")] = False,
     tier: Annotated[
         str, typer.Option(help="The tier for the scenario `tier`; the default is the first of PORTONE_TIERS.")
     ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: print JSON, for programs.")] = False,
 ) -> None:
     """Play a scenario against the running service: register its order, make its payments, wait for the right state.
 
@@ -234,6 +248,9 @@ def play(
     """
     from cli.sandbox_scenarios import SCENARIOS, line_of, perform
 
+    if list_them and as_json:
+        print_json({"scenarios": {name: line_of(played) for name, played in SCENARIOS.items()}})
+        return
     if list_them:
         typer.echo("\n".join(f"{name:<24}{line_of(played)}" for name, played in SCENARIOS.items()))
         return

@@ -30,7 +30,7 @@ async def test_a_key_is_made_listed_and_revoked(tmp_path: Path, settings: Settin
         assert await _status(receiver, key) == 200
         _, listed = await run(tmp_path, "keys", "list", **variables_of(settings))
         [line] = [line for line in listed.splitlines() if line.startswith("pok_")]
-        assert line.startswith(f"{key[:12]}  shipping  admin,orders:read")
+        assert line.startswith(f"{key[:12]}\tshipping\tadmin,orders:read\t")
         assert line.endswith("works")
         assert key not in listed
         revoke = ("keys", "revoke", key, "--why", "it leaked", "--who", "lee")
