@@ -29,18 +29,19 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(order)
+_LOOK, _TRY, _RUN = "Look and act", "Try", "Run"
+app.command(rich_help_panel=_LOOK)(status)
+app.command(rich_help_panel=_LOOK)(top)
+app.add_typer(order, rich_help_panel=_LOOK)
 app.add_typer(order, name="orders", hidden=True)  # whoever thinks of several finds it too
-app.add_typer(events.app, name="events")
-app.add_typer(problems)
-app.add_typer(sandbox)
-app.add_typer(notices.app, name="notices")
-app.add_typer(keys.app, name="keys")
-app.add_typer(endpoints.app, name="endpoints")
-app.command()(reconcile)
-app.command()(status)
-app.command()(top)
-app.command()(demo)
+app.add_typer(events.app, name="events", rich_help_panel=_LOOK)
+app.add_typer(problems, rich_help_panel=_LOOK)
+app.add_typer(notices.app, name="notices", rich_help_panel=_LOOK)
+app.add_typer(endpoints.app, name="endpoints", rich_help_panel=_LOOK)
+app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
+app.command(rich_help_panel=_LOOK)(reconcile)
+app.command(rich_help_panel=_TRY)(demo)
+app.add_typer(sandbox, rich_help_panel=_TRY)
 
 
 def main() -> None:
@@ -86,7 +87,7 @@ def portone_orders(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 def dev() -> None:
     """Run the whole service on this machine, with its own Postgres, Redis and a stand-in for PortOne.
 
@@ -100,7 +101,7 @@ def dev() -> None:
     run_dev(Settings.load())
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 def serve() -> None:
     """Run the HTTP server for PortOne's notices and other services' requests, on HOST:PORT."""
     from cli.serve import run_receiver
@@ -108,7 +109,7 @@ def serve() -> None:
     run_receiver(Settings.load())
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 def worker() -> None:
     """Run a worker. It asks PortOne about each notice and updates the order. Run as many as you like."""
     from cli.serve import run_worker
@@ -116,7 +117,7 @@ def worker() -> None:
     run_worker(Settings.load())
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 def migrate() -> None:
     """Bring the database in DATABASE_URL up to date. This is safe at any time, and from several places at once."""
     from service.db.migrate import migrate as apply
@@ -132,7 +133,7 @@ def migrate() -> None:
     typer.echo("\n".join(f"Applied {name}" for name in applied) or "The database is up to date.")
 
 
-@app.command()
+@app.command(rich_help_panel=_RUN)
 def settings(as_json: AsJson = False) -> None:
     """Print the settings of the running receiver, with secrets hidden, and who differs from them.
 
@@ -151,7 +152,7 @@ def settings(as_json: AsJson = False) -> None:
         typer.echo(f"{name}={text}")
 
 
-@app.command()
+@app.command(rich_help_panel=_LOOK)
 def doctor(as_json: AsJson = False) -> None:
     """Check the running service, Postgres, Redis and PortOne, and name the culprit of each fault.
 

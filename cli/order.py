@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 order = typer.Typer(
     name="order",
+    short_help="Register, import, withdraw, list, watch and follow orders.",
     help="Register, import, withdraw, list, read and follow orders, over HTTP: at the environment's"
     " BASE_URL with its SERVICE_KEY, or those of a running `make run`, or http://HOST:PORT with the first of"
     " SERVICE_KEYS.",

@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 sandbox = typer.Typer(
     name="sandbox",
+    short_help="Run the stand-in for PortOne, pay in it, send its webhooks, play scenarios.",
     help="Run the stand-in for PortOne, pay in it, send its webhooks, play scripted scenarios. All commands but"
     " `serve` talk to the sandbox at SANDBOX_URL, or to that of a running `make run`, or to"
     " http://127.0.0.1:SANDBOX_PORT.",
