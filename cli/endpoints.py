@@ -13,7 +13,7 @@ import typer
 from cli.endpoint_lines import attempt_line, endpoint_line, endpoint_lines
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
-from cli.output import AsJson, print_json
+from cli.output import AsJson, print_json, working
 from service.db import endpoints, operator_actions
 from service.db.endpoints import WebhookEndpoint
 from service.db.pool import Connection, in_transaction
@@ -151,7 +151,8 @@ def replay(
         return begin, end
 
     begin, end = asyncio.run(_change(name, "endpoints.replay", who, why, its_range))
-    count = asyncio.run(_replay(name, begin, end))
+    with working("Making its events due"):
+        count = asyncio.run(_replay(name, begin, end))
     if not count:
         typer.echo(f"Nothing is sent again: {name} was told of no event of its types in this range.")
         return
@@ -185,7 +186,8 @@ def remove(
 @app.command()
 def test(name: Name) -> None:
     """Send an endpoint an event of the type `endpoint.test` from here, and print what it answers."""
-    attempt = asyncio.run(_test(name))
+    with working("Waiting for its answer"):
+        attempt = asyncio.run(_test(name))
     seconds = f"in {attempt.seconds * 1000:.0f} ms"
     if not attempt.is_delivered:
         what = f"answered {attempt.status} {seconds}" if attempt.status else f"gave no answer {seconds}"

@@ -25,6 +25,7 @@ _LIBRARY_ERRORS = {
     ("aiohttp", "ClientError"): "The call failed",
     ("portone_orders_client.calls", "Refused"): "The service refuses the call",
     ("portone_orders_client.calls", "WrongAnswer"): "",
+    ("portone_orders_client.calls", "Unreachable"): "BASE_URL",
 }
 
 # typer raises its parser's errors, and exports only this one of them.
@@ -53,6 +54,8 @@ def _library_sentence(culprit: str, error: BaseException) -> str:
 
         reason = (postgres_reason if culprit == "Postgres" else redis_reason)(error)
         return f"{culprit} cannot be used, because {reason.text}: {reason.advice}."
+    if culprit == "BASE_URL":
+        return f"{_first_line(error)}: start the service, or correct BASE_URL."
     return f"{culprit}: {_first_line(error)}." if culprit else f"{_first_line(error)}."
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,14 +14,18 @@ from cli.demo import demo
 from cli.errors import CommandFailed, exit_code, in_a_sentence, usage_sentence
 from cli.exit_codes import ExitCode, epilog
 from cli.order import order
-from cli.output import AsJson, print_json
+from cli.output import AsJson, print_json, working
 from cli.problems import problems
 from cli.reconcile import reconcile
 from cli.sandbox import sandbox
+from cli.screen import Screen
 from cli.settings_source import load_settings, load_with_source
 from cli.status import status
 from cli.top import top
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from cli.doctor import Finding
 
 app = typer.Typer(
     help="Turns PortOne payment notices into verified order state."
@@ -125,7 +130,8 @@ def migrate() -> None:
     settings = Settings.load().require("database_url")
     url = settings.database_url.get_secret_value()
     try:
-        applied = asyncio.run(apply(url))
+        with working("Migrating"):
+            applied = asyncio.run(apply(url))
     except (OSError, TimeoutError) as error:
         from cli.checks.databases import postgres_sentence
 
@@ -160,13 +166,21 @@ def doctor(as_json: AsJson = False) -> None:
     """
     from cli.doctor import examine
 
-    findings = asyncio.run(examine(load_settings))
+    with working("Examining"):
+        findings = asyncio.run(examine(load_settings))
     if as_json:
         print_json({"parts": findings})
     else:
-        typer.echo("\n".join(line for finding in findings for line in finding.lines))
+        _print_findings(findings)
     if any(finding.faults for finding in findings):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _print_findings(findings: "Sequence[Finding]") -> None:
+    screen = Screen()
+    for finding in findings:
+        for line in finding.lines:
+            screen.line(line, "bold red" if finding.faults else "yellow" if finding.not_checked else "green")
 
 
 if __name__ == "__main__":

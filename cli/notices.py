@@ -10,7 +10,7 @@ import typer
 from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
 from cli.order_page import money
-from cli.output import AsJson, print_json, print_table
+from cli.output import AsJson, print_json, print_table, working
 from service.db import notice_list, operator_actions
 from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
@@ -81,7 +81,9 @@ def replay(
         raise CommandFailed("Name the notices to replay, or give --all-parked.")
     if not why.strip():
         raise CommandFailed("Give a reason with --why: it is recorded.")
-    typer.echo(f"{asyncio.run(_replay(ids or [], who or me(), why))} notices will be looked at again.")
+    with working("Making them due"):
+        count = asyncio.run(_replay(ids or [], who or me(), why))
+    typer.echo(f"{count} notices will be looked at again.")
 
 
 def _read(query: Callable[[Connection], Awaitable[Listed]]) -> Listed:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.addresses import Addresses
 from cli.calls import Server, key_refused, service_at
@@ -18,7 +16,7 @@ from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
 from cli.import_progress import ImportProgress
 from cli.order_file import OrderFile, OrderLine
-from cli.output import AsJson, count_of, print_json
+from cli.output import AsJson, count_of, print_json, progress_bar
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,7 +56,10 @@ def import_orders(
 
     Example: portone-orders orders import orders.csv
     """
-    orders = OrderFile.of(file, encoding)
+    try:
+        orders = OrderFile.of(file, encoding)
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read ({error.strerror}): name a file that you may read.") from None
     progress = ImportProgress(orders, report or file.with_name(f"{file.name}.refused.csv"))
     if progress.is_resumed:
         typer.echo(f"Going on behind line {progress.counts.done} of {file}, where the last run stopped.", err=True)
@@ -82,7 +83,7 @@ def _tell(progress: ImportProgress, *, as_json: bool) -> None:
 async def import_file(orders: OrderFile, progress: ImportProgress, service: Server) -> None:
     """Send the lines that are not done, and save the progress after each batch."""
     await service.call("GET", "/healthz")  # says at once that it does not run, where a later call would wait for it
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task(orders.path.name, total=max(orders.lines, 1), completed=progress.counts.done)
         async with _calls(service) as calls:
             for lines in _batches(orders.read(after=progress.counts.done)):
@@ -90,13 +91,6 @@ async def import_file(orders: OrderFile, progress: ImportProgress, service: Serv
                 progress.save(lines[-1].number, result.new, result.known, result.refused)
                 bar.update(task, completed=lines[-1].number)
     progress.end()
-
-
-def _bar() -> Progress:
-    """Return a progress bar on standard error; it shows only where that is a terminal."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @asynccontextmanager

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from portone_orders_client import Order, OrdersClient
 
 _COLUMNS = ("merchant_uid", "state", "closed", "amount", "paid", "refunded", "payment", "problems", "changed")
+_STYLES: dict[str, str] = {
+    State.PAID: "green",
+    State.MISMATCHED: "bold red",
+    State.FAILED: "red",
+    State.CANCELLED: "yellow",
+    State.PARTIALLY_CANCELLED: "yellow",
+}
 _PAGE_MAX = 500
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -50,7 +57,7 @@ def list_orders(
     if as_json:
         print_json({"orders": orders, "more": more})
         return
-    print_table(_COLUMNS, map(_row, orders))
+    print_table(_COLUMNS, map(_row, orders), _STYLES)
     if not orders:
         typer.echo("No order is like this.", err=True)
     elif more:

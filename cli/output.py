@@ -1,12 +1,15 @@
 """Print a command's answer: tables and colours on a terminal, tab-separated lines in a pipe, JSON with `--json`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -21,7 +24,7 @@ def print_json(value: object) -> None:
     import orjson
 
     option = orjson.OPT_INDENT_2 if on_terminal() else None
-    typer.echo(orjson.dumps(value, default=_plain, option=option))
+    typer.echo(orjson.dumps(value, default=_plain, option=option).decode())
 
 
 def _plain(value: Any) -> object:
@@ -29,8 +32,11 @@ def _plain(value: Any) -> object:
     return str(value) if isinstance(value, UUID) else dict(value)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table where a person sees all of it, and otherwise whole values that a program can cut at the tabs."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], styles: Mapping[str, str] | None = None) -> None:
+    """Print a table where a person sees all of it, and otherwise whole values that a program can cut at the tabs.
+
+    `styles`: the colours of the words that have one.
+    """
     given = list(rows)
     if not on_terminal():
         typer.echo("".join("\t".join(row) + "\n" for row in given), nl=False)
@@ -42,7 +48,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
         table = Table(*(Column(name, overflow="fold") for name in columns), box=box.SIMPLE_HEAD)  # nothing is cut off
         for row in given:
-            table.add_row(*map(Text, row))  # text, because a value may look like markup
+            # Text, because a value may look like markup.
+            table.add_row(*(Text(value, (styles or {}).get(value, "")) for value in row))
         Console().print(table)
 
 
@@ -56,6 +63,16 @@ def working(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(f"{what} …"):
         yield
+
+
+def progress_bar() -> "Progress":
+    """Return a progress bar on standard error; it shows only where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def count_of(number: int, noun: str) -> str:

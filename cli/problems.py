@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cli.errors import CommandFailed
-from cli.output import AsJson, print_json
+from cli.output import AsJson, print_json, working
 from cli.problem_lines import problem_line
 from cli.settings_source import load_settings
 from service.settings import Settings
@@ -54,7 +54,8 @@ def list_problems(
     if not foreign and page != Page(limit):
         raise CommandFailed("--after, --number and --since narrow the list that --foreign prints: add --foreign.")
     what = page if foreign else limit
-    rows, total, others = _with_pool(settings, lambda pool: _listed(pool, settings, what, resolved=resolved))
+    with working("Reading problems"):
+        rows, total, others = _with_pool(settings, lambda pool: _listed(pool, settings, what, resolved=resolved))
     if as_json:
         print_json({"problems": rows, "total": total, "unregistered_payments": others})
         return

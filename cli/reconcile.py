@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.errors import CommandFailed
 from cli.operator import Databases, Who, Why, me, open_databases
+from cli.output import AsJson, print_json, print_table, progress_bar
 from service.db import operator_actions
 from service.db.pool import in_transaction
 from service.domain.ownership import Ours
@@ -24,6 +24,10 @@ from service.usecases.reconciliation import Reconciler, differences
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=90)
+_COLUMNS = ("imp_uid", "merchant_uid")
+
+# How many payments differ, and the names of those that a dry run found.
+Found = tuple[int, list[tuple[str, str]]]
 
 
 def reconcile(
@@ -31,9 +35,18 @@ def reconcile(
     dry_run: Annotated[bool, typer.Option(help="Only print the differences; change nothing.")] = False,
     who: Who = "",
     why: Why = "reconciled by hand",
+    as_json: AsJson = False,
 ) -> None:
-    """Compare PortOne's list with what is stored, and have every difference looked at by the workers."""
-    count = asyncio.run(_reconcile(_seconds_ago(since), dry_run, who or me(), why))
+    """Compare PortOne's list with what is stored, and have every difference looked at by the workers.
+
+    Example: portone-orders reconcile --since 12h --dry-run
+    """
+    count, differing = asyncio.run(_reconcile(_seconds_ago(since), dry_run, who or me(), why))
+    if as_json:
+        payments = [dict(zip(_COLUMNS, names, strict=True)) for names in differing]
+        print_json({"count": count, "changed": not dry_run, **({"payments": payments} if dry_run else {})})
+        return
+    print_table(_COLUMNS, differing)
     typer.echo(f"{count} payments differ." + (" Nothing was changed." if dry_run else " They will be looked at."))
 
 
@@ -45,7 +58,7 @@ def _seconds_ago(since: str) -> int:
     return int(time.time() - ago.total_seconds())
 
 
-async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> int:
+async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> Found:
     async with open_databases() as databases:
         settings = databases.settings.require("portone_imp_key", "portone_imp_secret")
         redis = connect(settings.redis_url.get_secret_value())
@@ -64,25 +77,24 @@ async def _reconcile(since: int, dry_run: bool, who: str, why: str) -> int:
             await redis.aclose(close_connection_pool=True)
 
 
-async def _walk_all(databases: Databases, reconciler: Reconciler, since: int, dry_run: bool) -> int:
+async def _walk_all(databases: Databases, reconciler: Reconciler, since: int, dry_run: bool) -> Found:
     """Walk every account and tier. If one cannot be asked, the others are walked first, then the command fails."""
-    count, failures = 0, list[str]()
+    count, named, failures = 0, list[tuple[str, str]](), list[str]()
     for store in reconciler.stores:
         try:
-            count += await _walk(databases, reconciler, store, since, dry_run)
+            more, names = await _walk(databases, reconciler, store, since, dry_run)
+            count, named = count + more, named + names
         except NotAsked as error:
             failures.append(f"{store.account} {store.tier}".strip() + f": {error}")
     if failures:
         raise CommandFailed(f"{'; '.join(failures)} Try again later.")
-    return count
+    return count, named
 
 
-async def _walk(databases: Databases, reconciler: Reconciler, store: Store, since: int, dry_run: bool) -> int:
+async def _walk(databases: Databases, reconciler: Reconciler, store: Store, since: int, dry_run: bool) -> Found:
     """Walk the pages of one account and tier to the end of the window."""
-    count, page, more = 0, 0, True
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    ) as progress:
+    count, named, page, more = 0, list[tuple[str, str]](), 0, True
+    with progress_bar() as progress:
         bar = progress.add_task(f"{store.account} {store.tier}".strip(), total=None)
         while more:
             page += 1
@@ -90,17 +102,13 @@ async def _walk(databases: Databases, reconciler: Reconciler, store: Store, sinc
             listed = await reconciler.accounts[store.account].ledger(store.tier, page, since=since)
             more = listed.more
             if dry_run:
-                count += await _print_differences(databases, listed.payments, store, reconciler.ours, progress)
+                named += await _names(databases, listed.payments, store, reconciler.ours)
             else:
                 count += await reconciler.compare(listed.payments, store)
             progress.update(bar, total=listed.total, advance=len(listed.payments))
-    return count
+    return count + len(named), named
 
 
-async def _print_differences(
-    databases: Databases, listed: list[object], store: Store, ours: Ours, progress: Progress
-) -> int:
+async def _names(databases: Databases, listed: list[object], store: Store, ours: Ours) -> list[tuple[str, str]]:
     differing = await in_transaction(databases.pool, lambda db: differences(db, listed, store, ours))
-    for notice in differing:
-        progress.console.print(f"{notice.imp_uid} of order {notice.merchant_uid}", markup=False, highlight=False)
-    return len(differing)
+    return [(notice.imp_uid, notice.merchant_uid or "-") for notice in differing]

@@ -11,7 +11,7 @@ from cli.addresses import Addresses
 from cli.amounts import read_amount
 from cli.calls import sandbox_at
 from cli.errors import CommandFailed
-from cli.output import AsJson, print_json
+from cli.output import AsJson, print_json, working
 from cli.sandbox_calls import AS_PORTONE_DOES, Control, Encoding, Moved, Webhook, delivery_line, payment_line
 from service.settings import Settings
 
@@ -204,7 +204,9 @@ def send_webhook(
         options = {"status": status, "tier": tier, "url": url}
         return await control.send(target["imp_uid"], Webhook(sending, times, late), **options)
 
-    for delivery in _run(send):
+    with working("Waiting for the webhooks' answers"):
+        deliveries = _run(send)
+    for delivery in deliveries:
         typer.echo(delivery_line(delivery))
 
 
@@ -285,7 +287,8 @@ def _move(action: str, name: str, amount: str, terms: dict[str, Any], webhook: W
             read_amount(part, payment["currency"])
         return await control.move(payment["imp_uid"], action, webhook, **options)
 
-    moved = _run(move)
+    with working("Waiting for the webhooks' answers"):
+        moved = _run(move)
     typer.echo("\n".join([payment_line(moved.payment), *(delivery_line(delivery) for delivery in moved.deliveries)]))
 
 

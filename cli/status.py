@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.doctor import GRAVE, Finding, examine
 from cli.exit_codes import ExitCode
-from cli.output import AsJson, print_json
+from cli.output import AsJson, print_json, working
 from cli.screen import Screen
 from cli.settings_source import load_settings
 from cli.today_page import Weight, as_json, figures, plot
@@ -53,7 +53,8 @@ def status(as_json: AsJson = False) -> None:
 
     The exit code is 0 if all is well, 1 if something needs a person, and 2 if payments are held up.
     """
-    seen = asyncio.run(look(cache(load_settings)))
+    with working("Examining"):
+        seen = asyncio.run(look(cache(load_settings)))
     if as_json:
         print_json(_json(seen))
     else:
