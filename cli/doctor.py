@@ -39,7 +39,7 @@ CHECKS: dict[str, Check] = {
 
 
 # What is wrong here holds payments up now; what is wrong elsewhere can wait for a person.
-GRAVE = {"Settings", "Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Feed", "Address"}
+_GRAVE = {"Settings", "Postgres", "Redis", "PortOne", "Receivers", "Workers", "Promise", "Feed", "Address"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class Finding:
     part: str
     faults: Sequence[str] = ()
     not_checked: str = ""
+
+    @property
+    def holds_up(self) -> bool:
+        """True if payments are held up for as long as this part has a fault."""
+        return bool(self.faults) and self.part in _GRAVE
 
     @property
     def lines(self) -> list[str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from cli.doctor import GRAVE, Finding, examine
 from cli.exit_codes import ExitCode
 from cli.output import AsJson, print_json, working
 from cli.screen import Screen
@@ -18,6 +17,7 @@ from cli.today_page import Weight, as_json, figures, plot
 from service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from cli.doctor import Finding
     from service.usecases.today import Today
 
 _POSTGRES_SECONDS = 5.0
@@ -34,14 +34,15 @@ _CODES: dict[Weight, ExitCode] = {"well": ExitCode.DONE, "look": ExitCode.FAILED
 class Health:
     """Findings with the most serious first, and today's figures; None: Postgres does not give them."""
 
-    findings: Sequence[Finding]
+    findings: "Sequence[Finding]"
     today: "Today | None"
 
     @property
     def weight(self) -> Weight:
         """The most serious fault's weight: `bad` holds payments up, `look` can wait for a person."""
-        parts = {finding.part for finding in self.findings if finding.faults}
-        return "bad" if parts & GRAVE else "look" if parts else "well"
+        if any(finding.holds_up for finding in self.findings):
+            return "bad"
+        return "look" if self.faults else "well"
 
     @property
     def faults(self) -> list[str]:
@@ -65,8 +66,10 @@ def status(as_json: AsJson = False) -> None:
 
 async def look(load: Callable[[], Settings]) -> Health:
     """Examine all parts and read today's figures, side by side."""
+    from cli.doctor import examine
+
     findings, today = await asyncio.gather(examine(load), _today(load))
-    return Health(sorted(findings, key=lambda finding: finding.part not in GRAVE), today)
+    return Health(sorted(findings, key=lambda finding: not finding.holds_up), today)
 
 
 async def _today(load: Callable[[], Settings]) -> "Today | None":
@@ -97,8 +100,9 @@ def _json(seen: Health) -> dict[str, object]:
 
 def _show(seen: Health, screen: Screen) -> None:
     screen.line(_VERDICTS[seen.weight], STYLES[seen.weight] or "bold green")
-    for fault in seen.faults:
-        screen.line(f"  {fault}", STYLES[seen.weight] if fault.partition(":")[0] in GRAVE else STYLES["look"])
+    for finding in seen.findings:
+        for fault in finding.faults:
+            screen.line(f"  {finding.part}: {fault}", STYLES["bad" if finding.holds_up else "look"])
     if seen.today:
         screen.line()
         for line in page(seen.today):
@@ -109,4 +113,5 @@ def page(today: "Today") -> Iterator[Text]:
     """Yield a styled line for each of today's figures, and the plot of its hours."""
     for figure in figures(today):
         yield Text.assemble((f"  {figure.label:<11}", "dim"), (figure.text, STYLES[figure.weight]))
-    yield Text.assemble(("  by hour    ", "dim"), (plot(today.hours), "cyan"), ("  orders paid, until now", "dim"))
+    most = f"  at most {max(span.paid for span in today.hours):,} paid in an hour"
+    yield Text.assemble(("  by hour    ", "dim"), (plot(today.hours), "cyan"), (most, "dim"))

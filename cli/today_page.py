@@ -99,13 +99,6 @@ def _height(paid: int, most: int) -> int:
     return max(1, round(paid * (len(_BARS) - 1) / most)) if paid else 0
 
 
-def plain_lines(today: "Today") -> Iterator[str]:
-    """Yield the page as plain text."""
-    for figure in figures(today):
-        yield f"  {figure.label:<11}{figure.text}"
-    yield f"  {'by hour':<11}{plot(today.hours)}"
-
-
 def as_json(today: "Today") -> dict[str, object]:
     """Return all figures for JSON."""
     named = {field.name: getattr(today, field.name) for field in fields(today)}
