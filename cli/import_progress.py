@@ -36,12 +36,15 @@ class ImportProgress:
         self.report = report
         self._path = file.path.with_name(f"{file.path.name}.progress")
         self.counts = _loaded(self._path, file.digest) or ImportCounts(file.digest, uuid4().hex)
-        self._write()
 
     @property
     def is_resumed(self) -> bool:
         """True if an earlier run has done a part."""
         return self.counts.done > 0
+
+    def begin(self) -> None:
+        """Write down which run this is, before anything is sent under its name."""
+        self._write()
 
     def save(self, done: int, new: int, known: int, refused: Iterable[tuple[OrderLine, str]]) -> None:
         """Add a batch. The report is written first, and cut back to what is saved when an import goes on."""

@@ -51,11 +51,7 @@ app.add_typer(sandbox, rich_help_panel=_TRY)
 
 def main() -> None:
     """Run the command, and end with its exit code. Every error ends in one sentence; Ctrl-C and `head` in none."""
-    try:
-        code = run()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = ExitCode.UNREAD
+    code = run()
     if code == ExitCode.UNREAD:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would complain as it ends
     sys.exit(code)
@@ -64,7 +60,10 @@ def main() -> None:
 def run() -> int:
     """Run the command. Returns its exit code."""
     try:
-        return app(standalone_mode=False) or ExitCode.DONE
+        code = app(standalone_mode=False) or ExitCode.DONE
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return ExitCode.UNREAD
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # typer and rich end so
             return ExitCode.UNREAD
@@ -77,6 +76,7 @@ def run() -> int:
             raise
         typer.echo(sentence, err=True)
         return exit_code(error)
+    return code
 
 
 def _version(requested: bool) -> None:

@@ -1,5 +1,6 @@
 """Read orders from a CSV file: a line for each order, its columns named by the first line."""
 
+import codecs
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,11 @@ class OrderFile:
 
     @classmethod
     def of(cls, path: Path, encoding: str) -> "OrderFile":
-        """Read the file once to know its digest and length. Raises OSError."""
+        """Read the file once to know its digest and length. Raises OSError, or CommandFailed for no encoding."""
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise CommandFailed(f"{encoding!r} is no encoding: give one such as utf-8 or cp949.") from None
         digest, lines = hashlib.sha256(), 0
         with path.open("rb") as file:
             while piece := file.read(_PIECE_BYTES):
@@ -58,7 +63,7 @@ class OrderFile:
                 for number, row, is_whole in _rows(file):
                     if number > after and any(row.values()):
                         yield _line(number, row, is_whole=is_whole)
-        except (UnicodeDecodeError, LookupError):
+        except UnicodeDecodeError:
             raise CommandFailed(
                 f"{self.path} cannot be read as {self.encoding}: name its encoding, such as --encoding cp949."
             ) from None

@@ -1,13 +1,13 @@
 """`portone-orders orders import`: register the orders of a CSV file, batch by batch."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 
 from cli.addresses import Addresses
@@ -83,6 +83,7 @@ def _tell(progress: ImportProgress, *, as_json: bool) -> None:
 async def import_file(orders: OrderFile, progress: ImportProgress, service: Server) -> None:
     """Send the lines that are not done, and save the progress after each batch."""
     await service.call("GET", "/healthz")  # says at once that it does not run, where a later call would wait for it
+    progress.begin()
     with progress_bar() as bar:
         task = bar.add_task(orders.path.name, total=max(orders.lines, 1), completed=progress.counts.done)
         async with _calls(service) as calls:
@@ -107,7 +108,7 @@ def _batches(lines: Iterator[OrderLine]) -> Iterator[list[OrderLine]]:
     """Yield the lines in batches that one call may have."""
     batch, size = list[OrderLine](), 0
     for line in lines:
-        length = len(orjson.dumps(line.order))
+        length = len(json.dumps(line.order))  # as it is sent, where a Korean letter takes six bytes
         if batch and (len(batch) == _ORDERS_MAX or size + length > _BYTES_MAX):
             yield batch
             batch, size = [], 0

@@ -75,6 +75,14 @@ async def test_a_stopped_import_goes_on_where_it_was(commands: Commands, pool: P
     ]
 
 
+async def test_large_orders_fit_into_their_calls(commands: Commands, tmp_path: Path) -> None:
+    """Orders whose texts are long, in letters that take six bytes in a call, go out in as many calls as they need."""
+    metadata = json.dumps({"memo": "양" * 600}, ensure_ascii=False).replace('"', '""')
+    lines = "".join(f'order-{number},1,"{metadata}"\n' for number in range(400))
+    (tmp_path / "orders.csv").write_text(f"merchant_uid,amount,metadata\n{lines}")
+    assert "400 orders registered" in await commands.run("orders", "import", "orders.csv")
+
+
 async def test_a_file_that_has_changed_is_begun_again(commands: Commands, tmp_path: Path) -> None:
     """The progress is of one content: another file of the same name is imported from its first line."""
     path = tmp_path / "orders.csv"
@@ -92,5 +100,5 @@ async def test_what_keeps_it_from_importing_is_one_sentence(commands: Commands, 
     nobody = f"http://127.0.0.1:{own_port()}"
     with pytest.raises(CommandFailed, match=r"does not answer .*: start it with `make run`"):
         await commands.run("orders", "import", "orders.csv", BASE_URL=nobody)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(CommandFailed, match=r"none.csv cannot be read .*: name a file that you may read"):
         await commands.run("orders", "import", "none.csv")
