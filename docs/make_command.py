@@ -92,7 +92,7 @@ def _section(one: DocumentedCommand) -> str:
     parts += [f"{text}\n" for text in one.paragraphs if not text.startswith(_EXAMPLE)]
     examples = [text.removeprefix(_EXAMPLE) for text in one.paragraphs if text.startswith(_EXAMPLE)]
     if examples:
-        parts.append("\n".join(["```sh", *examples, "```"]) + "\n")
+        parts.append("For example:\n\n" + "".join(f"- `{example}`\n" for example in examples))
     if rows := [row for param in one.command.params if (row := _row(param, one.context))]:
         parts.append("\n".join(["| argument or option | meaning |", "| --- | --- |", *rows]) + "\n")
     return "\n".join(parts)
