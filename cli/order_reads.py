@@ -146,8 +146,8 @@ async def watch_orders(service: Server, merchant_uids: Sequence[str], seconds: f
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*watching)
         except TimeoutError:
-            waiting = ", ".join(order.merchant_uid for order in last.values() if not order.is_paid)
-            typer.echo(f"The time is up: {waiting} is not paid.", err=True)
+            unpaid = [name for name in merchant_uids if name not in last or not last[name].is_paid]
+            typer.echo(f"The time is up, and not paid: {', '.join(unpaid)}.", err=True)
             return False
         return all(order.is_paid for order in last.values())
 

@@ -8,20 +8,19 @@ import pytest
 
 from cli.calls import Server
 from cli.demo import Traffic, run_demo
-from cli.demo_buyers import FAILURES, USUAL, Counter, choose
+from cli.demo_buyers import FAILURES, USUAL, Buyer, Counter, choose
 from cli.errors import CommandFailed
 from cli.sandbox_calls import Control
 from service.db.pool import Pool
 from service.settings import Settings
 from tests.cli.conftest import Commands
-from tests.running import bearer, running_receiver
+from tests.running import bearer, patient_worker, running_receiver
 from tests.sandbox_client import RunningSandbox
 
 
-async def test_every_kind_of_buyer_reaches_the_end_of_their_order(commands: Commands) -> None:
+async def test_every_kind_of_buyer_reaches_the_end_of_their_order(settings: Settings, sandbox: RunningSandbox) -> None:
     """Each kind of buyer leaves an order in the state that such buyers lead to."""
-    service = Server(commands.service.url, "The service", "start it", "BASE_URL", bearer())
-    control = Control(Server(commands.sandbox.url, "The sandbox", "start it", "SANDBOX_URL"))
+    control = Control(Server(sandbox.url, "The sandbox", "start it", "SANDBOX_URL"))
     ends = {
         "pays_by_card": "paid",
         "pays_and_leaves": "paid",
@@ -38,13 +37,16 @@ async def test_every_kind_of_buyer_reaches_the_end_of_their_order(commands: Comm
     }
     assert {buyer.__name__ for buyer in (*USUAL, *FAILURES)} == set(ends)
 
-    async def serve(buyer_name: str) -> None:
-        counter = Counter.new(service, control, "demo-")
-        [buyer] = [each for each in (*USUAL, *FAILURES) if each.__name__ == buyer_name]
-        await buyer(counter)
-        await commands.service.becomes(counter.merchant_uid, state=ends[buyer_name])
+    async with running_receiver(settings) as receiver, patient_worker(settings):  # a lost webhook stays lost
+        sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
+        service = Server(receiver.url, "The service", "start it", "BASE_URL", bearer())
 
-    await asyncio.gather(*map(serve, ends))
+        async def serve(buyer: Buyer) -> None:
+            counter = Counter.new(service, control, "demo-")
+            await buyer(counter)
+            await receiver.becomes(counter.merchant_uid, state=ends[buyer.__name__])
+
+        await asyncio.gather(*map(serve, (*USUAL, *FAILURES)))
 
 
 async def test_a_demo_runs_for_its_time_and_tells(commands: Commands, pool: Pool) -> None:
