@@ -27,6 +27,11 @@ class Server:
     setting: str
     headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """The service key that is sent, for the client of other services."""
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
     async def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Return the JSON object that the server answers. Raises CallRefused; CommandFailed without an answer."""
         import aiohttp

@@ -122,14 +122,13 @@ async def _counting(service: Server, prefix: str, traffic: Traffic) -> AsyncIter
     from portone_orders_client import MemoryCursor, OrdersClient
 
     newest = str((await service.call("GET", "/events?after=now"))["next"])
-    key = service.headers.get("Authorization", "").removeprefix("Bearer ")
 
     async def count(orders: OrdersClient) -> None:
         async for event in orders.follow(MemoryCursor(), start=newest):
             if event.merchant_uid.startswith(prefix):
                 traffic.changes[event.type] += 1
 
-    async with OrdersClient(service.url, key) as orders:
+    async with OrdersClient(service.url, service.key) as orders:
         counting = asyncio.create_task(count(orders))
         try:
             yield

@@ -89,8 +89,7 @@ async def follow_events(service: Server, wanted: EventWish, show: "Callable[[Eve
     newest = await service.call("GET", "/events?after=now")
     store = FileCursor(wanted.cursor) if wanted.cursor else MemoryCursor()
     start = {"now": str(newest["next"]), "oldest": None}.get(wanted.start, wanted.start)
-    key = service.headers.get("Authorization", "").removeprefix("Bearer ")
-    async with OrdersClient(service.url, key) as orders:
+    async with OrdersClient(service.url, service.key) as orders:
         left = wanted.limit
         async for event in orders.follow(store, start=start, **wanted.filters):
             show(event)

@@ -99,9 +99,8 @@ async def _calls(service: Server) -> "AsyncIterator[Calls]":
     import aiohttp
     from portone_orders_client.calls import Calls
 
-    key = service.headers.get("Authorization", "").removeprefix("Bearer ")
     async with aiohttp.ClientSession() as session:
-        yield Calls(service.url, key, session)
+        yield Calls(service.url, service.key, session)
 
 
 def _batches(lines: Iterator[OrderLine]) -> Iterator[list[OrderLine]]:

@@ -1,15 +1,15 @@
 """Read orders over HTTP: one, a list (`order list`), or some until they are settled (`order watch`)."""
 
 import asyncio
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
 
 import typer
 
 from cli.addresses import Addresses
+from cli.ago import read_ago
 from cli.calls import CallRefused, Server, service_at
 from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
@@ -31,7 +31,6 @@ _STYLES: dict[str, str] = {
     State.PARTIALLY_CANCELLED: "yellow",
 }
 _PAGE_MAX = 500
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def list_orders(
@@ -106,8 +105,8 @@ def _row(order: dict[str, Any]) -> tuple[str, ...]:
 
 def _time(since: str) -> str:
     """Return the time that is meant by 2d or by a time."""
-    if match := re.fullmatch(r"(\d{1,5})([mhd])", since):
-        return (datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})).isoformat()
+    if ago := read_ago(since):
+        return (datetime.now(UTC) - ago).isoformat()
     try:
         at = datetime.fromisoformat(since)
     except ValueError:
@@ -138,8 +137,7 @@ async def watch_orders(service: Server, merchant_uids: Sequence[str], seconds: f
 
     for merchant_uid in merchant_uids:  # says in a sentence what keeps it from watching
         await read_order(service, merchant_uid)
-    key = service.headers.get("Authorization", "").removeprefix("Bearer ")
-    async with OrdersClient(service.url, key) as orders:
+    async with OrdersClient(service.url, service.key) as orders:
         last: dict[str, Order] = {}
         watching = [_watch(orders, merchant_uid, last, as_json=as_json) for merchant_uid in merchant_uids]
         try:

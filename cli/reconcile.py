@@ -1,13 +1,13 @@
 """`portone-orders reconcile`: compare PortOne's own list with what is stored, now."""
 
 import asyncio
-import re
 import time
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
+from cli.ago import read_ago
 from cli.errors import CommandFailed
 from cli.operator import Databases, Who, Why, me, open_databases
 from cli.output import AsJson, print_json, print_table, progress_bar
@@ -22,7 +22,6 @@ from service.redis.budget import Budget, Lane
 from service.redis.queue import connect
 from service.usecases.reconciliation import Reconciler, differences
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=90)
 _COLUMNS = ("imp_uid", "merchant_uid")
 
@@ -51,8 +50,7 @@ def reconcile(
 
 
 def _seconds_ago(since: str) -> int:
-    match = re.fullmatch(r"(\d{1,5})([mhd])", since)
-    ago = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    ago = read_ago(since)
     if ago is None or not timedelta() < ago <= _LONGEST:
         raise CommandFailed(f"--since must be like 30m, 12h or 2d, and at most 90d, not {since!r}.")
     return int(time.time() - ago.total_seconds())

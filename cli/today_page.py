@@ -37,6 +37,8 @@ def figures(today: "Today") -> Iterator[Figure]:
         "paid", f"{about}{count_of(today.paid, 'order')} within a day, {today.minute.paid:,} in the last minute"
     )
     yield _waiting(today)
+    for sentence in today.broken:
+        yield Figure("promise", sentence, "bad")
     measure = today.measure
     yield _count("problems", measure.open_problems, "see `portone-orders problems list`")
     yield _count("parked", measure.parked_notices, "see `portone-orders notices list`")
@@ -59,9 +61,8 @@ def _waiting(today: "Today") -> Figure:
     if today.longest_due is None:
         return Figure("waiting", f"{text}, none is due")
     due = today.longest_due
-    late = f"{text}, the oldest has been due for {_age(due.due_seconds)}: {due.imp_uid} of {due.merchant_uid or '-'}"
-    is_broken = any(sentence.startswith("a notice has been due") for sentence in today.broken)
-    return Figure("waiting", late, "bad" if is_broken else "well")
+    about = f"{due.imp_uid} of {due.merchant_uid or '-'}"
+    return Figure("waiting", f"{text}, the oldest has been due for {_age(due.due_seconds)}: {about}")
 
 
 def _count(label: str, count: int, advice: str) -> Figure:

@@ -76,8 +76,7 @@ async def _screen(pool: "Pool", settings: Settings) -> RenderableType:
             raise
         return Text(f"  {sentence}", STYLES["bad"])
     head = Text(f"portone-orders, {today.at.astimezone():%Y-%m-%d %H:%M:%S}, Ctrl-C ends it\n", "bold")
-    broken = [Text(f"\n  {sentence[0].upper()}{sentence[1:]}.", STYLES["bad"]) for sentence in today.broken]
-    return Group(head, *page(today), *broken)
+    return Group(head, *page(today))
 
 
 @asynccontextmanager
