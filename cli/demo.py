@@ -5,7 +5,7 @@ import contextlib
 import random
 import secrets
 import time
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli.addresses import Addresses
 from cli.calls import Server, sandbox_at, service_at
-from cli.demo_buyers import Buyer, Counter, choose, pays_by_card
+from cli.demo_buyers import Buyer, Visit, choose, pays_by_card
 from cli.errors import CommandFailed
 from cli.order_reads import read_order
 from cli.output import AsJson, count_of, on_terminal, print_json
@@ -34,9 +34,9 @@ class Traffic:
     """The counts so far: buyers by what they did, changes of their orders by type, and calls that failed."""
 
     began: float = field(default_factory=time.monotonic)
-    buyers: Tally[str] = field(default_factory=Tally)
-    changes: Tally[str] = field(default_factory=Tally)
-    failed: Tally[str] = field(default_factory=Tally)
+    buyers: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
     under_way: int = 0
 
     @property
@@ -73,7 +73,7 @@ async def run_demo(
     service: Server, control: Control, traffic: Traffic, *, rate: float, seconds: float | None, failures: float,
     patience_seconds: float = 20.0,
 ) -> None:  # fmt: skip
-    """Let buyers come at this rate until the time is up or it is cancelled. Whoever is at the counter may finish."""
+    """Let buyers come at this rate until the time is up or it is cancelled. Whoever has come may finish."""
     prefix, rng = f"demo-{secrets.token_hex(2)}-", random.Random()  # noqa: S311 - buyers need no secrecy
     await _pay_the_first(service, control, prefix, patience_seconds)
     async with _counting(service, prefix, traffic), asyncio.TaskGroup() as buyers:
@@ -81,17 +81,17 @@ async def run_demo(
             async with asyncio.timeout(seconds):
                 while True:
                     if traffic.under_way < _UNDER_WAY_MAX:
-                        counter = Counter.new(service, control, prefix)
-                        buyers.create_task(_serve(choose(failures, rng), counter, traffic))
+                        visit = Visit.new(service, control, prefix)
+                        buyers.create_task(_serve(choose(failures, rng), visit, traffic))
                     await asyncio.sleep(rng.expovariate(rate))
 
 
 async def _pay_the_first(service: Server, control: Control, prefix: str, patience_seconds: float) -> None:
     """Pay one order and wait for it, because a service that asks another PortOne would never see the payments."""
-    counter = Counter.new(service, control, prefix)
-    await pays_by_card(counter)
+    visit = Visit.new(service, control, prefix)
+    await pays_by_card(visit)
     ends = time.monotonic() + patience_seconds
-    while (await read_order(service, counter.merchant_uid))["state"] != "paid":
+    while (await read_order(service, visit.merchant_uid))["state"] != "paid":
         if time.monotonic() > ends:
             raise CommandFailed(
                 f"The service at {service.url} does not see what is paid at the sandbox at {control.server.url}: start"
@@ -100,12 +100,12 @@ async def _pay_the_first(service: Server, control: Control, prefix: str, patienc
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _serve(buyer: Buyer, counter: Counter, traffic: Traffic) -> None:
+async def _serve(buyer: Buyer, visit: Visit, traffic: Traffic) -> None:
     """Serve one buyer. A call that fails is counted, because a service that is restarted must not end the traffic."""
     traffic.buyers[_name(buyer)] += 1
     traffic.under_way += 1
     try:
-        await buyer(counter)
+        await buyer(visit)
     except CommandFailed as error:
         traffic.failed[str(error)] += 1
     finally:
@@ -150,7 +150,7 @@ def _live(traffic: Traffic) -> Iterator[None]:
 def _lines(traffic: Traffic) -> Iterator[str]:
     total = sum(traffic.buyers.values())
     rate = f"{total / max(traffic.seconds, 1):.1f} a second"
-    yield f"{count_of(total, 'buyer')} in {traffic.seconds:.0f} s, {rate}, {traffic.under_way} at the counter"
+    yield f"{count_of(total, 'buyer')} in {traffic.seconds:.0f} s, {rate}, {traffic.under_way} under way"
     yield from _tallied(traffic.buyers)
     if traffic.changes:
         yield "Changes of their orders"
@@ -160,7 +160,7 @@ def _lines(traffic: Traffic) -> Iterator[str]:
         yield from _tallied(traffic.failed)
 
 
-def _tallied(tally: "Tally[str]") -> Iterator[str]:
+def _tallied(tally: "Counter[str]") -> Iterator[str]:
     for name, count in tally.most_common():
         yield f"  {count:>6,}  {name}"
 

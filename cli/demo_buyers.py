@@ -1,6 +1,6 @@
 """The buyers of `demo`: each brings one order to an end, as well or as badly as buyers, browsers and webhooks do.
 
-A buyer is a function of a counter. Those of FAILURES are what goes wrong in a shop; the others pay.
+A buyer is a function of a visit. Those of FAILURES are what goes wrong in a shop; the others pay.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ _THINKS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Counter:
-    """One order at the counter: the service where it is registered, and the sandbox where it is paid."""
+class Visit:
+    """A buyer's visit for one order: the service where it is registered, and the sandbox where it is paid."""
 
     service: Server
     control: Control
@@ -28,8 +28,8 @@ class Counter:
     amount: int
 
     @classmethod
-    def new(cls, service: Server, control: Control, prefix: str) -> "Counter":
-        """Return a counter for a new order of a usual price."""
+    def new(cls, service: Server, control: Control, prefix: str) -> "Visit":
+        """Return a visit for a new order of a usual price."""
         return cls(service, control, f"{prefix}{secrets.token_hex(4)}", secrets.choice(_AMOUNTS))
 
     async def register(self) -> None:
@@ -56,90 +56,90 @@ class Counter:
                 raise
 
 
-Buyer = Callable[[Counter], Awaitable[None]]
+Buyer = Callable[[Visit], Awaitable[None]]
 
 
-async def pays_by_card(counter: Counter) -> None:
+async def pays_by_card(visit: Visit) -> None:
     """Pay, as most do: the webhook and the browser both say so."""
-    await counter.register()
-    await counter.complete(await counter.pay())
+    await visit.register()
+    await visit.complete(await visit.pay())
 
 
-async def pays_and_leaves(counter: Counter) -> None:
+async def pays_and_leaves(visit: Visit) -> None:
     """Pay, and close the browser at once: only the webhook says so."""
-    await counter.register()
-    await counter.pay()
+    await visit.register()
+    await visit.pay()
 
 
-async def pays_by_deposit(counter: Counter) -> None:
+async def pays_by_deposit(visit: Visit) -> None:
     """Take a virtual account, and pay into it later."""
-    await counter.register()
-    imp_uid = await counter.open(pay_method="vbank")
-    await counter.control.move(imp_uid, "issue")
+    await visit.register()
+    imp_uid = await visit.open(pay_method="vbank")
+    await visit.control.move(imp_uid, "issue")
     await asyncio.sleep(3 * _THINKS_SECONDS)
-    await counter.control.move(imp_uid, "deposit")
+    await visit.control.move(imp_uid, "deposit")
 
 
-async def changes_their_mind(counter: Counter) -> None:
+async def changes_their_mind(visit: Visit) -> None:
     """Pay, and get a part of the money back."""
-    await counter.register()
-    imp_uid = await counter.pay()
+    await visit.register()
+    imp_uid = await visit.pay()
     await asyncio.sleep(_THINKS_SECONDS)
-    await counter.control.move(imp_uid, "cancel", amount=str(counter.amount // 3), reason="One was torn")
+    await visit.control.move(imp_uid, "cancel", amount=str(visit.amount // 3), reason="One was torn")
 
 
-async def leaves_the_window(counter: Counter) -> None:
+async def leaves_the_window(visit: Visit) -> None:
     """Open the window, and never pay."""
-    await counter.register()
-    await counter.open()
+    await visit.register()
+    await visit.open()
 
 
-async def is_declined(counter: Counter) -> None:
+async def is_declined(visit: Visit) -> None:
     """Have the card declined, and pay with another."""
-    await counter.register()
-    imp_uid = await counter.open()
-    await counter.control.move(imp_uid, "fail", reason="Not enough money")
-    await counter.complete(imp_uid)
-    await counter.complete(await counter.pay())
+    await visit.register()
+    imp_uid = await visit.open()
+    await visit.control.move(imp_uid, "fail", reason="Not enough money")
+    await visit.complete(imp_uid)
+    await visit.complete(await visit.pay())
 
 
-async def pays_another_amount(counter: Counter) -> None:
+async def pays_another_amount(visit: Visit) -> None:
     """Pay 100 won: the browser was tampered with."""
-    await counter.register()
-    payment = await counter.control.open(counter.merchant_uid, "100")
-    await counter.control.move(payment["imp_uid"], "pay")
+    await visit.register()
+    payment = await visit.control.open(visit.merchant_uid, "100")
+    await visit.control.move(payment["imp_uid"], "pay")
 
 
-async def pays_twice(counter: Counter) -> None:
+async def pays_twice(visit: Visit) -> None:
     """Pay in two windows."""
-    await counter.register()
-    windows = [await counter.open() for _ in range(2)]
+    await visit.register()
+    windows = [await visit.open() for _ in range(2)]
     for imp_uid in windows:
-        await counter.control.move(imp_uid, "pay")
+        await visit.control.move(imp_uid, "pay")
 
 
-async def invents_a_payment(counter: Counter) -> None:
+async def invents_a_payment(visit: Visit) -> None:
     """Say that a payment was made which PortOne does not know."""
-    await counter.register()
-    await counter.complete(f"imp_{secrets.token_hex(6)}")
+    await visit.register()
+    await visit.complete(f"imp_{secrets.token_hex(6)}")
 
 
-async def loses_the_webhook(counter: Counter) -> None:
+async def loses_the_webhook(visit: Visit) -> None:
     """Pay, and neither webhook nor browser says so: the ledger scan finds it within a minute or two."""
-    await counter.register()
-    await counter.pay(_NEVER)
+    await visit.register()
+    await visit.pay(_NEVER)
 
 
-async def gets_five_webhooks(counter: Counter) -> None:
+async def gets_five_webhooks(visit: Visit) -> None:
     """Pay, and PortOne says so five times at once."""
-    await counter.register()
-    await counter.pay(Webhook(Encoding.BOTH, times=5))
+    await visit.register()
+    await visit.pay(Webhook(Encoding.BOTH, times=5))
 
 
-async def pays_too_early(counter: Counter) -> None:
+async def pays_too_early(visit: Visit) -> None:
     """Pay before the shop has registered the order."""
-    await counter.pay()
-    await counter.register()
+    await visit.pay()
+    await visit.register()
 
 
 # How many of a hundred; the others pay by card.

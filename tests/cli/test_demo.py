@@ -8,7 +8,7 @@ import pytest
 
 from cli.calls import Server
 from cli.demo import Traffic, run_demo
-from cli.demo_buyers import FAILURES, USUAL, Buyer, Counter, choose
+from cli.demo_buyers import FAILURES, USUAL, Buyer, Visit, choose
 from cli.errors import CommandFailed
 from cli.sandbox_calls import Control
 from service.db.pool import Pool
@@ -42,9 +42,9 @@ async def test_every_kind_of_buyer_reaches_the_end_of_their_order(settings: Sett
         service = Server(receiver.url, "The service", "start it", "BASE_URL", bearer())
 
         async def serve(buyer: Buyer) -> None:
-            counter = Counter.new(service, control, "demo-")
-            await buyer(counter)
-            await receiver.becomes(counter.merchant_uid, state=ends[buyer.__name__])
+            visit = Visit.new(service, control, "demo-")
+            await buyer(visit)
+            await receiver.becomes(visit.merchant_uid, state=ends[buyer.__name__])
 
         await asyncio.gather(*map(serve, (*USUAL, *FAILURES)))
 
