@@ -144,10 +144,10 @@ async def watch_orders(service: Server, merchant_uids: Sequence[str], seconds: f
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*watching)
         except TimeoutError:
-            unpaid = [name for name in merchant_uids if name not in last or not last[name].is_paid]
+            unpaid = [name for name in merchant_uids if name not in last or last[name].state != State.PAID]
             typer.echo(f"The time is up, and not paid: {', '.join(unpaid)}.", err=True)
             return False
-        return all(order.is_paid for order in last.values())
+        return all(order.state == State.PAID for order in last.values())
 
 
 async def _watch(orders: "OrdersClient", merchant_uid: str, last: "dict[str, Order]", *, as_json: bool) -> None:
