@@ -25,6 +25,7 @@ from service.settings import Settings
 from tests.conftest import Stores
 from tests.ports import own_port
 from workers.deliveries import delivering
+from workers.metrics import WorkerMetrics
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _INSERT = """
@@ -62,7 +63,7 @@ async def serve(port: int) -> None:
 
 async def work() -> None:
     configure_logs(logging.WARNING)
-    async with delivering(Settings.load(endpoints_in_private_networks=True)):
+    async with delivering(Settings.load(endpoints_in_private_networks=True), WorkerMetrics()):
         await asyncio.Event().wait()
 
 

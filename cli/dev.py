@@ -60,6 +60,7 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     screen.line(f"  receiver  {plan.base_url}")
     portone = plan.sandbox_url if plan.has_sandbox else plan.settings.portone_api_url
     screen.line(f"  {'sandbox ' if plan.has_sandbox else 'PortOne '}  {portone}")
+    screen.line(f"  metrics   {'  '.join(plan.metrics_urls)}")
     screen.line(f"  settings  {plan.state.env_file}")
     screen.line(f"  logs      {plan.state.path / 'logs'}")
     screen.line()

@@ -6,12 +6,17 @@ import shlex
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from cli.addresses import reachable_host, receiver_url, sandbox_url, shop_pages
+from cli.ports import remembered_port
 from cli.processes import Program
 from cli.state import StateDir
 from service.settings import Settings
+
+# What they have if nobody else does.
+_METRICS_PORTS = {"receiver": 9464, "worker": 9465}
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,22 @@ class Plan:
         """Return the program that runs `portone-orders serve` or `worker` on these databases."""
         keys = [key.get_secret_value() for key in self.settings.service_keys] or [self.service_key]
         env = databases | self.portone() | self._pages() | {"SERVICE_KEYS": ",".join(keys)} | self._checkout()
+        env |= {"METRICS_PORT": str(self.metrics_ports[name])}
         return self._python(name, ["-m", "cli.main", command], env)
+
+    @cached_property
+    def metrics_ports(self) -> dict[str, int]:
+        """The ports of the receiver's and the worker's metrics, drawn once; METRICS_PORT gives the receiver's."""
+        given = {"receiver": self.settings.metrics_port}
+        return {
+            name: given.get(name) or remembered_port(self.state.path / f"{name}.metrics-port", port)
+            for name, port in _METRICS_PORTS.items()
+        }
+
+    @property
+    def metrics_urls(self) -> list[str]:
+        """The addresses of the receiver's and the worker's metrics."""
+        return [f"http://127.0.0.1:{port}/metrics" for port in self.metrics_ports.values()]
 
     def _checkout(self) -> dict[str, str]:
         secrets = [secret.get_secret_value() for secret in self.settings.checkout_secrets]

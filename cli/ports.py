@@ -35,10 +35,10 @@ def free_port(*preferred: int) -> int:
     raise CommandFailed(f"No port from {_RANGE.start} to {_RANGE.stop} is free on 127.0.0.1: free one of them.")
 
 
-def remembered_port(path: Path) -> int:
+def remembered_port(path: Path, *preferred: int) -> int:
     """Return the loopback port of the last run, so that addresses stay, or another one if it is taken."""
     last_port = read_or_none(path) or ""
-    port = free_port(*([int(last_port)] if last_port.isdigit() else []))
+    port = free_port(*([int(last_port)] if last_port.isdigit() else preferred))
     if str(port) != last_port:
         write_private(path, str(port))
     return port

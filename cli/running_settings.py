@@ -10,7 +10,7 @@ from service.settings import Settings
 from service.settings_text import setting_texts
 
 # Each process on a machine has ports of its own.
-_OWN = ("PORT", "SANDBOX_PORT")
+_OWN = ("PORT", "SANDBOX_PORT", "METRICS_PORT")
 
 
 def running_processes(settings: Settings) -> list[RunningProcess]:

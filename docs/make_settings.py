@@ -19,7 +19,7 @@ _MADE = "made by `python -m docs.make_settings`"
 _END = "end of what is made"
 
 # Each has its own line in docker-compose.yml, or is not chosen by the person who runs containers.
-_NOT_PASSED_ON = {"host", "port", "sandbox_port", "state_dir", "time_scale"} | {
+_NOT_PASSED_ON = {"host", "port", "sandbox_port", "metrics_host", "metrics_port", "state_dir", "time_scale"} | {
     "database_url",
     "redis_url",
     "portone_imp_key",
@@ -89,7 +89,7 @@ def pages() -> dict[Path, str]:
         "docker-compose.yml": ((f"  # {_MADE}\n", f"  # {_END}\n"), passed_on()),
     }
     return {
-        REPOSITORY / name: _replaced((REPOSITORY / name).read_text("utf-8"), begin, content, end)
+        REPOSITORY / name: replaced((REPOSITORY / name).read_text("utf-8"), begin, content, end)
         for name, ((begin, end), content) in parts.items()
     }
 
@@ -121,7 +121,8 @@ def _range(field: FieldInfo) -> str:
     return f" ({bounds['ge']:g} to {bounds['le']:,g})" if "ge" in bounds else f" (up to {bounds['le']:,g})"
 
 
-def _replaced(text: str, begin: str, content: str, end: str) -> str:
+def replaced(text: str, begin: str, content: str, end: str) -> str:
+    """Return the text with the content between these two lines."""
     before, has_begin, rest = text.partition(begin)
     _, has_end, after = rest.partition(end)
     if not (has_begin and has_end):

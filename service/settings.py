@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         "", description="Where PortOne and browsers reach the receivers, as https://pay.shop.example: `doctor` tries it"
     )
     sandbox_port: Port = Field(8081, description="Port of the sandbox, which plays PortOne")
+    metrics_host: str = Field("127.0.0.1", description="Address on which METRICS_PORT listens, without a key")
+    metrics_port: Port | Literal[0] = Field(
+        0, description="Port of this process's own metrics, each receiver and worker another; 0: none"
+    )
     state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")

@@ -16,6 +16,7 @@ from service.redis.queue import LOOKED_CHANNEL, connect, messages
 from service.settings import Settings
 from service.usecases.delivering import Deliverer
 from service.usecases.endpoint_turn import DeliveryBounds
+from workers.metrics import WorkerMetrics
 
 log = structlog.get_logger()
 
@@ -27,12 +28,15 @@ _WRITING_CONNECTIONS = 3
 
 
 @asynccontextmanager
-async def delivering(settings: Settings) -> AsyncIterator[None]:
+async def delivering(settings: Settings, metrics: WorkerMetrics) -> AsyncIterator[None]:
     """Send outgoing webhooks for as long as the context lasts."""
     database_url = settings.database_url.get_secret_value()
     reading, writing = await open_pool(database_url, size=1), await open_pool(database_url, size=_WRITING_CONNECTIONS)
     redis = connect(settings.redis_url.get_secret_value())
     sender = Sender(settings.endpoint_timeout_seconds, private=settings.endpoints_in_private_networks)
+    metrics.deliveries = sender.durations
+    metrics.watch_pool("deliveries", writing)
+    metrics.watch_pool("deliveries_feed", reading)
     times = settings.times
     timeout = timedelta(seconds=settings.endpoint_timeout_seconds)
     bounds = DeliveryBounds(times.deliveries, timeout, settings.endpoint_deliveries_at_once)

@@ -8,8 +8,9 @@ from datetime import timedelta
 from functools import cached_property, wraps
 from uuid import UUID
 
-from service.db.pool import Pool, open_pool
+from service.db.pool import MeasuredPool, open_pool
 from service.domain.timetable import Timetable
+from service.http.metrics_port import serving_metrics
 from service.portone.accounts import open_accounts
 from service.portone.client import PortOne
 from service.redis.budget import Budget
@@ -24,6 +25,7 @@ from service.usecases.refunds import Refunder
 from service.usecases.searching import Searcher
 from service.usecases.verification import Verifier
 from workers.deliveries import delivering
+from workers.metrics import WorkerMetrics
 from workers.refunds import make_refunder
 from workers.verify import verify
 
@@ -48,7 +50,7 @@ Turn = Callable[[], Awaitable[int]]
 class Parts:
     """The parts of one worker."""
 
-    pool: Pool
+    pool: MeasuredPool
     queue: Queue
     recorder: Recorder
     verifier: Verifier
@@ -83,11 +85,17 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     pool = await open_pool(settings.database_url.get_secret_value())
     redis = connect(settings.redis_url.get_secret_value())
     queue = Queue(redis)
+    metrics = WorkerMetrics()
     try:
         async with open_accounts(settings.accounts, times) as accounts:
             parts = _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
+            _watch(metrics, parts, accounts)
             standings = {name: account.standing for name, account in accounts.items()}
-            async with beating("worker", settings, parts.vitals, standings), delivering(settings):
+            async with (
+                beating("worker", settings, parts.vitals, standings),
+                delivering(settings, metrics),
+                serving_metrics(settings, metrics.page),
+            ):
                 try:
                     yield parts
                 finally:
@@ -97,7 +105,16 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
         await pool.close()
 
 
-def _parts(settings: Settings, pool: Pool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]) -> Parts:
+def _watch(metrics: WorkerMetrics, parts: Parts, accounts: Mapping[str, PortOne]) -> None:
+    """Show the parts in the metrics."""
+    metrics.accounts, metrics.vitals, metrics.looks = accounts, parts.vitals, parts.verifier.counts
+    metrics.watch(verification=parts.batches)
+    metrics.watch_pool("verification", parts.pool)
+
+
+def _parts(
+    settings: Settings, pool: MeasuredPool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]
+) -> Parts:
     times = settings.times
     reconciler = Reconciler(
         pool,

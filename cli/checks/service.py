@@ -11,14 +11,12 @@ from cli.checks.portone import key_setting
 from cli.processes import birth
 from service.db import feed, notice_list, problems, processes, promise
 from service.db.feed import FeedWriter
-from service.db.processes import RunningProcess
+from service.db.processes import Condition, RunningProcess
 from service.domain.payment import ACCOUNT, Store
 from service.settings import Settings
 from service.usecases.promise import broken_promises
 
 CLOCK_SECONDS = 30.0
-# A sweep comes every 2 s and has 10 s.
-_IDLE_SECONDS = 30.0
 # Where others of its kind work, one that is gone for so long was taken away on purpose.
 _MISSED_SECONDS = 3600.0
 # A transaction of ours that writes events ends in milliseconds.
@@ -68,8 +66,8 @@ def _faults(process: RunningProcess) -> Iterator[str]:
     if process.trouble:
         setting = "REDIS_URL" if process.trouble.startswith("Redis") else "DATABASE_URL"
         yield f"takes up no notices ({process.trouble}): see to that, or correct its {setting} and restart it"
-    elif process.kind == "worker" and _idle_seconds(process) > _IDLE_SECONDS:
-        yield f"lives, but has taken up no notices for {_idle_seconds(process):.0f} s: restart it"
+    elif process.condition is Condition.IDLE:
+        yield f"lives, but has taken up no notices for {process.unswept_seconds:.0f} s: restart it"
     for account, since in process.refused_accounts.items():
         refused = f"has a key that PortOne refuses since {datetime.fromisoformat(since):%Y-%m-%d %H:%M:%S %Z}"
         yield f"{refused}: correct its {key_setting(account)}, and restart it"
@@ -77,10 +75,6 @@ def _faults(process: RunningProcess) -> Iterator[str]:
         at = datetime.fromisoformat(since)
         if (process.seen_at - at).total_seconds() > _AWAY_SECONDS:
             yield f"gets no answer from PortOne ({account}) since {at:%Y-%m-%d %H:%M:%S %Z}: let its machine reach it"
-
-
-def _idle_seconds(process: RunningProcess) -> float:
-    return process.running_seconds if process.idle_seconds is None else process.idle_seconds
 
 
 def off_by(seconds: float) -> str:

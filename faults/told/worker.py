@@ -17,6 +17,7 @@ from service.outgoing import sender
 from service.settings import Settings
 from service.usecases import delivering, endpoint_turn
 from workers.deliveries import delivering as running_deliveries
+from workers.metrics import WorkerMetrics
 
 HOST = "hooks.test"
 OPEN, PRIVATE = "127.0.0.1", "127.0.0.2"
@@ -46,7 +47,7 @@ def _own_network() -> None:
 
 
 async def _work() -> None:
-    async with running_deliveries(Settings.load()):
+    async with running_deliveries(Settings.load(), WorkerMetrics()):
         await asyncio.Event().wait()
 
 

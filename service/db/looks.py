@@ -3,6 +3,7 @@
 The statements are the functions `claim_notices_v1` and `write_looks_v1` (service/db/functions).
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Claim:
 
     `fresh` holds orders, by merchant_uid, of whose payments nothing is stored. `served` names the payments of notices
     that a stored look answers. `too_soon` holds notices, and their wait, whose payment was looked at a moment ago.
+    `at` is the time of the claim, by `time.monotonic`.
     """
 
     to_look: list[OpenNotice] = field(default_factory=list)
@@ -40,6 +42,7 @@ class Claim:
     served: list[str] = field(default_factory=list)
     too_soon: list[tuple[UUID, timedelta]] = field(default_factory=list)
     ticket: int = 0
+    at: float = field(default_factory=time.monotonic)
 
 
 async def claim(db: Connection, ids: Sequence[UUID], times: Timetable, *, allow_test_channel: bool) -> Claim:

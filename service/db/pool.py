@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import asyncpg
 import orjson
 
+from service.durations import Durations
 from service.errors import PostgresUnavailable
 from service.reasons import postgres_reason
 
@@ -62,12 +64,35 @@ _CONNECT_SECONDS = 2.0
 _LEFT_BEHIND_SECONDS = 10
 
 
-async def open_pool(database_url: str, size: int = 10) -> Pool:
+class MeasuredPool(Pool):
+    """A pool that counts how long its users wait for a connection, those included that had to be made."""
+
+    __slots__ = ("waits",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.waits = Durations()
+
+    async def _acquire(self, timeout: float | None) -> Any:
+        began = time.monotonic()
+        try:
+            return await super()._acquire(timeout)  # type: ignore[misc]  # asyncpg's stubs leave out what is private
+        finally:
+            self.waits.add(time.monotonic() - began)
+
+
+async def open_pool(database_url: str, size: int = 10) -> MeasuredPool:
     """Open a pool that needs no server yet: connections are made when first used."""
-    return await asyncpg.create_pool(
+    return await MeasuredPool(
         database_url,
         min_size=0,
         max_size=size,
+        # What `asyncpg.create_pool` gives its own class.
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        loop=None,
         command_timeout=_STATEMENT_SECONDS,
         timeout=_CONNECT_SECONDS,
         init=_set_json_codec,

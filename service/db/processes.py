@@ -3,13 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from service.db.pool import Connection
 
 # A process reports every 2 s. One that has been silent for so long is frozen, was killed, or cannot reach Postgres.
 SILENT_AFTER = timedelta(seconds=10)
+# A sweep comes every 2 s and has 10 s.
+_IDLE_AFTER = timedelta(seconds=30)
 _FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class Condition(StrEnum):
+    """The condition of a process: it works, or what keeps it from that."""
+
+    WORKS = "works"
+    IN_TROUBLE = "in_trouble"
+    IDLE = "idle"
+    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,20 @@ class RunningProcess:
     def is_silent(self) -> bool:
         """True if it is frozen, was killed, or cannot reach Postgres."""
         return self.silent_seconds > SILENT_AFTER.total_seconds()
+
+    @property
+    def unswept_seconds(self) -> float:
+        """The time since it took up notices."""
+        return self.running_seconds if self.idle_seconds is None else self.idle_seconds
+
+    @property
+    def condition(self) -> Condition:
+        if self.is_silent:
+            return Condition.SILENT
+        if self.trouble:
+            return Condition.IN_TROUBLE
+        is_idle = self.kind == "worker" and self.unswept_seconds > _IDLE_AFTER.total_seconds()
+        return Condition.IDLE if is_idle else Condition.WORKS
 
     @property
     def name(self) -> str:

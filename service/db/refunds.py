@@ -17,6 +17,9 @@ from service.domain.refund import Asked, CancelResult, RefundState
 # A database has one namespace of advisory locks: 1 is for payments', 2 for orders'.
 _HOURLY_CAP = 3
 
+# Counting the refunds of a state ends here.
+_STATE_COUNTED_MAX = 10_000
+
 # Who moves a refund when no person does.
 MACHINE = "portone-orders"
 
@@ -92,6 +95,22 @@ async def found_at(db: Connection, merchant_uid: str, imp_uid: str, kinds: Seque
         kinds,
     )
     return at
+
+
+async def count_open(db: Connection) -> dict[str, int]:
+    """Return how many refunds have not ended well, by state. Each is counted up to 10,000, by a partial index."""
+    row = await db.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM (SELECT FROM refunds WHERE due_at IS NOT NULL AND state = 'intended' LIMIT $1) r)
+                   AS intended,
+               (SELECT count(*) FROM (SELECT FROM refunds WHERE due_at IS NOT NULL AND state = 'asked' LIMIT $1) r)
+                   AS asked,
+               (SELECT count(*) FROM (SELECT FROM refunds WHERE state = 'refund_unknown' LIMIT $1) r)
+                   AS refund_unknown
+        """,
+        _STATE_COUNTED_MAX,
+    )
+    return dict(row or {})
 
 
 async def resolved_since(db: Connection, imp_uid: str, kinds: Sequence[ProblemKind], at: datetime) -> bool:

@@ -29,6 +29,7 @@ from service.http.connection import HttpConnection
 from service.http.connections import Bounds
 from service.http.endpoints import Endpoint
 from service.http.keys import with_key
+from service.http.metrics_port import serving_metrics
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER
 from service.http.short_way import shortened
@@ -131,7 +132,7 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
                 say_weaknesses(redis),
             )
         ]
-        async with beating("receiver", settings):
+        async with beating("receiver", settings), serving_metrics(settings, partial(health.metrics_page, receiver)):
             yield
         for task in working[:-1]:  # the last ends by itself
             task.cancel()

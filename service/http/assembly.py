@@ -31,6 +31,7 @@ from service.usecases.following import Feed, FeedBounds
 from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
 from service.usecases.listing import Listing
+from service.usecases.measuring import SharedMeter, show_shared
 from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
 from service.usecases.rechecking import Rechecks
@@ -66,9 +67,11 @@ class _Assembly:
 
     stack: contextlib.AsyncExitStack
     settings: Settings
+    metrics: Metrics
 
-    async def pool(self, size: int) -> Pool:
+    async def pool(self, name: str, size: int) -> Pool:
         pool = await open_pool(self.settings.database_url.get_secret_value(), size)
+        self.metrics.watch_pool(name, pool)
         self.stack.push_async_callback(pool.close)
         return pool
 
@@ -86,12 +89,14 @@ class _Assembly:
         settings = self.settings
         bounds = BatchBounds(_BATCH, settings.confirmation_connections, settings.confirmation_waiting)
         unsure = settings.confirm_when_unsure == "allow"
-        return Confirmation(await self.pool(bounds.runs), bounds, self.stock(), allow_when_unsure=unsure)
+        return Confirmation(
+            await self.pool("confirmation", bounds.runs), bounds, self.stock(), allow_when_unsure=unsure
+        )
 
     async def registration(self, times: Timetable, intake: Intake, announcer: Announcer) -> Registration:
         settings = self.settings
         bounds = BatchBounds(_SMALL_BATCH, settings.registration_connections, settings.registration_waiting)
-        pool = await self.pool(bounds.runs + _SETTLED_FIRST)
+        pool = await self.pool("registration", bounds.runs + _SETTLED_FIRST)
         return self.closing(
             Registration(pool, times, bounds, intake=intake, announcer=announcer, prepare=settings.prepare_amount)
         )
@@ -99,25 +104,30 @@ class _Assembly:
     async def service_keys(self) -> ServiceKeys:
         configured = [key.get_secret_value() for key in self.settings.service_keys]
         # Two connections: a reading is due while the uses are written.
-        return self.closing(ServiceKeys(await self.pool(2), configured))
+        return self.closing(ServiceKeys(await self.pool("service_keys", 2), configured))
+
+    async def idempotency(self, times: Timetable) -> Idempotency:
+        pool = await self.pool("idempotency", _IDEMPOTENCY)
+        return self.closing(Idempotency(pool, times, self.settings.idempotency_waiting))
 
     async def reading(self, intake: Intake, waiters: ChangeWaiters) -> Reading:
         bounds = BatchBounds(_SMALL_BATCH, self.settings.read_connections, self.settings.read_waiting)
-        return self.closing(Reading(await self.pool(bounds.runs), intake, bounds, waiters))
+        return self.closing(Reading(await self.pool("reads", bounds.runs), intake, bounds, waiters))
 
     async def feed(self, waiters: ChangeWaiters) -> Feed:
         settings = self.settings
         bounds = FeedBounds(settings.feed_connections, settings.feed_waiting, settings.feed_followers)
-        return self.closing(Feed(await self.pool(1), await self.pool(bounds.connections), waiters, bounds))
+        head_pool, pool = await self.pool("feed_head", 1), await self.pool("feed", bounds.connections)
+        return self.closing(Feed(head_pool, pool, waiters, bounds))
 
     async def listing(self, intake: Intake) -> Listing:
         bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
-        return self.closing(Listing(await self.pool(bounds.runs + 1), bounds, intake))
+        return self.closing(Listing(await self.pool("lists", bounds.runs + 1), bounds, intake))
 
     async def checkout(self, intake: Intake, waiters: Waiters) -> Checkout:
         settings = self.settings
         bounds = BatchBounds(_SMALL_BATCH, settings.checkout_connections, settings.checkout_waiting)
-        return self.closing(Checkout(await self.pool(bounds.runs), intake, waiters, bounds))
+        return self.closing(Checkout(await self.pool("checkout", bounds.runs), intake, waiters, bounds))
 
     def checkout_tokens(self) -> CheckoutTokens:
         settings = self.settings
@@ -127,7 +137,7 @@ class _Assembly:
     async def completion(self, intake: Intake, searches: SearchRequests, waiters: Waiters) -> Completion:
         settings = self.settings
         bounds = BatchBounds(_BATCH, settings.completion_connections, settings.completion_waiting)
-        pool = await self.pool(bounds.runs)
+        pool = await self.pool("completion", bounds.runs)
         allow = settings.allow_test_channel
         return self.closing(Completion(pool, intake, searches, waiters, bounds, allow_test_channel=allow))
 
@@ -136,13 +146,13 @@ async def open_receiver(
     stack: contextlib.AsyncExitStack, settings: Settings, queue: Queue, waiters: Waiters, bounds: Bounds
 ) -> Receiver:
     """Make the parts; leaving the stack closes them."""
-    assembly = _Assembly(stack, settings)
     times, metrics = settings.times, Metrics()
+    assembly = _Assembly(stack, settings, metrics)
     clients = ClientAddresses(settings.trusted_proxies)
     assembly.closing(queue)
-    pool = await assembly.pool(_CONNECTIONS)
+    pool = await assembly.pool("others", _CONNECTIONS)
     # Intake writes one batch at a time, on one connection.
-    intake = assembly.closing(Intake(Recorder(await assembly.pool(1), queue, times), metrics))
+    intake = assembly.closing(Intake(Recorder(await assembly.pool("intake", 1), queue, times), metrics))
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
     announcer, change_waiters = assembly.closing(Announcer(queue)), ChangeWaiters(settings.read_waiters)
     registration = await assembly.registration(times, intake, announcer)
@@ -151,14 +161,15 @@ async def open_receiver(
     waiters.hear = feed.heard
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
-    idempotency = assembly.closing(Idempotency(await assembly.pool(_IDEMPOTENCY), times, settings.idempotency_waiting))
     service_keys, checkout = await assembly.service_keys(), await assembly.checkout(intake, waiters)
+    readiness = assembly.closing(Readiness(await assembly.pool("readiness", 1), queue))
     receiver = Receiver(
         settings=settings,
         pool=pool,
         queue=queue,
         intake=intake,
         metrics=metrics,
+        meter=assembly.closing(SharedMeter(pool, queue, feed, readiness, settings)),
         lines=Lines(),
         registration=registration,
         reading=reading,
@@ -172,8 +183,8 @@ async def open_receiver(
         confirmation=confirmation,
         withdrawals=Withdrawals(pool, asking, settings.allow_test_channel, times.deposit_grace),
         rechecks=Rechecks(pool, reading, asking),
-        idempotency=idempotency,
-        readiness=assembly.closing(Readiness(await assembly.pool(1), queue)),
+        idempotency=await assembly.idempotency(times),
+        readiness=readiness,
         service_keys=service_keys,
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client, shared=True),
@@ -189,7 +200,8 @@ async def open_receiver(
 
 
 def _watch(receiver: Receiver, searches: SearchRequests) -> None:
-    """Show each kind of work in the metrics."""
+    """Show each kind of work, and what all processes share, in the metrics."""
+    show_shared(receiver.metrics, lambda: receiver.meter.state)
     receiver.metrics.watch(
         intake=receiver.intake.batches,
         registration=receiver.registration.batches,

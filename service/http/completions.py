@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -204,10 +205,13 @@ def _caller(request: web.Request, fields: Mapping[str, Any], client: str, may_wa
 
 async def _complete(request: web.Request, fields: Mapping[str, Any], source: Source, caller: Caller) -> Completed:
     """Answer about the payment that the fields name or, without one, about the order. Raises UnusableNotice."""
-    completion, merchant_uid = request.app[RECEIVER].completion, order_number(fields)
-    if not names_payment(fields) and merchant_uid is not None:
-        return await completion.complete_order(merchant_uid, caller)
-    return await completion.complete(_notice(fields, source, caller), caller)
+    receiver, merchant_uid, began = request.app[RECEIVER], order_number(fields), time.monotonic()
+    try:
+        if not names_payment(fields) and merchant_uid is not None:
+            return await receiver.completion.complete_order(merchant_uid, caller)
+        return await receiver.completion.complete(_notice(fields, source, caller), caller)
+    finally:
+        receiver.metrics.completions.add(time.monotonic() - began)
 
 
 def _notice(fields: Mapping[str, Any], source: Source, caller: Caller) -> Notice:

@@ -4,22 +4,19 @@
 has the scope `admin`.
 """
 
-import contextlib
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from service.db.endpoints import read as read_endpoints
 from service.db.pool import in_transaction
 from service.db.promise import measure
-from service.errors import PostgresUnavailable
 from service.http.endpoints import EndpointTable, HttpAnswer
 from service.http.field_types import open_words
+from service.http.metrics_port import page_response
 from service.http.problems import json_response
-from service.http.receiver import RECEIVER
+from service.http.receiver import RECEIVER, Receiver
 from service.usecases.promise import broken_promises
 
 endpoints = EndpointTable("health")
@@ -147,6 +144,8 @@ async def promise(request: web.Request) -> web.Response:
     "GET",
     "/metrics",
     "The same numbers, and this receiver's own, for Prometheus",
+    "A receiver and a worker also have them on a port of their own, METRICS_PORT, without a key. What the databases are"
+    " asked for is asked at most every 5 s.",
     id="readMetrics",
     scope="admin",
     answers={
@@ -158,11 +157,10 @@ async def promise(request: web.Request) -> web.Response:
     },
 )
 async def metrics(request: web.Request) -> web.Response:
-    receiver = request.app[RECEIVER]
-    measured, feed_lag_seconds = None, None
-    with contextlib.suppress(PostgresUnavailable):
-        measured = await in_transaction(receiver.pool, measure, receiver.settings.stores, receiver.settings.ours)
-        receiver.metrics.show_endpoints(await in_transaction(receiver.pool, read_endpoints))
-        feed_lag_seconds = await receiver.feed.lag_seconds()
-    page = receiver.metrics.text(measured, feed_lag_seconds)
-    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return page_response(await metrics_page(request.app[RECEIVER]))
+
+
+async def metrics_page(receiver: Receiver) -> bytes:
+    """Return the page of this receiver's metrics."""
+    await receiver.meter.refresh()
+    return receiver.metrics.text()

@@ -22,6 +22,7 @@ from service.usecases.following import Feed
 from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
 from service.usecases.listing import Listing
+from service.usecases.measuring import SharedMeter
 from service.usecases.readiness import Readiness
 from service.usecases.reading import Reading
 from service.usecases.rechecking import Rechecks
@@ -38,6 +39,7 @@ class Receiver:
     queue: Queue
     intake: Intake
     metrics: Metrics
+    meter: SharedMeter
     lines: Lines
     registration: Registration
     reading: Reading

@@ -11,6 +11,7 @@ import aiohttp
 
 from service.domain.delivery import DeliveryAttempt
 from service.domain.network import is_local_name, is_public, literal_address
+from service.durations import Durations
 
 # Longer than a connection stays idle between two busy moments, shorter than servers and balancers usually keep it.
 _IDLE_SECONDS = 30.0
@@ -74,12 +75,18 @@ class Sender:
             auto_decompress=False,
             trust_env=False,
         )
+        self.durations = {"delivered": Durations(), "failed": Durations()}
 
     async def close(self) -> None:
         await self._session.close()
 
     async def send(self, url: str, headers: dict[str, str], body: bytes) -> DeliveryAttempt:
         """Make one attempt. Never raises: whatever goes wrong is the attempt's failure."""
+        attempt = await self._attempt(url, headers, body)
+        self.durations["delivered" if attempt.is_delivered else "failed"].add(attempt.seconds)
+        return attempt
+
+    async def _attempt(self, url: str, headers: dict[str, str], body: bytes) -> DeliveryAttempt:
         began = time.monotonic()
         try:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:

@@ -5,7 +5,8 @@ Every call is bounded in time; a failure to ask is an error, never an answer (do
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +14,11 @@ from urllib.parse import quote
 import aiohttp
 
 from service.domain.ids import is_plain
+from service.domain.notice import Outcome
 from service.domain.payment import ACCOUNT
 from service.domain.timetable import Timetable
-from service.errors import PortOneRefused, PortOneUnavailable, UnreadableAnswer
+from service.durations import Durations
+from service.errors import NotAsked, PortOneRefused, PortOneUnavailable, UnreadableAnswer
 from service.portone.breaker import Breaker
 from service.portone.decoding import decode
 from service.portone.standing import Standing
@@ -72,8 +75,10 @@ class PortOne:
             connector=aiohttp.TCPConnector(limit=_CALLS_UNDER_WAY),
             timeout=aiohttp.ClientTimeout(total=LOOK_SECONDS),
         )
-        self._breaker = Breaker(times or Timetable())
+        self.breaker = Breaker(times or Timetable())
         self.standing = Standing(account)
+        # By how the call ended: "answered", or the outcome of a failure to ask.
+        self.durations: defaultdict[str, Durations] = defaultdict(Durations)
         self._token = ""
         self._token_good_until = 0.0
         self._token_lock = asyncio.Lock()
@@ -147,8 +152,7 @@ class PortOne:
 
     async def cancel(self, form: Mapping[str, str], tier: str, timeout_seconds: float = CANCEL_SECONDS) -> Envelope:
         """Give money back. Sent only once, because an unanswered call may have been carried out. Raises NotAsked."""
-        call = self._breaker.call(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
-        return await self.standing.note(call)
+        return await self._through(lambda: self._send_once("/payments/cancel", form, tier, timeout_seconds))
 
     async def _send_once(self, path: str, form: Mapping[str, str], tier: str, timeout_seconds: float) -> Envelope:
         bounded = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -167,8 +171,24 @@ class PortOne:
 
         A call that timed out may have been carried out.
         """
-        call = self._breaker.call(lambda: self._exchange(method, path, tier, query, form))
-        return await self.standing.note(call)
+        return await self._through(lambda: self._exchange(method, path, tier, query, form))
+
+    async def _through(self, ask: Callable[[], Awaitable[Envelope]]) -> Envelope:
+        """Ask through the breaker, and note the key's standing. Raises NotAsked."""
+        return await self.standing.note(self.breaker.call(lambda: self._timed(ask)))
+
+    async def _timed(self, ask: Callable[[], Awaitable[Envelope]]) -> Envelope:
+        began, ended = time.monotonic(), Outcome.PORTONE_UNAVAILABLE.value  # also of one that is cancelled
+        try:
+            envelope = await ask()
+        except NotAsked as error:
+            ended = error.outcome.value
+            raise
+        else:
+            ended = "answered"
+            return envelope
+        finally:
+            self.durations[ended].add(time.monotonic() - began)
 
     async def _exchange(
         self, method: str, path: str, tier: str, query: Any, form: Mapping[str, str] | None

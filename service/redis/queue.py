@@ -9,6 +9,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ from redis.exceptions import RedisError
 
 from service.domain.notice import Notice
 from service.errors import RedisUnavailable
-from service.redis.spill import Spill, Spilled
+from service.redis.spill import SPILL_STREAM, Spill, Spilled, bytes_spilled
 
 log = structlog.get_logger()
 
@@ -69,11 +70,22 @@ def connect(redis_url: str, **options: Any) -> ArqRedis:
     return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE_NAME)
 
 
+@dataclass(frozen=True, slots=True)
+class QueueSizes:
+    """The jobs in the queue, and what the spill stream holds of what it may."""
+
+    jobs: int
+    spilled: int
+    spilled_bytes: int
+    room_bytes: int
+
+
 class Queue:
     """The queue of batches of notices, the spill stream beside it, and the messages to waiting calls."""
 
     def __init__(self, redis: ArqRedis, spill_bytes_max: int = SPILL_BYTES_MAX) -> None:
         self._redis = redis
+        self._spill_bytes_max = spill_bytes_max
         self._spill = Spill(redis, spill_bytes_max)
 
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
@@ -114,6 +126,12 @@ class Queue:
     async def length(self) -> int:
         count: int = await _bounded(self._redis.zcard(QUEUE_NAME))
         return count
+
+    async def sizes(self) -> QueueSizes:
+        """Measure the queue and the spill stream. Raises RedisUnavailable."""
+        spilled = await _bounded(self._redis.xlen(SPILL_STREAM))
+        spilled_bytes = await _bounded(bytes_spilled(self._redis))
+        return QueueSizes(await self.length(), spilled, spilled_bytes, self._spill_bytes_max)
 
     async def is_durable(self) -> bool:
         """Return whether this Redis keeps what it accepts, by its own answer now."""

@@ -138,8 +138,8 @@ class Spill:
 
 async def bytes_spilled(redis: ArqRedis) -> int:
     """Return how many bytes the entries take, as they are counted against the bound."""
-    counts: dict[bytes, bytes] = await redis.hgetall(_BYTES)  # type: ignore[misc]  # redis-py's own type is of both
-    return int(counts.get(b"all", 0))
+    count: bytes | None = await redis.hget(_BYTES, "all")  # type: ignore[misc]  # redis-py's own type is of both
+    return int(count or 0)
 
 
 def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:

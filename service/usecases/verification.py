@@ -30,6 +30,7 @@ from service.portone.looks import Asks, look
 from service.redis.budget import Budget, Lane
 from service.redis.queue import Queue
 from service.usecases.announcing import announce
+from service.usecases.look_counts import LookCounts
 
 # Live work waits for its place in the budget, within the lease; other work comes again later.
 _BUDGET_WAIT_SECONDS = 1.0
@@ -87,6 +88,7 @@ class Verifier:
     places: Mapping[str, asyncio.Semaphore] = field(default_factory=_places)
     # Announces the orders that `verify` has changed.
     queue: Queue | None = None
+    counts: LookCounts = field(default_factory=LookCounts)
 
     async def verify(self, ids: Sequence[UUID]) -> Judgement:
         """Look once for the whole batch, write what it means, and return that. Raises PostgresUnavailable."""
@@ -103,7 +105,9 @@ class Verifier:
     async def claim(self, connection: Connection, ids: Sequence[UUID]) -> Claim:
         """Claim what needs a look, drawing the look's ticket."""
         allow = self.allow_test_channel
-        return await in_statement_on(connection, looks.claim, ids, self.times, allow_test_channel=allow)
+        claim = await in_statement_on(connection, looks.claim, ids, self.times, allow_test_channel=allow)
+        self.counts.count_served(claim.served)
+        return claim
 
     async def look(self, claimed: Sequence[OpenNotice]) -> AsyncGenerator[Answers, None]:
         """Ask PortOne in each store at once, and yield each store's answers as they come. Close it when done."""
@@ -148,7 +152,13 @@ class Verifier:
             return await look(portone, imp_uids, store)
 
     async def write(self, connection: Connection, claim: Claim, answers: Answers) -> Judgement:
-        """Write what the answers mean, and return it.
+        """Write what the answers mean, and return it."""
+        judgement = await self._write(connection, claim, answers)
+        self.counts.count(judgement, claim.at)
+        return judgement
+
+    async def _write(self, connection: Connection, claim: Claim, answers: Answers) -> Judgement:
+        """Write what the answers mean.
 
         Where nothing was stored of these orders' payments, one statement takes the orders' locks, compares and writes.
         Anything else, and what that statement finds changed, is decided under the locks.

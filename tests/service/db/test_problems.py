@@ -47,8 +47,8 @@ async def test_counts_agree_everywhere(shop: Shop, receiver_only: RunningService
     _, body = await receiver_only.call("GET", "/healthz/promise", headers=bearer())
     assert (body["open_problems"], body["unregistered_payments"]) == (5, 1)
     _, text = await receiver_only.call("GET", "/metrics", headers=bearer())
-    assert "\npromise_open_problems 5.0\n" in text
-    assert "\npromise_unregistered_payments 1.0\n" in text
+    assert "\nportone_orders_promise_open_problems 5.0\n" in text
+    assert "\nportone_orders_promise_unregistered_payments 1.0\n" in text
     assert len(await _listed(shop)) == 5
     [sentence] = await check_problems(settings)
     assert sentence.startswith("5 problems need a person")

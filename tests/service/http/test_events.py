@@ -309,7 +309,7 @@ async def test_a_writer_that_stays_open_raises_an_alarm(settings: Settings) -> N
             await until(lambda: _breaks(receiver))
             assert (await receiver.read("order-2"))["version"] == 1
             _, page = await receiver.call("GET", "/metrics", headers=bearer())
-            assert float(page.partition("\nfeed_lag_seconds ")[2].partition("\n")[0]) > 0.1
+            assert float(page.partition("\nportone_orders_feed_lag_seconds ")[2].partition("\n")[0]) > 0.1
             assert not waiting.done()
         finally:
             await writer.close()
