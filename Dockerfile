@@ -6,8 +6,10 @@ ENV PATH=/opt/portone-orders/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 # First what changes seldom. Every file is checked against its hash; the embedded servers are left out.
-COPY requirements/image.txt ./
-RUN pip install --require-hashes --no-deps --only-binary=:all: --requirement image.txt
+# `--build-arg LOCK=tracing.txt` adds OpenTelemetry (docs/telemetry.md).
+ARG LOCK=image.txt
+COPY requirements/${LOCK} ./
+RUN pip install --require-hashes --no-deps --only-binary=:all: --requirement ${LOCK}
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY workers ./workers

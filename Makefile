@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: help run test browser nginx docs test-fast check formatted lint types contracts english format lock clean \
-    schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-told bench-waiters growth soak steps refund-schedules refund-kills faults \
+.PHONY: help run test browser nginx promtool alerts docs test-fast check formatted lint types contracts english format \
+    lock clean schemathesis schemathesis-small typescript clients \
+    bench bench-life bench-small bench-told bench-tracing bench-waiters growth soak steps refund-schedules refund-kills faults \
     faults-small explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
@@ -30,6 +30,19 @@ nginx: ## Install nginx for the tests of its configuration, where there is none;
 	@test "$$(uname)" != Linux || { PATH=$$PATH:/usr/sbin; command -v nginx >/dev/null && command -v openssl >/dev/null; } || \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx openssl >/dev/null; } || \
 	    { echo "Install nginx and openssl as your system does."; exit 1; }
+
+promtool: $(VENV)/bin/promtool ## Install promtool for the tests of the alerts, where there is none
+
+# Only the one program of Debian's package, so that no Prometheus is started.
+$(VENV)/bin/promtool: | $(VENV)/bin/python
+	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
+	    folder="$$(mktemp -d)" && chmod 755 "$$folder" && apt-get update -qq && cd "$$folder" && \
+	    apt-get download -qq prometheus && dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && \
+	    mv usr/bin/promtool $(CURDIR)/$@ && rm -r "$$folder"; \
+	fi || { echo "Install Prometheus' promtool as your system does."; exit 1; }
+
+alerts: $(VENV)/.installed-dev promtool ## Fire each alert by a fault that is planted for it: half a minute
+	@$(BIN)/python -m pytest -q -n 2 tests/alerts
 
 # These need neither Postgres nor Redis.
 FAST := tests/service/domain tests/service/portone tests/docs/test_api_page.py tests/docs/test_citations.py \
@@ -74,7 +87,10 @@ lock: ## Write the lock files in requirements/ again; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml --extra embedded --group build -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    pyproject.toml --extra embedded --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+	    pyproject.toml --extra embedded --extra tracing --group build --group dev -c requirements/run.txt \
+	    -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    pyproject.toml --extra tracing --group build -c requirements/dev.txt -o requirements/tracing.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    pyproject.toml --group build -c requirements/run.txt -o requirements/image.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -192,6 +208,9 @@ faults/told/node_modules: faults/told/package-lock.json
 
 bench-told: $(VENV)/.installed-dev ## Measure outgoing webhooks a second to a quick endpoint: a minute
 	@$(BIN)/python -m bench.told
+
+bench-tracing: $(VENV)/.installed-dev ## Measure what traces cost, off, on and taken out: 5 minutes
+	@$(BIN)/python -m bench.tracing
 
 guards: $(VENV)/.installed-dev ## Take each guard out of a copy, and show which test or schedule notices: 15 minutes
 	@$(BIN)/python -m faults.guards --report

@@ -140,7 +140,7 @@ async def measure(tree: Path) -> list[Gain]:
         try:
             await launcher.start_standin()
             for step in STEPS:
-                pairs = [(await _settled(bench, SYSTEMS["ours"]), await _without(bench, step)) for _ in range(_PAIRS)]
+                pairs = [(await settled(bench, SYSTEMS["ours"]), await _without(bench, step)) for _ in range(_PAIRS)]
                 gains.append(
                     Gain(
                         step,
@@ -157,22 +157,22 @@ async def measure(tree: Path) -> list[Gain]:
 async def _without(bench: Bench, step: Step) -> tuple[float, float]:
     ours = SYSTEMS["ours"]
     if not step.file:
-        return await _settled(bench, replace(ours, worker=step.worker or ours.worker), step.sql)
+        return await settled(bench, replace(ours, worker=step.worker or ours.worker), step.sql)
     file = bench.launcher.tree / step.file
     original = file.read_text("utf-8")
     if original.count(step.text) != 1:
         raise BenchFailed(f"'{step.name}' is not exactly once in {step.file}: correct its text in bench/steps.py")
     changed = original.replace(step.text, step.instead)
     if file.suffix == ".sql":
-        return await _settled(bench, ours, changed.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
+        return await settled(bench, ours, changed.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
     file.write_text(changed, "utf-8")
     try:
-        return await _settled(bench, ours)
+        return await settled(bench, ours)
     finally:
         file.write_text(original, "utf-8")
 
 
-async def _settled(bench: Bench, system: System, sql: str = "") -> tuple[float, float]:
+async def settled(bench: Bench, system: System, sql: str = "") -> tuple[float, float]:
     """Measure payments a second at saturation, and the CPU µs a payment of receiver, worker and Postgres together."""
     await bench.databases.fresh(bench.size.table)
     if sql:

@@ -47,6 +47,8 @@ class System:
     guess: int = 1000
     # SQL that makes tables of its own, beside those of the service.
     tables: str = ""
+    # What its processes find in their environment besides.
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -128,7 +130,7 @@ class Launcher:
         """Run the system's receiver and workers. All processes are stopped at the end."""
         port = free_port()
         words = tuple(word.format(port=port) for word in system.receiver)
-        receiver = self._process(f"{system.name} receiver", words, {"PORT": str(port)})
+        receiver = self._process(f"{system.name} receiver", words, {"PORT": str(port), **system.variables})
         running = Running(port, receiver)
         try:
             receiver.start()
@@ -141,7 +143,7 @@ class Launcher:
                 await process.stop()
 
     def add_worker(self, system: System, running: Running) -> None:
-        process = self._process(f"{system.name} worker", system.worker, {})
+        process = self._process(f"{system.name} worker", system.worker, system.variables)
         process.start()
         running.workers.append(process)
 

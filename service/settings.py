@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     metrics_port: Port | Literal[0] = Field(
         0, description="Port of this process's own metrics, each receiver and worker another; 0: none"
     )
+    trace_file: Path | None = Field(
+        None, description="File to which traces are appended; they need the extra `tracing`; empty: none"
+    )
     state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")

@@ -14,6 +14,7 @@ from service.errors import PostgresUnavailable
 from service.outgoing.sender import Sender
 from service.redis.queue import LOOKED_CHANNEL, connect, messages
 from service.settings import Settings
+from service.tracing import Tracing
 from service.usecases.delivering import Deliverer
 from service.usecases.endpoint_turn import DeliveryBounds
 from workers.metrics import WorkerMetrics
@@ -28,7 +29,7 @@ _WRITING_CONNECTIONS = 3
 
 
 @asynccontextmanager
-async def delivering(settings: Settings, metrics: WorkerMetrics) -> AsyncIterator[None]:
+async def delivering(settings: Settings, metrics: WorkerMetrics, tracing: Tracing | None = None) -> AsyncIterator[None]:
     """Send outgoing webhooks for as long as the context lasts."""
     database_url = settings.database_url.get_secret_value()
     reading, writing = await open_pool(database_url, size=1), await open_pool(database_url, size=_WRITING_CONNECTIONS)
@@ -40,7 +41,7 @@ async def delivering(settings: Settings, metrics: WorkerMetrics) -> AsyncIterato
     times = settings.times
     timeout = timedelta(seconds=settings.endpoint_timeout_seconds)
     bounds = DeliveryBounds(times.deliveries, timeout, settings.endpoint_deliveries_at_once)
-    deliverer = Deliverer(reading, writing, sender, times, bounds)
+    deliverer = Deliverer(reading, writing, sender, times, bounds, tracing)
     running = [asyncio.create_task(_run(deliverer)), asyncio.create_task(_listen(redis, deliverer.woken))]
     try:
         yield

@@ -16,6 +16,7 @@ from service.portone.client import PortOne
 from service.redis.budget import Budget
 from service.redis.queue import NOTICES_PER_JOB, Queue, connect
 from service.settings import Settings
+from service.tracing import Tracing, open_tracing
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.heartbeat import Vitals, beating
 from service.usecases.preparation import Preparing, prepare_due
@@ -87,13 +88,13 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     queue = Queue(redis)
     metrics = WorkerMetrics()
     try:
-        async with open_accounts(settings.accounts, times) as accounts:
-            parts = _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts)
+        async with open_accounts(settings.accounts, times) as accounts, open_tracing("worker", settings) as tracing:
+            parts = _parts(settings, pool, queue, Budget(redis, settings.calls_per_second), accounts, tracing)
             _watch(metrics, parts, accounts)
             standings = {name: account.standing for name, account in accounts.items()}
             async with (
                 beating("worker", settings, parts.vitals, standings),
-                delivering(settings, metrics),
+                delivering(settings, metrics, tracing),
                 serving_metrics(settings, metrics.page),
             ):
                 try:
@@ -113,7 +114,12 @@ def _watch(metrics: WorkerMetrics, parts: Parts, accounts: Mapping[str, PortOne]
 
 
 def _parts(
-    settings: Settings, pool: MeasuredPool, queue: Queue, budget: Budget, accounts: Mapping[str, PortOne]
+    settings: Settings,
+    pool: MeasuredPool,
+    queue: Queue,
+    budget: Budget,
+    accounts: Mapping[str, PortOne],
+    tracing: Tracing | None,
 ) -> Parts:
     times = settings.times
     reconciler = Reconciler(
@@ -134,6 +140,7 @@ def _parts(
         times=times,
         stores=frozenset(settings.stores),
         queue=queue,
+        tracing=tracing,
     )
     return Parts(
         pool=pool,

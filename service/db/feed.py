@@ -15,6 +15,7 @@ While `horizon.is_behind`, another sample a few milliseconds later may bring mor
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -30,6 +31,7 @@ class FeedEvent:
     """One version of an order, as followers see it. Amounts are in the currency's smallest unit.
 
     `id` increases along the feed, with gaps. `type` is one of EVENT_TYPES. `problems` have `kind` and `imp_uid` each.
+    `notice_id` is the notice that led to it, if one did; it is for traces, and followers do not see it.
     """
 
     id: int
@@ -46,11 +48,12 @@ class FeedEvent:
     problems: Sequence[Mapping[str, str]]
     account: str
     at: datetime
+    notice_id: UUID | None = None
 
 
 _PLAIN = (
     "id", "merchant_uid", "version", "state", "closed", "amount", "currency", "paid_amount", "cancelled_amount",
-    "imp_uid", "problems", "account", "at",
+    "imp_uid", "problems", "account", "at", "notice_id",
 )  # fmt: skip
 
 
@@ -58,7 +61,7 @@ _PLAIN = (
 _FEED_EVENTS = """
     SELECT e.*, o.account, b.state AS state_before, b.closed AS closed_before, b.cancelled_amount AS cancelled_before
     FROM (SELECT id, merchant_uid, version, state, closed, amount, currency, paid_amount, cancelled_amount,
-                 imp_uid, problems, at, cause
+                 imp_uid, problems, at, cause, notice_id
           FROM {}) AS e
          LEFT JOIN LATERAL (SELECT account FROM orders WHERE merchant_uid = e.merchant_uid OFFSET 0) o ON true
          LEFT JOIN LATERAL (SELECT state, closed, cancelled_amount FROM order_events

@@ -37,6 +37,7 @@ from service.redis.queue import Queue, connect, say_weaknesses
 from service.redis.shared_limits import SharedLimits
 from service.redis.waiters import Waiters
 from service.settings import Settings
+from service.tracing import open_tracing
 from service.usecases.heartbeat import beating
 
 # In the document's order.
@@ -116,9 +117,9 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
     bounds = Bounds.of_process()
     waiters = Waiters(redis, bounds.in_all // 2)
     async with contextlib.AsyncExitStack() as stack:
-        receiver = app[RECEIVER] = await open_receiver(
-            stack, settings, Queue(redis, int(settings.spill_megabytes * 1_000_000)), waiters, bounds
-        )
+        tracing = await stack.enter_async_context(open_tracing("receiver", settings))
+        queue = Queue(redis, int(settings.spill_megabytes * 1_000_000))
+        receiver = app[RECEIVER] = await open_receiver(stack, settings, queue, waiters, bounds, tracing)
         limits = SharedLimits(redis, {"completions": receiver.completion_limits, "checkout": receiver.checkout_limits})
         working = [
             asyncio.create_task(work)

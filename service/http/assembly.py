@@ -19,6 +19,7 @@ from service.redis.queue import Queue
 from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.shop.stock import StockHook
+from service.tracing import Tracing
 from service.usecases.announcing import Announcer
 from service.usecases.asking import Asking
 from service.usecases.change_waiters import ChangeWaiters
@@ -143,7 +144,12 @@ class _Assembly:
 
 
 async def open_receiver(
-    stack: contextlib.AsyncExitStack, settings: Settings, queue: Queue, waiters: Waiters, bounds: Bounds
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    queue: Queue,
+    waiters: Waiters,
+    bounds: Bounds,
+    tracing: Tracing | None,
 ) -> Receiver:
     """Make the parts; leaving the stack closes them."""
     times, metrics = settings.times, Metrics()
@@ -152,7 +158,7 @@ async def open_receiver(
     assembly.closing(queue)
     pool = await assembly.pool("others", _CONNECTIONS)
     # Intake writes one batch at a time, on one connection.
-    intake = assembly.closing(Intake(Recorder(await assembly.pool("intake", 1), queue, times), metrics))
+    intake = assembly.closing(Intake(Recorder(await assembly.pool("intake", 1), queue, times), metrics, tracing))
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
     announcer, change_waiters = assembly.closing(Announcer(queue)), ChangeWaiters(settings.read_waiters)
     registration = await assembly.registration(times, intake, announcer)

@@ -21,6 +21,7 @@ from service.domain.feed_horizon import Horizon
 from service.domain.timetable import Timetable
 from service.errors import PostgresUnavailable
 from service.outgoing.sender import Sender
+from service.tracing import Tracing
 from service.usecases.endpoint_turn import DeliveryBounds, EndpointTurn, Pace, Stream
 
 log = structlog.get_logger()
@@ -45,12 +46,21 @@ _STOP_SECONDS = 4.0
 class Deliverer:
     """Takes turns at endpoints. `reading` is a pool of one connection, because a horizon holds within one session."""
 
-    def __init__(self, reading: Pool, writing: Pool, sender: Sender, times: Timetable, bounds: DeliveryBounds) -> None:
+    def __init__(
+        self,
+        reading: Pool,
+        writing: Pool,
+        sender: Sender,
+        times: Timetable,
+        bounds: DeliveryBounds,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._reading = reading
         self._writing = writing
         self._sender = sender
         self._times = times
         self._bounds = bounds
+        self._tracing = tracing
         self._horizon = Horizon()
         self._pace = Pace(_PER_SECOND)
         self._turns: set[asyncio.Task[None]] = set()
@@ -105,7 +115,9 @@ class Deliverer:
         new = _streams([event for event in events if event.merchant_uid not in is_late], claim.types)
         old = await _late_streams(db, late, read_to, claim.types)
         streams = [stream for pair in zip_longest(old, new) for stream in pair if stream]
-        return EndpointTurn(claim, streams, read_to, self._sender, self._bounds, self._pace, self._end_slow)
+        return EndpointTurn(
+            claim, streams, read_to, self._sender, self._bounds, self._pace, self._end_slow, self._tracing
+        )
 
     async def _take(self, turn: EndpointTurn) -> None:
         """Run a turn to its end. Whatever fails, the endpoint's next turn comes when the claim has run out."""
@@ -200,7 +212,8 @@ def _log_turn(turn: EndpointTurn, result: TurnResult, disabled: Disabled | None)
         log.warning("endpoint.turn_lost", endpoint=name)
         return
     if result.attempts:
-        log.info("endpoint.told", endpoint=name, delivered=result.delivered, failed=result.failed)
+        orders = sorted({logged.merchant_uid for logged in result.attempts})
+        log.info("endpoint.told", endpoint=name, delivered=result.delivered, failed=result.failed, orders=orders)
     if result.given_up:
         log.error("endpoint.events_given_up", endpoint=name, count=result.given_up)
     if disabled:

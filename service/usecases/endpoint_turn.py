@@ -24,6 +24,7 @@ from service.domain.feed_cursor import cursor_of
 from service.domain.order import State
 from service.domain.signing import signed_headers
 from service.outgoing.sender import Sender
+from service.tracing import Tracing
 from service.usecases.feed_head import event_fields
 
 TEST_TYPE = "endpoint.test"
@@ -129,6 +130,7 @@ class EndpointTurn:
         bounds: DeliveryBounds,
         pace: Pace,
         on_lingered: Callable[["EndpointTurn", Stream], Awaitable[None]],
+        tracing: Tracing | None = None,
     ) -> None:
         self.claim = claim
         self.is_gone = False
@@ -140,6 +142,7 @@ class EndpointTurn:
         self._bounds = bounds
         self._pace = pace
         self._on_lingered = on_lingered
+        self._tracing = tracing
         self._attempts: list[LoggedAttempt] = []
         self._is_over = False
         self._lingering: set[str] = set()
@@ -212,6 +215,8 @@ class EndpointTurn:
             at, stream.in_flight_since = datetime.now(UTC), time.monotonic()
             attempt = await self._send(event, at)
             stream.in_flight_since = None
+            if self._tracing:
+                self._tracing.delivered(self.claim.name, event, at, attempt)
             self._attempts.append(LoggedAttempt(event.id, event.merchant_uid, at, attempt))
             self._delivered += attempt.is_delivered
             self._failed += not attempt.is_delivered
@@ -225,6 +230,8 @@ class EndpointTurn:
     async def _send(self, event: FeedEvent, at: datetime) -> DeliveryAttempt:
         body = event_message(event)
         headers = signed_headers(self.claim.secrets, cursor_of(event.id), int(at.timestamp()), body)
+        if self._tracing and event.notice_id:
+            headers |= self._tracing.headers(event.notice_id)
         return await self._sender.send(self.claim.url, headers, body)
 
 

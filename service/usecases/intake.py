@@ -15,6 +15,7 @@ from service.domain.notice import Notice
 from service.errors import NoRoom, NothingRecorded, PostgresUnavailable, RedisUnavailable
 from service.metrics import Metrics
 from service.redis.queue import NOTICES_PER_JOB
+from service.tracing import Tracing
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.recording import Recorder
 
@@ -37,8 +38,9 @@ class Receipt:
 class Intake:
     """Records notices and queues them. One a process, made where its loop runs."""
 
-    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(self, recorder: Recorder, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._recorder = recorder
+        self._tracing = tracing
         self._metrics = metrics
         self._queue = recorder.queue
         self._loop = asyncio.get_running_loop()
@@ -82,6 +84,13 @@ class Intake:
     async def _accept_batch(self, batch: Sequence[tuple[Notice, str]]) -> Sequence[Receipt | Exception]:
         results = await self._record_or_spill([notice for notice, _ in batch], [sender for _, sender in batch])
         self._count(results)
+        if self._tracing:
+            accepted = [
+                (notice, result.row_id)
+                for (notice, _), result in zip(batch, results, strict=True)
+                if isinstance(result, Receipt)
+            ]
+            self._tracing.received([notice for notice, _ in accepted], [row for _, row in accepted])
         return results
 
     async def _record_or_spill(self, batch: Sequence[Notice], senders: Sequence[str]) -> Sequence[Receipt | Exception]:

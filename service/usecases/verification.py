@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from contextlib import aclosing
@@ -29,6 +30,7 @@ from service.domain.unreadable import UnreadablePayment
 from service.portone.looks import Asks, look
 from service.redis.budget import Budget, Lane
 from service.redis.queue import Queue
+from service.tracing import Tracing
 from service.usecases.announcing import announce
 from service.usecases.look_counts import LookCounts
 
@@ -48,10 +50,14 @@ def _places() -> Mapping[str, asyncio.Semaphore]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """PortOne's answers in one store: the notices that the look was for, and each payment's result by imp_uid."""
+    """PortOne's answers in one store: the notices that the look was for, and each payment's result by imp_uid.
+
+    `at` is the time of the answer, by `time.monotonic`.
+    """
 
     notices: Sequence[OpenNotice]
     results: Mapping[str, LookResult]
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def payments(self) -> list[Payment]:
@@ -72,7 +78,7 @@ class Answers:
         if len(imp_uids) == len(self.results):
             return self
         results = {imp_uid: self.results[imp_uid] for imp_uid in imp_uids}
-        return Answers([notice for notice in self.notices if notice.imp_uid in results], results)
+        return Answers([notice for notice in self.notices if notice.imp_uid in results], results, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Verifier:
     # Announces the orders that `verify` has changed.
     queue: Queue | None = None
     counts: LookCounts = field(default_factory=LookCounts)
+    tracing: Tracing | None = None
 
     async def verify(self, ids: Sequence[UUID]) -> Judgement:
         """Look once for the whole batch, write what it means, and return that. Raises PostgresUnavailable."""
@@ -155,6 +162,8 @@ class Verifier:
         """Write what the answers mean, and return it."""
         judgement = await self._write(connection, claim, answers)
         self.counts.count(judgement, claim.at)
+        if self.tracing:
+            self.tracing.looked_at(judgement, claim.at, answers.at)
         return judgement
 
     async def _write(self, connection: Connection, claim: Claim, answers: Answers) -> Judgement:
