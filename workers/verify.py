@@ -98,4 +98,8 @@ def log_batch(answers: Answers, judgement: Judgement) -> None:
         stored=len(judgement.news),
         changed=len(judgement.changes),
         failed=sum(isinstance(result, Unanswered) for result in answers.results.values()),
+        # By these a payment is followed through the logs.
+        ids=[str(notice.id) for notice in answers.notices],
+        imp_uids=list(answers.results),
+        orders=[order.terms.merchant_uid for order, _ in judgement.changes],
     )

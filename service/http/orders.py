@@ -22,6 +22,7 @@ from service.http.conditions import (
 )
 from service.http.endpoints import Body, EndpointTable, HttpAnswer, Parameter
 from service.http.idempotency import IDEMPOTENCY_KEY, idempotent
+from service.http.log_names import name_order
 from service.http.order_answers import (
     OrderAnswer,
     OrderWithPaymentAnswer,
@@ -86,8 +87,9 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
 @idempotent
 async def register_order(request: web.Request) -> web.Response:
     """Register an order: 201 when new, 200 when the same is registered already, 409 when it is with other terms."""
-    receiver = request.app[RECEIVER]
-    registered = await register(receiver, await read_order_body(request, OrderBody))
+    receiver, body = request.app[RECEIVER], await read_order_body(request, OrderBody)
+    name_order(request, body.merchant_uid)
+    registered = await register(receiver, body)
     return _answer(registered_order(receiver, registered), status=201 if registered.new else 200)
 
 

@@ -17,6 +17,7 @@ from service.errors import UnusableNotice
 from service.http.bodies import read_fields
 from service.http.endpoints import AHandler, Body, EndpointTable, HttpAnswer
 from service.http.field_types import ImpUid
+from service.http.log_names import name_notice
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem
 from service.http.receiver import RECEIVER, Receiver
 from service.http.short_way import received
@@ -109,19 +110,18 @@ async def receive(
     except UnusableNotice as error:
         receiver.connections.note("webhooks.not_understood", str(error))
         raise
-    await receiver.intake.accept(
-        Notice(
-            id=new_notice_id(),
-            source=Source.WEBHOOK,
-            imp_uid=known["imp_uid"],
-            merchant_uid=known.get("merchant_uid"),
-            tier=tier,
-            account=account,
-            claimed_status=known.get("status"),
-            cancellation_id=known.get("cancellation_id"),
-        ),
-        "" if client in SENDERS else client,
+    notice = Notice(
+        id=new_notice_id(),
+        source=Source.WEBHOOK,
+        imp_uid=known["imp_uid"],
+        merchant_uid=known.get("merchant_uid"),
+        tier=tier,
+        account=account,
+        claimed_status=known.get("status"),
+        cancellation_id=known.get("cancellation_id"),
     )
+    name_notice(request, notice)
+    await receiver.intake.accept(notice, "" if client in SENDERS else client)
     return received(request)
 
 
