@@ -15,7 +15,8 @@ class Metrics(Exposition):
         super().__init__()
         self._intake: Counter[str] = Counter()
         self._events: Counter[Labels] = Counter()
-        self._requests: Counter[Labels] = Counter()
+        # A counter that begins with its first event shows no increase, so what an alert waits for begins at 0.
+        self._requests: Counter[Labels] = Counter({("500",): 0})
         self.completions = Durations()
         self._show_intake()
         self.counter(

@@ -24,6 +24,7 @@ from service.db.pool import Pool, open_pool
 from service.logs import configure_logs
 from service.settings import Settings
 from tests import node
+from tests.alerts import promtool
 from tests.browser import chromium
 from tests.deploy import nginx
 from tests.sandbox_client import RunningSandbox, running_sandbox
@@ -160,12 +161,13 @@ def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Sett
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say it in the last lines when a browser, Node or nginx is missing: a skipped test is easily overlooked."""
+    """Say it in the last lines when a tool is missing: a skipped test is easily overlooked."""
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
     for title, missing in (
         ("NO BROWSER", chromium.MISSING),
         ("NO TYPESCRIPT", node.MISSING),
         ("NO NGINX", nginx.MISSING),
+        ("NO PROMTOOL", promtool.MISSING),
     ):
         if count := sum(missing in reason for reason in reasons):
             terminalreporter.section(title, red=True, bold=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from arq.connections import ArqRedis
 from jsonschema import Draft7Validator
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from sandbox.config import SandboxConfig
 from service.http.app import create_app
 from service.redis.queue import REDIS_AWAY, connect, weaknesses
 from service.settings import Settings
-from tests.compose.compose_file import EXAMPLE, REQUIRED, VALUES, VARIABLES, Missing, environment, read
+from tests.compose.compose_file import EXAMPLE, REPOSITORY, REQUIRED, VALUES, VARIABLES, Missing, environment, read
 from tests.ports import own_port
 
 COMPOSE = read()
@@ -39,9 +40,10 @@ def test_it_is_a_compose_file() -> None:
 
 
 def test_its_parts() -> None:
-    """It has both databases, the migrations, the receiver, the worker, and the sandbox as a profile."""
-    assert SERVICES.keys() == {"postgres", "redis", "migrate", "receiver", "worker", "sandbox"}
-    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["sandbox"]
+    """It has both databases, the migrations, the receiver, the worker, and as profiles the sandbox and telemetry."""
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"sandbox": ["sandbox"], "prometheus": ["telemetry"], "grafana": ["telemetry"]}
+    assert SERVICES.keys() - profiles == {"postgres", "redis", "migrate", "receiver", "worker"}
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))
@@ -142,6 +144,21 @@ def test_nothing_is_open_to_the_world() -> None:
         if name in ("postgres", "redis"):
             assert "ports" not in service
             assert service["networks"] == ["stores"]
+
+
+def test_prometheus_and_grafana_find_what_they_read() -> None:
+    """Each file that they are given exists, and Prometheus asks receivers and workers where their metrics are."""
+    for name in ("prometheus", "grafana"):
+        for source in (mount.split(":")[0] for mount in SERVICES[name]["volumes"] if mount.startswith("./")):
+            assert (REPOSITORY / source).exists()
+    config = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    places = [job["dns_sd_configs"][0] for job in config["scrape_configs"]]
+    assert {(name, place["port"]) for place in places for name in place["names"]} == {
+        (name, SERVICES[name]["environment"]["METRICS_PORT"]) for name in ("receiver", "worker")
+    }
+    assert all("telemetry" in SERVICES[name]["networks"] for name in ("receiver", "worker", "prometheus", "grafana"))
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert any(mount.split(":")[1] == home for mount in SERVICES["grafana"]["volumes"])
 
 
 def test_our_containers_may_do_little() -> None:
