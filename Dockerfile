@@ -8,7 +8,7 @@ ENV PATH=/opt/portone-orders/bin:$PATH \
 # First what changes seldom. Every file is checked against its hash; the embedded servers are left out.
 # `--build-arg LOCK=tracing.txt` adds OpenTelemetry (docs/telemetry.md).
 ARG LOCK=image.txt
-COPY requirements/${LOCK} ./
+COPY requirements/image.txt requirements/tracing.txt ./
 RUN pip install --require-hashes --no-deps --only-binary=:all: --requirement ${LOCK}
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
