@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     trace_file: Path | None = Field(
         None, description="File to which traces are appended; they need the extra `tracing`; empty: none"
     )
+    traces_per_second: Rate = Field(
+        200.0, description="Traces that each process keeps in a second; of more, all keep the same ones"
+    )
     state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")

@@ -25,7 +25,8 @@ from service.db.feed import FeedEvent
 from service.domain.delivery import DeliveryAttempt
 from service.domain.judgement import Handled, Judgement
 from service.domain.notice import Notice, OpenNotice, Source
-from service.settings import SettingsError
+from service.settings import Settings, SettingsError
+from service.trace_rate import TraceRate
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("portone-orders", version("portone-orders"))
@@ -42,16 +43,18 @@ Attributes = Mapping[str, str | bool | int | Sequence[str]]
 class Spans:
     """The spans of one process."""
 
-    def __init__(self, kind: str, exporter: str, file: Path | None) -> None:
+    def __init__(self, kind: str, exporter: str, settings: Settings) -> None:
         # What a program says itself counts more to the SDK than its own variable.
         name = os.environ.get("OTEL_SERVICE_NAME") or f"portone-orders-{kind}"
         names = {"service.name": name, "service.version": _SCOPE.version or ""}
         provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
         self._sampler, self._resource = provider.sampler, provider.resource
-        self._processors = [BatchSpanProcessor(made) for made in _exporters(exporter, file)]
+        self._processors = [BatchSpanProcessor(made) for made in _exporters(exporter, settings.trace_file)]
+        self._rate = TraceRate(settings.traces_per_second)
 
     def received(self, notices: Sequence[Notice], rows: Sequence[UUID | None]) -> None:
         now = time.time_ns()
+        self._rate.count(len(notices))
         for notice, row in zip(notices, rows, strict=True):
             if self._is_sampled(notice.id):
                 links = [Link(_root(row))] if row is not None and row != notice.id else []
@@ -62,6 +65,7 @@ class Spans:
                 self._end("receive", _root(notice.id), None, (_came_at(notice.id), now), attributes, links)
 
     def looked_at(self, judgement: Judgement, claimed_at: float, answered_at: float) -> None:
+        self._rate.count(len(judgement.fates))
         sampled = [(notice, fate) for notice, fate in judgement.fates if self._is_sampled(notice.id)]
         if not sampled:
             return
@@ -123,6 +127,8 @@ class Spans:
             processor.shutdown()  # type: ignore[no-untyped-call]
 
     def _is_sampled(self, notice_id: UUID) -> bool:
+        if not self._rate.keeps(notice_id):
+            return False
         # The sampler compares the id's last 64 bits with its ratio. In a UUID the first two of these are always `10`.
         result = self._sampler.should_sample(None, notice_id.int << 2, "receive")
         return result.decision is Decision.RECORD_AND_SAMPLE

@@ -55,7 +55,7 @@ async def open_tracing(kind: str, settings: Settings) -> AsyncIterator[Tracing |
         raise SettingsError(
             "Traces need an extra: install portone-orders[tracing], or unset what asks for traces."
         ) from None
-    spans = Spans(kind, exporter, settings.trace_file)
+    spans = Spans(kind, exporter, settings)
     try:
         yield spans
     finally:
