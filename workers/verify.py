@@ -11,8 +11,10 @@ import structlog
 
 from service.db.looks import QUEUED_UP_TO, Claim
 from service.db.pool import Connection, one_connection
-from service.domain.judgement import Change, Judgement, Postponed, Unanswered
+from service.domain.judgement import Change, Judgement, LookResult, Postponed, Unanswered
 from service.domain.order import IS_REACHED
+from service.domain.payment import Payment
+from service.domain.unreadable import UnreadablePayment
 from service.errors import Overloaded, PostgresUnavailable, RedisUnavailable
 from service.notice_ids import read_notice_id
 from service.redis.queue import Queue
@@ -98,8 +100,14 @@ def log_batch(answers: Answers, judgement: Judgement) -> None:
         stored=len(judgement.news),
         changed=len(judgement.changes),
         failed=sum(isinstance(result, Unanswered) for result in answers.results.values()),
-        # By these a payment is followed through the logs.
-        ids=[str(notice.id) for notice in answers.notices],
-        imp_uids=list(answers.results),
+        # By these a payment is followed through the logs. A stranger may have invented what PortOne does not know.
+        payments={
+            str(notice.id): notice.imp_uid if _is_known(answers.results[notice.imp_uid]) else None
+            for notice in answers.notices
+        },
         orders=[order.terms.merchant_uid for order, _ in judgement.changes],
     )
+
+
+def _is_known(result: LookResult) -> bool:
+    return isinstance(result, Payment | UnreadablePayment)

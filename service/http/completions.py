@@ -18,7 +18,7 @@ from service.errors import UnusableNotice
 from service.http.bodies import read_fields
 from service.http.endpoints import RETRY_AFTER, Body, EndpointTable, Header, HttpAnswer, Parameter
 from service.http.field_types import MerchantUid, open_words
-from service.http.log_names import name_notice, name_order
+from service.http.log_names import name_notice
 from service.http.problems import RETRY_AFTER_SECONDS, HttpProblem, json_response
 from service.http.rate_headers import RATE_LIMIT, take
 from service.http.receiver import RECEIVER
@@ -209,7 +209,6 @@ async def _complete(request: web.Request, fields: Mapping[str, Any], source: Sou
     receiver, merchant_uid, began = request.app[RECEIVER], order_number(fields), time.monotonic()
     try:
         if not names_payment(fields) and merchant_uid is not None:
-            name_order(request, merchant_uid)
             return await receiver.completion.complete_order(merchant_uid, caller)
         notice = _notice(fields, source, caller)
         name_notice(request, notice)

@@ -9,6 +9,7 @@ from aiohttp import web
 from service.domain.service_key import Scope, ServiceKey
 from service.http.connection import while_connected
 from service.http.endpoints import Handler
+from service.http.log_names import name_order
 from service.http.problems import HttpProblem
 from service.http.receiver import RECEIVER
 
@@ -20,6 +21,8 @@ def with_key(handler: Handler, scope: Scope) -> Handler:
 
     async def checked(request: web.Request) -> web.StreamResponse:
         request[_KEY] = await _find_key(request, scope)
+        if merchant_uid := request.match_info.get("merchant_uid"):
+            name_order(request, merchant_uid)
         return await handler(request)
 
     return checked

@@ -30,7 +30,7 @@ from service.errors import (
 from service.http.cors import allow_origin
 from service.http.endpoints import Handler
 from service.http.faults import log_fault
-from service.http.log_names import name_order, names_of
+from service.http.log_names import names_of
 from service.http.problem_types import TYPE
 from service.http.rate_headers import tell_limit
 from service.http.receiver import RECEIVER, Receiver
@@ -94,8 +94,6 @@ def problem_response(problem: HttpProblem) -> web.Response:
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer as `answered` does, on any route."""
     receiver, route = request.app[RECEIVER], request.match_info.route.resource
-    if merchant_uid := request.match_info.get("merchant_uid"):
-        name_order(request, merchant_uid)
     response = await answered(receiver, request, route.canonical if route else "unknown", handler(request))
     # aiohttp's signal for these would take 5 % of the receiver's CPU.
     allow_origin(request, response)
