@@ -42,7 +42,7 @@ class Claim:
     served: list[str] = field(default_factory=list)
     too_soon: list[tuple[UUID, timedelta]] = field(default_factory=list)
     ticket: int = 0
-    at: float = field(default_factory=time.monotonic)
+    at: float = field(default_factory=time.monotonic, compare=False)
 
 
 async def claim(db: Connection, ids: Sequence[UUID], times: Timetable, *, allow_test_channel: bool) -> Claim:

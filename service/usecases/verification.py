@@ -57,7 +57,7 @@ class Answers:
 
     notices: Sequence[OpenNotice]
     results: Mapping[str, LookResult]
-    at: float = field(default_factory=time.monotonic)
+    at: float = field(default_factory=time.monotonic, compare=False)
 
     @property
     def payments(self) -> list[Payment]:
