@@ -25,7 +25,7 @@ from service.db.feed import FeedEvent
 from service.domain.delivery import DeliveryAttempt
 from service.domain.judgement import Handled, Judgement
 from service.domain.notice import Notice, OpenNotice, Source
-from service.settings import Settings, SettingsError
+from service.settings import Settings
 from service.trace_rate import TraceRate
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -207,12 +207,12 @@ def _span(context: SpanContext | None) -> str | None:
 
 
 def _exporters(name: str, file: Path | None) -> list[SpanExporter]:
-    """Make the exporters that are asked for. Raises SettingsError for one that no package brings."""
+    """Make the exporters that are asked for. Raises LookupError for one that no package brings."""
     made: list[SpanExporter] = [FileExporter(file)] if file else []
     if name != "none":
         found = entry_points(group="opentelemetry_traces_exporter", name=_EXPORTERS.get(name, name))
         if not found:
-            raise SettingsError(f"OTEL_TRACES_EXPORTER={name} is not installed: use otlp, console or none.")
+            raise LookupError(f"no package brings {name}: use otlp, console or none")
         made += [entry.load()() for entry in found]
     return made
 

@@ -13,13 +13,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+import structlog
+
 from service.domain.delivery import DeliveryAttempt
 from service.domain.judgement import Judgement
 from service.domain.notice import Notice
-from service.settings import Settings, SettingsError
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.db.feed import FeedEvent
+
+log = structlog.get_logger()
 
 
 class Tracing(Protocol):
@@ -43,20 +47,29 @@ class Tracing(Protocol):
 
 @contextlib.asynccontextmanager
 async def open_tracing(kind: str, settings: Settings) -> AsyncIterator[Tracing | None]:
-    """Yield the tracing of a receiver or worker; None unless the environment or TRACE_FILE asks for it."""
+    """Yield the tracing of a receiver or worker; None unless OTEL_TRACES_EXPORTER or TRACE_FILE asks for it."""
     exporter = os.environ.get("OTEL_TRACES_EXPORTER", "none") or "none"
     is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if is_off or (exporter == "none" and not settings.trace_file):
         yield None
         return
-    try:
-        from service.spans import Spans
-    except ImportError:
-        raise SettingsError(
-            "Traces need an extra: install portone-orders[tracing], or unset what asks for traces."
-        ) from None
-    spans = Spans(kind, exporter, settings)
+    spans = _spans(kind, exporter, settings)
     try:
         yield spans
     finally:
-        await asyncio.to_thread(spans.close)
+        if spans:
+            await asyncio.to_thread(spans.close)
+
+
+def _spans(kind: str, exporter: str, settings: Settings) -> Tracing | None:
+    """Return the tracing; None where it cannot be had, which keeps no payment from being verified."""
+    try:
+        from service.spans import Spans
+
+        return Spans(kind, exporter, settings)
+    except ImportError:
+        reason = "install portone-orders[tracing], or unset OTEL_TRACES_EXPORTER and TRACE_FILE"
+    except (LookupError, OSError) as error:
+        reason = f"correct OTEL_TRACES_EXPORTER or TRACE_FILE ({error})"
+    log.error("traces.not_made", advice=reason)
+    return None

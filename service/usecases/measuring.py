@@ -12,7 +12,7 @@ from functools import partial
 
 from service.db import endpoints, processes, promise, refunds
 from service.db.endpoints import WebhookEndpoint
-from service.db.pool import Connection, Pool, in_transaction
+from service.db.pool import Connection, Pool, answered_within, in_transaction
 from service.db.processes import Condition
 from service.db.promise import Measure
 from service.errors import PostgresUnavailable, RedisUnavailable
@@ -25,6 +25,8 @@ from service.usecases.readiness import Readiness, Ready
 
 # Prometheus asks every 15 s or so; several of them, and people, share a measure.
 _FRESH_SECONDS = 5.0
+# Prometheus waits 10 s for a page, and without one nobody learns that Postgres hangs.
+_PATIENCE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,13 @@ class SharedMeter:
 
     async def _in_postgres(self) -> InPostgres | None:
         try:
-            lag_seconds = await self._feed.lag_seconds()
-            return await in_transaction(self._pool, _read, self._settings, lag_seconds)
+            return await answered_within(_PATIENCE_SECONDS, self._ask_postgres())
         except PostgresUnavailable:
             return None
+
+    async def _ask_postgres(self) -> InPostgres:
+        lag_seconds = await self._feed.lag_seconds()
+        return await in_transaction(self._pool, _read, self._settings, lag_seconds)
 
     async def _in_redis(self) -> QueueSizes | None:
         try:

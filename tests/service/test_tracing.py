@@ -5,20 +5,23 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from service import tracing
 from service.db import endpoints
 from service.domain.signing import secret_of
-from service.settings import Settings, SettingsError
-from service.tracing import open_tracing
+from service.settings import Settings
 from tests.receiving import Receiving, receiving
 from tests.running import RunningService, patient_worker, running_receiver, until
 from tests.sandbox_client import RunningSandbox
+from tests.service.conftest import Logged
 
 NOTICES = 100
 STEPS = {"receive", "queue", "look", "commit", "deliver"}
@@ -111,12 +114,28 @@ async def test_a_share_of_the_traces_is_kept_whole(
     assert all({span["name"] for span in steps} == STEPS - {"deliver"} for steps in payments)
 
 
-async def test_an_exporter_that_nobody_installed_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An OTEL_TRACES_EXPORTER that no package brings stops the start with a sentence."""
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
-    with pytest.raises(SettingsError, match="OTEL_TRACES_EXPORTER=zipkin is not installed"):
-        async with open_tracing("receiver", settings):
-            pass
+@pytest.mark.parametrize(
+    ("exporter", "file", "advice"),
+    [
+        ("zipkin", None, "no package brings zipkin"),
+        ("none", Path("/proc/nowhere/spans.jsonl"), "No such file"),
+    ],
+)
+async def test_traces_that_cannot_be_had_stop_nothing(
+    exporter: str,
+    file: Path | None,
+    advice: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Callable[[ModuleType], Logged],
+) -> None:
+    """A wrong exporter or file is an error in the log, and the service runs without traces."""
+    lines = logged(tracing)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", exporter)
+    async with running_receiver(settings.model_copy(update={"trace_file": file})) as service:
+        assert (await service.call("POST", "/webhooks/portone/v1", json={"imp_uid": "imp_1"}))[0] == 200
+    [line] = lines.of("traces.not_made")
+    assert advice in line["advice"]
 
 
 def test_nothing_is_imported_without_traces() -> None:

@@ -23,6 +23,7 @@ from service.db import (
     orders,
     payments,
     promise,
+    refunds,
     searches,
     today,
 )
@@ -49,6 +50,8 @@ _PARTIAL = {
     "notices_parked_own",
     "notices_parked_order",
     "payments_unregistered",
+    "refunds_due",
+    "refunds_unknown",
 }
 
 
@@ -118,6 +121,7 @@ async def _prune(db: Any) -> None:
 
 async def _measure(db: Any) -> None:
     await promise.measure(db, [Store("default")])
+    await refunds.count_open(db)
 
 
 async def _search(db: Any) -> None:
