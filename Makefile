@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser nginx promtool alerts docs test-fast check formatted lint types contracts english format \
     lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-told bench-tracing bench-waiters growth soak steps refund-schedules refund-kills faults \
-    faults-small explore explore-small hostile hostile-small feed told guards shows pictures
+    bench bench-life bench-small bench-told bench-tracing bench-waiters growth soak steps refund-schedules refund-kills \
+    faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,15 +31,13 @@ nginx: ## Install nginx for the tests of its configuration, where there is none;
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx openssl >/dev/null; } || \
 	    { echo "Install nginx and openssl as your system does."; exit 1; }
 
-promtool: $(VENV)/bin/promtool ## Install promtool for the tests of the alerts, where there is none
-
 # Only the one program of Debian's package, so that no Prometheus is started.
-$(VENV)/bin/promtool: | $(VENV)/bin/python
-	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
-	    folder="$$(mktemp -d)" && chmod 755 "$$folder" && apt-get update -qq && cd "$$folder" && \
+promtool: | $(VENV)/bin/python ## Install promtool for the tests of the alerts, where there is none; on Linux only
+	@test "$$(uname)" != Linux || test -x $(BIN)/promtool || command -v promtool >/dev/null || \
+	    { folder="$$(mktemp -d)" && chmod 755 "$$folder" && apt-get update -qq && cd "$$folder" && \
 	    apt-get download -qq prometheus && dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && \
-	    mv usr/bin/promtool $(CURDIR)/$@ && rm -r "$$folder"; \
-	fi || { echo "Install Prometheus' promtool as your system does."; exit 1; }
+	    mv usr/bin/promtool $(CURDIR)/$(BIN)/promtool && rm -r "$$folder"; } || \
+	    { echo "Install Prometheus' promtool as your system does."; exit 1; }
 
 alerts: $(VENV)/.installed-dev promtool ## Fire each alert by a fault that is planted for it: half a minute
 	@$(BIN)/python -m pytest -q -n 2 tests/alerts
