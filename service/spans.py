@@ -7,7 +7,7 @@ it came. That costs a fraction of what a tracer does, which follows work while i
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -23,7 +23,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from service.db.feed import FeedEvent
 from service.domain.delivery import DeliveryAttempt
-from service.domain.judgement import Handled, Judgement
+from service.domain.judgement import Fate, Handled, Judgement
 from service.domain.notice import Notice, OpenNotice, Source
 from service.settings import Settings
 from service.trace_rate import TraceRate
@@ -37,7 +37,7 @@ _EXPORTERS = {"otlp": "otlp_proto_http"}
 # These begin their traces in a worker, because no caller brought them.
 _OF_WORKERS = (Source.RECONCILE, Source.OPERATOR)
 
-Attributes = Mapping[str, str | bool | int | Sequence[str]]
+Names = dict[str, str | bool | int]
 
 
 class Spans:
@@ -71,37 +71,23 @@ class Spans:
             return
         now, clock = time.time_ns(), time.monotonic()
         claimed, answered = (now - int((clock - at) * 1e9) for at in (claimed_at, answered_at))
-        batch = _context(random.getrandbits(128), random.getrandbits(64))
-        self._end_batch(batch, (claimed, now), judgement, [notice for notice, _ in sampled])
-        changes = _changes(judgement)
+        batch, changes = _child(_context(random.getrandbits(128), 0)), _changes(judgement)
+        counts: Names = {"notices": len(judgement.fates), "orders.changed": len(judgement.changes)}
+        self._end("batch", batch, None, (claimed, now), counts, [Link(_root(notice.id)) for notice, _ in sampled])
         for notice, fate in sampled:
-            root = _root(notice.id)
-            queued = (claimed - int(notice.age.total_seconds() * 1e9), claimed)
-            is_first = notice.source in _OF_WORKERS
-            outcome: dict[str, str | bool | int] = {
-                "notice.outcome": fate.outcome.value,
-                "notice.fate": type(fate).__name__.lower(),
-            }
-            self._end(
-                "queue",
-                root if is_first else _child(root),
-                None if is_first else root,
-                queued,
-                {"notice.tries": notice.tries},
-            )
-            self._end(
-                "look", _child(root), root, (claimed, answered), _named(notice.imp_uid) | _where(notice), [Link(batch)]
-            )
+            self._end_queue(notice, claimed)
+            root, link = _root(notice.id), [Link(batch)]
+            asked = _named(notice.imp_uid) | _where(notice)
+            self._end("look", _child(root), root, (claimed, answered), asked, link)
+            meant = _meaning(fate) | changes.get(notice.id, {})
             status = _OK if isinstance(fate, Handled) else _ERROR
-            self._end(
-                "commit",
-                _child(root),
-                root,
-                (answered, now),
-                outcome | changes.get(notice.id, {}),
-                [Link(batch)],
-                status,
-            )
+            self._end("commit", _child(root), root, (answered, now), meant, link, status)
+
+    def _end_queue(self, notice: OpenNotice, claimed: int) -> None:
+        root, waited = _root(notice.id), (claimed - int(notice.age.total_seconds() * 1e9), claimed)
+        is_first = notice.source in _OF_WORKERS
+        context, parent = (root, None) if is_first else (_child(root), root)
+        self._end("queue", context, parent, waited, {"notice.tries": notice.tries})
 
     def headers(self, notice_id: UUID) -> dict[str, str]:
         root = _root(notice_id)
@@ -133,19 +119,13 @@ class Spans:
         result = self._sampler.should_sample(None, notice_id.int << 2, "receive")
         return result.decision is Decision.RECORD_AND_SAMPLE
 
-    def _end_batch(
-        self, batch: SpanContext, times: tuple[int, int], judgement: Judgement, notices: Sequence[OpenNotice]
-    ) -> None:
-        attributes = {"notices": len(judgement.fates), "orders.changed": len(judgement.changes)}
-        self._end("batch", batch, None, times, attributes, [Link(_root(notice.id)) for notice in notices])
-
     def _end(
         self,
         name: str,
         context: SpanContext,
         parent: SpanContext | None,
         times: tuple[int, int],
-        attributes: Attributes,
+        attributes: Names,
         links: Sequence[Link] = (),
         status: Status = _OK,
         kind: SpanKind = SpanKind.INTERNAL,
@@ -235,18 +215,22 @@ def _came_at(notice_id: UUID) -> int:
     return (notice_id.int >> 80) * 1_000_000
 
 
-def _named(imp_uid: str | None, merchant_uid: str | None = None) -> dict[str, str | bool | int]:
+def _named(imp_uid: str | None, merchant_uid: str | None = None) -> Names:
     names = {"imp_uid": imp_uid, "merchant_uid": merchant_uid}
     return {name: value for name, value in names.items() if value is not None}
 
 
-def _where(notice: OpenNotice) -> dict[str, str | bool | int]:
+def _where(notice: OpenNotice) -> Names:
     return {"portone.account": notice.store.account, "portone.tier": notice.store.tier}
 
 
-def _changes(judgement: Judgement) -> dict[UUID, dict[str, str | bool | int]]:
+def _meaning(fate: Fate) -> Names:
+    return {"notice.outcome": fate.outcome.value, "notice.fate": type(fate).__name__.lower()}
+
+
+def _changes(judgement: Judgement) -> dict[UUID, Names]:
     """Return, by the notice that led to it, what each change made of its order."""
-    changes: dict[UUID, dict[str, str | bool | int]] = {}
+    changes: dict[UUID, Names] = {}
     for order, settlement in judgement.changes:
         merchant_uid = order.terms.merchant_uid
         evidence = judgement.evidence.get(merchant_uid)

@@ -47,7 +47,8 @@ async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folde
 
 
 async def test_the_shops_address_comes_first_and_its_orders_are_registered(folder: Path) -> None:
-    """The first address is the shop's; it registers orders, may call the receiver, and is where redirects end."""
+    """The first address is the shop's; it registers orders, may call the receiver, and is where redirects end. The
+    metrics' addresses are the receiver's and the worker's."""
     async with dev(folder) as run:
         await run.until(READY)
         shop = (await run.until("http://")).split()[1]
@@ -60,6 +61,10 @@ async def test_the_shops_address_comes_first_and_its_orders_are_registered(folde
         assert f"Location: {shop}/return?merchant_uid={order['merchant_uid']}" in await shell(
             f"curl -s -i '{redirect}'"
         )
+        of_receiver, of_worker = (await run.until("metrics ")).split()[1:]
+        patient = "curl -s --retry 30 --retry-connrefused --retry-delay 1"  # a worker does not say when it is ready
+        assert "portone_orders_notices_accepted_total" in await shell(f"{patient} {of_receiver}")
+        assert "portone_orders_notice_looks_total" in await shell(f"{patient} {of_worker}")
 
 
 async def test_given_pages_stay_the_users_own(folder: Path) -> None:
