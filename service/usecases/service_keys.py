@@ -135,7 +135,8 @@ class ServiceKeys:
         for digest, waiting in self._waiting.items():
             if digest not in self._stored and digest not in self._configured:
                 for ends in waiting:
-                    ends.reschedule(now)
+                    if not ends.expired():  # one that is ending cannot be moved
+                        ends.reschedule(now)
 
     async def _write_uses(self) -> None:
         self._uses_written_at = time.monotonic()

@@ -139,6 +139,14 @@ async def test_a_wait_ends_when_its_key_expires(pool: Pool) -> None:
     with pytest.raises(TimeoutError):
         async with keys.while_good(key), asyncio.timeout(0):
             await asyncio.Event().wait()
+    unknown = replace(key, digest=b"of no key")
+    with pytest.raises(KeyEnded):
+        async with keys.while_good(unknown):
+            try:
+                await keys._read()
+                await asyncio.Event().wait()
+            finally:
+                await keys._read()  # those who are slow to go keep no reading from its work
     assert not keys._waiting
     await keys.close()
 
