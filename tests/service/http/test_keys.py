@@ -139,14 +139,17 @@ async def test_a_wait_ends_when_its_key_expires(pool: Pool) -> None:
     with pytest.raises(TimeoutError):
         async with keys.while_good(key), asyncio.timeout(0):
             await asyncio.Event().wait()
-    unknown = replace(key, digest=b"of no key")
+
+    async def is_slow_to_go() -> None:
+        try:
+            await keys._read()
+            await asyncio.Event().wait()
+        finally:
+            await keys._read()  # it keeps no reading from its work
+
     with pytest.raises(KeyEnded):
-        async with keys.while_good(unknown):
-            try:
-                await keys._read()
-                await asyncio.Event().wait()
-            finally:
-                await keys._read()  # those who are slow to go keep no reading from its work
+        async with keys.while_good(replace(key, digest=b"of no key")):
+            await is_slow_to_go()
     assert not keys._waiting
     await keys.close()
 
