@@ -1,7 +1,7 @@
 """Build the site: `make docs`. It needs no network, and a warning or a broken link within the repository is an error.
 
-Links to other sites are not followed, because a build must not depend on them: they are listed in
-docs/_build/external-links.txt for a person to look through.
+Links to other sites are not followed, because a build must not depend on them: the build lists them in
+`external-links.txt` for a person to look through.
 """
 
 import re
