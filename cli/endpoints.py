@@ -22,7 +22,7 @@ from service.domain.event_type import EVENT_TYPES
 from service.domain.feed_cursor import cursor_of, read_cursor
 from service.domain.signing import SECRET_BYTES, secret_of, signed_headers
 from service.outgoing.sender import Sender, UnusableUrl, check_url
-from service.usecases import replaying
+from service.usecases import endpoint_changes, replaying
 from service.usecases.endpoint_turn import message_of_test
 
 app = typer.Typer(
@@ -219,9 +219,7 @@ async def _change(
 
     async def change_and_record(db: Connection) -> Result:
         await _one(db, name)
-        result = await change(db)
-        await operator_actions.append(db, who or me(), why, action, [name])
-        return result
+        return await endpoint_changes.recorded(db, name, action, who or me(), why, change)
 
     return await _in_database(change_and_record)
 

@@ -11,10 +11,10 @@ from cli.errors import CommandFailed
 from cli.operator import Who, Why, me, open_databases
 from cli.order_page import money
 from cli.output import AsJson, print_json, print_table, working
-from service.db import notice_list, operator_actions
+from service.db import notice_list
 from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
-from service.errors import RedisUnavailable
+from service.usecases import notice_replays
 
 app = typer.Typer(help="List the parked or the open notices, show them, and replay them.")
 
@@ -107,21 +107,12 @@ async def _named(db: Connection, ids: Sequence[str]) -> list[UUID]:
 
 
 async def _replay(ids: Sequence[str], who: str, why: str) -> int:
-    async def replay_and_record(db: Connection) -> list[UUID]:
-        parked = [] if ids else (await notice_list.parked(db, 1_000)).notices
-        named = await _named(db, ids) if ids else [notice.id for notice in parked]
-        replayed = await notice_list.replay(db, named)
-        await operator_actions.append(db, who, why, "notices.replay", [str(notice_id) for notice_id in replayed])
-        return replayed
-
     async with open_databases() as databases:
-        replayed = await in_transaction(databases.pool, replay_and_record)
-        try:
-            for start in range(0, len(replayed), 100):
-                await databases.queue.put(replayed[start : start + 100])
-        except RedisUnavailable:
+        named = await in_transaction(databases.pool, _named, ids) if ids else None
+        replayed = await notice_replays.replay(databases.pool, databases.queue, named, who, why)
+        if not replayed.queued:
             typer.echo("Redis is away: the notices are looked at once it is back.")
-        return len(replayed)
+        return len(replayed.ids)
 
 
 def _row(notice: Shown) -> tuple[str, ...]:

@@ -128,21 +128,15 @@ def accept(imp_uid: ImpUid, who: Who, why: Why) -> None:
 
 
 async def _accept(pool: "Pool", imp_uid: str, who: str, why: str, settings: Settings) -> "StoredOrder":
-    from service.db import payments
-    from service.db.pool import in_transaction
     from service.redis.queue import Queue, connect
     from service.usecases import acceptance
     from service.usecases.announcing import announce
 
-    payment = await in_transaction(pool, payments.one, imp_uid)
-    if payment is None:
-        raise CommandFailed(f"No payment is stored as {imp_uid!r}.")
     word = acceptance.Acceptance(imp_uid, who, why)
-    allow = settings.allow_test_channel
-    accepted = await acceptance.accept(pool, payment.merchant_uid, None, word, allow_test_channel=allow)
+    accepted = await acceptance.accept_payment(pool, word, allow_test_channel=settings.allow_test_channel)
     if redis_url := settings.redis_url.get_secret_value():
         queue = Queue(connect(redis_url))
-        await announce(queue, [payment.merchant_uid])
+        await announce(queue, [accepted.order.terms.merchant_uid])
         await queue.close()
     return accepted.order
 
@@ -151,25 +145,12 @@ async def _accept(pool: "Pool", imp_uid: str, who: str, why: str, settings: Sett
 def resolve(imp_uid: ImpUid, who: Who, why: Why) -> None:
     """Mark a payment's problems as seen and leave them as they are. No policy refunds the payment any more."""
     who, why = _require(who, why)
-    rows = _with_pool(load_settings(), lambda pool: _resolve(pool, imp_uid, who, why))
+    from service.usecases import resolving
+
+    rows = _with_pool(load_settings(), lambda pool: resolving.resolve(pool, imp_uid, who, why))
     if not rows:
         raise CommandFailed(f"{imp_uid} has no open problem: see `portone-orders problems list`.")
     typer.echo("\n".join(f"Resolved: {problem.kind} of {imp_uid}, {problem.merchant_uid or '-'}" for problem in rows))
-
-
-async def _resolve(pool: "Pool", imp_uid: str, who: str, why: str) -> "list[OpenProblem]":
-    from service.db import operator_actions
-    from service.db.pool import Connection, in_transaction
-    from service.db.problems import of_payment
-    from service.db.problems import resolve as write
-
-    async def work(db: Connection) -> "list[OpenProblem]":
-        rows = await of_payment(db, imp_uid)
-        await write(db, rows, who, why)
-        await operator_actions.append(db, who, why, "problems.resolve", [imp_uid] if rows else [])
-        return rows
-
-    return await in_transaction(pool, work)
 
 
 def _require(who: str, why: str) -> tuple[str, str]:

@@ -158,6 +158,13 @@ class Settings(BaseSettings):
         2, description="Connections to Postgres, and so batches at once, of `confirm_url` questions"
     )
     confirmation_waiting: Waiting = Field(2_000, description="`confirm_url` questions that may wait; more are unsure")
+    console_hosts: List = Field(
+        (), description="Names under which people open /console over https, comma-separated; loopback always works"
+    )
+    console_connections: Connections = Field(
+        2, description="Connections to Postgres, and so pages at once, of the console"
+    )
+    console_waiting: Waiting = Field(100, description="Pages and actions of the console that may wait; more get 503")
     on_mismatch: Action = Field(
         Action.HOLD, description="Money of the wrong amount, currency or store: hold it for a person, or refund it"
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -11,6 +11,8 @@ import asyncpg
 from service.db.pool import Connection
 from service.domain.payment import Store
 
+# A person's page looks through this many of the open notices for those of an order.
+_DUE_LOOKED_THROUGH = 2_000
 # So short a prefix names too many to be meant.
 _PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.IGNORECASE)
 
@@ -41,6 +43,8 @@ class Shown:
     then_amount: int | None
     then_cancelled_amount: int | None
     then_currency: str | None
+    # When it was handled or parked.
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,9 @@ _SHOWN = """
              AS state,
            p.status AS payment_status, p.amount AS payment_amount, p.currency AS payment_currency,
            f.then->>'status' AS then_status, (f.then->>'amount')::bigint AS then_amount,
-           (f.then->>'cancelled_amount')::bigint AS then_cancelled_amount, f.then->>'currency' AS then_currency
-    FROM notices n LEFT JOIN payments p USING (imp_uid)
+           (f.then->>'cancelled_amount')::bigint AS then_cancelled_amount, f.then->>'currency' AS then_currency,
+           coalesce(n.handled_at, n.parked_at) AS ended_at
+    FROM notices n LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
          LEFT JOIN LATERAL (
              SELECT fact AS then FROM order_events e CROSS JOIN LATERAL jsonb_array_elements(e.facts) AS fact
              WHERE e.merchant_uid = p.merchant_uid AND fact->>'imp_uid' = n.imp_uid
@@ -70,6 +75,23 @@ _ABOUT = """
     WHERE n.imp_uid = $1 OR n.merchant_uid = $1 OR n.id BETWEEN $2 AND $3
        OR n.imp_uid IN (SELECT imp_uid FROM payments WHERE merchant_uid = $1)
 """
+_NEXT_DUE = """
+    WHERE n.id = ANY(ARRAY(
+        SELECT d.id FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS l (lane) CROSS JOIN LATERAL (
+            SELECT id FROM notices WHERE lane = l.lane AND due_at IS NOT NULL ORDER BY due_at LIMIT $1) d))
+    ORDER BY n.lane, n.due_at LIMIT $1
+"""
+_OF_ORDER = """
+    WHERE n.id = ANY(ARRAY(
+        SELECT id FROM unnest($2::text[]) AS p (imp_uid) CROSS JOIN LATERAL (
+            SELECT id FROM (SELECT id FROM notices WHERE imp_uid = p.imp_uid LIMIT $4) of_payment
+            ORDER BY id DESC LIMIT $3) x
+        UNION SELECT id FROM (SELECT id FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL LIMIT $3) x
+        UNION SELECT id FROM (
+            SELECT id, merchant_uid FROM notices WHERE due_at IS NOT NULL AND lane = 0 ORDER BY due_at LIMIT $4) x
+        WHERE merchant_uid = $1))
+    ORDER BY n.id DESC LIMIT $3
+"""
 
 
 async def parked(db: Connection, limit: int) -> Listed:
@@ -77,6 +99,44 @@ async def parked(db: Connection, limit: int) -> Listed:
     rows = await db.fetch(_SHOWN + "WHERE n.parked_at IS NOT NULL ORDER BY n.parked_at LIMIT $1", limit)
     total = await db.fetchval("SELECT count(*) FROM notices WHERE parked_at IS NOT NULL")
     return Listed([Shown(**row) for row in rows], total)
+
+
+async def parked_after(db: Connection, after: tuple[datetime, UUID] | None, limit: int) -> list[Shown]:
+    """Return the parked notices that were parked after this one, the longest parked first; None: from the first."""
+    at, notice_id = after or (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+    rows = await db.fetch(
+        _SHOWN
+        + """
+        WHERE n.parked_at IS NOT NULL AND n.parked_at >= $1 AND (n.parked_at, n.id) > ($1, $2)
+        ORDER BY n.parked_at, n.id LIMIT $3
+        """,
+        at,
+        notice_id,
+        limit,
+    )
+    return [Shown(**row) for row in rows]
+
+
+async def next_due(db: Connection, limit: int) -> list[Shown]:
+    """Return the open notices of each lane that are due next."""
+    rows = await db.fetch(_SHOWN + _NEXT_DUE, limit)
+    return [Shown(**row) for row in rows]
+
+
+async def of_order(db: Connection, merchant_uid: str, imp_uids: Sequence[str], limit: int) -> list[Shown]:
+    """Return the newest notices about these payments, and those that wait or are parked and name the order.
+
+    Of open notices of other payments only those are found that are among the next due ones: there is no index on their
+    order, which would cost every notice a write.
+    """
+    rows = await db.fetch(
+        _SHOWN + _OF_ORDER,
+        merchant_uid,
+        list(imp_uids),
+        limit,
+        _DUE_LOOKED_THROUGH,
+    )
+    return [Shown(**row) for row in rows]
 
 
 async def waiting(db: Connection, limit: int) -> Listed:

@@ -1,7 +1,9 @@
-"""The story of an order, read across tables: all its payments, and the notices that still wait."""
+"""The story of an order, read across tables: its payments, refunds, resolutions, deliveries, and what still waits."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from service.db.pool import Connection
@@ -33,6 +35,122 @@ class WaitingNotice:
     tries: int
     outcome: str | None
     parked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayment:
+    """A payment of the order that counts, as PortOne was last seen to tell it."""
+
+    imp_uid: str
+    status: str
+    amount: int
+    currency: str
+    cancelled_amount: int
+    account: str
+    tier: str
+    live: bool
+    paid_at: datetime | None
+    seen_at: datetime
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMove:
+    """A move of a refund: to which state, when, by whom and why."""
+
+    imp_uid: str
+    round: int
+    state: str
+    at: datetime
+    who: str
+    why: str
+    amount: int | None
+    currency: str | None
+    answer: str | None
+    hold_reason: str | None
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownResolution:
+    """A person's word that a problem stays as it is."""
+
+    imp_uid: str
+    kind: str
+    at: datetime
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAttempt:
+    """An attempt to tell an endpoint of a change of the order; `version` is the change's."""
+
+    endpoint: str
+    event_id: int
+    version: int | None
+    at: datetime
+    status: int | None
+    seconds: float
+    failure: str | None
+
+
+async def payments(db: Connection, merchant_uid: str, limit: int) -> list[StoredPayment]:
+    """Return the order's payments that count, the newest first. Windows that were only opened are left out."""
+    rows = await db.fetch(
+        """
+        SELECT imp_uid, status, amount, currency, cancelled_amount, account, tier, live, paid_at, seen_at, details
+        FROM payments WHERE merchant_uid = $1 AND (status <> 'ready' OR lesser IS NOT NULL)
+        ORDER BY coalesce(paid_at, started_at) DESC NULLS LAST, imp_uid LIMIT $2
+        """,
+        merchant_uid,
+        limit,
+    )
+    return [StoredPayment(**row) for row in rows]
+
+
+async def refund_moves(db: Connection, imp_uids: Sequence[str], limit: int) -> list[ShownMove]:
+    """Return every move of these payments' refunds, the newest first, with the refund as it stands."""
+    rows = await db.fetch(
+        """
+        SELECT m.imp_uid, m.round, m.state, m.at, m.who, m.why, r.amount, r.currency, r.answer,
+               CASE WHEN r.round = m.round AND r.state = m.state THEN r.hold_reason END AS hold_reason,
+               CASE WHEN r.round = m.round AND r.state = m.state THEN r.due_at END AS due_at
+        FROM refund_moves m CROSS JOIN LATERAL (SELECT * FROM refunds WHERE imp_uid = m.imp_uid OFFSET 0) r
+        WHERE m.imp_uid = ANY($1::text[]) ORDER BY m.at DESC, m.id DESC LIMIT $2
+        """,
+        list(imp_uids),
+        limit,
+    )
+    return [ShownMove(**row) for row in rows]
+
+
+async def resolutions(db: Connection, imp_uids: Sequence[str], limit: int) -> list[ShownResolution]:
+    """Return the resolutions of these payments' problems, the newest first."""
+    rows = await db.fetch(
+        """
+        SELECT imp_uid, kind, at, who, why FROM resolutions WHERE imp_uid = ANY($1::text[])
+        ORDER BY at DESC, id DESC LIMIT $2
+        """,
+        list(imp_uids),
+        limit,
+    )
+    return [ShownResolution(**row) for row in rows]
+
+
+async def deliveries(db: Connection, merchant_uid: str, limit: int) -> list[OrderAttempt]:
+    """Return the newest attempts to tell endpoints of the order's changes, the newest first."""
+    rows = await db.fetch(
+        """
+        SELECT a.endpoint, a.event_id, e.version, a.at, a.status, a.seconds, a.failure
+        FROM delivery_attempts a
+             LEFT JOIN LATERAL (SELECT version FROM order_events WHERE id = a.event_id OFFSET 0) e ON true
+        WHERE a.merchant_uid = $1 ORDER BY a.id DESC LIMIT $2
+        """,
+        merchant_uid,
+        limit,
+    )
+    return [OrderAttempt(**row) for row in rows]
 
 
 async def attempts(db: Connection, merchant_uid: str) -> list[Attempt]:

@@ -61,7 +61,7 @@ _STATEMENT_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
 # Postgres ends what a process of ours left behind that is frozen or whose machine is gone: its transaction would keep
 # locks, and hold the feed back.
-_LEFT_BEHIND_SECONDS = 10
+_LEFT_BEHIND_SECONDS = 10.0
 
 
 class MeasuredPool(Pool):
@@ -81,8 +81,13 @@ class MeasuredPool(Pool):
             self.waits.add(time.monotonic() - began)
 
 
-async def open_pool(database_url: str, size: int = 10) -> MeasuredPool:
-    """Open a pool that needs no server yet: connections are made when first used."""
+async def open_pool(
+    database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS
+) -> MeasuredPool:
+    """Open a pool that needs no server yet: connections are made when first used.
+
+    Postgres itself ends a statement after `statement_seconds`.
+    """
     return await MeasuredPool(
         database_url,
         min_size=0,
@@ -93,14 +98,14 @@ async def open_pool(database_url: str, size: int = 10) -> MeasuredPool:
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         loop=None,
-        command_timeout=_STATEMENT_SECONDS,
+        command_timeout=min(_STATEMENT_SECONDS, statement_seconds),
         timeout=_CONNECT_SECONDS,
         init=_set_json_codec,
         reset=_nothing_to_reset,
         server_settings={
             "application_name": "portone-orders",
-            "idle_in_transaction_session_timeout": f"{_LEFT_BEHIND_SECONDS}s",
-            "statement_timeout": f"{_LEFT_BEHIND_SECONDS}s",
+            "idle_in_transaction_session_timeout": f"{_LEFT_BEHIND_SECONDS:.0f}s",
+            "statement_timeout": f"{statement_seconds:.0f}s",
             # A prepared statement keeps the plan that it got while its tables were small: a sequential scan, or a
             # join that reads a whole index, 16 to 50 ms a batch instead of 1 on the first busy day. Every statement
             # of ours can find its few rows by a condition on an index (tests/service/db/test_plans.py).

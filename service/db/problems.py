@@ -55,9 +55,10 @@ _SHOWN = """
            s.at AS resolved_at, s.who AS resolved_who, s.why AS resolved_why
 """
 _JOINED = """
-    LEFT JOIN payments p ON p.imp_uid = x.imp_uid
-    LEFT JOIN unreadable_payments u ON u.imp_uid = x.imp_uid AND x.kind = 'unreadable_payment'
-    LEFT JOIN refunds r ON r.imp_uid = x.imp_uid
+    LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = x.imp_uid OFFSET 0) p ON true
+    LEFT JOIN LATERAL (SELECT * FROM unreadable_payments
+                       WHERE imp_uid = x.imp_uid AND x.kind = 'unreadable_payment' OFFSET 0) u ON true
+    LEFT JOIN LATERAL (SELECT * FROM refunds WHERE imp_uid = x.imp_uid OFFSET 0) r ON true
     LEFT JOIN LATERAL (SELECT at, who, why FROM resolutions y WHERE y.imp_uid = x.imp_uid AND y.kind = x.kind
                        ORDER BY y.at DESC LIMIT 1) AS s ON true
 """
@@ -69,6 +70,26 @@ async def of_orders(db: Connection, limit: int, *, resolved: bool = False) -> li
     """Return the open problems of our own orders, or also those that are resolved."""
     rows = await db.fetch(
         _OF_ORDERS + "WHERE NOT x.resolved OR $2 ORDER BY x.merchant_uid, x.imp_uid, x.kind LIMIT $1", limit, resolved
+    )
+    return [OpenProblem(**dict(row)) for row in rows]
+
+
+async def of_numbers(db: Connection, merchant_uids: Sequence[str], *, resolved: bool = False) -> list[OpenProblem]:
+    """Return the open problems of these orders, sorted, or also those that are resolved."""
+    rows = await db.fetch(
+        _OF_ORDERS
+        + "WHERE x.merchant_uid = ANY($1::text[]) AND (NOT x.resolved OR $2)"
+        + " ORDER BY x.merchant_uid, x.imp_uid, x.kind",
+        list(merchant_uids),
+        resolved,
+    )
+    return [OpenProblem(**dict(row)) for row in rows]
+
+
+async def without_number(db: Connection, limit: int) -> list[OpenProblem]:
+    """Return the open problems of payments that name no order that can be read."""
+    rows = await db.fetch(
+        _OF_ORDERS + "WHERE x.merchant_uid IS NULL AND NOT x.resolved ORDER BY x.imp_uid LIMIT $1", limit
     )
     return [OpenProblem(**dict(row)) for row in rows]
 

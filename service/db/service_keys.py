@@ -66,11 +66,11 @@ async def working(db: Connection) -> dict[bytes, ServiceKey]:
     """Return the keys that were not revoked, by digest. One that expired within a day is among them, to be told so."""
     rows = await db.fetch(
         """
-        SELECT id, digest, scopes, expires_at FROM service_keys
+        SELECT id, digest, prefix, name, scopes, expires_at FROM service_keys
         WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now() - interval '1 day')
         """
     )
-    return {row["digest"]: ServiceKey(row["id"], row["digest"], _scopes(row), row["expires_at"]) for row in rows}
+    return {row["digest"]: _working(row) for row in rows}
 
 
 async def listed(db: Connection, *, ended: bool) -> list[ListedKey]:
@@ -87,6 +87,11 @@ async def listed(db: Connection, *, ended: bool) -> list[ListedKey]:
         ended,
     )
     return [_listed(row) for row in rows]
+
+
+def _working(row: asyncpg.Record) -> ServiceKey:
+    holder = f"{row['name']} ({row['prefix']})"
+    return ServiceKey(row["id"], row["digest"], _scopes(row), row["expires_at"], holder)
 
 
 def _listed(row: asyncpg.Record) -> ListedKey:

@@ -8,6 +8,8 @@ from service.db.pool import Connection
 
 # Of each span at most this many events are read, the newest; beyond it the span's counts are estimates.
 EVENTS_READ_MAX = 1_000
+# Of what waits at most this many rows are read.
+WAITING_READ_MAX = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,14 @@ class Span:
     changes: int
     paid: int
     estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOrders:
+    """The orders that wait for money. `is_whole` False: there are more."""
+
+    count: int
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +101,32 @@ async def longest_due(db: Connection) -> DueNotice | None:
         """
     )
     return DueNotice(**row) if row else None
+
+
+async def waiting_orders(db: Connection) -> WaitingOrders:
+    """Count the orders that wait for money, by the timetable of those that PortOne is asked about."""
+    row = await db.fetchrow(
+        """
+        SELECT count(*) FILTER (WHERE o.waits) AS waiting, count(*) AS read FROM (
+            SELECT merchant_uid FROM order_checks WHERE next_check_at > '-infinity' LIMIT $1) c
+        CROSS JOIN LATERAL (
+            SELECT state IN ('pending', 'awaiting_deposit') AND closed IS NULL AS waits
+            FROM orders WHERE merchant_uid = c.merchant_uid OFFSET 0) o
+        """,
+        WAITING_READ_MAX,
+    )
+    assert row is not None  # noqa: S101 - an aggregate gives one row
+    return WaitingOrders(row["waiting"], row["read"] < WAITING_READ_MAX)
+
+
+async def open_outcomes(db: Connection) -> dict[str, int]:
+    """Count what the last look of open notices ended with, of those that are due first."""
+    rows = await db.fetch(
+        """
+        SELECT last_outcome, count(*) AS notices FROM (
+            SELECT last_outcome FROM notices WHERE due_at IS NOT NULL AND lane = 0 ORDER BY due_at LIMIT $1) AS due
+        WHERE last_outcome IS NOT NULL GROUP BY last_outcome
+        """,
+        WAITING_READ_MAX,
+    )
+    return {row["last_outcome"]: row["notices"] for row in rows}

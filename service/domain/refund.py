@@ -128,6 +128,15 @@ def _may_need_account(details: dict[str, str | int]) -> bool:
     return details.get("pay_method", "vbank") == "vbank" or "vbank_name" in details or "vbank_date" in details
 
 
+def may_begin(state: RefundState) -> bool:
+    """Return whether a person may begin a round after this state: nothing was sent, or it was definitely refused."""
+    match state:
+        case RefundState.WITHDRAWN | RefundState.REFUSED | RefundState.INTENDED:
+            return True
+        case RefundState.ASKED | RefundState.REFUNDED | RefundState.REFUND_UNKNOWN:
+            return False
+
+
 def is_refunded(asked: Asked, payment: Payment) -> bool:
     """Return whether PortOne's facts show the refund: cancelled, nothing held, and a new row of cancel_history."""
     return (

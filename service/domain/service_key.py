@@ -16,18 +16,22 @@ class Scope(StrEnum):
     ORDERS_READ = "orders:read"
     ORDERS_WRITE = "orders:write"
     EVENTS_READ = "events:read"
-    # The promise and the metrics.
+    # The promise, the metrics and the console.
     ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """A key as the service knows it: never the key itself. `id` None: it comes from SERVICE_KEYS."""
+    """A key as the service knows it: never the key itself. `id` None: it comes from SERVICE_KEYS.
+
+    `holder` says whose it is, where a person acts with it: its name and its beginning.
+    """
 
     id: int | None
     digest: bytes
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
+    holder: str = "SERVICE_KEYS"
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at

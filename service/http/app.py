@@ -27,6 +27,7 @@ from service.http.assembly import open_receiver
 from service.http.bodies import BODY_MAX_BYTES
 from service.http.connection import HttpConnection
 from service.http.connections import Bounds
+from service.http.console.routes import add_console
 from service.http.endpoints import Endpoint
 from service.http.keys import with_key
 from service.http.metrics_port import serving_metrics
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(lambda app: _parts(app, settings))
     app.on_shutdown.append(_answer_waiting)
     app.add_routes([_route(endpoint) for endpoint in ENDPOINTS])
+    add_console(app)
     app[openapi.DOCUMENT] = openapi.Document(ENDPOINTS)
     return app
 

@@ -28,6 +28,9 @@ from service.usecases.closing import Withdrawals
 from service.usecases.coalescing import BatchBounds
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.console import STATEMENT_SECONDS, Console
+from service.usecases.console_sessions import Sessions
+from service.usecases.console_today import TodayReading
 from service.usecases.following import Feed, FeedBounds
 from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
@@ -53,6 +56,8 @@ _SMALL_BATCH = 40
 _IDEMPOTENCY = 2
 # `confirm_url` questions about one order from one address: PortOne asks once for each attempt.
 _QUESTIONS_PER_SECOND = 10.0
+# A person signs in once a shift. There is no rate for all clients together, with which strangers would keep people out.
+_SIGN_INS_PER_SECOND = 1.0
 
 
 class _Closes(Protocol):
@@ -70,8 +75,8 @@ class _Assembly:
     settings: Settings
     metrics: Metrics
 
-    async def pool(self, name: str, size: int) -> Pool:
-        pool = await open_pool(self.settings.database_url.get_secret_value(), size)
+    async def pool(self, name: str, size: int, **options: float) -> Pool:
+        pool = await open_pool(self.settings.database_url.get_secret_value(), size, **options)
         self.metrics.watch_pool(name, pool)
         self.stack.push_async_callback(pool.close)
         return pool
@@ -125,6 +130,11 @@ class _Assembly:
         bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
         return self.closing(Listing(await self.pool("lists", bounds.runs + 1), bounds, intake))
 
+    async def console(self, intake: Intake) -> Console:
+        bounds = BatchBounds(1, self.settings.console_connections, self.settings.console_waiting)
+        pool = await self.pool("console", bounds.runs, statement_seconds=STATEMENT_SECONDS)
+        return self.closing(Console(pool, bounds, intake))
+
     async def checkout(self, intake: Intake, waiters: Waiters) -> Checkout:
         settings = self.settings
         bounds = BatchBounds(_SMALL_BATCH, settings.checkout_connections, settings.checkout_waiting)
@@ -168,7 +178,7 @@ async def open_receiver(
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
     service_keys, checkout = await assembly.service_keys(), await assembly.checkout(intake, waiters)
-    readiness = assembly.closing(Readiness(await assembly.pool("readiness", 1), queue))
+    console, readiness = await assembly.console(intake), Readiness(await assembly.pool("readiness", 1), queue)
     receiver = Receiver(
         settings=settings,
         pool=pool,
@@ -190,14 +200,18 @@ async def open_receiver(
         withdrawals=Withdrawals(pool, asking, settings.allow_test_channel, times.deposit_grace),
         rechecks=Rechecks(pool, reading, asking),
         idempotency=await assembly.idempotency(times),
-        readiness=readiness,
+        readiness=assembly.closing(readiness),
         service_keys=service_keys,
+        console=console,
+        sessions=Sessions(console, service_keys),
+        today=assembly.closing(TodayReading(console, settings, readiness)),
         webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
         completion_limits=Limiter(settings.completions_per_client, shared=True),
         shed_limits=Limiter(settings.completions_per_second),
         checkout_limits=Limiter(settings.checkouts_per_client, shared=True),
         confirmation_limits=Limiter(settings.confirmations_per_client),
         question_limits=Limiter(_QUESTIONS_PER_SECOND),
+        sign_in_limits=Limiter(_SIGN_INS_PER_SECOND),
         clients=clients,
         connections=Connections(bounds, clients, metrics),
     )
@@ -226,4 +240,5 @@ def _watch(receiver: Receiver, searches: SearchRequests) -> None:
         followers=receiver.feed.followers,
         waiting_reads=receiver.change_waiters.places,
         unknown_keys=receiver.service_keys.batches,
+        console=receiver.console.batches,
     )

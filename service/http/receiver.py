@@ -18,6 +18,9 @@ from service.usecases.checkout import Checkout, CheckoutTokens
 from service.usecases.closing import Withdrawals
 from service.usecases.completion import Completion
 from service.usecases.confirmation import Confirmation
+from service.usecases.console import Console
+from service.usecases.console_sessions import Sessions
+from service.usecases.console_today import TodayReading
 from service.usecases.following import Feed
 from service.usecases.idempotency import Idempotency
 from service.usecases.intake import Intake
@@ -56,12 +59,16 @@ class Receiver:
     idempotency: Idempotency
     readiness: Readiness
     service_keys: ServiceKeys
+    console: Console
+    sessions: Sessions
+    today: TodayReading
     webhook_limits: Limiter
     completion_limits: Limiter
     shed_limits: Limiter
     checkout_limits: Limiter
     confirmation_limits: Limiter
     question_limits: Limiter
+    sign_in_limits: Limiter
     clients: ClientAddresses
     connections: Connections
 

@@ -5,6 +5,7 @@ An intent does not call PortOne: it begins the wait `refund_after`, after which 
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -13,13 +14,22 @@ from service.db.pool import Connection, Pool, in_transaction
 from service.db.refunds import MACHINE, Origin, Refund
 from service.domain.order import ProblemKind
 from service.domain.payment import ACCOUNT
-from service.domain.refund import BY_PERSON, Hold, Policy, Refundable, rule_on_refund
+from service.domain.refund import BY_PERSON, Hold, Policy, Refundable, may_begin, rule_on_refund
 from service.domain.timetable import Timetable
 from service.errors import NotRefundable
 
 log = structlog.get_logger()
 
 _CANDIDATES_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPreview:
+    """The effect that a person's refund would have: of what, since when its problem is known, and the earliest time."""
+
+    ruling: Refundable
+    found_at: datetime
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,12 @@ class Intents:
         origin, wait = Origin(MACHINE, ", ".join(ruling.kinds)), self.times.refund_after
         return await refunds.intend(db, imp_uid, merchant_uid, ruling.kinds, since, origin, wait)
 
-    async def _intend_by_person(self, db: Connection, imp_uid: str, origin: Origin) -> Refund:
+    async def preview(self, imp_uid: str) -> RefundPreview:
+        """Say what a person's refund would do now, with nothing written. Raises NotRefundable as it would."""
+        return await in_transaction(self.pool, self._preview, imp_uid)
+
+    async def _preview(self, db: Connection, imp_uid: str) -> RefundPreview:
+        """Rule on a person's refund, and keep the order's lock for the transaction."""
         payment = await payments.one(db, imp_uid)
         if payment is None:
             raise NotRefundable("no payment with this imp_uid is stored")
@@ -85,9 +100,17 @@ class Intents:
         ruling = await self.rule_on_refund(db, payment.merchant_uid, imp_uid, BY_PERSON)
         if isinstance(ruling, Hold):
             raise NotRefundable(ruling.value)
+        refund = await refunds.read(db, imp_uid)
+        if refund is not None and not may_begin(refund.state):
+            raise NotRefundable(f"its refund is {refund.state}, and is not asked for twice")
         since = await refunds.found_at(db, payment.merchant_uid, imp_uid, ruling.kinds)
+        return RefundPreview(ruling, since, since + self.times.refund_after)
+
+    async def _intend_by_person(self, db: Connection, imp_uid: str, origin: Origin) -> Refund:
+        preview = await self._preview(db, imp_uid)
+        kinds, merchant_uid = preview.ruling.kinds, preview.ruling.payment.merchant_uid
         wait = self.times.refund_after
-        recorded = await refunds.intend(db, imp_uid, payment.merchant_uid, ruling.kinds, since, origin, wait)
+        recorded = await refunds.intend(db, imp_uid, merchant_uid, kinds, preview.found_at, origin, wait)
         refund = await refunds.read(db, imp_uid)
         if refund is None or not recorded:
             raise NotRefundable(f"its refund is {refund.state if refund else 'gone'}, and is not asked for twice")

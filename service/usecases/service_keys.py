@@ -53,12 +53,15 @@ class ServiceKeys:
         self.batches = Coalescer[bytes, ServiceKey | None](self._find_unknown, _UNKNOWN)
 
     async def find(self, given: bytes) -> ServiceKey | None:
-        """Return the key, expired or not, or None. Raises PostgresUnavailable where nobody can say.
+        """Return the key, expired or not, or None. Raises PostgresUnavailable where nobody can say."""
+        return await self.find_by_digest(digest_of(given))
+
+    async def find_by_digest(self, digest: bytes) -> ServiceKey | None:
+        """Return the key of this digest, as `find` does.
 
         A dict's own comparison ends at the first byte that differs, which tells nothing here: whoever asks cannot
         choose the bytes of a SHA-256. It is repeated in constant time all the same.
         """
-        digest = digest_of(given)
         key = self._known(digest) or await self._unknown(digest)
         if key is None or not hmac.compare_digest(key.digest, digest):
             return None

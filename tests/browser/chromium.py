@@ -16,8 +16,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # No name but this machine's resolves, so that a request that would leave it fails.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    # No name but this machine's resolves, so that a request that would leave it fails. One stranger's name points here.
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
 MISSING = "The browser tests need Chromium: `make browser` installs it, or name one in CHROMIUM."
 

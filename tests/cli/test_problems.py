@@ -221,7 +221,7 @@ async def test_what_cannot_be_accepted_is_said(tmp_path: Path, settings: Setting
     unknown = (await shop.sandbox.pay("order-9", 100))["imp_uid"]
     await shop.announce("order-9", unknown)
     for imp_uid, sentence in (
-        ("imp_9", "No payment is stored as 'imp_9'"),
+        ("imp_9", "no payment is stored as 'imp_9'"),
         (dollars, "more than its amount disagrees"),
         (unknown, "No order is registered"),
     ):

@@ -285,6 +285,7 @@ CREATE TABLE operator_actions (
     action  text NOT NULL,
     subject text NOT NULL
 );
+CREATE INDEX operator_actions_subject ON operator_actions (subject, id);
 
 -- Giving back money that should not be there. One row for each payment: what was intended, asked for, and came of it.
 CREATE TABLE refunds (
@@ -387,6 +388,16 @@ CREATE TABLE service_keys (
     last_used_at timestamptz
 );
 
+-- People who are signed in to the console (docs/decisions/0025-keep-console-sessions-in-postgres.md). Of a cookie only
+-- its SHA-256 is kept, and of the service key that opened the session too: the session ends when the key does.
+CREATE TABLE console_sessions (
+    digest     bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
+    key_digest bytea NOT NULL CHECK (octet_length(key_digest) = 32),
+    began_at   timestamptz NOT NULL DEFAULT now(),
+    ends_at    timestamptz NOT NULL
+);
+CREATE INDEX console_sessions_ends_at ON console_sessions (ends_at);
+
 -- Other services that are told of each change (outgoing webhooks, docs/decisions/0024-keep-a-cursor-and-the-late-orders.md).
 CREATE TABLE endpoints (
     name             text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
@@ -449,3 +460,4 @@ CREATE TABLE delivery_attempts (
     failure      text CHECK (char_length(failure) <= 500)
 );
 CREATE INDEX delivery_attempts_endpoint ON delivery_attempts (endpoint, id);
+CREATE INDEX delivery_attempts_order ON delivery_attempts (merchant_uid, id) WHERE merchant_uid IS NOT NULL;

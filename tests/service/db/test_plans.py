@@ -10,18 +10,24 @@ import pytest
 
 from service.db import (
     completion_facts,
+    console_sessions,
     deliveries,
     endpoints,
     feed,
     idempotency_keys,
     looks,
+    notice_list,
     notices,
+    operator_actions,
     order_checks,
     order_events,
     order_list,
+    order_search,
+    order_story,
     order_views,
     orders,
     payments,
+    problems,
     promise,
     refunds,
     searches,
@@ -30,6 +36,7 @@ from service.db import (
 from service.db.deliveries import LateOrder, MovedOrder, TurnResult
 from service.db.idempotency_keys import CallClaim, CallKey, FirstAnswer
 from service.db.order_list import Filters
+from service.db.order_search import OrderSearch
 from service.db.pool import Connection, Pool
 from service.domain.completion import Searched
 from service.domain.judgement import THIS_WRITE, Handled, Judgement, Postponed
@@ -191,11 +198,40 @@ async def _today(db: Any) -> None:
     now = await today.clock(db)
     await today.spans(db, [now - timedelta(hours=2), now - timedelta(hours=1)])
     await today.longest_due(db)
+    await today.waiting_orders(db)
+    await today.open_outcomes(db)
+
+
+async def _look_at_the_console(db: Any) -> None:
+    await console_sessions.start(db, b"d" * 32, b"k" * 32, timedelta(hours=8))
+    await console_sessions.find(db, b"d" * 32)
+    await operator_actions.newest(db, None, 50)
+    await notice_list.parked_after(db, None, 50)
+    await notice_list.next_due(db, 50)
+    await problems.of_numbers(db, ["order-1"])
+
+
+async def _look_for_an_order(db: Any) -> None:
+    await order_search.named(db, "imp_1")
+    await order_search.numbered(db, "order-", "", 50)
+    for search in (OrderSearch(), OrderSearch(["paid"], 100, "KRW", datetime.now(UTC), datetime.now(UTC))):
+        await order_search.newest(db, search, None, 50)
+
+
+async def _read_a_story(db: Any) -> None:
+    await order_story.payments(db, "order-1", 50)
+    await order_events.history(db, "order-1", 50)
+    await notice_list.of_order(db, "order-1", ["imp_1"], 50)
+    await order_story.refund_moves(db, ["imp_1"], 50)
+    await order_story.resolutions(db, ["imp_1"], 50)
+    await operator_actions.about(db, ["imp_1"], 50)
+    await order_story.deliveries(db, "order-1", 50)
+    await order_search.of_numbers(db, ["order-1"])
 
 
 _WORK = (
     *(_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed, _tell),
-    _today,
+    *(_today, _look_at_the_console, _look_for_an_order, _read_a_story),
 )
 
 
