@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser nginx promtool alerts docs test-fast check formatted lint types contracts english format \
     lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-told bench-tracing bench-waiters growth soak steps refund-schedules refund-kills \
+    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps refund-schedules refund-kills \
     faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
@@ -129,6 +129,9 @@ bench-small: $(VENV)/.installed ## Run the benchmark in miniature, to see that i
 bench-waiters: $(VENV)/.installed ## Measure 5,000 reads that wait for a change on one receiver: half a minute
 	@$(BIN)/python -m bench.waiters
 
+bench-console: $(VENV)/.installed ## Measure the console's pages among 10⁶ orders, and what five operators take from intake: 6 minutes
+	@$(BIN)/python -m bench.console
+
 soak: $(VENV)/.installed ## Process 10⁶ notices under bounds on memory and dead rows, then check every row: 5 minutes
 	@$(BIN)/python -m bench.soak --publish
 
@@ -217,7 +220,7 @@ shows: $(VENV)/.installed-dev ## Drop all webhooks, flush Redis, stop PortOne, a
 	@$(BIN)/python -m faults.shows all --report
 
 pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by the browser tests
-	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/shop -k pictures
+	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/shop tests/browser/console -k "pictures or story"
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run

@@ -1,0 +1,228 @@
+"""Measure the console's pages, and what they take from intake: `python -m bench.console`.
+
+One reader asks for each page again and again, among a million orders and two million notices. Then webhooks come as
+fast as they are accepted, in turns without and with five operators who click once a second.
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import ClientSession, CookieJar
+
+from bench import load, orders
+from bench.databases import Databases, running_databases
+from bench.systems import SERVICE_KEY, SYSTEMS, WEBHOOKS, Launcher
+
+_OURS = SYSTEMS["ours"]
+_P95_MS = 150.0
+_LOSS = 0.05
+_OPERATORS = 5
+_CLICK_SECONDS = 1.0
+_CONNECTIONS = 16
+_FILL_SECONDS = 1_800
+
+# Every order is paid by one payment, of which two notices came; a thousand have a problem; some notices are parked,
+# some open, and an endpoint was told of the newest.
+_FILL = (
+    """
+    INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, paid_amount, imp_uid, version, problems)
+    SELECT 'order_' || n, 1000 + n % 997 * 100, 'KRW', now() + interval '30 days', 'paid', 1000 + n % 997 * 100,
+           'imp_' || n, 2,
+           CASE WHEN n % ($2 / 1000) = 0
+                THEN jsonb_build_array(jsonb_build_object('kind', 'duplicate_payment', 'imp_uid', 'imp_' || n))
+                ELSE '[]' END
+    FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS n
+    """,
+    """
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
+                              problems, cause, facts, at)
+    SELECT o.merchant_uid, v, CASE v WHEN 1 THEN 'pending' ELSE 'paid' END, o.amount, 'KRW',
+           CASE v WHEN 1 THEN 0 ELSE o.amount END, 0, CASE v WHEN 2 THEN o.imp_uid END,
+           CASE v WHEN 1 THEN '[]' ELSE o.problems END, CASE v WHEN 1 THEN 'registration' ELSE 'look' END,
+           CASE v WHEN 1 THEN '[]' ELSE jsonb_build_array(jsonb_build_object(
+               'imp_uid', o.imp_uid, 'account', 'default', 'tier', '', 'status', 'paid', 'amount', o.amount,
+               'currency', 'KRW', 'cancelled_amount', 0, 'live', true)) END,
+           now() - ($2 - o.n) * interval '1 day' / $2
+    FROM (SELECT *, substr(merchant_uid, 7)::bigint - $1::bigint AS n FROM orders) o, generate_series(1, 2) AS v
+    ORDER BY o.n, v
+    """,
+    """
+    INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
+                          cancellations, live, started_at, paid_at, details, written_ticket)
+    SELECT imp_uid, merchant_uid, 'default', '', 'paid', amount, 'KRW', 0, 0, true, now(), now(),
+           '{"pay_method": "card"}', 1
+    FROM orders
+    """,
+    """
+    INSERT INTO notices (id, source, imp_uid, merchant_uid, claimed_status, registered, tries, handled_at, last_outcome)
+    SELECT gen_random_uuid(), s, imp_uid, merchant_uid, 'paid', true, 1, now(), 'looked'
+    FROM orders, unnest(ARRAY['webhook', 'completion']) AS s
+    """,
+    """
+    INSERT INTO notices (id, source, imp_uid, merchant_uid, registered, tries, parked_at, due_at, last_outcome)
+    SELECT gen_random_uuid(), 'webhook', 'imp_lost_' || n, 'order_lost_' || n, true, 8,
+           CASE WHEN n % 2 = 0 THEN now() END, CASE WHEN n % 2 = 1 THEN now() + interval '1 hour' END, 'payment_unknown'
+    FROM generate_series(1, 2000) AS n
+    """,
+    """
+    INSERT INTO endpoints (name, url, secret, told_to)
+    SELECT 'warehouse', 'https://warehouse.example/', 'whsec_', max(id) FROM order_events
+    """,
+    """
+    INSERT INTO delivery_attempts (endpoint, event_id, merchant_uid, at, seconds, status)
+    SELECT 'warehouse', id, merchant_uid, now(), 0.02, 204 FROM order_events ORDER BY id DESC LIMIT 100000
+    """,
+    """
+    INSERT INTO operator_actions (who, why, action, subject)
+    SELECT 'kim (pok_1a2b3c4d)', 'a benchmark', 'problems.resolve', 'imp_' || n FROM generate_series(1, 10000) AS n
+    """,
+)
+
+
+def _pages(table: int, rng: random.Random) -> dict[str, str]:
+    """Return each page's address, with what a person may have typed."""
+    number = orders.FIRST + rng.randrange(table)
+    amount = 1000 + number % 997 * 100
+    return {
+        "today": "",
+        "orders": "/orders",
+        "orders by state": "/orders?state=cancelled",
+        "orders by amount": f"/orders?amount={amount}",
+        "orders by problem": "/orders?problem=duplicate_payment",
+        "orders by number": f"/orders?q=order_{str(number)[:7]}",
+        "order by imp_uid": f"/orders?q={orders.imp_uid(number)}",
+        "order": f"/order?number={orders.merchant_uid(number)}",
+        "problems": "/problems",
+        "foreign money": "/problems?foreign=1",
+        "notices": "/notices",
+        "open notices": "/notices?open=1",
+        "endpoints": "/endpoints",
+        "endpoint": "/endpoint?name=warehouse",
+        "actions": "/actions",
+    }
+
+
+@asynccontextmanager
+async def _signed_in(port: int) -> AsyncIterator[ClientSession]:
+    url = f"http://127.0.0.1:{port}"
+    async with ClientSession(f"{url}/", cookie_jar=CookieJar(unsafe=True)) as session:
+        own = {"Origin": url, "Sec-Fetch-Site": "same-origin"}
+        async with session.post("/console/sign-in", data={"key": SERVICE_KEY}, headers=own) as answer:
+            assert answer.status == 200, await answer.text()
+        yield session
+
+
+async def _read(session: ClientSession, path: str) -> float:
+    """Read a page, and return the seconds that it took."""
+    began = time.perf_counter()
+    async with session.get(f"/console{path}") as answer:
+        page = await answer.text()
+    assert answer.status == 200, f"{path}: {answer.status}"
+    assert "Sign out" in page, path
+    return time.perf_counter() - began
+
+
+async def _pages_p95(port: int, table: int, reads: int) -> dict[str, float]:
+    rng, seconds = random.Random(1), dict[str, list[float]]()
+    async with _signed_in(port) as session:
+        for path in _pages(table, rng).values():  # the first reading of a connection plans its statements
+            for _ in range(3):
+                await _read(session, path)
+        for _ in range(reads):
+            for name, path in _pages(table, rng).items():
+                seconds.setdefault(name, []).append(await _read(session, path))
+    return {name: 1000 * statistics.quantiles(taken, n=20)[-1] for name, taken in seconds.items()}
+
+
+async def _click(session: ClientSession, table: int, seed: int) -> None:
+    """Open a page a second, until cancelled."""
+    rng = random.Random(seed)
+    await asyncio.sleep(rng.random())
+    while True:
+        await _read(session, rng.choice(list(_pages(table, rng).values())))
+        await asyncio.sleep(_CLICK_SECONDS)
+
+
+def _webhooks(first: int) -> Iterator[bytes]:
+    number = first
+    while True:
+        number += 1
+        yield load.post(WEBHOOKS, orders.webhook(number))
+
+
+async def _accepted(port: int, seconds: float, first: int) -> float:
+    """Return how many webhooks were accepted a second."""
+    result = await load.closed_loop(port, _CONNECTIONS, _webhooks(first), seconds)
+    assert not result.failed, result.wrong
+    return result.per_second
+
+
+async def _loss(databases: Databases, port: int, table: int, turns: int, seconds: float) -> float:
+    """Return which share of intake's rate is lost while five operators click. Turns alternate."""
+    ratios = []
+    async with _signed_in(port) as session:
+        for turn in range(turns):
+            alone = await _turn(databases, port, seconds)
+            clicking = [asyncio.create_task(_click(session, table, seed)) for seed in range(_OPERATORS)]
+            beside = await _turn(databases, port, seconds)
+            for operator in clicking:
+                operator.cancel()
+            ended = await asyncio.gather(*clicking, return_exceptions=True)
+            failed = [error for error in ended if not isinstance(error, asyncio.CancelledError)]
+            assert not failed, failed[0]
+            ratios.append(beside / alone)
+            sys.stdout.write(f"turn {turn}: {alone:.0f} webhooks a second alone, {beside:.0f} beside operators\n")
+    return 1 - statistics.median(ratios)
+
+
+async def _turn(databases: Databases, port: int, seconds: float) -> float:
+    async with databases.session() as session:
+        await session.execute("DELETE FROM notices WHERE due_at < now() + interval '1 minute'", timeout=_FILL_SECONDS)
+        await session.execute("VACUUM notices", timeout=_FILL_SECONDS)
+    return await _accepted(port, seconds, orders.FIRST)
+
+
+async def _fill(databases: Databases, table: int) -> None:
+    await databases.fresh(1)
+    async with databases.session() as session:
+        await session.execute("TRUNCATE orders, order_events, order_checks CASCADE")
+        await session.execute("SET statement_timeout = 0")
+        for statement in _FILL:
+            arguments = [orders.FIRST, table][: len({part for part in ("$1", "$2") if part in statement})]
+            await session.execute(statement, *arguments, timeout=_FILL_SECONDS)
+        await session.execute("VACUUM (ANALYZE)", timeout=_FILL_SECONDS)
+
+
+async def _run(table: int, reads: int, turns: int, seconds: float) -> bool:
+    with tempfile.TemporaryDirectory(prefix="portone-bench-console-") as name:
+        async with running_databases() as databases:
+            await _fill(databases, table)
+            async with Launcher(databases, Path(name)).running(_OURS, workers=0) as running:
+                pages = await _pages_p95(running.port, table, reads)
+                for page, p95_ms in pages.items():
+                    sys.stdout.write(f"{page:<18} p95 {p95_ms:7.1f} ms\n")
+                loss = await _loss(databases, running.port, table, turns, seconds)
+    sys.stdout.write(f"Five operators take {100 * loss:.1f} % of intake's rate.\n")
+    return max(pages.values()) <= _P95_MS and loss <= _LOSS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.console", description=__doc__)
+    parser.add_argument("--orders", type=int, default=1_000_000)
+    parser.add_argument("--reads", type=int, default=60, help="readings of each page")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
+    options = parser.parse_args()
+    return 0 if asyncio.run(_run(options.orders, options.reads, options.turns, options.seconds)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
