@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser nginx promtool alerts docs test-fast check formatted lint types contracts english format \
     lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps refund-schedules refund-kills \
-    faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
+    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps \
+    refund-schedules refund-kills faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -220,7 +220,7 @@ shows: $(VENV)/.installed-dev ## Drop all webhooks, flush Redis, stop PortOne, a
 	@$(BIN)/python -m faults.shows all --report
 
 pictures: $(VENV)/.installed-dev ## The screenshots in docs/pictures, made by the browser tests
-	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/shop tests/browser/console -k "pictures or story"
+	@PICTURES=docs/pictures REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q -n 0 tests/browser/shop tests/browser/console -k "pictures or console"
 
 clean: ## Remove what was installed and what `make run` left
 	@$(PYTHON) -m cli.embedded.homes .run

@@ -58,6 +58,7 @@ def _show(plan: Plan, screen: Screen, seconds: float) -> None:
     if plan.has_sandbox:
         screen.line(f"  shop      {plan.shop_url}  <- try a payment in your browser")
     screen.line(f"  receiver  {plan.base_url}")
+    screen.line(f"  console   {plan.base_url}/console  <- look at orders; sign in with the settings' SERVICE_KEY")
     portone = plan.sandbox_url if plan.has_sandbox else plan.settings.portone_api_url
     screen.line(f"  {'sandbox ' if plan.has_sandbox else 'PortOne '}  {portone}")
     screen.line(f"  metrics   {'  '.join(plan.metrics_urls)}")

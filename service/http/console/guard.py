@@ -70,11 +70,11 @@ def is_https(request: web.Request, clients: ClientAddresses) -> bool:
 def require_own_page(request: web.Request, *, https: bool) -> None:
     """Let a form be sent by a page of ours alone. Raises ConsoleRefused.
 
-    Every browser says where a form comes from; whoever leaves both out is none.
+    A browser says itself where a form comes from: an old one by the Origin alone, which a proxy on another port changes.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     own = f"{'https' if https else 'http'}://{request.host}"
-    if (site is None and origin is None) or site not in (None, "same-origin") or origin not in (None, own):
+    if site != "same-origin" and (site is not None or origin != own):
         raise ConsoleRefused(403, "This was not sent by a page of the console.")
 
 
@@ -82,9 +82,17 @@ async def read_form(request: web.Request) -> Mapping[str, str]:
     """Read a form's fields. Raises HttpProblem for a body that is too long or never ends, and ConsoleRefused."""
     body = await read_kept_body(request)
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
     except ValueError:
         raise ConsoleRefused(400, "This form cannot be read.") from None
+    require_text(fields)
+    return fields
+
+
+def require_text(values: Mapping[str, str]) -> None:
+    """Let no text through that Postgres cannot store. Raises ConsoleRefused."""
+    if any("\0" in value for value in values.values()):
+        raise ConsoleRefused(400, "This form cannot be read.")
 
 
 def protect(response: web.StreamResponse, *, kept: bool = False) -> None:

@@ -38,6 +38,8 @@ async def stream(visit: Visit) -> web.StreamResponse:
         places.enter_context(while_connected(request))
         await response.prepare(request)
         await response.write(b"retry: 3000\n\n")
+        if order and await _is_older(visit, order):
+            await response.write(b"data: changed\n\n")
         while not feed.is_stopping and await _is_signed_in(visit):
             try:
                 page = await feed.next_page(after, wanted, 100, _BEAT_SECONDS)
@@ -49,6 +51,12 @@ async def stream(visit: Visit) -> web.StreamResponse:
             await asyncio.sleep(_SPACING_SECONDS)
     response.force_close()
     return response
+
+
+async def _is_older(visit: Visit, order: str) -> bool:
+    """Return whether the order has changed between the reading of its page and the beginning of the stream."""
+    view = await visit.receiver.reading.read(order)
+    return view is not None and str(view.order.version) != visit.request.query.get("version")
 
 
 async def _is_signed_in(visit: Visit) -> bool:

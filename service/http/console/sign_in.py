@@ -29,7 +29,7 @@ async def sign_in(visit: Visit) -> web.StreamResponse:
     fields = await read_form(visit.request)
     session = await visit.receiver.sessions.sign_in(fields.get("key", "").strip())
     if session is None:
-        log.warning("console.sign_in_refused", client=client)
+        log.warning("console.sign_in_refused")
         return visit.page("sign_in.html", 403, next=fields.get("next", ""), refused=True)
     log.info("console.signed_in", who=session.who)
     return visit.signed_in(go_to(_own_page(fields.get("next", ""))), session.token)

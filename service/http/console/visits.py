@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 
 from service.errors import PostgresUnavailable, ServiceError
-from service.http.console.guard import ConsoleRefused, is_https, protect, require_name, require_own_page
+from service.http.console.guard import ConsoleRefused, is_https, protect, require_name, require_own_page, require_text
 from service.http.console.languages import COOKIE, LANGUAGES, Language, language_of, translator
 from service.http.console.rendering import render
 from service.http.faults import log_fault
@@ -101,6 +101,7 @@ def visited(handler: VisitHandler, *, signed_in: bool = True) -> Callable[[web.R
 async def _answer(visit: Visit, handler: VisitHandler, *, signed_in: bool) -> web.StreamResponse:
     request, settings = visit.request, visit.receiver.settings
     require_name(request, settings.console_hosts, https=visit.https)
+    require_text(request.query)
     if request.method == "POST":
         require_own_page(request, https=visit.https)
     if token := request.cookies.get(_cookie(visit.https)):

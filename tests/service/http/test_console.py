@@ -161,11 +161,14 @@ async def test_more_pages_than_may_wait_are_told_to_come_again(settings: Setting
 
 
 async def test_more_pages_than_may_follow_are_told_to_come_again(
-    console: ConsoleClient, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleClient, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that finds no place to follow gets 503, and a session's stream begins at once."""
     monkeypatch.setattr(live, "_BEAT_SECONDS", 0.05)
+    await stored.register_order(pool, "order-1")
     await console.sign_in()
+    async with console.session.get(f"{console.url}/console/live?number=order-1&version=0") as stream:
+        assert b"data: changed" in await stream.content.readuntil(b"changed\n\n")  # the page is older than the order
     async with console.session.get(f"{console.url}/console/live") as stream:
         assert (stream.status, stream.content_type) == (200, "text/event-stream")
         assert b"data: changed" in await stream.content.readuntil(b"changed\n\n")
@@ -199,7 +202,7 @@ async def test_every_page_speaks_both_languages(console: ConsoleClient, pool: Po
 
 
 async def test_what_a_stranger_wrote_stays_text(console: ConsoleClient, pool: Pool) -> None:
-    """An order's number and an imp_uid with markup are shown as they are, and run nowhere."""
+    """A number with markup is shown as it is, and runs nowhere; a text that Postgres cannot store is refused."""
     evil = '<script>alert("1")</script>'
     await stored.register_order(pool, evil)
     await console.sign_in()
@@ -208,6 +211,9 @@ async def test_what_a_stranger_wrote_stays_text(console: ConsoleClient, pool: Po
     assert answer.status == 200
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
+    for path in ("/orders?q=%00", "/order?number=a%00", "/problems?after=%00"):
+        assert (await console.get(path))[0] == 400, path
+    assert (await console.do("look", "a\0"))[0] == 400
 
 
 async def test_a_sign_in_goes_on_to_a_page_of_ours_alone(console: ConsoleClient) -> None:

@@ -41,11 +41,8 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// One press of a button is one call.
-for (const form of document.querySelectorAll("form[method=post]")) {
-  form.addEventListener("submit", () => {
-    for (const button of form.querySelectorAll("button")) {
-      button.disabled = true;
-    }
-  });
-}
+// One press of a button is one call. Whoever comes back to the page may press it again.
+const buttons = document.querySelectorAll("form[method=post] button");
+const setDisabled = (disabled) => buttons.forEach((button) => { button.disabled = disabled; });
+document.addEventListener("submit", (event) => setDisabled(event.target.method === "post"));
+addEventListener("pageshow", () => setDisabled(false));
