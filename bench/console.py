@@ -27,6 +27,7 @@ _LOSS = 0.05
 _OPERATORS = 5
 _CLICK_SECONDS = 1.0
 _CONNECTIONS = 16
+_FRESH_SECONDS = 2.05
 _FILL_SECONDS = 1_800
 
 # Every order is paid by one payment, of which two notices came; a thousand have a problem; some notices are parked,
@@ -137,6 +138,7 @@ async def _pages_p95(port: int, table: int, reads: int) -> dict[str, float]:
             for _ in range(3):
                 await _read(session, path)
         for _ in range(reads):
+            await asyncio.sleep(_FRESH_SECONDS)  # so that the first page is read again, which several people share
             for name, path in _pages(table, rng).items():
                 seconds.setdefault(name, []).append(await _read(session, path))
     return {name: 1000 * statistics.quantiles(taken, n=20)[-1] for name, taken in seconds.items()}
@@ -158,36 +160,46 @@ def _webhooks(first: int) -> Iterator[bytes]:
         yield load.post(WEBHOOKS, orders.webhook(number))
 
 
-async def _accepted(port: int, seconds: float, first: int) -> float:
-    """Return how many webhooks were accepted a second."""
-    result = await load.closed_loop(port, _CONNECTIONS, _webhooks(first), seconds)
-    assert not result.failed, result.wrong
-    return result.per_second
-
-
 async def _loss(databases: Databases, port: int, table: int, turns: int, seconds: float) -> float:
-    """Return which share of intake's rate is lost while five operators click. Turns alternate."""
+    """Return which share of intake's rate is lost while five operators click.
+
+    Each turn measures both, every other turn the other way round, because a database slows down as it is written to.
+    """
     ratios = []
     async with _signed_in(port) as session:
         for turn in range(turns):
-            alone = await _turn(databases, port, seconds)
-            clicking = [asyncio.create_task(_click(session, table, seed)) for seed in range(_OPERATORS)]
-            beside = await _turn(databases, port, seconds)
-            for operator in clicking:
-                operator.cancel()
-            ended = await asyncio.gather(*clicking, return_exceptions=True)
-            failed = [error for error in ended if not isinstance(error, asyncio.CancelledError)]
-            assert not failed, failed[0]
-            ratios.append(beside / alone)
-            sys.stdout.write(f"turn {turn}: {alone:.0f} webhooks a second alone, {beside:.0f} beside operators\n")
+            rates = dict[bool, float]()
+            for operators in (False, True) if turn % 2 == 0 else (True, False):
+                async with _clicking(session, table, _OPERATORS if operators else 0):
+                    rates[operators] = await _turn(databases, port, seconds)
+            ratios.append(rates[True] / rates[False])
+            line = f"turn {turn}: {rates[False]:.0f} webhooks a second alone, {rates[True]:.0f} beside operators"
+            sys.stdout.write(f"{line}\n")
     return 1 - statistics.median(ratios)
 
 
+@asynccontextmanager
+async def _clicking(session: ClientSession, table: int, operators: int) -> AsyncIterator[None]:
+    """Let operators click, and fail if a page failed."""
+    clicking = [asyncio.create_task(_click(session, table, seed)) for seed in range(operators)]
+    yield
+    for operator in clicking:
+        operator.cancel()
+    ended = await asyncio.gather(*clicking, return_exceptions=True)
+    failed = [error for error in ended if not isinstance(error, asyncio.CancelledError)]
+    assert not failed, failed[0]
+
+
 async def _turn(databases: Databases, port: int, seconds: float) -> float:
+    """Return how many webhooks were accepted a second, with no notice waiting at the beginning."""
     async with databases.session() as session:
         await session.execute("DELETE FROM notices WHERE due_at < now() + interval '1 minute'", timeout=_FILL_SECONDS)
         await session.execute("VACUUM notices", timeout=_FILL_SECONDS)
-    return await _accepted(port, seconds, orders.FIRST)
+        await session.execute("CHECKPOINT", timeout=_FILL_SECONDS)
+    await databases.client.flushall()
+    result = await load.closed_loop(port, _CONNECTIONS, _webhooks(orders.FIRST), seconds)
+    assert not result.failed, result.wrong
+    return result.per_second
 
 
 async def _fill(databases: Databases, table: int) -> None:
