@@ -524,7 +524,7 @@ GUARDS = (
     Guard(
         "strangers: confirm_url has connections of its own",
         "service/http/assembly.py",
-        "        pool = await open_pool(self.settings.database_url.get_secret_value(), size)\n",
+        "        pool = await open_pool(self.settings.database_url.get_secret_value(), size, **options)\n",
         "        pool = self.stack.pool = getattr(self.stack, 'pool', None) or await open_pool(\n"
         "            self.settings.database_url.get_secret_value(), 2)\n",
         _test("tests/service/http/test_confirm.py", "-k", "connections_of_their_own"),

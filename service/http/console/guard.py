@@ -70,7 +70,7 @@ def is_https(request: web.Request, clients: ClientAddresses) -> bool:
 def require_own_page(request: web.Request, *, https: bool) -> None:
     """Let a form be sent by a page of ours alone. Raises ConsoleRefused.
 
-    A browser says itself where a form comes from: an old one by the Origin alone, which a proxy on another port changes.
+    A browser says itself where a form comes from, an old one by the Origin alone. A proxy may leave out the port.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     own = f"{'https' if https else 'http'}://{request.host}"
