@@ -101,6 +101,12 @@ async def parked(db: Connection, limit: int) -> Listed:
     return Listed([Shown(**row) for row in rows], total)
 
 
+async def one(db: Connection, notice_id: UUID) -> Shown | None:
+    """Return a notice, or None."""
+    row = await db.fetchrow(_SHOWN + "WHERE n.id = $1", notice_id)
+    return Shown(**row) if row else None
+
+
 async def parked_after(db: Connection, after: tuple[datetime, UUID] | None, limit: int) -> list[Shown]:
     """Return the parked notices that were parked after this one, the longest parked first; None: from the first."""
     at, notice_id = after or (datetime.min.replace(tzinfo=UTC), UUID(int=0))

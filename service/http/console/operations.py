@@ -107,14 +107,13 @@ async def _look(visit: Visit, merchant_uid: str, why: str) -> str:
 
 
 async def _foresee_replay(visit: Visit, subject: str) -> Effect:
-    notice_id = _notice_id(subject)
-    found = await visit.receiver.console.ask(notice_list.about, str(notice_id), 1)
-    if not found.notices:
+    notice = await visit.receiver.console.ask(notice_list.one, _notice_id(subject))
+    if notice is None:
         raise ConsoleRefused(404, "There is nothing of this name.")
     return Effect(
         [
             visit.say("This notice is made due now, as if it had just come. A worker asks PortOne about {imp_uid}.",
-                      imp_uid=found.notices[0].imp_uid),
+                      imp_uid=notice.imp_uid),
             visit.say("Only PortOne's answer counts. If the cause remains, the notice is parked again."),
         ],
         "/console/notices",

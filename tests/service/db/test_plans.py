@@ -208,6 +208,7 @@ async def _look_at_the_console(db: Any) -> None:
     await operator_actions.newest(db, None, 50)
     await notice_list.parked_after(db, None, 50)
     await notice_list.next_due(db, 50)
+    await notice_list.one(db, new_notice_id())
     await problems.of_numbers(db, ["order-1"])
 
 
