@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.http.console.guard import protect
 
-_FOLDER = Path(__file__).with_name("files")
+_FOLDER = Path(__file__).with_name("static")
 _MEDIA_TYPES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 FILE_ADDRESS = "/console/files/{name}"
 
