@@ -81,9 +81,7 @@ class MeasuredPool(Pool):
             self.waits.add(time.monotonic() - began)
 
 
-async def open_pool(
-    database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS
-) -> MeasuredPool:
+async def open_pool(database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS) -> MeasuredPool:
     """Open a pool that needs no server yet: connections are made when first used.
 
     Postgres itself ends a statement after `statement_seconds`.
