@@ -5,6 +5,7 @@ Without PUBLIC_URL the address is not known, and only the two settings are read.
 
 import asyncio
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,6 +24,9 @@ async def check_address(settings: Settings) -> list[str]:
     """Ask the receiver under its public name, as PortOne and the buyers' browsers do."""
     if not settings.public_url:
         return []
+    if _is_open(settings.public_url):
+        advice = "put TLS in front of the receivers, and write https:// in PUBLIC_URL"
+        return [f"PUBLIC_URL ({settings.public_url}) is not https, so that all travels in the open: {advice}."]
     async with _session() as session:
         if fault := await _unreachable(session, settings.public_url):
             return [fault]
@@ -39,6 +43,15 @@ async def check_pages(settings: Settings) -> list[str]:
         async with _session() as session:
             faults += await _return_faults(session, settings)
     return faults
+
+
+def _is_open(url: str) -> bool:
+    """Return whether calls to this address can be read on their way: plain HTTP beyond this machine and its network."""
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "http" and not ip_address(parts.hostname or "").is_private
+    except ValueError:  # a name
+        return parts.scheme == "http" and parts.hostname != "localhost"
 
 
 def _session() -> aiohttp.ClientSession:

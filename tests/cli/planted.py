@@ -332,6 +332,11 @@ PLANTED = [
         _with(PUBLIC_URL="https://pay.shop.invalid"),
     ),
     Planted(
+        "a public address without TLS",
+        r"Address: PUBLIC_URL \(http://pay.shop.example\) is not https, so that all travels in the open: put TLS",
+        _with(PUBLIC_URL="http://pay.shop.example"),
+    ),
+    Planted(
         "a public address where nothing listens",
         r"Address: PUBLIC_URL \(http://127.0.0.1:\d+\) cannot be reached: start what listens there, or correct",
         _with(PUBLIC_URL=f"http://127.0.0.1:{own_port()}"),
