@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.DONE: "It did what it was asked for. `status`, `doctor`: all is well.",
     ExitCode.FAILED: "It could not; one sentence says why, and what to do. `status`: something needs a person."
-    " `doctor`: a fault. `orders import`: lines were refused. `order watch`: the order is not paid.",
+    " `doctor`: a fault. `orders import`: lines were refused. `order watch`: an order may not be delivered.",
     ExitCode.REFUSED: "It was called wrongly, or a setting is wrong. `status`: payments are held up now.",
     ExitCode.STOPPED: "Ctrl-C stopped it.",
     ExitCode.UNREAD: "Whoever read its output went away, as `head` does.",

@@ -121,18 +121,18 @@ def watch(
 ) -> None:
     """Print some orders, and again whenever one changes, until none waits for its buyer any more.
 
-    The exit code is 0 if all are paid then, and 1 if one is not, or still waits when the time is up.
+    The exit code is 0 if all may be delivered then, and 1 if one may not, or still waits when the time is up.
 
     Example: portone-orders order watch order-1 --for 60
     """
     service = service_at(Addresses.find(Settings.load()))
-    all_paid = asyncio.run(watch_orders(service, merchant_uids, seconds or None, as_json=as_json))
-    if not all_paid:
+    deliverable = asyncio.run(watch_orders(service, merchant_uids, seconds or None, as_json=as_json))
+    if not deliverable:
         raise typer.Exit(ExitCode.FAILED)
 
 
 async def watch_orders(service: Server, merchant_uids: Sequence[str], seconds: float | None, *, as_json: bool) -> bool:
-    """Print each order at once and at each change. Return whether all are paid at the end."""
+    """Print each order at once and at each change. Return whether all may be delivered at the end."""
     from portone_orders_client import OrdersClient
 
     for merchant_uid in merchant_uids:  # says in a sentence what keeps it from watching
@@ -144,10 +144,10 @@ async def watch_orders(service: Server, merchant_uids: Sequence[str], seconds: f
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*watching)
         except TimeoutError:
-            unpaid = [name for name in merchant_uids if name not in last or last[name].state != State.PAID]
-            typer.echo(f"The time is up, and not paid: {', '.join(unpaid)}.", err=True)
+            waiting = [name for name in merchant_uids if name not in last or _waits(last[name])]
+            typer.echo(f"The time is up, and {', '.join(waiting)} still waits.", err=True)
             return False
-        return all(order.state == State.PAID for order in last.values())
+        return all(order.is_deliverable for order in last.values())
 
 
 async def _watch(orders: "OrdersClient", merchant_uid: str, last: "dict[str, Order]", *, as_json: bool) -> None:
@@ -157,9 +157,14 @@ async def _watch(orders: "OrdersClient", merchant_uid: str, last: "dict[str, Ord
         if order is not None:
             last[merchant_uid] = order
             _show(order, as_json=as_json)
-        if not (last[merchant_uid].state in EXPIRES and last[merchant_uid].closed is None):
+        if not _waits(last[merchant_uid]):
             return
         order = await orders.wait(last[merchant_uid])
+
+
+def _waits(order: "Order") -> bool:
+    """Return whether the order waits for its buyer."""
+    return order.state in EXPIRES and order.closed is None
 
 
 def _show(order: "Order", *, as_json: bool) -> None:

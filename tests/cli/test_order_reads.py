@@ -34,7 +34,7 @@ async def test_orders_are_listed_and_narrowed(commands: Commands) -> None:
 
 
 async def test_an_order_is_watched_until_it_is_settled(commands: Commands) -> None:
-    """Each version is printed until no order waits for its buyer; the exit code says whether all are paid."""
+    """Each version is printed until no order waits for its buyer; the exit code says whether all may be delivered."""
     for number in (1, 2, 3):
         await commands.run("order", "register", f"order-{number}", "64900")
     watching = asyncio.create_task(commands.run_to_end("order", "watch", "order-1", "order-2", "--json"))
@@ -47,7 +47,7 @@ async def test_an_order_is_watched_until_it_is_settled(commands: Commands) -> No
     assert (await commands.run("order", "watch", "order-1")).endswith("version 2: paid, 64900 KRW of 64900 KRW\n")
     code, output = await commands.run_to_end("order", "watch", "order-3", "--for", "0.2")
     assert code == 1
-    assert output.endswith("The time is up, and not paid: order-3.\n")
+    assert output.endswith("The time is up, and order-3 still waits.\n")
     with pytest.raises(CommandFailed, match="No order is registered as 'order-9'"):
         await commands.run("order", "watch", "order-1", "order-9")
 
