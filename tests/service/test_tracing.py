@@ -13,6 +13,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from service import tracing
 from service.db import endpoints
@@ -112,6 +115,32 @@ async def test_a_share_of_the_traces_is_kept_whole(
     payments = [steps for steps in by_trace(read(traced.trace_file)).values() if steps[0]["name"] != "batch"]
     assert NOTICES // 5 < len(payments) < NOTICES * 4 // 5
     assert all({span["name"] for span in steps} == STEPS - {"deliver"} for steps in payments)
+
+
+async def test_a_collector_gets_the_traces(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OTEL_TRACES_EXPORTER=otlp a collector gets the spans of a process, the last ones as it ends."""
+    requests: list[ExportTraceServiceRequest] = []
+
+    async def collect(request: web.Request) -> web.Response:
+        requests.append(ExportTraceServiceRequest.FromString(await request.read()))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/v1/traces", collect)
+    async with TestServer(app) as collector:
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", str(collector.make_url("")).rstrip("/"))
+        async with running_receiver(settings) as service:
+            assert (await service.call("POST", "/webhooks/portone/v1", json={"imp_uid": "imp_1"}))[0] == 200
+    spans = [
+        span
+        for request in requests
+        for part in request.resource_spans
+        for scope in part.scope_spans
+        for span in scope.spans
+    ]
+    assert [span.name for span in spans] == ["receive"]
+    assert UUID(bytes=spans[0].trace_id).version == 7
 
 
 @pytest.mark.parametrize(
