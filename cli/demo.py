@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli.addresses import Addresses
 from cli.calls import Server, sandbox_at, service_at
-from cli.demo_buyers import Buyer, Visit, choose, pays_by_card
+from cli.demo_buyers import Buyer, BuyerVisit, choose, pays_by_card
 from cli.errors import CommandFailed
 from cli.order_reads import read_order
 from cli.output import AsJson, count_of, on_terminal, print_json
@@ -81,14 +81,14 @@ async def run_demo(
             async with asyncio.timeout(seconds):
                 while True:
                     if traffic.under_way < _UNDER_WAY_MAX:
-                        visit = Visit.new(service, control, prefix)
+                        visit = BuyerVisit.new(service, control, prefix)
                         buyers.create_task(_serve(choose(failures, rng), visit, traffic))
                     await asyncio.sleep(rng.expovariate(rate))
 
 
 async def _pay_the_first(service: Server, control: Control, prefix: str, patience_seconds: float) -> None:
     """Pay one order and wait for it, because a service that asks another PortOne would never see the payments."""
-    visit = Visit.new(service, control, prefix)
+    visit = BuyerVisit.new(service, control, prefix)
     await pays_by_card(visit)
     ends = time.monotonic() + patience_seconds
     while (await read_order(service, visit.merchant_uid))["state"] != "paid":
@@ -100,7 +100,7 @@ async def _pay_the_first(service: Server, control: Control, prefix: str, patienc
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _serve(buyer: Buyer, visit: Visit, traffic: Traffic) -> None:
+async def _serve(buyer: Buyer, visit: BuyerVisit, traffic: Traffic) -> None:
     """Serve one buyer. A call that fails is counted, because a service that is restarted must not end the traffic."""
     traffic.buyers[_name(buyer)] += 1
     traffic.under_way += 1

@@ -19,7 +19,7 @@ _THINKS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Visit:
+class BuyerVisit:
     """A buyer's visit for one order: the service where it is registered, and the sandbox where it is paid."""
 
     service: Server
@@ -28,7 +28,7 @@ class Visit:
     amount: int
 
     @classmethod
-    def new(cls, service: Server, control: Control, prefix: str) -> "Visit":
+    def new(cls, service: Server, control: Control, prefix: str) -> "BuyerVisit":
         """Return a visit for a new order of a usual price."""
         return cls(service, control, f"{prefix}{secrets.token_hex(4)}", secrets.choice(_AMOUNTS))
 
@@ -56,22 +56,22 @@ class Visit:
                 raise
 
 
-Buyer = Callable[[Visit], Awaitable[None]]
+Buyer = Callable[[BuyerVisit], Awaitable[None]]
 
 
-async def pays_by_card(visit: Visit) -> None:
+async def pays_by_card(visit: BuyerVisit) -> None:
     """Pay, as most do: the webhook and the browser both say so."""
     await visit.register()
     await visit.complete(await visit.pay())
 
 
-async def pays_and_leaves(visit: Visit) -> None:
+async def pays_and_leaves(visit: BuyerVisit) -> None:
     """Pay, and close the browser at once: only the webhook says so."""
     await visit.register()
     await visit.pay()
 
 
-async def pays_by_deposit(visit: Visit) -> None:
+async def pays_by_deposit(visit: BuyerVisit) -> None:
     """Take a virtual account, and pay into it later."""
     await visit.register()
     imp_uid = await visit.open(pay_method="vbank")
@@ -80,7 +80,7 @@ async def pays_by_deposit(visit: Visit) -> None:
     await visit.control.move(imp_uid, "deposit")
 
 
-async def changes_their_mind(visit: Visit) -> None:
+async def changes_their_mind(visit: BuyerVisit) -> None:
     """Pay, and get a part of the money back."""
     await visit.register()
     imp_uid = await visit.pay()
@@ -88,13 +88,13 @@ async def changes_their_mind(visit: Visit) -> None:
     await visit.control.move(imp_uid, "cancel", amount=str(visit.amount // 3), reason="One was torn")
 
 
-async def leaves_the_window(visit: Visit) -> None:
+async def leaves_the_window(visit: BuyerVisit) -> None:
     """Open the window, and never pay."""
     await visit.register()
     await visit.open()
 
 
-async def is_declined(visit: Visit) -> None:
+async def is_declined(visit: BuyerVisit) -> None:
     """Have the card declined, and pay with another."""
     await visit.register()
     imp_uid = await visit.open()
@@ -103,14 +103,14 @@ async def is_declined(visit: Visit) -> None:
     await visit.complete(await visit.pay())
 
 
-async def pays_another_amount(visit: Visit) -> None:
+async def pays_another_amount(visit: BuyerVisit) -> None:
     """Pay 100 won: the browser was tampered with."""
     await visit.register()
     payment = await visit.control.open(visit.merchant_uid, "100")
     await visit.control.move(payment["imp_uid"], "pay")
 
 
-async def pays_twice(visit: Visit) -> None:
+async def pays_twice(visit: BuyerVisit) -> None:
     """Pay in two windows."""
     await visit.register()
     windows = [await visit.open() for _ in range(2)]
@@ -118,25 +118,25 @@ async def pays_twice(visit: Visit) -> None:
         await visit.control.move(imp_uid, "pay")
 
 
-async def invents_a_payment(visit: Visit) -> None:
+async def invents_a_payment(visit: BuyerVisit) -> None:
     """Say that a payment was made which PortOne does not know."""
     await visit.register()
     await visit.complete(f"imp_{secrets.token_hex(6)}")
 
 
-async def loses_the_webhook(visit: Visit) -> None:
+async def loses_the_webhook(visit: BuyerVisit) -> None:
     """Pay, and neither webhook nor browser says so: the ledger scan finds it within a minute or two."""
     await visit.register()
     await visit.pay(_NEVER)
 
 
-async def gets_five_webhooks(visit: Visit) -> None:
+async def gets_five_webhooks(visit: BuyerVisit) -> None:
     """Pay, and PortOne says so five times at once."""
     await visit.register()
     await visit.pay(Webhook(Encoding.BOTH, times=5))
 
 
-async def pays_too_early(visit: Visit) -> None:
+async def pays_too_early(visit: BuyerVisit) -> None:
     """Pay before the shop has registered the order."""
     await visit.pay()
     await visit.register()

@@ -1,7 +1,7 @@
 """Sessions of the console: a service key of the scope `admin` opens one, and it ends with the key, at the latest.
 
 The browser has a random token, of which Postgres has the digest. Neither has the key
-(docs/decisions/0025-keep-console-sessions-in-postgres.md).
+(docs/decisions/0026-keep-console-sessions-in-postgres.md).
 """
 
 import hmac

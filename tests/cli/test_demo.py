@@ -8,7 +8,7 @@ import pytest
 
 from cli.calls import Server
 from cli.demo import Traffic, run_demo
-from cli.demo_buyers import FAILURES, USUAL, Buyer, Visit, choose
+from cli.demo_buyers import FAILURES, USUAL, Buyer, BuyerVisit, choose
 from cli.errors import CommandFailed
 from cli.sandbox_calls import Control
 from service.db.pool import Pool
@@ -42,7 +42,7 @@ async def test_every_kind_of_buyer_reaches_the_end_of_their_order(settings: Sett
         service = Server(receiver.url, "The service", "start it", "BASE_URL", bearer())
 
         async def serve(buyer: Buyer) -> None:
-            visit = Visit.new(service, control, "demo-")
+            visit = BuyerVisit.new(service, control, "demo-")
             await buyer(visit)
             await receiver.becomes(visit.merchant_uid, state=ends[buyer.__name__])
 

@@ -388,7 +388,7 @@ CREATE TABLE service_keys (
     last_used_at timestamptz
 );
 
--- People who are signed in to the console (docs/decisions/0025-keep-console-sessions-in-postgres.md). Of a cookie only
+-- People who are signed in to the console (docs/decisions/0026-keep-console-sessions-in-postgres.md). Of a cookie only
 -- its SHA-256 is kept, and of the service key that opened the session too: the session ends when the key does.
 CREATE TABLE console_sessions (
     digest     bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
