@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.db.pool import Connection
+from service.domain.order import EXPIRES
 
 # Of each span at most this many events are read, the newest; beyond it the span's counts are estimates.
 EVENTS_READ_MAX = 1_000
@@ -110,10 +111,11 @@ async def waiting_orders(db: Connection) -> WaitingOrders:
         SELECT count(*) FILTER (WHERE o.waits) AS waiting, count(*) AS read FROM (
             SELECT merchant_uid FROM order_checks WHERE next_check_at > '-infinity' LIMIT $1) c
         CROSS JOIN LATERAL (
-            SELECT state IN ('pending', 'awaiting_deposit') AND closed IS NULL AS waits
+            SELECT state = ANY($2::text[]) AND closed IS NULL AS waits
             FROM orders WHERE merchant_uid = c.merchant_uid OFFSET 0) o
         """,
         WAITING_READ_MAX,
+        sorted(EXPIRES),
     )
     assert row is not None  # noqa: S101 - an aggregate gives one row
     return WaitingOrders(row["waiting"], row["read"] < WAITING_READ_MAX)

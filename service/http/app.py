@@ -81,6 +81,7 @@ async def _answer_waiting(app: web.Application) -> None:
     receiver = app[RECEIVER]
     receiver.feed.stop()
     receiver.change_waiters.close()
+    receiver.checkout.stop()
 
 
 class BoundedRunner(web.AppRunner):

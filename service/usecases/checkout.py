@@ -43,6 +43,8 @@ class Checkout:
     def __init__(self, pool: Pool, intake: Intake, waiters: Waiters, bounds: BatchBounds) -> None:
         self._pool = pool
         self._waiters = waiters
+        self._changed: set[asyncio.Event] = set()
+        self._is_stopping = False
         self.batches = Coalescer[str, OrderState | None](self._read, bounds, gives_way_to=intake.batches)
 
     async def state(
@@ -58,12 +60,18 @@ class Checkout:
                 return state
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    while state is not None and is_known(state):
+                    while state is not None and is_known(state) and not self._is_stopping:
                         await changed.wait()
                         changed.clear()
                         state = await self.batches.join(merchant_uid)
                     return state
         return await self.batches.join(merchant_uid)
+
+    def stop(self) -> None:
+        """Let everybody who waits go, because the process ends."""
+        self._is_stopping = True
+        for changed in self._changed:
+            changed.set()
 
     async def close(self) -> None:
         """Wait for what is being read."""
@@ -77,6 +85,8 @@ class Checkout:
             if seconds > 0:
                 with contextlib.suppress(TooManyWaiters):
                     changed = stack.enter_context(self._waiters.waiting_for(order_key(merchant_uid), client))
+                    self._changed.add(changed)
+                    stack.callback(self._changed.discard, changed)
             yield changed
 
     async def _read(self, merchant_uids: Sequence[str]) -> Sequence[OrderState | None]:

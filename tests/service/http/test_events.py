@@ -329,7 +329,9 @@ async def test_those_who_wait_are_answered_when_the_receiver_stops(settings: Set
         running = running_receiver(settings)
         started = await running.__aenter__()
         receiver = RunningService(started.url, await stack.enter_async_context(ClientSession()))
-        await receiver.register("order-1")
+        token = (await receiver.register("order-1"))["checkout_token"]
+        headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=60", "If-None-Match": '"1"'}
+        paying = asyncio.create_task(receiver.call("GET", "/checkout/order-1", headers=headers))
         _, cursor = await _page(receiver, "now")
         stream = await stack.enter_async_context(
             receiver.session.get(f"{receiver.url}/events/stream", params={"after": "now"}, headers=bearer())
@@ -341,7 +343,7 @@ async def test_those_who_wait_are_answered_when_the_receiver_stops(settings: Set
         await until(lambda: waits(receiver, "waiting_reads", 1))
         stopping = asyncio.create_task(running.__aexit__(None, None, None))
         assert await waiting == ([], cursor)
-        assert (await reading)[0] == 304
+        assert [(await reading)[0], (await paying)[0]] == [304, 304]
         assert [event async for event in _streamed(stream)] == [
             ("end", cursor, {"next": cursor, "why": "The service restarts."})
         ]
