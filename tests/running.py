@@ -68,11 +68,13 @@ class RunningService:
         return answer
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = _PATIENCE_SECONDS) -> None:
+async def until(
+    condition: Callable[[], Awaitable[bool]], seconds: float = _PATIENCE_SECONDS, pause_seconds: float = 0.02
+) -> None:
     """Wait until the condition is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - it becomes true in other processes
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause_seconds)
 
 
 async def waits(receiver: RunningService, work: str, count: int) -> bool:

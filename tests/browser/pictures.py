@@ -1,4 +1,4 @@
-"""Screenshots. `make pictures` writes those of docs/; every other run writes them where nobody looks."""
+"""Screenshots, which a run takes where PICTURES asks for them: `make pictures` writes those of docs/."""
 
 import os
 from pathlib import Path
@@ -15,4 +15,6 @@ def picture_folder(elsewhere: Path) -> Path:
 
 async def take_picture(page: Page, folder: Path, name: str, *, whole: bool = True) -> None:
     """Take one at rest: no animation, no blinking caret."""
+    if "PICTURES" not in os.environ:  # a fifth of a second of a core each
+        return
     await page.screenshot(path=folder / f"{name}.png", full_page=whole, animations="disabled", caret="hide")
