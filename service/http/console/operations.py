@@ -155,6 +155,7 @@ async def _foresee_resolve(visit: Visit, imp_uid: str) -> Effect:
         [
             visit.say("These problems are recorded as seen, and stay as they are: {kinds}.", kinds=kinds),
             visit.say("The money stays where it is. No policy refunds this payment any more."),
+            visit.say("A refund of this payment that was not sent is withdrawn."),
             visit.say("If a problem ends and is found again, it is open again."),
         ],
         *_of_order(found[0].merchant_uid, "/console/problems"),
@@ -187,7 +188,10 @@ async def _foresee_refund(visit: Visit, imp_uid: str) -> Effect:
         visit.say("A worker asks PortOne once, not before {at} (KST), and only if a fresh look shows the same facts.",
                   at=time_text(preview.due_at)),
         visit.say("All workers together ask for at most {most} refunds an hour.", most=most),
-        visit.say("Until it was asked for, accepting the payment withdraws it. After that nothing takes it back."),
+        visit.say(
+            "Until PortOne has been asked, accepting the payment or leaving it as it is withdraws this refund."
+            " After that nothing takes it back."
+        ),
     ]  # fmt: skip
     return Effect(sentences, "/console/order", {"number": payment.merchant_uid})
 

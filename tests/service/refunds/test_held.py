@@ -13,6 +13,7 @@ from service.domain.order import ProblemKind
 from service.domain.refund import Action, Hold, Policy
 from service.portone.client import PortOne
 from service.usecases.refunds import Refunder
+from service.usecases.resolving import resolve
 from service.usecases.verification import Verifier
 from tests.running import until
 from tests.service.refunding import TIMES, Shop, due, make_refunder, refund_counts
@@ -27,6 +28,17 @@ async def test_nothing_is_sent_before_its_time(shop: Shop, refunder: Refunder) -
     await shop.pool.execute("UPDATE refunds SET due_at = now()")  # the row has its own guard beside the timetable's
     assert await refunder.refund_due() == 0
     assert (await shop.refund(duplicate))["state"] == "intended"
+    assert await shop.cancel_calls() == 0
+
+
+async def test_leaving_it_as_it_is_withdraws_a_refund_that_was_not_sent(shop: Shop, refunder: Refunder) -> None:
+    """A person who leaves the money where it is has the last word, also about a refund that another wanted."""
+    _, duplicate = await shop.paid_twice("order-1")
+    await refunder.intents.intend_by_person(duplicate, "kim", "charged twice")
+    assert len(await resolve(shop.pool, duplicate, "lee", "the buyer wants both")) == 1
+    await shop.let_the_finding_age()
+    assert await refunder.refund_due() == 0
+    assert (await shop.refund(duplicate))["state"] == "withdrawn"
     assert await shop.cancel_calls() == 0
 
 
