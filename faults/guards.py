@@ -488,6 +488,13 @@ GUARDS = (
         _test("tests/service/usecases/test_completion.py"),
     ),
     Guard(
+        "leaving a problem as it is: no refund follows",
+        "service/usecases/resolving.py",
+        "        if refund and refund.state is RefundState.INTENDED:\n",
+        "        if False:\n",
+        _test("tests/service/refunds/test_held.py", "-k", "leaving"),
+    ),
+    Guard(
         "answer about the payment that was asked for",
         "service/portone/looks.py",
         '    if payment.imp_uid != imp_uid:\n        raise UnreadableAnswer("it is about another payment")\n',
@@ -532,8 +539,8 @@ GUARDS = (
     Guard(
         "strangers: questions are limited by order and address",
         "service/http/confirmations.py",
-        'question_limits.wait_seconds(f"{client} {question.merchant_uid}")',
-        "question_limits.wait_seconds(question.merchant_uid)",
+        'limits.questions.wait_seconds(f"{client} {question.merchant_uid}")',
+        "limits.questions.wait_seconds(question.merchant_uid)",
         _test("tests/service/http/test_confirm.py", "-k", "uses_up"),
     ),
     Guard(

@@ -123,7 +123,9 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
         tracing = await stack.enter_async_context(open_tracing("receiver", settings))
         queue = Queue(redis, int(settings.spill_megabytes * 1_000_000))
         receiver = app[RECEIVER] = await open_receiver(stack, settings, queue, waiters, bounds, tracing)
-        limits = SharedLimits(redis, {"completions": receiver.completion_limits, "checkout": receiver.checkout_limits})
+        limits = SharedLimits(
+            redis, {"completions": receiver.limits.completions, "checkout": receiver.limits.checkouts}
+        )
         working = [
             asyncio.create_task(work)
             for work in (

@@ -11,7 +11,7 @@ from service.db.pool import Pool, open_pool
 from service.domain.timetable import Timetable
 from service.http.client_address import ClientAddresses
 from service.http.connections import Bounds, Connections
-from service.http.receiver import Receiver
+from service.http.receiver import Limits, Receiver
 from service.logs import Lines
 from service.metrics import Metrics
 from service.rate_limits import Limiter
@@ -205,18 +205,24 @@ async def open_receiver(
         console=console,
         sessions=Sessions(console, service_keys),
         today=assembly.closing(TodayReading(console, settings, readiness)),
-        webhook_limits=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
-        completion_limits=Limiter(settings.completions_per_client, shared=True),
-        shed_limits=Limiter(settings.completions_per_second),
-        checkout_limits=Limiter(settings.checkouts_per_client, shared=True),
-        confirmation_limits=Limiter(settings.confirmations_per_client),
-        question_limits=Limiter(_QUESTIONS_PER_SECOND),
-        sign_in_limits=Limiter(_SIGN_INS_PER_SECOND),
+        limits=_limits(settings),
         clients=clients,
         connections=Connections(bounds, clients, metrics),
     )
     _watch(receiver, searches)
     return receiver
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        webhooks=Limiter(settings.webhooks_per_client, settings.webhooks_per_second),
+        completions=Limiter(settings.completions_per_client, shared=True),
+        shed=Limiter(settings.completions_per_second),
+        checkouts=Limiter(settings.checkouts_per_client, shared=True),
+        confirmations=Limiter(settings.confirmations_per_client),
+        questions=Limiter(_QUESTIONS_PER_SECOND),
+        sign_ins=Limiter(_SIGN_INS_PER_SECOND),
+    )
 
 
 def _watch(receiver: Receiver, searches: SearchRequests) -> None:

@@ -58,7 +58,7 @@ async def read_state(request: web.Request) -> web.Response:
     """Answer the state, or 304 to a browser that knows it; with `Prefer: wait` once it has changed."""
     receiver = request.app[RECEIVER]
     client = receiver.clients.client_address(request)
-    if wait := take(request, "checkout", receiver.checkout_limits, client):
+    if wait := take(request, "checkout", receiver.limits.checkouts, client):
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
     merchant_uid = request.match_info["merchant_uid"]
     left = _require_token(request, merchant_uid)

@@ -180,9 +180,9 @@ def _client(request: web.Request) -> tuple[str, bool]:
     """
     receiver = request.app[RECEIVER]
     client = receiver.clients.client_address(request)
-    if not take(request, "completions", receiver.completion_limits, client):
+    if not take(request, "completions", receiver.limits.completions, client):
         return client, True
-    if wait := receiver.shed_limits.wait_seconds("all"):
+    if wait := receiver.limits.shed.wait_seconds("all"):
         raise HttpProblem(429, "too-many-calls", "Call again a little later.", Retry_After=str(math.ceil(wait)))
     return client, False
 

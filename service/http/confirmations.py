@@ -113,7 +113,7 @@ async def confirm(request: web.Request) -> web.Response:
     language = receiver.settings.confirm_language
     client = receiver.clients.client_address(request)
     from_portone = client in SENDERS
-    if not from_portone and receiver.confirmation_limits.wait_seconds(client):
+    if not from_portone and receiver.limits.confirmations.wait_seconds(client):
         return _refuse(429, "too-many-calls", _TOO_MANY[language])
     try:
         async with asyncio.timeout(_READ_SECONDS):
@@ -121,7 +121,7 @@ async def confirm(request: web.Request) -> web.Response:
     except (UnusableNotice, HttpProblem, TimeoutError, web.HTTPRequestEntityTooLarge):
         return _refuse(400, "unreadable", _UNREADABLE[language])
     # By order and address, so that a stranger who asks about an order does not use up PortOne's questions about it.
-    if receiver.question_limits.wait_seconds(f"{client} {question.merchant_uid}"):
+    if receiver.limits.questions.wait_seconds(f"{client} {question.merchant_uid}"):
         return _refuse(429, "too-many-calls", _TOO_MANY[language])
     refused = await receiver.confirmation.confirm(question, from_portone=from_portone)
     if refused is None:

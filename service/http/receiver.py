@@ -34,6 +34,19 @@ from service.usecases.service_keys import ServiceKeys
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of each kind of call, most of them for each client; `shed`: of completion calls, for all clients."""
+
+    webhooks: Limiter
+    completions: Limiter
+    shed: Limiter
+    checkouts: Limiter
+    confirmations: Limiter
+    questions: Limiter
+    sign_ins: Limiter
+
+
+@dataclass(frozen=True, slots=True)
 class Receiver:
     """The receiver's parts."""
 
@@ -62,13 +75,7 @@ class Receiver:
     console: Console
     sessions: Sessions
     today: TodayReading
-    webhook_limits: Limiter
-    completion_limits: Limiter
-    shed_limits: Limiter
-    checkout_limits: Limiter
-    confirmation_limits: Limiter
-    question_limits: Limiter
-    sign_in_limits: Limiter
+    limits: Limits
     clients: ClientAddresses
     connections: Connections
 

@@ -103,8 +103,8 @@ async def receive(
 ) -> web.StreamResponse:
     """Answer 200 once the notice is durable, and not before."""
     client = receiver.clients.client_address(request)
-    if wait := receiver.webhook_limits.wait_seconds(client):
-        await _slow_down(receiver.webhook_limits, client, wait)
+    if wait := receiver.limits.webhooks.wait_seconds(client):
+        await _slow_down(receiver.limits.webhooks, client, wait)
     try:
         known = known_keys(await read_fields(request))
     except UnusableNotice as error:

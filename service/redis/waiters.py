@@ -26,7 +26,7 @@ class Looked(asyncio.Event):
 
 
 class Waiters:
-    """The calls that wait for a payment. Being woken is only a hint: a call then reads Postgres."""
+    """The calls that wait for a payment. A woken call reads Postgres, unless the message says what was reached."""
 
     def __init__(self, redis: ArqRedis, waiters_max: int) -> None:
         self._redis = redis

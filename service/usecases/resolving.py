@@ -15,8 +15,8 @@ async def resolve(pool: Pool, imp_uid: str, who: str, why: str) -> list[OpenProb
     async def work(db: Connection) -> list[OpenProblem]:
         open_problems = await problems.of_payment(db, imp_uid)
         await problems.resolve(db, open_problems, who, why)
-        refund = await refunds.read(db, imp_uid, lock=True)
-        if open_problems and refund and refund.state is RefundState.INTENDED:
+        refund = await refunds.read(db, imp_uid, lock=True) if open_problems else None
+        if refund and refund.state is RefundState.INTENDED:
             await refunds.end(db, refund, RefundState.WITHDRAWN, why, who)
         await operator_actions.append(db, who, why, "problems.resolve", [imp_uid] if open_problems else [])
         return open_problems

@@ -232,11 +232,8 @@ async def _accept(visit: Visit, imp_uid: str, why: str) -> str:
 
 
 async def _foresee_enable(visit: Visit, name: str) -> Effect:
-    await _endpoint(visit, name)
-    return Effect(
-        [visit.say("The endpoint is sent everything that it has missed, and what comes.")],
-        "/console/endpoint",
-        {"name": name},
+    return await _of_endpoint(
+        visit, name, visit.say("The endpoint is sent everything that it has missed, and what comes.")
     )
 
 
@@ -246,11 +243,10 @@ async def _enable(visit: Visit, name: str, why: str) -> str:
 
 
 async def _foresee_disable(visit: Visit, name: str) -> Effect:
-    await _endpoint(visit, name)
-    return Effect(
-        [visit.say("The endpoint is sent nothing more. It keeps its place, so enabling it again misses nothing.")],
-        "/console/endpoint",
-        {"name": name},
+    return await _of_endpoint(
+        visit,
+        name,
+        visit.say("The endpoint is sent nothing more. It keeps its place, so enabling it again misses nothing."),
     )
 
 
@@ -259,9 +255,10 @@ async def _disable(visit: Visit, name: str, why: str) -> str:
     return "disabled"
 
 
-async def _endpoint(visit: Visit, name: str) -> None:
+async def _of_endpoint(visit: Visit, name: str, sentence: str) -> Effect:
     if not await visit.receiver.console.ask(endpoints.read, [name]):
         raise ConsoleRefused(404, "There is nothing of this name.")
+    return Effect([sentence], "/console/endpoint", {"name": name})
 
 
 def _of_order(merchant_uid: str | None, otherwise: str) -> tuple[str, Mapping[str, str]]:

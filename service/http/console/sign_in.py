@@ -22,7 +22,7 @@ async def show_sign_in(visit: Visit) -> web.StreamResponse:
 async def sign_in(visit: Visit) -> web.StreamResponse:
     """Start a session, or show the form again. Attempts of one client are limited."""
     client = visit.receiver.clients.client_address(visit.request)
-    if wait := visit.receiver.sign_in_limits.wait_seconds(client):
+    if wait := visit.receiver.limits.sign_ins.wait_seconds(client):
         raise ConsoleRefused(
             429, "Too many attempts to sign in: try again in a moment.", Retry_After=str(math.ceil(wait))
         )
