@@ -20,7 +20,8 @@ from faults.report import write_report
 
 ROOT = Path(__file__).parent.parent
 _COPIED = (
-    "service", "workers", "cli", "sandbox", "faults", "tests", "docs", "contract", "pyproject.toml", "README.md",
+    "service", "workers", "cli", "sandbox", "faults", "tests", "docs", "contract", "deploy",
+    "pyproject.toml", "README.md",
 )  # fmt: skip
 _SECONDS = 300
 
