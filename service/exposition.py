@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from service.db.pool import MeasuredPool
+from service.db.lending import ConnectionPool
 from service.durations import Durations
 
 PREFIX = "portone_orders_"
@@ -52,7 +52,7 @@ class Exposition:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._works: dict[str, BatchedWork] = {}
-        self._pools: dict[str, MeasuredPool] = {}
+        self._pools: dict[str, ConnectionPool] = {}
         ProcessCollector(registry=self._registry)
         self._show_works()
         self._show_pools()
@@ -61,7 +61,7 @@ class Exposition:
         """Show these kinds of work, by name."""
         self._works |= works
 
-    def watch_pool(self, name: str, pool: MeasuredPool) -> None:
+    def watch_pool(self, name: str, pool: ConnectionPool) -> None:
         """Show this pool of connections to Postgres."""
         self._pools[name] = pool
 
@@ -117,10 +117,10 @@ class Exposition:
         self.counter("work_shed", "Items turned away because too many waited", each(lambda work: work.shed), label)
 
     def _show_pools(self) -> None:
-        def each(read: Callable[[MeasuredPool], float]) -> Numbers:
+        def each(read: Callable[[ConnectionPool], float]) -> Numbers:
             return lambda: {(name,): read(pool) for name, pool in self._pools.items()}
 
-        def busy(pool: MeasuredPool) -> float:
+        def busy(pool: ConnectionPool) -> float:
             return pool.get_size() - pool.get_idle_size()
 
         label = ("pool",)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from functools import cached_property, wraps
 from uuid import UUID
 
-from service.db.pool import MeasuredPool, open_pool
+from service.db.lending import ConnectionPool
+from service.db.pool import open_pool
 from service.domain.timetable import Timetable
 from service.http.metrics_port import serving_metrics
 from service.portone.accounts import open_accounts
@@ -51,7 +52,7 @@ Turn = Callable[[], Awaitable[int]]
 class Parts:
     """The parts of one worker."""
 
-    pool: MeasuredPool
+    pool: ConnectionPool
     queue: Queue
     recorder: Recorder
     verifier: Verifier
@@ -115,7 +116,7 @@ def _watch(metrics: WorkerMetrics, parts: Parts, accounts: Mapping[str, PortOne]
 
 def _parts(
     settings: Settings,
-    pool: MeasuredPool,
+    pool: ConnectionPool,
     queue: Queue,
     budget: Budget,
     accounts: Mapping[str, PortOne],

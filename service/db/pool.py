@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import asyncpg
 import orjson
 
-from service.durations import Durations
+from service.db.lending import ConnectionPool
 from service.errors import PostgresUnavailable
 from service.reasons import postgres_reason
 
@@ -64,29 +63,14 @@ _CONNECT_SECONDS = 2.0
 _LEFT_BEHIND_SECONDS = 10.0
 
 
-class MeasuredPool(Pool):
-    """A pool that counts how long its users wait for a connection, those included that had to be made."""
-
-    __slots__ = ("waits",)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.waits = Durations()
-
-    async def _acquire(self, timeout: float | None) -> Any:
-        began = time.monotonic()
-        try:
-            return await super()._acquire(timeout)  # type: ignore[misc]  # asyncpg's stubs leave out what is private
-        finally:
-            self.waits.add(time.monotonic() - began)
-
-
-async def open_pool(database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS) -> MeasuredPool:
+async def open_pool(
+    database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS
+) -> ConnectionPool:
     """Open a pool that needs no server yet: connections are made when first used.
 
     Postgres itself ends a statement after `statement_seconds`.
     """
-    return await MeasuredPool(
+    return await ConnectionPool(
         database_url,
         min_size=0,
         max_size=size,

@@ -187,6 +187,7 @@ async def open_receiver(
         metrics=metrics,
         meter=assembly.closing(SharedMeter(pool, queue, feed, readiness, settings)),
         lines=Lines(),
+        accounts=settings.accounts,
         registration=registration,
         reading=reading,
         listing=listing,

@@ -204,7 +204,7 @@ async def accept_payment(request: web.Request) -> web.Response:
 
 async def register(receiver: Receiver, body: OrderBody) -> Registered:
     """Register one order. Raises HttpProblem, OtherTerms, Overloaded or PostgresUnavailable."""
-    store = require_store(receiver.settings, body.account, body.tier)
+    store = require_store(receiver.accounts, body.account, body.tier)
     allow = (receiver.settings.allow_test_channel, body.allow_billing_key_issue)
     order = Order(body.merchant_uid, body.amount, body.currency, store, *allow)
     return await receiver.registration.register(NewOrder(order, body.name, body.metadata, body.expires_at))

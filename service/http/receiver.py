@@ -1,9 +1,11 @@
 """The parts that handlers use, made once a process."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from service.account_settings import PortOneAccount
 from service.db.pool import Pool
 from service.http.client_address import ClientAddresses
 from service.http.connections import Connections
@@ -57,6 +59,7 @@ class Receiver:
     metrics: Metrics
     meter: SharedMeter
     lines: Lines
+    accounts: Mapping[str, PortOneAccount]
     registration: Registration
     reading: Reading
     listing: Listing

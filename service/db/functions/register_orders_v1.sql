@@ -11,12 +11,14 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     names text[] := ARRAY(SELECT g->>0 FROM jsonb_array_elements(given) AS g);
+    stored_now integer;
 BEGIN
     -- Sorted, as everywhere. 2 is the namespace of orders' locks.
     PERFORM pg_advisory_xact_lock(2, k) FROM (
         SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;
     -- In statements of their own, after the locks: they read what is newest. OFFSET 0 keeps Postgres from joining whole
     -- tables where it planned a statement while they were empty.
+    RETURN QUERY
     WITH new AS (
         INSERT INTO orders (merchant_uid, amount, currency, account, tier, name, metadata, expires_at, state,
                             allow_billing_key_issue)
@@ -28,22 +30,27 @@ BEGIN
           AND NOT EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = g->>0 OFFSET 0)
           AND NOT EXISTS (SELECT FROM notices WHERE merchant_uid = g->>0 AND parked_at IS NOT NULL OFFSET 0)
         ON CONFLICT (merchant_uid) DO NOTHING
-        RETURNING *
+        RETURNING orders AS o
     ), checked AS (
         INSERT INTO order_checks (merchant_uid, next_check_at)
-        SELECT merchant_uid, least(now() + first_check, expires_at) FROM new
+        SELECT (o).merchant_uid, least(now() + first_check, (o).expires_at) FROM new
     ), prepared AS (
-        INSERT INTO preparations (merchant_uid) SELECT merchant_uid FROM new WHERE wanted
+        INSERT INTO preparations (merchant_uid) SELECT (o).merchant_uid FROM new WHERE wanted
+    ), told AS (
+        INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
+                                  problems, closed, test_channel, cause)
+        SELECT (o).merchant_uid, (o).version, (o).state, (o).amount, (o).currency, (o).paid_amount,
+               (o).cancelled_amount, (o).imp_uid, (o).problems, (o).closed, (o).test_channel, 'registration'
+        FROM new
     )
-    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
-                              problems, closed, test_channel, cause)
-    SELECT merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid, problems, closed,
-           test_channel, 'registration'
-    FROM new;
+    SELECT o, true, CASE WHEN wanted THEN 'pending' END, NULL::text FROM new;
 
-    RETURN QUERY
-    SELECT o, o.xmin = pg_current_xact_id_if_assigned()::xid IS TRUE, p.outcome, p.reason
-    FROM orders o LEFT JOIN LATERAL (SELECT outcome, reason FROM preparations WHERE merchant_uid = o.merchant_uid OFFSET 0) p
-         ON true
-    WHERE o.merchant_uid = ANY(names);
+    GET DIAGNOSTICS stored_now = ROW_COUNT;
+    IF stored_now < cardinality(names) THEN
+        RETURN QUERY
+        SELECT o, false, p.outcome, p.reason
+        FROM orders o LEFT JOIN LATERAL (
+                 SELECT outcome, reason FROM preparations WHERE merchant_uid = o.merchant_uid OFFSET 0) p ON true
+        WHERE o.merchant_uid = ANY(names) AND o.xmin IS DISTINCT FROM pg_current_xact_id_if_assigned()::xid;
+    END IF;
 END $$;
