@@ -107,7 +107,7 @@ async def run_worker(settings: Settings) -> None:
 
 async def _work(worker: WokenWorker, vitals: Vitals) -> None:
     """Run arq's loop until it is stopped or Redis goes away; what was under way is finished first."""
-    listening = asyncio.create_task(_listen(worker))
+    listening = asyncio.create_task(listen(worker))
     try:
         await worker.async_run()
     except asyncio.CancelledError:
@@ -126,9 +126,13 @@ async def _work(worker: WokenWorker, vitals: Vitals) -> None:
         await asyncio.gather(*ending, return_exceptions=True)
 
 
-async def _listen(worker: WokenWorker) -> None:
-    async for _ in messages(worker.pool, WAKE_CHANNEL):
-        worker.woken.set()
+async def listen(worker: WokenWorker) -> None:
+    """Tell the worker of each job, and of each lone notice, that is queued."""
+    async for notice_id in messages(worker.pool, WAKE_CHANNEL):
+        if notice_id:
+            worker.begin([notice_id.decode("ascii", "replace")])
+        else:
+            worker.woken.set()
 
 
 def _context(parts: Parts) -> dict[str, Any]:

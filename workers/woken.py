@@ -48,9 +48,17 @@ class WokenWorker(Worker):
         self.woken = asyncio.Event()
         self.woken.set()  # for jobs that were queued before the start
         self._claim = self.pool.register_script(_CLAIM)
+        # The notices of the job that was begun before it was claimed.
+        self._begun: tuple[list[str], asyncio.Task[None]] | None = None
+        self._verifying = 0
         self._finished: list[str] = []
         self._finishing: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
+
+    def begin(self, ids: list[str]) -> None:
+        """Verify these notices now if nothing is under way. Their job, which is being queued, will find it begun."""
+        if self.allow_pick_jobs and not self._verifying:
+            self._begun = ids, self.loop.create_task(self._verify(ids))
 
     async def _poll_iteration(self) -> None:
         heed_cancellation()
@@ -93,16 +101,25 @@ class WokenWorker(Worker):
 
     async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
         """Run a batch of notices. Its task never raises; what a killed worker leaves, the sweep queues again."""
-        await self.functions[VERIFY].coroutine(self.ctx, ids)
+        begun = self._begun
+        await (begun[1] if begun and begun[0] == ids else self._verify(ids))
         self.jobs_complete += 1
         self._finished.append(job_id)
         if self._finishing is None or self._finishing.done():
             self._finishing = self.loop.create_task(self._finish())
         await asyncio.shield(self._finishing)
 
+    async def _verify(self, ids: Sequence[str]) -> None:
+        self._verifying += 1
+        try:
+            await self.functions[VERIFY].coroutine(self.ctx, ids)
+        finally:
+            self._verifying -= 1
+
     def under_way(self) -> list[asyncio.Task[Any]]:
         """Return what still works with Redis: the jobs, the end of those that are done, and cron."""
-        return [*self.tasks.values(), *(task for task in (self._finishing, self._beating) if task)]
+        begun = self._begun[1] if self._begun else None
+        return [*self.tasks.values(), *(task for task in (begun, self._finishing, self._beating) if task)]
 
     async def _finish(self) -> None:
         """Take the finished jobs off the queue, all at once. A failure leaves jobs that run again without effect."""

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,18 @@ class Queue:
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
         """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within a second.
 
-        `first`: a person waits for them, so they overtake up to a minute of backlog.
+        `first`: a person waits for them, so they overtake up to a minute of backlog. An idle worker begins with a lone
+        notice while Redis still writes its job to the log (docs/decisions/0003-wake-the-worker-instead-of-polling.md).
         """
-        await self._queue_job(VERIFY, (list(ids),), wait, first=first)
+        queued = self._queue_job(VERIFY, (list(ids),), wait, first=first)
+        if wait or len(ids) > 1:
+            await queued
+        else:
+            await asyncio.gather(self._name(ids[0]), queued)
+
+    async def _name(self, notice_id: UUID) -> None:
+        with contextlib.suppress(RedisUnavailable):  # the job says it too
+            await _bounded(self._redis.publish(WAKE_CHANNEL, str(notice_id)))
 
     async def search(self, wait: timedelta = timedelta()) -> None:
         """Queue one job for the searches that are due, to start after `wait`. Raises RedisUnavailable."""

@@ -114,12 +114,14 @@ async def test_a_job_that_somebody_waits_for_goes_first(queue: Queue, arq: ArqRe
 
 
 async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
-    """Each job that is due now publishes a wake-up, so that no worker waits for arq's next poll."""
+    """Each job that is due now wakes the workers, so that none waits for arq's next poll; a lone notice is named."""
     received = messages(arq, WAKE_CHANNEL)
     assert await anext(received) is None  # the subscription is active
-    await queue.put([uuid4()])
+    lone, *more = [uuid4() for _ in range(3)]
+    await queue.put([lone])
+    await queue.put(more)
     async with asyncio.timeout(10):
-        assert await anext(received) == b""
+        assert [await anext(received) for _ in range(3)] == [str(lone).encode(), b"", b""]
     await received.aclose()
 
 

@@ -1,0 +1,80 @@
+"""A worker begins with a lone notice while Redis still writes its job (docs/decisions/0003)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from arq.worker import func
+
+from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
+from tests.running import until
+from workers.main import listen
+from workers.woken import WokenWorker
+
+
+class Verifications:
+    """A record of what the worker was told to verify. Each goes on until `end` is set."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.end = asyncio.Event()
+
+    async def verify(self, ctx: dict[Any, Any], ids: Sequence[str]) -> None:
+        self.begun += ids
+        await self.end.wait()
+
+
+@pytest.fixture
+async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
+    """A worker that runs, and hears of what is queued."""
+    given, redis = Verifications(), connect(redis_url)
+    worker = WokenWorker(
+        functions=[func(given.verify, name=VERIFY)], redis_pool=redis, queue_name=QUEUE_NAME, max_jobs=4,
+        job_serializer=serialize, job_deserializer=deserialize,
+    )  # fmt: skip
+    running = [asyncio.create_task(worker.async_run()), asyncio.create_task(listen(worker))]
+    subscribed = dict[bytes, int]()
+    while not subscribed.get(WAKE_CHANNEL.encode()):
+        subscribed = dict(await redis.pubsub_numsub(WAKE_CHANNEL))
+    yield given
+    given.end.set()
+    for task in running:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await asyncio.gather(*worker.under_way())
+    await redis.aclose(close_connection_pool=True)
+
+
+async def test_a_lone_notice_is_begun_before_its_job(verifications: Verifications, redis_url: str) -> None:
+    """The word about a lone notice is enough to begin with it; its job finds it begun, and ends with it."""
+    redis, notice = connect(redis_url), uuid4()
+    await redis.publish(WAKE_CHANNEL, str(notice))
+    await until(lambda: _are(verifications, [notice]))
+    await Queue(redis).put([notice])
+
+    async def ended() -> bool:
+        return not await redis.zcard(QUEUE_NAME)
+
+    verifications.end.set()
+    await until(ended)
+    assert verifications.begun == [str(notice)]
+    await redis.aclose(close_connection_pool=True)
+
+
+async def test_a_busy_worker_leaves_notices_to_their_jobs(verifications: Verifications, redis_url: str) -> None:
+    """While one is verified, no other is begun at the word alone, which every worker hears."""
+    redis, first, second, third = connect(redis_url), uuid4(), uuid4(), uuid4()
+    await redis.publish(WAKE_CHANNEL, str(first))
+    await until(lambda: _are(verifications, [first]))
+    await redis.publish(WAKE_CHANNEL, str(second))
+    await Queue(redis).put([third])
+    await until(lambda: _are(verifications, [first, third]))
+    await redis.aclose(close_connection_pool=True)
+
+
+async def _are(verifications: Verifications, ids: Sequence[UUID]) -> bool:
+    return verifications.begun == [str(notice_id) for notice_id in ids]
