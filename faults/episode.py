@@ -11,6 +11,7 @@ import asyncpg
 
 from faults import oracle
 from faults.driver import Driver
+from faults.failing_over import FailingOver
 from faults.stack import Stack
 from faults.storm import SPILL, Storm
 
@@ -39,6 +40,8 @@ class Episode:
     rest_seconds: float = 0.0
     # Notices that were acknowledged without Postgres and whose Redis was then destroyed.
     lost_with_redis: int = 0
+    # Of each failover: its kind, and the seconds until a shop could register an order again.
+    recoveries: list[dict[str, Any]] = field(default_factory=list)
     troubles: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -55,16 +58,19 @@ async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | Non
     await stack.fresh()
     episode, started = Episode(seed), time.monotonic()
     driver, storm = Driver(stack, seed, orders, STORM_SECONDS), Storm(stack, seed, STORM_SECONDS, only)
-    buying = asyncio.create_task(driver.run())
+    failing_over = FailingOver(stack, seed, STORM_SECONDS, storm.note)
+    buying, failing = asyncio.create_task(driver.run()), asyncio.create_task(failing_over.run())
     await storm.inject()
     await storm.heal()
     healed = time.monotonic()
     try:
         async with asyncio.timeout(EPISODE_SECONDS - (healed - started)):
+            await failing
             await buying
             moved = time.monotonic()
             await _until_right(stack, episode, moved)
     except TimeoutError:
+        failing.cancel()
         buying.cancel()
         if not buying.done() or buying.cancelled():
             episode.broken.append("the shop could not register, or the buyers could not pay, long after the recovery")
@@ -73,6 +79,7 @@ async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | Non
     episode.troubles = dict(storm.counts) | {"connections cut": sum(p.cuts for p in stack.proxies.values())}
     for proxy in stack.proxies.values():
         proxy.cuts = 0
+    episode.recoveries = [asdict(recovery) for recovery in failing_over.recoveries]
     episode.kinds, episode.notes = dict(driver.kinds), storm.notes
     return episode
 

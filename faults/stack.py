@@ -7,22 +7,20 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
 from redis.asyncio import Redis as RedisClient
 
-from cli.embedded.postgres import Postgres
-from cli.embedded.redis import Redis
 from cli.http_probe import answers_ok
 from cli.ports import free_port
 from cli.processes import Process, Program
 from faults.proxy import Proxy
+from faults.topology import LonePostgres, LoneRedis, Topology
 from service.db.migrate import migrate
 
 TIER = "ABC"
@@ -36,19 +34,18 @@ _TABLES = "order_events, order_checks, notices, payments, unreadable_payments, o
 class Stack:
     """The parts by name, and the proxies between them by the names of both sides."""
 
-    def __init__(self, folder: Path, scale: float) -> None:
+    def __init__(self, folder: Path, scale: float, postgres: Topology, redis: Topology) -> None:
         self.folder, self.scale = folder, scale
         self.processes: dict[str, Process] = {}
         self.proxies: dict[str, Proxy] = {}
         self.ports = {name: free_port() for name in RECEIVERS}
-        self.postgres = Postgres(folder / "postgres", folder / "postgres.log")
-        self.redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
+        self.postgres, self.redis = postgres, redis
         self.session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Start everything. Returns when both receivers can accept notices."""
-        self.processes |= {"postgres": await self.postgres.prepare(), "redis": self.redis.prepare()}
-        await asyncio.gather(self.postgres.start(self.processes["postgres"]), self.redis.start(self.processes["redis"]))
+        await asyncio.gather(self.postgres.start(), self.redis.start())
+        self.processes |= self.postgres.processes | self.redis.processes
         await migrate(self.postgres.url())
         self.sandbox_port = free_port()
         await self._start_proxies()
@@ -67,8 +64,8 @@ class Stack:
         for name in (*RECEIVERS, *WORKERS):
             if name in self.processes:
                 self.signal(name, signal.SIGCONT)
-        await asyncio.gather(*(p.stop() for n, p in self.processes.items() if n not in ("postgres", "redis")))
-        await asyncio.gather(*(self.processes[n].stop() for n in ("postgres", "redis") if n in self.processes))
+        await asyncio.gather(*(p.stop() for n, p in self.processes.items() if self._database_of(n) is None))
+        await asyncio.gather(self.postgres.stop(), self.redis.stop())
         await asyncio.gather(*(proxy.stop() for proxy in self.proxies.values()))
 
     async def ready(self) -> None:
@@ -81,19 +78,19 @@ class Stack:
         process = self.processes[name]
         if process.running:
             return
-        match name:
-            case "postgres":
-                await self.postgres.start(process)
-            case "redis":
-                await self.redis.start(process)
-            case _:
-                process.start()
+        if database := self._database_of(name):
+            await database.start_again(name)
+        else:
+            process.start()
 
     def signal(self, name: str, number: signal.Signals) -> None:
         pid = self.processes[name].pid
         if pid and self.processes[name].running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def _database_of(self, name: str) -> Topology | None:
+        return next((database for database in (self.postgres, self.redis) if name in database.processes), None)
 
     async def connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(self.postgres.url(), timeout=5)
@@ -137,10 +134,9 @@ class Stack:
         return f"http://127.0.0.1:{self.proxies['world>receivers'].port}"
 
     async def _start_proxies(self) -> None:
-        postgres, redis = (urlsplit(server.url()).port or 0 for server in (self.postgres, self.redis))
         for name in (*RECEIVERS, *WORKERS):
-            self.proxies[f"{name}>postgres"] = Proxy(f"{name}>postgres", [postgres])
-            self.proxies[f"{name}>redis"] = Proxy(f"{name}>redis", [redis])
+            for server, port in (*self.postgres.ports.items(), *self.redis.ports.items()):
+                self.proxies[f"{name}>{server}"] = Proxy(f"{name}>{server}", [port])
         for name in WORKERS:
             self.proxies[f"{name}>portone"] = Proxy(f"{name}>portone", [self.sandbox_port])
         self.proxies["world>receivers"] = Proxy("world>receivers", list(self.ports.values()))
@@ -154,8 +150,8 @@ class Stack:
 
     def _service_process(self, name: str) -> Process:
         env = {
-            "DATABASE_URL": _through(self.postgres.url(), self.proxies[f"{name}>postgres"]),
-            "REDIS_URL": _through(self.redis.url(), self.proxies[f"{name}>redis"]),
+            "DATABASE_URL": self._url_for(name, self.postgres),
+            "REDIS_URL": self._url_for(name, self.redis),
             "PORTONE_IMP_KEY": "imp_sandbox_key",
             "PORTONE_IMP_SECRET": "imp_sandbox_secret",
             "PORTONE_TIERS": TIER,
@@ -170,6 +166,10 @@ class Stack:
         else:
             env["PORTONE_API_URL"] = f"http://127.0.0.1:{self.proxies[f'{name}>portone'].port}"
         return self._program(name, ["-m", "cli.main", "serve" if name in RECEIVERS else "worker"], env)
+
+    def _url_for(self, name: str, database: Topology) -> str:
+        """Return the database's URL through the proxies of this part."""
+        return database.url_through({server: self.proxies[f"{name}>{server}"].port for server in database.ports})
 
     def _program(self, name: str, words: list[str], env: dict[str, str]) -> Process:
         root = Path(__file__).parent.parent
@@ -186,13 +186,6 @@ class ControlRefused(Exception):
     """The sandbox refused a move."""
 
 
-def _through(url: str, proxy: Proxy) -> str:
-    """Return the URL with the proxy's address."""
-    parts = urlsplit(url)
-    user = parts.netloc.rpartition("@")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}"))
-
-
 def _scratch_folder() -> Path:
     """Make a folder on the disk, because /tmp may be memory. Other users may enter, because Postgres must."""
     parent = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
@@ -202,15 +195,15 @@ def _scratch_folder() -> Path:
 
 
 @contextlib.asynccontextmanager
-async def running_stack(scale: float) -> AsyncIterator[Stack]:
+async def running_stack(
+    scale: float, postgres: Callable[[Path], Topology] = LonePostgres, redis: Callable[[Path], Topology] = LoneRedis
+) -> AsyncIterator[Stack]:
     """Start the stack on the disk, with fsync, and remove everything at the end."""
     folder = _scratch_folder()
-    stack = Stack(folder, scale)
+    stack = Stack(folder, scale, postgres(folder), redis(folder))
     try:
         await stack.start()
         yield stack
     finally:
         await stack.stop()
-        with contextlib.suppress(AttributeError):
-            shutil.rmtree(stack.postgres.home, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)

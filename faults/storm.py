@@ -22,6 +22,12 @@ _GENTLE_SECONDS = 3.0
 # The lag of PortOne's replicas, below the scaled 60 s after which the same answer is the truth (docs/design.md §2.4).
 STALE_SECONDS = 0.2
 
+# Troubles of a server that is alone. Where there are several, the topology has troubles of its own.
+_OF_A_LONE = {
+    "postgres": ("stop Postgres at once", "stop Postgres at once, again"),
+    "redis": ("kill Redis", "kill Redis and its data", "stop Redis for seconds"),
+}
+
 
 class Storm:
     """Injects troubles for a number of seconds, notes them, and repairs what it broke."""
@@ -54,7 +60,7 @@ class Storm:
             await self.stack.control("DELETE", "faults", seconds=1.0)
         for name in self.stack.processes:
             await self.stack.start_again(name)
-        self._note("everything recovers")
+        self.note("everything recovers")
 
     async def _lane(self, rng: random.Random) -> None:
         troubles = self._troubles()
@@ -66,7 +72,7 @@ class Storm:
             await troubles[kind](rng, lasting)
 
     def _troubles(self) -> dict[str, Callable[[random.Random, float], Awaitable[None]]]:
-        return {
+        troubles = {
             "kill a receiver": lambda rng, s: self._end(rng.choice(RECEIVERS), Signals.SIGKILL, s / 3),
             "kill a worker": lambda rng, s: self._end(rng.choice(WORKERS), Signals.SIGKILL, s / 3),
             "kill another worker": lambda rng, s: self._end(rng.choice(WORKERS), Signals.SIGKILL, s / 3),
@@ -93,6 +99,8 @@ class Storm:
             "webhooks are delayed": lambda rng, s: self._switch(s, webhook_delay_seconds=rng.choice((0.3, 2.0))),
             "webhooks are reordered": lambda rng, s: self._switch(s, webhook_reorder=rng.randint(2, 5)),
         }
+        absent = {kind for server, kinds in _OF_A_LONE.items() if server not in self.stack.processes for kind in kinds}
+        return {kind: trouble for kind, trouble in troubles.items() if kind not in absent}
 
     # Processes
 
@@ -100,7 +108,7 @@ class Storm:
         async with self._alone(name) as free:
             if not free:
                 return
-            self._note(f"{number.name} {name}, away {away_seconds:.1f} s{', data lost' if lose else ''}")
+            self.note(f"{number.name} {name}, away {away_seconds:.1f} s{', data lost' if lose else ''}")
             self.counts["kills" if number in (Signals.SIGKILL, Signals.SIGQUIT) else "terminations"] += 1
             process = self.stack.processes[name]
             self.stack.signal(name, number)
@@ -118,7 +126,7 @@ class Storm:
         async with self._alone(name) as free:
             if not free:
                 return
-            self._note(f"SIGSTOP {name} for {seconds:.1f} s")
+            self.note(f"SIGSTOP {name} for {seconds:.1f} s")
             self.counts["stops"] += 1
             self.stack.signal(name, Signals.SIGSTOP)
             await asyncio.sleep(seconds)
@@ -156,27 +164,27 @@ class Storm:
                 for entry_id, fields in entries:
                     self.destroyed[_imp_uid(fields[b"notice"])] += 1 + int(joined.get(entry_id, 0))
                 self.counts["flushes"] += 1
-                self._note(f"FLUSHALL, {len(entries)} spilled notices destroyed")
+                self.note(f"FLUSHALL, {len(entries)} spilled notices destroyed")
 
     # Connections
 
     def _proxy_to(self, rng: random.Random, part: str) -> Proxy:
-        return rng.choice([proxy for name, proxy in self.stack.proxies.items() if name.endswith(part)])
+        return rng.choice([proxy for name, proxy in self.stack.proxies.items() if f">{part}" in name])
 
     async def _cut(self, proxy: Proxy) -> None:
-        self._note(f"cut {proxy.name}")
+        self.note(f"cut {proxy.name}")
         self.counts["cuts"] += 1
         proxy.cut()
 
     async def _delay(self, proxy: Proxy, rng: random.Random, seconds: float) -> None:
         proxy.delay_seconds = rng.choice((0.05, 0.3))
-        self._note(f"delay {proxy.name} by {proxy.delay_seconds} s for {seconds:.1f} s")
+        self.note(f"delay {proxy.name} by {proxy.delay_seconds} s for {seconds:.1f} s")
         self.counts["delays"] += 1
         await asyncio.sleep(seconds)
         proxy.delay_seconds = 0.0
 
     async def _half_open(self, proxy: Proxy, seconds: float) -> None:
-        self._note(f"half-open {proxy.name} for {seconds:.1f} s")
+        self.note(f"half-open {proxy.name} for {seconds:.1f} s")
         self.counts["half-open"] += 1
         proxy.go_half_open()
         await asyncio.sleep(seconds)
@@ -189,14 +197,14 @@ class Storm:
         await self._switch(seconds, api_answer=kind, api_probability=rng.choice((0.3, 1.0)), seed=rng.randrange(1000))
 
     async def _switch(self, seconds: float, **switches: Any) -> None:
-        self._note(f"PortOne: {switches} for {seconds:.1f} s")
+        self.note(f"PortOne: {switches} for {seconds:.1f} s")
         self.counts["PortOne's troubles"] += 1
         await self._control("POST", "faults", switches)
         await asyncio.sleep(seconds)
         await self._control("POST", "faults", dict.fromkeys(switches))
 
     async def _expire_token(self) -> None:
-        self._note("PortOne: the token expires")
+        self.note("PortOne: the token expires")
         self.counts["PortOne's troubles"] += 1
         await self._control("POST", "account", {"expire_token": True})
 
@@ -204,7 +212,8 @@ class Storm:
         with contextlib.suppress(TimeoutError):
             await self.stack.control(method, path, body)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Note what happens now."""
         self.notes.append(f"{self._now():5.2f} {line}")
 
     def _now(self) -> float:
