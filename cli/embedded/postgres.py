@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
@@ -66,20 +66,24 @@ class Postgres:
 
     async def prepare(self) -> Process:
         """Find the programs, make the cluster the first time, stop what a crash left. Returns a process to start."""
-        account = unprivileged()
+        self._account = account = unprivileged()
         self.home = self._find_home(account)
         self._data = self.home / "data"
-        programs = self._find_programs(account)
+        self._programs = self._find_programs(account) / "bin"
         self._password = self._known_password()
         if not self._data.exists():
-            await self._make_cluster(programs / "bin" / "initdb", account)
+            # Under another name until it is complete, so that an interrupted one is never used.
+            unfinished = self.home / "data.new"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            await self._make_cluster(unfinished)
+            unfinished.rename(self._data)
         await self._clear_leftover()
         self._port = remembered_port(self._folder / "port")
         options = _OPTIONS | {"port": str(self._port)} | (_SCRATCH_OPTIONS if self._scratch else {})
         words = ["-D", str(self._data)]
         for name, value in options.items():
             words += ["-c", f"{name}={value}"]
-        return Process(self._program("Postgres", programs / "bin" / "postgres", words, account))
+        return Process(self._program("postgres", words))
 
     def url(self, database: str = DATABASE) -> str:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}"
@@ -150,23 +154,26 @@ class Postgres:
             )
         return remember(file)
 
-    async def _make_cluster(self, initdb: Path, account: Account | None) -> None:
-        """Make the cluster, under another name until it is complete, so that an interrupted one is never used."""
-        unfinished, password = self.home / "data.new", self.home / "password.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        write_private(password, self._password)
-        _give(password, account)
-        words = ["-D", str(unfinished), f"--username={USER}", f"--pwfile={password}", "--auth=scram-sha-256"]
-        words += ["--locale=C", "--encoding=UTF8", "--no-instructions"]
-        words += ["--no-sync"] if self._scratch else []
-        process = Process(self._program("initdb", initdb, words, account))
+    async def run_program(self, name: str, words: Sequence[str], seconds: float) -> None:
+        """Run another of Postgres' programs until it ends, as the server's user. Raises CommandFailed."""
+        process = Process(self._program(name, words))
         try:
             process.start()
-            await process.finish(_INITDB_SECONDS)
+            await process.finish(seconds)
         finally:
             await process.stop()
+
+    async def _make_cluster(self, folder: Path) -> None:
+        password = self.home / "password.new"
+        write_private(password, self._password)
+        _give(password, self._account)
+        words = ["-D", str(folder), f"--username={USER}", f"--pwfile={password}", "--auth=scram-sha-256"]
+        words += ["--locale=C", "--encoding=UTF8", "--no-instructions"]
+        words += ["--no-sync"] if self._scratch else []
+        try:
+            await self.run_program("initdb", words, _INITDB_SECONDS)
+        finally:
             password.unlink()
-        unfinished.rename(self._data)
 
     async def _clear_leftover(self) -> None:
         """Stop a server that outlived its `dev`. Remove a pid file whose pid now belongs to another program."""
@@ -179,8 +186,9 @@ class Postgres:
             await stop_process(int(first), STOP_PLAN)
         file.unlink(missing_ok=True)
 
-    def _program(self, name: str, program: Path, words: list[str], account: Account | None) -> Program:
-        return Program(name, (str(program), *words), self._log, _ENVIRONMENT, self.home, STOP_PLAN, account=account)
+    def _program(self, program: str, words: Sequence[str]) -> Program:
+        name, argv = "Postgres" if program == "postgres" else program, (str(self._programs / program), *words)
+        return Program(name, argv, self._log, _ENVIRONMENT, self.home, STOP_PLAN, account=self._account)
 
 
 def _install_for(version: str | None) -> Path:
