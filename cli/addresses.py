@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from cli.files import read_or_none
 from cli.processes import birth
+from service.database_url import places
 from service.settings import Settings
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -21,6 +22,8 @@ def reachable_host(settings: Settings) -> str:
 
 def place(url: str) -> str:
     """Return a server's address without its password."""
+    if url.startswith("postgres"):
+        return places(url)
     parts = urlsplit(url)
     return f"{parts.hostname or 'a socket'}{f':{parts.port}' if parts.port else ''}{parts.path}"
 

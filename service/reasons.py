@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import asyncpg
 from redis import exceptions as redis
 
+from service.database_url import Demoted, NoPrimary
+
 # The advice's place for the name of the setting.
 _SETTING = "{setting}"
 
@@ -75,6 +77,12 @@ _POSTGRES: Sequence[_Rule] = (
     ),
     (asyncpg.CannotConnectNowError, "", Reason("it is starting or stopping", "wait until it has started")),
     (asyncpg.ReadOnlySQLTransactionError, "", Reason("it is read-only", f"{_SETTING} must name the primary server")),
+    (NoPrimary, "", Reason("it is read-only", f"{_SETTING} must name the primary server")),
+    (
+        Demoted,
+        "",
+        Reason("another server was promoted in its place", "stop it, and let it follow the new primary"),
+    ),
     (
         asyncpg.InsufficientPrivilegeError,
         "",

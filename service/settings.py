@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.account_settings import Accounts, HttpUrl, PortOneAccount, Tiers
+from service.database_url import check_url
 from service.domain.ownership import Ours
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action
@@ -46,7 +47,7 @@ Waiting = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 
 _SECRET_LENGTH_MIN = 32
-_SCHEMES = {"database_url": ("postgresql", "postgres"), "redis_url": ("redis", "rediss", "unix")}
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Settings(BaseSettings):
@@ -71,7 +72,9 @@ class Settings(BaseSettings):
         200.0, description="Traces that each process keeps in a second; of more, all keep the same ones"
     )
     state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
-    database_url: SecretStr = Field(SecretStr(""), description="Postgres, as postgresql://user:password@host/name")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="Postgres, as postgresql://user:password@host/name; perhaps several hosts, host,host"
+    )
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")
     portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")
     portone_imp_key: str = Field("", description="REST API key of the PortOne account")
@@ -242,12 +245,19 @@ class Settings(BaseSettings):
             ip_network(proxy)  # its own error says what is wrong
         return proxies
 
-    @field_validator("database_url", "redis_url")
+    @field_validator("database_url")
     @classmethod
-    def _url(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
-        text, schemes = url.get_secret_value(), _SCHEMES[info.field_name or ""]
-        if text and not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise ValueError(f"must start with {schemes[0]}://")
+    def _database(cls, url: SecretStr) -> SecretStr:
+        if text := url.get_secret_value():
+            check_url(text)
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text and not text.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
+            raise ValueError(f"must start with {_REDIS_SCHEMES[0]}://")
         try:
             urlsplit(text).port  # noqa: B018 - reading it is the check
         except ValueError:

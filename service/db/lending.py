@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from service.db.servers import ServerConnection, Servers
 from service.durations import Durations
 
 if TYPE_CHECKING:  # asyncpg's classes take no parameters when they run
@@ -27,12 +28,13 @@ _AT_HAND = 4
 
 
 class ConnectionPool(Pool):
-    """A pool that counts how long its users wait for a connection, those included that had to be made."""
+    """A pool of connections to the primary. It counts how long its users wait, also for those that had to be made."""
 
-    __slots__ = ("_at_hand", "_queueing", "waits")
+    __slots__ = ("_at_hand", "_queueing", "_servers", "waits")
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, servers: Servers, **options: Any) -> None:
+        super().__init__(connect=servers.connect, connection_class=ServerConnection, **options)
+        self._servers = servers
         self.waits = Durations()
         self._at_hand: list[Lent] = []
         self._queueing = 0
@@ -43,9 +45,10 @@ class ConnectionPool(Pool):
 
     async def lend(self, timeout: float | None) -> "Lent":
         """Return a connection. Raises TimeoutError, and whatever connecting raises."""
+        self._servers.look_around()
         while self._at_hand:
             connection = self._at_hand.pop()
-            if not connection.is_closed():
+            if _is_open(connection):
                 self.waits.add(0.0)
                 return connection
             await self.release(connection)
@@ -60,7 +63,7 @@ class ConnectionPool(Pool):
     def keeps(self, connection: "Lent") -> bool:
         """Keep a connection at hand that is whole, while nobody waits for one. Else return False."""
         full = self._queueing or len(self._at_hand) >= _AT_HAND
-        if full or connection.is_closed() or connection.is_in_transaction():
+        if full or not _is_open(connection) or connection.is_in_transaction():
             return False
         self._at_hand.append(connection)
         return True
@@ -73,12 +76,21 @@ class ConnectionPool(Pool):
         await self._release_all()
 
     async def close(self) -> None:
+        await self._servers.close()
         await self._release_all()
         await super().close()
 
     async def _release_all(self) -> None:
         while self._at_hand:
             await self.release(self._at_hand.pop())
+
+
+def _is_open(connection: "Lent") -> bool:
+    """Return whether the connection can be used. One that we ended ourselves is taken from its user, and only says so."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
 
 
 class _Loan:

@@ -12,6 +12,7 @@ from importlib.resources.abc import Traversable
 import asyncpg
 
 from service.db.pool import Connection
+from service.db.servers import Servers
 from service.errors import MigrationRefused
 
 # Any number that no other program uses for an advisory lock in the same database.
@@ -23,7 +24,7 @@ async def migrate(database_url: str) -> list[str]:
 
     Raises MigrationRefused, before anything is applied, if a file has changed since it was applied.
     """
-    connection = await asyncpg.connect(database_url, timeout=10)
+    connection = await Servers(database_url).connect(timeout=10)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await connection.execute(

@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from service.db.lending import ConnectionPool
+from service.db.servers import Servers
 from service.errors import PostgresUnavailable
 from service.reasons import postgres_reason
 
@@ -71,13 +72,12 @@ async def open_pool(
     Postgres itself ends a statement after `statement_seconds`.
     """
     return await ConnectionPool(
-        database_url,
+        Servers(database_url),
         min_size=0,
         max_size=size,
         # What `asyncpg.create_pool` gives its own class.
         max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
-        connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         loop=None,
         command_timeout=min(_STATEMENT_SECONDS, statement_seconds),
@@ -104,7 +104,7 @@ async def open_pool(
 @contextlib.asynccontextmanager
 async def patient_connection(database_url: str, seconds: float) -> AsyncIterator[Connection]:
     """A connection like those of the pool, for a person's question, which may wait longer than the service does."""
-    connection = await asyncpg.connect(database_url, timeout=seconds, command_timeout=seconds)
+    connection = await Servers(database_url).connect(timeout=seconds, command_timeout=seconds)
     try:
         await _set_json_codec(connection)
         yield connection
@@ -173,7 +173,8 @@ async def try_statement_on(
     Raises PostgresUnavailable.
     """
     try:
-        await work(connection, *args, **named)
+        async with _left_if_read_only(connection):
+            await work(connection, *args, **named)
     except _RETRIABLE:
         return False
     except POSTGRES_AWAY as error:
@@ -235,7 +236,7 @@ async def _run(
 ) -> Result:  # fmt: skip
     for tries_left in reversed(range(_TRIES)):
         try:
-            async with connect() as connection:
+            async with connect() as connection, _left_if_read_only(connection):
                 return await run(connection, work, *args, **named)
         except _RETRIABLE:
             if not tries_left:
@@ -243,6 +244,16 @@ async def _run(
         except POSTGRES_AWAY as error:
             raise PostgresUnavailable(postgres_reason(error).text) from error
     raise AssertionError("unreachable")
+
+
+@contextlib.asynccontextmanager
+async def _left_if_read_only(connection: Connection) -> AsyncIterator[None]:
+    """End the connection if its server takes no writes any more, so that the pool looks for the primary again."""
+    try:
+        yield
+    except asyncpg.ReadOnlySQLTransactionError:
+        connection.terminate()
+        raise
 
 
 async def _nothing_to_reset(connection: Any) -> None:
