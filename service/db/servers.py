@@ -133,18 +133,26 @@ class Servers:
         attempts = [partial(self._attempt, server, options) for server in servers]
         return await _first_of(attempts, *((0.0, _OTHERS_SECONDS) if is_first else (_NEXT_SECONDS, 0.0)))
 
-    def look_around(self) -> None:
-        """See whether another server was promoted, if that is due. Connections to an earlier primary end then."""
-        if len(self._servers) > 1 and self._primary and LINEAGE.is_look_due(self._url):
-            self._looking = asyncio.create_task(self._look())
+    def look_around(self, is_busy: Callable[[], bool]) -> None:
+        """See whether another server was promoted, now and for as long as the pool is busy.
+
+        Connections to an earlier primary end then: a statement may wait there for a standby that does not follow it.
+        """
+        if len(self._servers) > 1 and self._primary and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look(is_busy))
 
     async def close(self) -> None:
         if self._looking:
             self._looking.cancel()
             await asyncio.wait([self._looking])
 
-    async def _look(self) -> None:
-        await asyncio.gather(*(self._see(server) for server in self._servers if server != self._primary))
+    async def _look(self, is_busy: Callable[[], bool]) -> None:
+        is_first = True
+        while is_first or is_busy():
+            is_first = False
+            if LINEAGE.is_look_due(self._url):
+                await asyncio.gather(*(self._see(server) for server in self._servers if server != self._primary))
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _see(self, server: Server) -> None:
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
