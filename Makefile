@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 .PHONY: help run test browser nginx promtool alerts docs test-fast check formatted lint types contracts english format \
     lock clean schemathesis schemathesis-small typescript clients \
     bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps \
-    refund-schedules refund-kills faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
+    refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -184,6 +184,9 @@ faults: $(VENV)/.installed-dev ## Inject faults for EPISODES=200, going on where
 
 faults-small: $(VENV)/.installed-dev ## Run three of these episodes, as CI does: a minute
 	@$(BIN)/python -m faults --episodes 3 --fresh --results .run/faults-small.jsonl
+
+failover: $(VENV)/.installed-dev ## Let a standby take over in EPISODES=100 such episodes; SEED=17 runs one again: 40 minutes
+	@$(BIN)/python -m faults --failover $(if $(SEED),--seed $(SEED),--episodes $(or $(EPISODES),100) --report)
 
 explore: $(VENV)/.installed-dev ## Run SCHEDULES=10000 of the real code in one process; SEED=17 shows one, step by step
 	@$(BIN)/python -m faults.explorer $(if $(SEED),--replay $(SEED),--schedules $(or $(SCHEDULES),10000) --report)

@@ -14,6 +14,7 @@ def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
     troubles: Counter[str] = Counter()
     for episode in episodes:
         troubles.update(episode["troubles"])
+    recoveries = [recovery for episode in episodes for recovery in episode.get("recoveries", ())]
     delays = sorted(episode["orders_right_seconds"] for episode in episodes)
     broken = [episode["seed"] for episode in episodes if episode["broken"]]
     return [
@@ -25,18 +26,30 @@ def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
         "; ".join(f"{name}: {count}" for name, count in sorted(troubles.items())),
         f"all orders right after the recovery: p50 {_at(delays, 0.5):.1f} s, p95 {_at(delays, 0.95):.1f} s,"
         f" max {delays[-1]:.1f} s",
+        *_recoveries(recoveries),
         f"broken promises: {sum(len(one['broken']) for one in episodes)}{f', seeds {broken}' if broken else ''}",
     ]
+
+
+def _recoveries(recoveries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each kind of failover: how long a shop could register no order."""
+    lines = []
+    for kind in sorted({recovery["kind"] for recovery in recoveries}):
+        seconds = sorted(recovery["seconds"] for recovery in recoveries if recovery["kind"] == kind)
+        lines.append(
+            f"{kind}: {len(seconds)}; an order could be registered again after p50 {_at(seconds, 0.5):.2f} s,"
+            f" p95 {_at(seconds, 0.95):.2f} s, max {seconds[-1]:.2f} s"
+        )
+    return lines
 
 
 def write_report(**parts: Any) -> None:
     """Replace the given generated parts of the page, and keep the rest."""
     text = _DOCUMENT.read_text("utf-8")
     for name, content in parts.items():
-        lines = content if name != "episodes" else [f"- {line}" for line in summary(content)]
         begin, end = _BEGIN.format(name), _END.format(name)
         before, _, rest = text.partition(begin)
-        text = before + begin + "\n\n" + "\n".join(lines) + "\n\n" + end + rest.partition(end)[2]
+        text = before + begin + "\n\n" + "\n".join(content) + "\n\n" + end + rest.partition(end)[2]
     _DOCUMENT.write_text(text, "utf-8")
 
 

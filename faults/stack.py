@@ -99,7 +99,8 @@ class Stack:
         return RedisClient.from_url(self.redis.url(), socket_timeout=3)
 
     async def fresh(self) -> None:
-        """Delete all data in Postgres, Redis and the sandbox."""
+        """Delete all data in Postgres, Redis and the sandbox, whose servers are made whole first."""
+        await asyncio.gather(self.postgres.restore(), self.redis.restore())
         db = await self.connect()
         for tries_left in reversed(range(10)):
             try:
