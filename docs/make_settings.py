@@ -46,7 +46,7 @@ _USUAL = (
 
 # A setting belongs to the first topic of which a pattern fits its name, and stands there in the order of the class.
 TOPICS = {
-    "Addresses": ("host", "port", "*_port", "*_host", "state_dir", "database_url", "redis_url"),
+    "Addresses": ("host", "port", "*_port", "*_host", "state_dir", "*database_url", "redis_url", "read_age*"),
     "PortOne": ("portone_*", "calls_per_second", "prepare_amount", "allow_test_channel"),
     "Keys": ("service_keys", "checkout_secrets", "checkout_token_seconds", "console_*"),
     "The shop's pages": ("public_url", "return_url", "cors_origins", "completion_wait_seconds", "trusted_proxies"),

@@ -12,9 +12,9 @@ _SCHEMES = ("postgresql", "postgres")
 _DEFAULT_PORT = 5432
 _PORT_MAX = 65535
 _HOST = re.compile(r"\[(?P<six>[^\[\]]+)\](?::(?P<six_port>.*))?|(?P<name>[^:\[\]]*)(?::(?P<port>.*))?")
-# What `target_session_attrs` may be: of the service itself, and of its reads that may go to a standby.
+# What `target_session_attrs` may be, in the URL of the primary and in that of servers that are only read.
 WRITABLE = ("read-write", "primary")
-READABLE = (*WRITABLE, "any", "standby", "prefer-standby", "read-only")
+READABLE = ("any",)
 
 
 class NoPrimary(ConnectionError):
@@ -26,7 +26,7 @@ class Demoted(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class PostgresServer:
     """The address of one server. `host` None: a socket or the environment's, as the libraries have it."""
 
     host: str | None = None
@@ -50,24 +50,24 @@ def check_url(url: str, attributes: Sequence[str] = WRITABLE) -> None:
     servers_of(url)
     attribute = target_of(url)
     if attribute and attribute not in attributes:
-        raise ValueError(f"its target_session_attrs must be one of {', '.join(attributes)}")
+        raise ValueError(f"its target_session_attrs must be {' or '.join(attributes)}, or be left out")
 
 
-def servers_of(url: str) -> list[Server]:
+def servers_of(url: str) -> list[PostgresServer]:
     """Return the servers that the URL names, in its order. Raises ValueError."""
     query = _query(url)
     hosts = urlsplit(url).netloc.rpartition("@")[2]
     if hosts:
         return [_server(text, number) for number, text in enumerate(hosts.split(","), 1)]
     if not query.get("host"):
-        return [Server()]
+        return [PostgresServer()]
     named = [_server(text, number) for number, text in enumerate(query["host"].split(","), 1)]
     if "port" not in query:
         return named
     ports = [_port(text, number) for number, text in enumerate(query["port"].split(","), 1)]
     if len(ports) not in (1, len(named)):
         raise ValueError(f"has {len(ports)} ports for {len(named)} hosts: give one for all, or one for each")
-    return [Server(server.host, ports[number % len(ports)]) for number, server in enumerate(named)]
+    return [PostgresServer(server.host, ports[number % len(ports)]) for number, server in enumerate(named)]
 
 
 def target_of(url: str) -> str:
@@ -84,16 +84,16 @@ def _query(url: str) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
-def _server(text: str, number: int) -> Server:
+def _server(text: str, number: int) -> PostgresServer:
     if text.startswith(("/", "%2F", "%2f")):
-        return Server(unquote(text), _DEFAULT_PORT)
+        return PostgresServer(unquote(text), _DEFAULT_PORT)
     match = _HOST.fullmatch(text)
     if match is None:
         raise ValueError(f"names a host that cannot be read (its {number}.): an IPv6 address stands in brackets")
     host, port = match["six"] or unquote(match["name"] or ""), match["six_port"] or match["port"]
     if not host:
         raise ValueError(f"names an empty host (its {number}.): hosts are separated by one comma")
-    return Server(host, _port(port, number) if port is not None else _DEFAULT_PORT)
+    return PostgresServer(host, _port(port, number) if port is not None else _DEFAULT_PORT)
 
 
 def _port(text: str, number: int) -> int:

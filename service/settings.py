@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.account_settings import Accounts, HttpUrl, PortOneAccount, Tiers
-from service.database_url import check_url
+from service.database_url import READABLE, WRITABLE, check_url
 from service.domain.ownership import Ours
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action
@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path(".run"), description="Where `make run` keeps its databases' data")
     database_url: SecretStr = Field(
         SecretStr(""), description="Postgres, as postgresql://user:password@host/name; perhaps several hosts, host,host"
+    )
+    read_database_url: SecretStr = Field(
+        SecretStr(""), description="Standbys of Postgres that may answer reads of orders, as DATABASE_URL; empty: none"
+    )
+    read_age_max_seconds: float = Field(
+        5.0, gt=0, le=60, description="How old a standby's answer may be; beyond that the primary answers"
     )
     redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")
     portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")
@@ -245,11 +251,11 @@ class Settings(BaseSettings):
             ip_network(proxy)  # its own error says what is wrong
         return proxies
 
-    @field_validator("database_url")
+    @field_validator("database_url", "read_database_url")
     @classmethod
-    def _database(cls, url: SecretStr) -> SecretStr:
+    def _database(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
         if text := url.get_secret_value():
-            check_url(text)
+            check_url(text, WRITABLE if info.field_name == "database_url" else READABLE)
         return url
 
     @field_validator("redis_url")

@@ -65,14 +65,14 @@ _LEFT_BEHIND_SECONDS = 10.0
 
 
 async def open_pool(
-    database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS
+    database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS, *, reads_only: bool = False
 ) -> ConnectionPool:
     """Open a pool that needs no server yet: connections are made when first used.
 
-    Postgres itself ends a statement after `statement_seconds`.
+    Postgres itself ends a statement after `statement_seconds`. `reads_only`: any of the URL's servers will do.
     """
     return await ConnectionPool(
-        Servers(database_url),
+        Servers(database_url, any_server=reads_only),
         min_size=0,
         max_size=size,
         # What `asyncpg.create_pool` gives its own class.
@@ -149,6 +149,13 @@ async def in_snapshot(
 ) -> Result:
     """Run work that only reads, all of it as of one moment. Raises PostgresUnavailable."""
     return await _run(_acquire(pool), _in_its_snapshot, work, *args, **named)
+
+
+async def in_snapshot_on(
+    connection: Connection, work: Work[Arguments, Result], *args: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    """Do as `in_snapshot` does, on a connection that the caller has."""
+    return await _run(_given(connection), _in_its_snapshot, work, *args, **named)
 
 
 async def in_statement(

@@ -84,9 +84,9 @@ class RunningProcess:
         return f"{self.kind} {self.pid} on {self.host}"
 
 
-async def report(db: Connection, report: Report) -> None:
-    """Write a process's report."""
-    await db.execute(
+async def report(db: Connection, report: Report) -> datetime:
+    """Write a process's report. Returns the time that Postgres gives it."""
+    seen_at: datetime = await db.fetchval(
         """
         INSERT INTO processes (id, kind, host, pid, version, settings, clock_ahead_seconds, worked_at, trouble,
                                refused_accounts, away_accounts)
@@ -95,6 +95,7 @@ async def report(db: Connection, report: Report) -> None:
         ON CONFLICT (id) DO UPDATE SET seen_at = now(), clock_ahead_seconds = excluded.clock_ahead_seconds,
             worked_at = excluded.worked_at, trouble = excluded.trouble, refused_accounts = excluded.refused_accounts,
             away_accounts = excluded.away_accounts
+        RETURNING seen_at
         """,
         report.id,
         report.kind,
@@ -108,6 +109,13 @@ async def report(db: Connection, report: Report) -> None:
         dict(report.refused_accounts),
         dict(report.away_accounts),
     )
+    return seen_at
+
+
+async def seen_at(db: Connection, process_id: UUID) -> datetime | None:
+    """Return the time of a process's last report; None if this server has none of it."""
+    last: datetime | None = await db.fetchval("SELECT seen_at FROM processes WHERE id = $1", process_id)
+    return last
 
 
 async def remove(db: Connection, process_id: UUID) -> None:

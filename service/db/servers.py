@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 from asyncpg.connect_utils import SessionAttribute
 
-from service.database_url import Demoted, NoPrimary, Server, servers_of
+from service.database_url import Demoted, NoPrimary, PostgresServer, servers_of
 
 log = structlog.get_logger()
 
@@ -117,10 +117,11 @@ LINEAGE = Lineage()
 class Servers:
     """The servers of one URL, and where the primary was last."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, *, any_server: bool = False) -> None:
+        """`any_server`: whichever answers will do, in the URL's order, a standby too."""
+        self._url, self._any_server = url, any_server
         self._servers = servers_of(url)
-        self._primary: Server | None = None
+        self._primary: PostgresServer | None = None
         self._looking: asyncio.Task[None] | None = None
 
     async def connect(self, *_: Any, **options: Any) -> ServerConnection:
@@ -128,7 +129,7 @@ class Servers:
 
         Until a primary was found, every server is asked, so that an earlier primary is known from the newest.
         """
-        is_first = self._primary is None
+        is_first = self._primary is None and not self._any_server
         servers = sorted(self._servers, key=lambda server: server != self._primary)
         attempts = [partial(self._attempt, server, options) for server in servers]
         return await _first_of(attempts, *((0.0, _OTHERS_SECONDS) if is_first else (_NEXT_SECONDS, 0.0)))
@@ -138,6 +139,8 @@ class Servers:
 
         Connections to an earlier primary end then: a statement may wait there for a standby that does not follow it.
         """
+        if self._any_server:
+            return
         if len(self._servers) > 1 and self._primary and (self._looking is None or self._looking.done()):
             self._looking = asyncio.create_task(self._look(is_busy))
 
@@ -154,16 +157,16 @@ class Servers:
                 await asyncio.gather(*(self._see(server) for server in self._servers if server != self._primary))
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _see(self, server: Server) -> None:
+    async def _see(self, server: PostgresServer) -> None:
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 (await self._attempt(server, {})).terminate()
 
-    async def _attempt(self, server: Server, options: dict[str, Any]) -> ServerConnection:
+    async def _attempt(self, server: PostgresServer, options: dict[str, Any]) -> ServerConnection:
         options |= {"host": server.host, "port": server.port, "connection_class": ServerConnection}
         connection: ServerConnection = await asyncpg.connect(self._url, target_session_attrs=_ANY, **options)
         try:
-            connection.timeline = await _timeline(connection)
+            connection.timeline = None if self._any_server else await _timeline(connection)
             LINEAGE.keep(connection)
         except BaseException:
             connection.terminate()
@@ -189,7 +192,7 @@ async def _first_of(attempts: Sequence[_Attempt], every_seconds: float, others_s
     """Return the connection of the first attempt that succeeds, unless a slower one shows that its server was demoted.
 
     A further attempt begins when one has failed, or after `every_seconds`. Once one has succeeded, those that are under
-    way have `others_seconds`. Raises the gravest error.
+    way have `others_seconds`. Raises the most serious error.
     """
     waiting, running, ended = list(attempts), set[_Task](), list[_Task]()
     try:
@@ -212,7 +215,7 @@ async def _first_of(attempts: Sequence[_Attempt], every_seconds: float, others_s
             task.add_done_callback(_throw_away)
     if chosen:
         return chosen.result()
-    raise max((error for task in ended if (error := task.exception())), key=_gravity)
+    raise max((error for task in ended if (error := task.exception())), key=_seriousness)
 
 
 def _is_good(task: _Task) -> bool:
@@ -224,7 +227,7 @@ def _throw_away(task: _Task) -> None:
         task.result().terminate()
 
 
-def _gravity(error: BaseException) -> int:
+def _seriousness(error: BaseException) -> int:
     """Rank an error by what it tells a person: that a server does not answer is less than why another one refuses."""
     match error:
         case Demoted():

@@ -138,7 +138,8 @@ async def _parts(app: web.Application, settings: Settings) -> AsyncIterator[None
                 say_weaknesses(redis),
             )
         ]
-        async with beating("receiver", settings), serving_metrics(settings, partial(health.metrics_page, receiver)):
+        metrics = serving_metrics(settings, partial(health.metrics_page, receiver))
+        async with beating("receiver", settings, beats=receiver.beats), metrics:
             yield
         for task in working[:-1]:  # the last ends by itself
             task.cancel()

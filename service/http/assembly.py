@@ -5,7 +5,9 @@ So no flood of one kind keeps another waiting for Postgres (docs/design.md §2.1
 
 import contextlib
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from pydantic import SecretStr
 
 from service.db.pool import Pool, open_pool
 from service.domain.timetable import Timetable
@@ -43,6 +45,7 @@ from service.usecases.recording import Recorder
 from service.usecases.registration import Registration
 from service.usecases.search_requests import SearchRequests
 from service.usecases.service_keys import ServiceKeys
+from service.usecases.standby_reads import Beats, StandbyReads
 
 # Connections to Postgres for what has none of its own: terms that are amended, searches, the measure of the promise.
 _CONNECTIONS = 4
@@ -76,7 +79,19 @@ class _Assembly:
     metrics: Metrics
 
     async def pool(self, name: str, size: int, **options: float) -> Pool:
-        pool = await open_pool(self.settings.database_url.get_secret_value(), size, **options)
+        return await self._pool(self.settings.database_url, name, size, **options)
+
+    async def standby_reads(self, beats: Beats) -> StandbyReads | None:
+        """Make what reads on a standby, with a connection for each batch of reads and lists, and one for histories."""
+        settings = self.settings
+        if not settings.read_database_url.get_secret_value():
+            return None
+        size = settings.read_connections + settings.list_connections + 1
+        pool = await self._pool(settings.read_database_url, "standby", size, reads_only=True)
+        return StandbyReads(pool, beats, settings.read_age_max_seconds)
+
+    async def _pool(self, url: SecretStr, name: str, size: int, **options: Any) -> Pool:
+        pool = await open_pool(url.get_secret_value(), size, **options)
         self.metrics.watch_pool(name, pool)
         self.stack.push_async_callback(pool.close)
         return pool
@@ -116,9 +131,9 @@ class _Assembly:
         pool = await self.pool("idempotency", _IDEMPOTENCY)
         return self.closing(Idempotency(pool, times, self.settings.idempotency_waiting))
 
-    async def reading(self, intake: Intake, waiters: ChangeWaiters) -> Reading:
+    async def reading(self, intake: Intake, waiters: ChangeWaiters, standby: StandbyReads | None) -> Reading:
         bounds = BatchBounds(_SMALL_BATCH, self.settings.read_connections, self.settings.read_waiting)
-        return self.closing(Reading(await self.pool("reads", bounds.runs), intake, bounds, waiters))
+        return self.closing(Reading(await self.pool("reads", bounds.runs), intake, bounds, waiters, standby))
 
     async def feed(self, waiters: ChangeWaiters) -> Feed:
         settings = self.settings
@@ -126,9 +141,9 @@ class _Assembly:
         head_pool, pool = await self.pool("feed_head", 1), await self.pool("feed", bounds.connections)
         return self.closing(Feed(head_pool, pool, waiters, bounds))
 
-    async def listing(self, intake: Intake) -> Listing:
+    async def listing(self, intake: Intake, standby: StandbyReads | None) -> Listing:
         bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
-        return self.closing(Listing(await self.pool("lists", bounds.runs + 1), bounds, intake))
+        return self.closing(Listing(await self.pool("lists", bounds.runs + 1), bounds, intake, standby))
 
     async def console(self, intake: Intake) -> Console:
         bounds = BatchBounds(1, self.settings.console_connections, self.settings.console_waiting)
@@ -172,8 +187,10 @@ async def open_receiver(
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
     announcer, change_waiters = assembly.closing(Announcer(queue)), ChangeWaiters(settings.read_waiters)
     registration = await assembly.registration(times, intake, announcer)
-    reading, feed = await assembly.reading(intake, change_waiters), await assembly.feed(change_waiters)
-    listing = await assembly.listing(intake)
+    beats = Beats()
+    standby = await assembly.standby_reads(beats)
+    reading, feed = await assembly.reading(intake, change_waiters, standby), await assembly.feed(change_waiters)
+    listing = await assembly.listing(intake, standby)
     waiters.hear = feed.heard
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
@@ -189,6 +206,7 @@ async def open_receiver(
         lines=Lines(),
         accounts=settings.accounts,
         registration=registration,
+        beats=beats,
         reading=reading,
         listing=listing,
         feed=feed,
@@ -233,6 +251,7 @@ def _watch(receiver: Receiver, searches: SearchRequests) -> None:
         intake=receiver.intake.batches,
         registration=receiver.registration.batches,
         reads=receiver.reading.batches,
+        recent_reads=receiver.reading.recent_batches,
         lists=receiver.listing.batches,
         histories=receiver.listing.history_batches,
         idempotency_claims=receiver.idempotency.claims,

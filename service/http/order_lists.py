@@ -11,6 +11,7 @@ from service.domain.evidence import Cause
 from service.domain.notice import Source
 from service.domain.order import Closed, State
 from service.http import order_examples
+from service.http.ages import AGE, CACHE_CONTROL, age_headers, age_max_seconds
 from service.http.cursors import write_cursor
 from service.http.endpoints import EndpointTable, HttpAnswer
 from service.http.field_types import Amount, Currency, ImpUid, MerchantUid, open_words
@@ -84,12 +85,13 @@ class HistoryAnswer(BaseModel):
     " one that changes meanwhile perhaps again.",
     id="listOrders",
     scope="orders:read",
-    parameters=OrdersQuery.parameters(),
+    parameters=(*OrdersQuery.parameters(), CACHE_CONTROL),
     answers={
         200: HttpAnswer(
             "A page of orders.",
             OrderPageAnswer,
             {"last": {"orders": [order_examples.PAID, order_examples.MISMATCHED], "next": None}},
+            (AGE,),
         )
     },
     problems=("malformed-cursor", *DATABASE_PROBLEMS),
@@ -97,9 +99,11 @@ class HistoryAnswer(BaseModel):
 async def list_orders(request: web.Request) -> web.Response:
     """Answer a page of orders, and the cursor of the next page. A page may be short, or empty, before the end."""
     asked = read_query(request, OrdersQuery)
-    page = await request.app[RECEIVER].listing.page(asked.to_query())
+    dated = await request.app[RECEIVER].listing.page(asked.to_query(age_max_seconds(request)))
+    page = dated.value
     cursor = None if page.next is None else write_cursor(page.next, asked.about)
-    return json_response({"orders": [whole_order(view) for view in page.views], "next": cursor})
+    content = {"orders": [whole_order(view) for view in page.views], "next": cursor}
+    return json_response(content, headers=age_headers(dated.age_seconds))
 
 
 @endpoints.add(
@@ -109,15 +113,16 @@ async def list_orders(request: web.Request) -> web.Response:
     "The oldest version comes first. Versions are kept forever, so a page that is full never changes.",
     id="readHistory",
     scope="orders:read",
-    parameters=HistoryParameters.parameters(),
-    answers={200: HttpAnswer("A page of versions.", HistoryAnswer, {"paid": order_examples.HISTORY})},
+    parameters=(*HistoryParameters.parameters(), CACHE_CONTROL),
+    answers={200: HttpAnswer("A page of versions.", HistoryAnswer, {"paid": order_examples.HISTORY}, (AGE,))},
     problems=OF_ORDER,
 )
 async def read_history(request: web.Request) -> web.Response:
     """Answer a page of an order's versions, the oldest first, each with what led to it."""
     merchant_uid, receiver = merchant_uid_of(request), request.app[RECEIVER]
-    query = read_query(request, HistoryParameters).to_query(merchant_uid)
-    events = await receiver.listing.history(query)
+    query = read_query(request, HistoryParameters).to_query(merchant_uid, age_max_seconds(request))
+    dated = await receiver.listing.history(query)
+    events = dated.value
     # An order has its first version from the start.
     if not events and (not query.after or await receiver.reading.read(merchant_uid) is None):
         raise not_registered()
@@ -127,7 +132,8 @@ async def read_history(request: web.Request) -> web.Response:
             "merchant_uid": merchant_uid,
             "versions": [_version(event) for event in events],
             "next": events[-1].version if more else None,
-        }
+        },
+        headers=age_headers(dated.age_seconds),
     )
 
 

@@ -54,8 +54,8 @@ class OrdersQuery(Query):
         """Return the filters, for the cursor: all but the page's size and place."""
         return self.model_dump(mode="json", exclude={"limit", "cursor"}, exclude_none=True)
 
-    def to_query(self) -> ListQuery:
-        """Return the page that is meant. Raises HttpProblem."""
+    def to_query(self, age_max_seconds: float = 0.0) -> ListQuery:
+        """Return the page that is meant, by a standby if that is allowed. Raises HttpProblem."""
         filters = Filters(
             states=self.state,
             problems=None if self.problem is None else [] if "any" in self.problem else self.problem,
@@ -66,7 +66,7 @@ class OrdersQuery(Query):
             merchant_uids=self.merchant_uid,
         )
         limit = self.limit or (LIMIT_MAX if self.merchant_uid else _LIMIT)
-        return ListQuery(filters, self._place(filters), limit)
+        return ListQuery(filters, self._place(filters), limit, age_max_seconds)
 
     def _place(self, filters: Filters) -> Place | None:
         if self.cursor is None:
@@ -84,6 +84,6 @@ class HistoryParameters(Query):
     after: Annotated[int, Field(ge=0, le=_VERSION_MAX)] = Field(0, description="Only versions after this one.")
     limit: Limit = Field(_LIMIT, description="Versions on a page.")
 
-    def to_query(self, merchant_uid: str) -> HistoryQuery:
-        """Return the page that is meant."""
-        return HistoryQuery(merchant_uid, self.after, self.limit)
+    def to_query(self, merchant_uid: str, age_max_seconds: float) -> HistoryQuery:
+        """Return the page that is meant, by a standby that is at most so old."""
+        return HistoryQuery(merchant_uid, self.after, self.limit, age_max_seconds)

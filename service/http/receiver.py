@@ -33,6 +33,7 @@ from service.usecases.reading import Reading
 from service.usecases.rechecking import Rechecks
 from service.usecases.registration import Registration
 from service.usecases.service_keys import ServiceKeys
+from service.usecases.standby_reads import Beats
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Receiver:
     lines: Lines
     accounts: Mapping[str, PortOneAccount]
     registration: Registration
+    beats: Beats
     reading: Reading
     listing: Listing
     feed: Feed

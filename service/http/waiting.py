@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from service.db.order_views import OrderView
+from service.http.ages import age_headers, age_max_seconds
 from service.http.completions import preferred_seconds
 from service.http.conditions import has_seen
 from service.http.endpoints import Parameter
@@ -23,11 +24,15 @@ WAIT_FOR_CHANGE = Parameter(
 async def read_or_wait(request: web.Request, merchant_uid: str) -> tuple[OrderView | None, dict[str, str]]:
     """Read an order; if the caller has its version and will wait, read it at its next change or at the end.
 
-    Returns the order and the headers that say how long it would have waited.
+    Returns the order, and the headers that say how old it may be, or how long it would have waited. Whoever has a
+    version is answered by the primary, which alone has it for certain.
     """
     reading = request.app[RECEIVER].reading
+    if "If-None-Match" not in request.headers:
+        dated = await reading.read_recent(merchant_uid, age_max_seconds(request))
+        return dated.value, age_headers(dated.age_seconds)
     seconds = preferred_seconds(request, _WAIT_MAX_SECONDS)
-    if not seconds or "If-None-Match" not in request.headers:
+    if not seconds:
         return await reading.read(merchant_uid), {}
     async with while_allowed(request):
         view = await reading.read_unless(

@@ -6,12 +6,13 @@ It has a connection of its own, because a process that is only busy must not loo
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -23,6 +24,7 @@ from service.portone.standing import Standing
 from service.reasons import postgres_reason, redis_reason
 from service.settings import Settings
 from service.settings_text import setting_texts
+from service.usecases.standby_reads import Beats
 
 log = structlog.get_logger()
 
@@ -58,14 +60,19 @@ class Heartbeat:
     settings: Mapping[str, str]
     vitals: Vitals = field(default_factory=Vitals)
     standings: Mapping[str, Standing] = field(default_factory=dict)
-    id: UUID = field(default_factory=uuid4)
+    beats: Beats = field(default_factory=Beats)
+
+    @property
+    def id(self) -> UUID:
+        return self.beats.id
 
     async def run(self) -> None:
         """Report until cancelled. A Postgres that is away is waited for; others say so in the log."""
         silent = False
         while True:
             try:
-                await in_statement(self.pool, processes.report, self._report())
+                sent = time.monotonic()
+                self.beats.keep(await in_statement(self.pool, processes.report, self._report()), sent)
                 silent = False
             except _NOT_REPORTED as error:
                 if not silent:
@@ -99,11 +106,15 @@ class Heartbeat:
 
 @asynccontextmanager
 async def beating(
-    kind: str, settings: Settings, vitals: Vitals | None = None, standings: Mapping[str, Standing] | None = None
+    kind: str,
+    settings: Settings,
+    vitals: Vitals | None = None,
+    standings: Mapping[str, Standing] | None = None,
+    beats: Beats | None = None,
 ) -> AsyncIterator[Heartbeat]:
     """Report this process for as long as the context lasts."""
     pool = await open_pool(settings.database_url.get_secret_value(), size=1)
-    heartbeat = Heartbeat(pool, kind, setting_texts(settings), vitals or Vitals(), standings or {})
+    heartbeat = Heartbeat(pool, kind, setting_texts(settings), vitals or Vitals(), standings or {}, beats or Beats())
     running = asyncio.create_task(heartbeat.run())
     try:
         yield heartbeat

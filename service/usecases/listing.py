@@ -13,6 +13,7 @@ from service.db.order_views import OrderView
 from service.db.pool import Connection, Pool, in_snapshot, in_statement
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
+from service.usecases.standby_reads import Dated, StandbyReads
 
 # Turning more rows than these into objects at once would keep everybody else waiting for the event loop.
 _READ_AT_ONCE = 40
@@ -25,6 +26,16 @@ class ListQuery:
     filters: Filters
     place: Place | None
     limit: int
+    age_max_seconds: float = 0.0
+
+    @property
+    def may_be_old(self) -> bool:
+        """Return whether a standby may answer.
+
+        Whoever asks for changes since a time, asks next for those since now; and whoever names orders may have just
+        registered them.
+        """
+        return self.filters.updated_since is None and self.filters.merchant_uids is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,7 @@ class HistoryQuery:
     merchant_uid: str
     after: int
     limit: int
+    age_max_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +68,19 @@ class Listing:
     feed of events is for.
     """
 
-    def __init__(self, pool: Pool, bounds: BatchBounds, intake: Intake) -> None:
+    def __init__(self, pool: Pool, bounds: BatchBounds, intake: Intake, standby: StandbyReads | None = None) -> None:
         self._pool = pool
-        self.batches = Coalescer[ListQuery, OrderPage](self._list, bounds, gives_way_to=intake.batches)
-        self.history_batches = Coalescer[HistoryQuery, list[Event]](
+        self._standby = standby
+        self.batches = Coalescer[ListQuery, Dated[OrderPage]](self._list, bounds, gives_way_to=intake.batches)
+        self.history_batches = Coalescer[HistoryQuery, Dated[list[Event]]](
             self._history, BatchBounds(1, waiting=bounds.waiting), gives_way_to=intake.batches
         )
 
-    async def page(self, query: ListQuery) -> OrderPage:
+    async def page(self, query: ListQuery) -> Dated[OrderPage]:
         """Return a page of orders. Raises Overloaded or PostgresUnavailable."""
         return await self.batches.join(query)
 
-    async def history(self, query: HistoryQuery) -> list[Event]:
+    async def history(self, query: HistoryQuery) -> Dated[list[Event]]:
         """Return a page of an order's versions, the oldest first. Raises Overloaded or PostgresUnavailable."""
         return await self.history_batches.join(query)
 
@@ -76,14 +89,27 @@ class Listing:
         await self.batches.close()
         await self.history_batches.close()
 
-    async def _list(self, queries: Sequence[ListQuery]) -> Sequence[OrderPage]:
-        return [await in_snapshot(self._pool, _read_page, query) for query in queries]
+    async def _list(self, queries: Sequence[ListQuery]) -> Sequence[Dated[OrderPage]]:
+        return [await self._page(query) for query in queries]
 
-    async def _history(self, queries: Sequence[HistoryQuery]) -> Sequence[list[Event]]:
-        return [
-            await in_statement(self._pool, order_events.after, query.merchant_uid, query.after, query.limit)
-            for query in queries
-        ]
+    async def _page(self, query: ListQuery) -> Dated[OrderPage]:
+        if self._standby and query.may_be_old:
+            dated = await self._standby.read(query.age_max_seconds, _read_page, query)
+            if dated:
+                return dated
+        return Dated(await in_snapshot(self._pool, _read_page, query))
+
+    async def _history(self, queries: Sequence[HistoryQuery]) -> Sequence[Dated[list[Event]]]:
+        return [await self._versions(query) for query in queries]
+
+    async def _versions(self, query: HistoryQuery) -> Dated[list[Event]]:
+        where = query.merchant_uid, query.after, query.limit
+        if self._standby:
+            dated = await self._standby.read(query.age_max_seconds, order_events.after, *where)
+            # An order of which the standby has nothing may be new.
+            if dated and dated.value:
+                return dated
+        return Dated(await in_statement(self._pool, order_events.after, *where))
 
 
 async def _read_page(db: Connection, query: ListQuery) -> OrderPage:

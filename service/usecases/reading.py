@@ -14,19 +14,42 @@ from service.db.pool import Pool, in_statement
 from service.usecases.change_waiters import ChangeWaiters
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
+from service.usecases.standby_reads import Dated, StandbyReads
 
 
 class Reading:
-    """Reads orders, in batches. `waiters` are woken by each change."""
+    """Reads orders, in batches. `waiters` are woken by each change; `standby` may answer reads, if there is one."""
 
-    def __init__(self, pool: Pool, intake: Intake, bounds: BatchBounds, waiters: ChangeWaiters) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        intake: Intake,
+        bounds: BatchBounds,
+        waiters: ChangeWaiters,
+        standby: StandbyReads | None = None,
+    ) -> None:
         self._pool = pool
+        self._standby = standby
         self._waiters = waiters
         self.batches = Coalescer[str, OrderView | None](self._read, bounds, gives_way_to=intake.batches)
+        self.recent_batches = Coalescer[str, Dated[OrderView | None]](
+            self._read_recent, bounds, gives_way_to=intake.batches
+        )
 
     async def read(self, merchant_uid: str) -> OrderView | None:
         """Return the order as it stands, or None. Raises Overloaded or PostgresUnavailable."""
         return await self.batches.join(merchant_uid)
+
+    async def read_recent(self, merchant_uid: str, age_max_seconds: float) -> Dated[OrderView | None]:
+        """Return the order as it stands, or as a standby has it that is at most so old.
+
+        An order that the standby does not have may be new. Raises Overloaded or PostgresUnavailable.
+        """
+        if self._standby and age_max_seconds > 0:
+            dated = await self.recent_batches.join(merchant_uid)
+            if dated.value and dated.age_seconds <= age_max_seconds:
+                return dated
+        return Dated(await self.read(merchant_uid))
 
     async def read_unless(
         self, merchant_uid: str, is_known: Callable[[OrderView], bool], wait_seconds: float, caller: bytes = b""
@@ -50,7 +73,16 @@ class Reading:
 
     async def close(self) -> None:
         """Wait for what is being read."""
+        await self.recent_batches.close()
         await self.batches.close()
+
+    async def _read_recent(self, merchant_uids: Sequence[str]) -> Sequence[Dated[OrderView | None]]:
+        assert self._standby  # noqa: S101 - nobody joins without it
+        bound = self._standby.age_max_seconds
+        found = await self._standby.read(bound, order_views.read, list(set(merchant_uids)))
+        if found is None:
+            return [Dated(None)] * len(merchant_uids)
+        return [Dated(found.value.get(merchant_uid), found.age_seconds) for merchant_uid in merchant_uids]
 
     async def _read(self, merchant_uids: Sequence[str]) -> Sequence[OrderView | None]:
         found = await in_statement(self._pool, order_views.read, list(set(merchant_uids)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.database_url import Server, places, servers_of, target_of
+from service.database_url import PostgresServer, places, servers_of, target_of
 from service.settings import Settings, SettingsError
 
 _SECRET = "s3cret"
@@ -11,19 +11,19 @@ _SECRET = "s3cret"
 @pytest.mark.parametrize(
     ("url", "servers"),
     [
-        ("postgresql://u:p@one/db", [Server("one", 5432)]),
-        ("postgresql://u:p@one:5433/db", [Server("one", 5433)]),
-        ("postgresql://u:p@one:5433,two/db", [Server("one", 5433), Server("two", 5432)]),
-        ("postgresql://u:p@[::1]:5433,[fe80::1]/db", [Server("::1", 5433), Server("fe80::1", 5432)]),
-        ("postgresql://u:p%2C%40@one,two/db", [Server("one", 5432), Server("two", 5432)]),
-        ("postgresql:///db?host=one,two&port=5433", [Server("one", 5433), Server("two", 5433)]),
-        ("postgresql:///db?host=one,two&port=1,2", [Server("one", 1), Server("two", 2)]),
-        ("postgresql:///db?host=/run/postgresql", [Server("/run/postgresql", 5432)]),
-        ("postgresql://u@%2Frun%2Fpostgresql/db", [Server("/run/postgresql", 5432)]),
-        ("postgresql:///db", [Server()]),
+        ("postgresql://u:p@one/db", [PostgresServer("one", 5432)]),
+        ("postgresql://u:p@one:5433/db", [PostgresServer("one", 5433)]),
+        ("postgresql://u:p@one:5433,two/db", [PostgresServer("one", 5433), PostgresServer("two", 5432)]),
+        ("postgresql://u:p@[::1]:5433,[fe80::1]/db", [PostgresServer("::1", 5433), PostgresServer("fe80::1", 5432)]),
+        ("postgresql://u:p%2C%40@one,two/db", [PostgresServer("one", 5432), PostgresServer("two", 5432)]),
+        ("postgresql:///db?host=one,two&port=5433", [PostgresServer("one", 5433), PostgresServer("two", 5433)]),
+        ("postgresql:///db?host=one,two&port=1,2", [PostgresServer("one", 1), PostgresServer("two", 2)]),
+        ("postgresql:///db?host=/run/postgresql", [PostgresServer("/run/postgresql", 5432)]),
+        ("postgresql://u@%2Frun%2Fpostgresql/db", [PostgresServer("/run/postgresql", 5432)]),
+        ("postgresql:///db", [PostgresServer()]),
     ],
 )
-def test_servers_are_those_of_the_url(url: str, servers: list[Server]) -> None:
+def test_servers_are_those_of_the_url(url: str, servers: list[PostgresServer]) -> None:
     """Hosts and ports are read as libpq reads them, and the settings accept such a URL."""
     assert servers_of(url) == servers
     assert Settings.load(_env_file=None, database_url=url).database_url.get_secret_value() == url
@@ -55,13 +55,13 @@ def test_a_wrong_url_is_explained(rest: str, sentence: str) -> None:
 
 
 def test_ports_that_match_no_hosts_are_explained() -> None:
-    """As many ports as hosts, or one for all."""
+    """Ports are as many as hosts, or one for all."""
     with pytest.raises(SettingsError, match="has 3 ports for 2 hosts"):
         Settings.load(_env_file=None, database_url="postgresql:///db?host=one,two&port=1,2,3")
 
 
 def test_people_see_the_servers_and_no_password() -> None:
-    """What people see of a URL are its servers and its database."""
+    """The servers and the database of a URL are what people see of it."""
     url = f"postgresql://user:{_SECRET}@one:5433,[::1]/db?target_session_attrs=read-write"
     assert places(url) == "one:5433,[::1]:5432/db"
     assert target_of(url) == "read-write"
