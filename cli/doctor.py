@@ -10,6 +10,7 @@ from cli.checks.machine import check_clock, check_disk
 from cli.checks.portone import check_portone
 from cli.checks.public import check_address, check_pages
 from cli.checks.service import check_feed, check_problems, check_promise, check_receivers, check_stores, check_workers
+from cli.checks.standby import check_standby
 from cli.checks.vacuum import check_vacuum
 from cli.errors import in_a_sentence
 from service.settings import Settings, SettingsError
@@ -34,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "Pages": check_pages,
     "Disk": check_disk,
     "Vacuum": check_vacuum,
+    "Standby": check_standby,
     "Clock": check_clock,
 }
 

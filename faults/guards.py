@@ -54,6 +54,41 @@ GUARDS = (
         "            recorded = [notice.id for notice in batch]\n",
     ),
     Guard(
+        "failover: a primary of an earlier timeline is refused",
+        "service/db/servers.py",
+        "            if self._is_outdated(timeline):\n                raise Demoted\n",
+        "",
+        _test("tests/service/db/test_servers.py", "-k", "takes_over"),
+    ),
+    Guard(
+        "failover: connections to a demoted primary end",
+        "service/db/servers.py",
+        "                connection.terminate()\n",
+        "                pass\n",
+        _test("tests/service/db/test_servers.py", "-k", "takes_over"),
+    ),
+    Guard(
+        "failover: a connection that takes no writes is not kept",
+        "service/db/pool.py",
+        "    except asyncpg.ReadOnlySQLTransactionError:\n        connection.terminate()\n        raise\n",
+        "    except asyncpg.ReadOnlySQLTransactionError:\n        raise\n",
+        _test("tests/service/db/test_servers.py", "-k", "takes_no_writes"),
+    ),
+    Guard(
+        "standbys: an answer is no older than may be",
+        "service/usecases/standby_reads.py",
+        "if age is None or age > age_max_seconds:",
+        "if age is None:",
+        _test("tests/service/db/test_servers.py", "-k", "takes_over"),
+    ),
+    Guard(
+        "standbys: an order that a standby lacks may be new",
+        "service/usecases/reading.py",
+        "            if dated.value and dated.age_seconds <= age_max_seconds:\n",
+        "            if dated.age_seconds:\n",
+        _test("tests/service/http/test_standby_reads.py"),
+    ),
+    Guard(
         "console: a form is of its session",
         "service/http/console/sign_in.py",
         "    if visit.session is None or not visit.session.has_made(csrf):\n",
@@ -532,9 +567,9 @@ GUARDS = (
     Guard(
         "strangers: confirm_url has connections of its own",
         "service/http/assembly.py",
-        "        pool = await open_pool(self.settings.database_url.get_secret_value(), size, **options)\n",
+        "        pool = await open_pool(url.get_secret_value(), size, **options)\n",
         "        pool = self.stack.pool = getattr(self.stack, 'pool', None) or await open_pool(\n"
-        "            self.settings.database_url.get_secret_value(), 2)\n",
+        "            url.get_secret_value(), 2)\n",
         _test("tests/service/http/test_confirm.py", "-k", "connections_of_their_own"),
     ),
     Guard(

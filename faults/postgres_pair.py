@@ -83,6 +83,8 @@ class PostgresPair:
 
     async def stop(self) -> None:
         await asyncio.gather(*(link.stop() for link in self.links.values()))
+        # "Immediate": nobody reads this data again.
+        await asyncio.gather(*(_end(process, Signals.SIGQUIT) for process in self.processes.values()))
         await stop_all(self.processes)
         for server in self.servers.values():
             remove_home(server)
@@ -122,7 +124,7 @@ class PostgresPair:
         self._is_whole = False
         self.primary, self.standby = self.standby, self.primary
         await self._set(self.primary, {"synchronous_standby_names": ""})
-        async with self._session(self.primary) as session:
+        async with self.session(self.primary) as session:
             assert await session.fetchval("SELECT pg_promote(true, $1)", _PROMOTE_SECONDS)  # noqa: S101
 
     async def restore(self) -> None:
@@ -148,7 +150,7 @@ class PostgresPair:
     async def _wait_for_each_commit(self) -> None:
         """Have the primary wait for the standby from now on, once that follows it."""
         await self._set(self.primary, {"synchronous_standby_names": "*"})
-        async with asyncio.timeout(_STREAMING_SECONDS), self._session(self.primary) as session:
+        async with asyncio.timeout(_STREAMING_SECONDS), self.session(self.primary) as session:
             query = "SELECT sync_state FROM pg_stat_replication"
             while await session.fetchval(query) != "sync":  # noqa: ASYNC110 - it becomes true in Postgres
                 await asyncio.sleep(_POLL_SECONDS)
@@ -160,13 +162,14 @@ class PostgresPair:
         return with_hosts(self.servers[other].url("postgres"), [self.links[name].port])
 
     async def _set(self, name: str, settings: Mapping[str, str]) -> None:
-        async with self._session(name) as session:
+        async with self.session(name) as session:
             for setting, value in settings.items():
                 await session.execute(f"ALTER SYSTEM SET {setting} = '{value}'")
             await session.execute("SELECT pg_reload_conf()")
 
     @contextlib.asynccontextmanager
-    async def _session(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+    async def session(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+        """Open a session at one server, past every proxy."""
         session = await asyncpg.connect(self.servers[name].url("postgres"), timeout=_CONNECT_SECONDS)
         try:
             yield session

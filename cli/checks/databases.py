@@ -17,12 +17,12 @@ from service.redis.queue import connect, is_nearly_full, weaknesses
 from service.redis.spill import SPILL_STREAM, UNREADABLE_STREAM, bytes_spilled
 from service.settings import Settings
 
-_SECONDS = 3.0  # longer than the service's own limits: a machine that is only busy must not look like one that hangs
+SECONDS = 3.0  # longer than the service's own limits: a machine that is only busy must not look like one that hangs
 # Connections of which a process that starts may be in need.
 _SPARE_CONNECTIONS = 5
 # From this share on a person should see to the room for spilled notices, of which strangers can fill a half.
 _ROOM_SCARCE = 0.4
-_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class PostgresFailed(CommandFailed):
@@ -33,12 +33,12 @@ async def check_postgres(settings: Settings) -> list[str]:
     """Check that Postgres answers, has our tables, and can be written to."""
     url = settings.require("database_url").database_url.get_secret_value()
     try:
-        async with patient_connection(url, _SECONDS) as connection:
+        async with patient_connection(url, SECONDS) as connection:
             if missing := await pending(connection):
                 return [f"Migrations are missing ({', '.join(missing)}): run `portone-orders migrate`."]
             await _write(connection)
             return await _scarce_connections(connection)
-    except _ERRORS as error:
+    except ERRORS as error:
         return [postgres_sentence(url, error)]
 
 
@@ -89,18 +89,18 @@ async def ask_postgres(
     if not url:
         raise PostgresFailed("DATABASE_URL is not set.")
     try:
-        async with patient_connection(url, _SECONDS) as connection, connection.transaction():
+        async with patient_connection(url, SECONDS) as connection, connection.transaction():
             return await query(connection, *args, **named)
-    except _ERRORS as error:
+    except ERRORS as error:
         raise PostgresFailed(postgres_sentence(url, error)) from error
 
 
 async def check_redis(settings: Settings) -> list[str]:
     """Check that Redis keeps all that it accepts, because it may take notices (docs/design.md §2.1)."""
     url = settings.require("redis_url").redis_url.get_secret_value()
-    redis = connect(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
+    redis = connect(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
     try:
-        weak = await weaknesses(redis, _SECONDS)
+        weak = await weaknesses(redis, SECONDS)
         faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in weak]
         return [*faults, *await _full(redis), *await _spilled(redis, settings.spill_megabytes)]
     except (RedisUnavailable, RedisError, OSError, TimeoutError) as error:

@@ -102,9 +102,11 @@ async def open_pool(
 
 
 @contextlib.asynccontextmanager
-async def patient_connection(database_url: str, seconds: float) -> AsyncIterator[Connection]:
+async def patient_connection(
+    database_url: str, seconds: float, *, any_server: bool = False
+) -> AsyncIterator[Connection]:
     """A connection like those of the pool, for a person's question, which may wait longer than the service does."""
-    connection = await Servers(database_url).connect(timeout=seconds, command_timeout=seconds)
+    connection = await Servers(database_url, any_server=any_server).connect(timeout=seconds, command_timeout=seconds)
     try:
         await _set_json_codec(connection)
         yield connection

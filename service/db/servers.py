@@ -1,7 +1,7 @@
 """Connections to the primary: the one of a URL's servers that takes writes, and that no other has replaced.
 
 asyncpg goes through several hosts too, but one that does not answer uses up the time of all, and a demoted primary that
-still takes writes is as good to it as any (docs/decisions/0027-refuse-a-primary-of-an-earlier-timeline.md).
+still takes writes is as good to it as any (docs/decisions/0029-refuse-a-primary-of-an-earlier-timeline.md).
 """
 
 import asyncio

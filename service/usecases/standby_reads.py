@@ -29,6 +29,8 @@ Value = TypeVar("Value")
 # A standby that does not answer by then is left alone for a while: the primary answers as quickly as ever.
 _ANSWER_SECONDS = 0.5
 _LEFT_ALONE_SECONDS = 5.0
+# So is one whose data is too old, for as long as it takes to catch up a little.
+_CATCHES_UP_SECONDS = 1.0
 # More reports than are sent in any time within which data counts as recent.
 _KEPT = 64
 
@@ -75,24 +77,26 @@ class StandbyReads:
 
         `age_max_seconds`: the caller's own bound, where that is lower.
         """
-        if age_max_seconds <= 0 or time.monotonic() < self._again_at:
+        bound = min(age_max_seconds, self.age_max_seconds)
+        if bound <= 0 or time.monotonic() < self._again_at:
             return None
         try:
-            dated = await answered_within(_ANSWER_SECONDS, self._read(work, *args, **named))
+            dated = await answered_within(_ANSWER_SECONDS, self._read(bound, work, *args, **named))
         except PostgresUnavailable:
-            dated = None
-        if dated is None:
             self._again_at = time.monotonic() + _LEFT_ALONE_SECONDS
-        return dated if dated and dated.age_seconds <= age_max_seconds else None
+            return None
+        if dated is None and bound == self.age_max_seconds:
+            self._again_at = time.monotonic() + _CATCHES_UP_SECONDS
+        return dated
 
     async def _read(
-        self, work: Callable[Concatenate[Connection, Arguments], Awaitable[Value]],
+        self, age_max_seconds: float, work: Callable[Concatenate[Connection, Arguments], Awaitable[Value]],
         *args: Arguments.args, **named: Arguments.kwargs,
     ) -> Dated[Value] | None:  # fmt: skip
         async with one_connection(self._pool) as connection:
             # Before the data is read: what comes after it can only be younger.
             seen_at = await in_statement_on(connection, processes.seen_at, self._beats.id)
             age = self._beats.age_seconds(seen_at)
-            if age is None or age > self.age_max_seconds:
+            if age is None or age > age_max_seconds:
                 return None
             return Dated(await in_snapshot_on(connection, work, *args, **named), age)

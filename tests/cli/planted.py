@@ -255,6 +255,12 @@ PLANTED = [
         _OF_DATABASE.format("SET track_counts = off"),
         _OF_DATABASE.format("RESET track_counts"),
     ),
+    _sql(
+        "a Postgres that does not wait for its disk",
+        "Standby: Postgres' synchronous_commit is off, so a crash or a failover loses .* notices too: set it to on",
+        _OF_DATABASE.format("SET synchronous_commit = off"),
+        _OF_DATABASE.format("RESET synchronous_commit"),
+    ),
     # Redis
     Planted(
         "a wrong password of Redis",

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from cli.checks.machine import clock_faults, fullness, kept_log
 from cli.checks.service import faults_of
+from cli.checks.standby import StandbyFacts, check_standby, standby_faults
 from cli.checks.vacuum import OldTransaction, Table, VacuumFacts, vacuum_faults
 from cli.main import app
 from cli.status import Health, look
@@ -27,6 +29,7 @@ from service.settings import Settings
 from tests.cli.dev_run import DevRun, command
 from tests.cli.planted import PLANTED, Planted
 from tests.cli.test_commands import variables_of
+from tests.conftest import Stores
 from tests.running import running_receiver, running_worker, until
 
 _PARTS = [
@@ -44,6 +47,7 @@ _PARTS = [
     "Pages",
     "Disk",
     "Vacuum",
+    "Standby",
     "Clock",
 ]
 _LIMIT_SECONDS = 10.0
@@ -300,3 +304,39 @@ def test_a_disk_that_is_nearly_full_is_named() -> None:
         "Nobody reads Postgres' replication slot old, which keeps 3 GiB of its log: run"
         " SELECT pg_drop_replication_slot('old')."
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "several", "fault"),
+    [
+        (StandbyFacts("", "on", 0, 0), False, ""),
+        (StandbyFacts("*", "on", 1, 1), True, ""),
+        (StandbyFacts("*", "remote_apply", 1, None), True, ""),
+        (StandbyFacts("", "on", 1, 0), False, "The standby is asynchronous (synchronous_standby_names is empty), so"),
+        (StandbyFacts("", "on", 0, 0), True, "The standby is asynchronous (synchronous_standby_names is empty), so"),
+        (StandbyFacts("*", "local", 1, 1), True, "Postgres' synchronous_commit is local, which waits for no standby,"),
+        (StandbyFacts("*", "off", 1, 1), True, "Postgres' synchronous_commit is off, so a crash or a failover loses"),
+        (StandbyFacts("*", "on", 0, 0), True, "Every commit waits for a standby (synchronous_standby_names is *), and"),
+    ],
+)
+def test_a_standby_that_would_lose_something_is_named(facts: StandbyFacts, several: bool, fault: str) -> None:
+    """A standby that commits do not wait for is named with what is lost then; having none is no fault."""
+    faults = standby_faults(facts, several=several)
+    assert [sentence[: len(fault)] for sentence in faults] == ([fault] if fault else [])
+
+
+async def test_a_standby_that_is_read_and_has_nothing_is_named(settings: Settings, stores: Stores, pool: Pool) -> None:
+    """READ_DATABASE_URL that names another database, or nothing, is a fault; the service's own database is none."""
+    await pool.execute(
+        "INSERT INTO processes (id, kind, host, pid, version, clock_ahead_seconds, settings)"
+        " VALUES (gen_random_uuid(), 'worker', 'host', 1, '', 0, '{}')"
+    )
+    faults = dict[str, list[str]]()
+    for url in (settings.database_url.get_secret_value(), stores.postgres.url(), "postgresql://x@127.0.0.1:1/nothing"):
+        faults[url] = await check_standby(settings.model_copy(update={"read_database_url": SecretStr(url)}))
+    own, empty, away = faults.values()
+    assert own == []
+    assert [sentence.partition(",")[0] for sentence in empty] == [
+        "The standby in READ_DATABASE_URL has none of this service's data"
+    ]
+    assert [sentence.rpartition(" in ")[2] for sentence in away] == ["READ_DATABASE_URL."]

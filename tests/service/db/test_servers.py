@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -10,9 +12,13 @@ import pytest
 
 from faults.postgres_pair import PostgresPair
 from service.database_url import Demoted
+from service.db import processes
+from service.db.migrate import migrate
 from service.db.pool import Connection, Pool, in_statement, open_pool
+from service.db.processes import Report
 from service.db.servers import Servers
 from service.errors import PostgresUnavailable
+from service.usecases.standby_reads import Beats, StandbyReads
 from tests.running import until
 
 _DEMOTED_ANSWERS_ALONE = "ALTER SYSTEM SET synchronous_standby_names = ''"
@@ -50,18 +56,65 @@ class Writer:
         return False
 
 
-async def test_a_promotion_while_the_old_primary_goes_on(pair: PostgresPair) -> None:
-    """The pool follows the promoted standby, loses nothing that was answered, and refuses the demoted primary.
+async def _numbers(db: Connection) -> set[int]:
+    return {row["number"] for row in await db.fetch("SELECT number FROM written")}
 
-    The two cannot reach each other, and the demoted one still takes writes, its own and of whoever does not look.
+
+class Standby:
+    """A standby that is read, and the reports of one process that date its data."""
+
+    def __init__(self, pair: PostgresPair, primary: Pool, pool: Pool) -> None:
+        self._primary, self._pair, self._beats = primary, pair, Beats()
+        self._reads = StandbyReads(pool, self._beats, age_max_seconds=60.0)
+
+    async def report(self) -> None:
+        sent = time.monotonic()
+        report = Report(self._beats.id, "receiver", "host", 1, "1.0", datetime.now(UTC), None, None, {}, {}, {})
+        self._beats.keep(await in_statement(self._primary, processes.report, report), sent)
+
+    async def has(self, number: int) -> bool:
+        dated = await self._reads.read(60.0, _numbers)
+        return dated is not None and number in dated.value and dated.age_seconds > 0
+
+    async def pause(self) -> None:
+        """Let it take everything in, and show nothing of it."""
+        async with self._pair.session(self._pair.standby) as session:
+            await session.execute("SELECT pg_wal_replay_pause()")
+
+    async def is_too_old(self) -> bool:
+        """Report again, and return whether the standby is known to be older than a second all the same."""
+        await self.report()
+        return await self._reads.read(1.0, _numbers) is None
+
+
+async def _check_standby(pair: PostgresPair, pool: Pool, writer: Writer) -> None:
+    """Check that a standby answers with what it is shown to have, and not any more once its replay is paused."""
+    standby_pool = await open_pool(pair.servers[pair.standby].url(), 1, reads_only=True)
+    standby = Standby(pair, pool, standby_pool)
+    try:
+        await writer.write()
+        await standby.report()
+        await until(lambda: standby.has(writer.answered[-1]))
+        await standby.pause()
+        await until(standby.is_too_old)
+        await writer.write()
+        assert not await standby.has(writer.answered[-1])
+    finally:
+        await standby_pool.close()
+
+
+async def test_a_standby_answers_and_takes_over(pair: PostgresPair) -> None:
+    """A standby is read while it is recent. After its promotion the pool follows it, and nothing answered is lost.
+
+    The two cannot reach each other then, and the demoted primary still takes writes of whoever does not look.
     """
-    ports = pair.ports
     demoted = pair.url()
-    pool, writer = await open_pool(pair.url_through(ports), size=2), None
-    direct = await asyncpg.connect(demoted)
+    await migrate(demoted)
+    pool, direct = await open_pool(pair.url_through(pair.ports), size=2), await asyncpg.connect(demoted)
     try:
         await pool.execute("CREATE TABLE written (number int PRIMARY KEY)")
         writer = Writer(pool)
+        await _check_standby(pair, pool, writer)
         assert all([await writer.write() for _ in range(20)])
         pair.links[pair.standby].go_half_open()
         hanging = asyncio.create_task(writer.write())
@@ -72,8 +125,7 @@ async def test_a_promotion_while_the_old_primary_goes_on(pair: PostgresPair) -> 
         await direct.execute("SELECT pg_reload_conf()")
         await direct.execute("INSERT INTO written VALUES (-1)")
         assert all([await writer.write() for _ in range(20)])
-        async with pool.acquire() as connection:
-            stored = {row["number"] for row in await connection.fetch("SELECT number FROM written")}
+        stored = await in_statement(pool, _numbers)
         assert set(writer.answered) <= stored
         assert -1 not in stored
         with pytest.raises(Demoted):

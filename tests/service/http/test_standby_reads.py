@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from service.db.pool import Pool
 from service.settings import Settings
 from tests.conftest import Stores
 from tests.running import RunningService, bearer, running_receiver, until
@@ -24,8 +25,8 @@ class Reader:
             assert answer.status == 200, await answer.text()
             return answer.headers.get("Age")
 
-    async def has_age(self) -> bool:
-        return await self.age("/orders/order-1") is not None
+    async def has_age(self, path: str = "/orders/order-1") -> bool:
+        return await self.age(path) is not None
 
 
 def _with_standby(settings: Settings, url: str, **more: Any) -> Settings:
@@ -47,6 +48,18 @@ async def test_what_a_standby_may_answer_has_an_age(settings: Settings) -> None:
         assert await reader.age("/orders", **{"Cache-Control": "max-age=0"}) is None
         assert await reader.age("/orders/order-1", **{"If-None-Match": '"7"'}) is None
         assert (await receiver.call("GET", "/orders/nothing", headers=bearer()))[0] == 404
+
+
+async def test_an_order_that_the_standby_lacks_may_be_new(settings: Settings, pool: Pool) -> None:
+    """An order that a recent standby does not have is read from the primary."""
+    await pool.execute("CREATE SCHEMA lagging")
+    await pool.execute("CREATE TABLE lagging.orders (LIKE public.orders INCLUDING ALL)")
+    url = f"{settings.database_url.get_secret_value()}?search_path=lagging,public"
+    async with running_receiver(_with_standby(settings, url)) as receiver:
+        await receiver.register("order-1")
+        reader = Reader(receiver)
+        await until(lambda: reader.has_age("/orders/order-1/history"))
+        assert await reader.age("/orders/order-1") is None
 
 
 @pytest.mark.parametrize("standby", ["behind", "away"])
