@@ -89,7 +89,7 @@ class ConnectionPool(Pool):
 
 
 def _is_open(connection: "Lent") -> bool:
-    """Return whether the connection can be used. One that we ended ourselves is taken from its user, and only says so."""
+    """Return whether the connection can be used. One that we ended ourselves has left its user, and says only that."""
     try:
         return not connection.is_closed()
     except asyncpg.InterfaceError:
