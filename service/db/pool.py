@@ -182,8 +182,7 @@ async def try_statement_on(
     Raises PostgresUnavailable.
     """
     try:
-        async with _left_if_read_only(connection):
-            await work(connection, *args, **named)
+        await work(connection, *args, **named)
     except _RETRIABLE:
         return False
     except POSTGRES_AWAY as error:
@@ -245,24 +244,19 @@ async def _run(
 ) -> Result:  # fmt: skip
     for tries_left in reversed(range(_TRIES)):
         try:
-            async with connect() as connection, _left_if_read_only(connection):
-                return await run(connection, work, *args, **named)
+            async with connect() as connection:
+                try:
+                    return await run(connection, work, *args, **named)
+                except asyncpg.ReadOnlySQLTransactionError:
+                    # Its server is no primary any more: the next connection goes to whoever is.
+                    connection.terminate()
+                    raise
         except _RETRIABLE:
             if not tries_left:
                 raise
         except POSTGRES_AWAY as error:
             raise PostgresUnavailable(postgres_reason(error).text) from error
     raise AssertionError("unreachable")
-
-
-@contextlib.asynccontextmanager
-async def _left_if_read_only(connection: Connection) -> AsyncIterator[None]:
-    """End the connection if its server takes no writes any more, so that the pool looks for the primary again."""
-    try:
-        yield
-    except asyncpg.ReadOnlySQLTransactionError:
-        connection.terminate()
-        raise
 
 
 async def _nothing_to_reset(connection: Any) -> None:

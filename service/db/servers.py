@@ -39,6 +39,7 @@ _STANDING_WITHOUT_TIMELINE = """
     SELECT pg_is_in_recovery() AS recovering, current_setting('transaction_read_only') = 'on' AS read_only,
            NULL AS segment, NULL AS cluster
 """
+_FAILS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Which of the servers is the primary is our own question.
 _ANY = SessionAttribute.any
 # Services that speak Postgres' protocol and have other storage below do not know timelines.
@@ -139,9 +140,9 @@ class Servers:
 
         Connections to an earlier primary end then: a statement may wait there for a standby that does not follow it.
         """
-        if self._any_server:
+        if len(self._servers) == 1 or self._any_server or self._primary is None:
             return
-        if len(self._servers) > 1 and self._primary and (self._looking is None or self._looking.done()):
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(is_busy))
 
     async def close(self) -> None:
@@ -158,12 +159,12 @@ class Servers:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _see(self, server: PostgresServer) -> None:
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*_FAILS):
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 (await self._attempt(server, {})).terminate()
 
     async def _attempt(self, server: PostgresServer, options: dict[str, Any]) -> ServerConnection:
-        options |= {"host": server.host, "port": server.port, "connection_class": ServerConnection}
+        options = options | {"host": server.host, "port": server.port, "connection_class": ServerConnection}
         connection: ServerConnection = await asyncpg.connect(self._url, target_session_attrs=_ANY, **options)
         try:
             connection.timeline = None if self._any_server else await _timeline(connection)
@@ -215,7 +216,9 @@ async def _first_of(attempts: Sequence[_Attempt], every_seconds: float, others_s
             task.add_done_callback(_throw_away)
     if chosen:
         return chosen.result()
-    raise max((error for task in ended if (error := task.exception())), key=_seriousness)
+    errors = [error for task in ended if (error := task.exception())]
+    # Without one, the connection that was made is closed already.
+    raise max(errors, key=_seriousness, default=ConnectionResetError())
 
 
 def _is_good(task: _Task) -> bool:

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -142,3 +144,16 @@ async def test_a_connection_to_a_server_that_takes_no_writes_is_not_kept(pool: P
         await connection.execute("SET default_transaction_read_only = on")
     writer = Writer(pool)
     assert [await writer.write(), await writer.write()] == [False, True]
+
+
+async def test_an_ordinary_user_sees_the_timeline(pool: Pool, database_url: str) -> None:
+    """A user without any role may see which timeline a server writes, so a demoted primary is refused to all users."""
+    name = f"ordinary_{uuid4().hex}"
+    await pool.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
+    connection = await Servers(re.sub("//[^@]*@", f"//{name}:{name}@", database_url)).connect(timeout=5)
+    try:
+        assert connection.timeline is not None
+        assert connection.timeline.number >= 1
+    finally:
+        await connection.close()
+        await pool.execute(f"DROP ROLE {name}")
