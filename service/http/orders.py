@@ -10,7 +10,7 @@ from service.db.orders import NewOrder
 from service.domain.ids import is_merchant_uid
 from service.domain.order import Order
 from service.http import order_examples
-from service.http.ages import AGE, CACHE_CONTROL
+from service.http.ages import AGE, OLD_ORDERS
 from service.http.completions import WAIT, wait_seconds
 from service.http.conditions import (
     IF_NONE_MATCH,
@@ -103,7 +103,7 @@ async def register_order(request: web.Request) -> web.Response:
     " beside it the answer waits for the next change, and names the wait in `Preference-Applied`.",
     id="readOrder",
     scope="orders:read",
-    parameters=(IF_NONE_MATCH, WAIT_FOR_CHANGE, CACHE_CONTROL),
+    parameters=(IF_NONE_MATCH, WAIT_FOR_CHANGE, OLD_ORDERS),
     answers={
         200: HttpAnswer(
             "The order as it stands.",

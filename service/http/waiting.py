@@ -29,7 +29,7 @@ async def read_or_wait(request: web.Request, merchant_uid: str) -> tuple[OrderVi
     """
     reading = request.app[RECEIVER].reading
     if "If-None-Match" not in request.headers:
-        dated = await reading.read_recent(merchant_uid, age_max_seconds(request))
+        dated = await reading.read_recent(merchant_uid, age_max_seconds(request, 0.0))
         return dated.value, age_headers(dated.age_seconds)
     seconds = preferred_seconds(request, _WAIT_MAX_SECONDS)
     if not seconds:
