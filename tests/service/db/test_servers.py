@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from faults.postgres_pair import PostgresPair
-from service.database_url import Demoted
+from service.database_url import Demoted, NoPrimary
 from service.db import processes
 from service.db.migrate import migrate
 from service.db.pool import Connection, Pool, in_statement, open_pool
@@ -21,6 +21,7 @@ from service.db.processes import Report
 from service.db.servers import Servers
 from service.errors import PostgresUnavailable
 from service.usecases.standby_reads import Beats, StandbyReads
+from tests.ports import own_port
 from tests.running import until
 
 _DEMOTED_ANSWERS_ALONE = "ALTER SYSTEM SET synchronous_standby_names = ''"
@@ -117,6 +118,8 @@ async def test_a_standby_answers_and_takes_over(pair: PostgresPair) -> None:
         await pool.execute("CREATE TABLE written (number int PRIMARY KEY)")
         writer = Writer(pool)
         await _check_standby(pair, pool, writer)
+        with pytest.raises(NoPrimary):
+            await Servers(pair.servers[pair.standby].url()).connect(timeout=5)
         assert all([await writer.write() for _ in range(20)])
         pair.links[pair.standby].go_half_open()
         hanging = asyncio.create_task(writer.write())
@@ -157,3 +160,27 @@ async def test_an_ordinary_user_sees_the_timeline(pool: Pool, database_url: str)
     finally:
         await connection.close()
         await pool.execute(f"DROP ROLE {name}")
+
+
+async def test_a_server_that_does_not_answer_keeps_nobody_from_the_next(database_url: str) -> None:
+    """The primary is found behind a server that is silent, and behind one where nothing listens."""
+    ended = asyncio.Event()
+
+    async def be_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(be_silent, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        for others in (f"127.0.0.1:{port}", f"127.0.0.1:{own_port()}"):
+            connection = await Servers(database_url.replace("@", f"@{others},")).connect(timeout=20)
+            assert await connection.fetchval("SELECT 1") == 1
+            await connection.close()
+        ended.set()
+
+
+async def test_what_is_said_of_several_servers_is_what_helps_most(database_url: str) -> None:
+    """A password that one server refuses is named, not that nothing listens at another."""
+    wrong = re.sub(":[^:@]*@", f":wrong@127.0.0.1:{own_port()},", database_url)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await Servers(wrong).connect(timeout=20)
