@@ -85,8 +85,7 @@ class Standby:
             await session.execute("SELECT pg_wal_replay_pause()")
 
     async def is_too_old(self) -> bool:
-        """Report again, and return whether the standby is known to be older than a second all the same."""
-        await self.report()
+        """Return whether the standby is known to be older than a second."""
         return await self._reads.read(1.0, _numbers) is None
 
 
@@ -99,6 +98,7 @@ async def _check_standby(pair: PostgresPair, pool: Pool, writer: Writer) -> None
         await standby.report()
         await until(lambda: standby.has(writer.answered[-1]))
         await standby.pause()
+        await standby.report()
         await until(standby.is_too_old)
         await writer.write()
         assert not await standby.has(writer.answered[-1])
