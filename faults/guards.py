@@ -68,6 +68,13 @@ GUARDS = (
         _test("tests/service/db/test_servers.py", "-k", "takes_over"),
     ),
     Guard(
+        "failover: a commit that waits for a standby is not cancelled",
+        "service/db/servers.py",
+        "        if self.waits:\n",
+        "        if not self:\n",
+        _test("tests/service/db/test_servers.py", "-k", "takes_over"),
+    ),
+    Guard(
         "failover: a connection that takes no writes is not kept",
         "service/db/pool.py",
         "                    connection.terminate()\n",

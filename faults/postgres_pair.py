@@ -17,7 +17,14 @@ from faults.proxy import Proxy
 from faults.topology import Failover, Note, port_of, remove_home, stop_all, with_hosts
 
 NAMES = ("postgres-1", "postgres-2")
-KINDS = ("kill of Postgres' primary", "stop of Postgres' primary", "cut between Postgres' primary and standby")
+KINDS = (
+    "kill of Postgres' primary",
+    "stop of Postgres' primary",
+    "cut between Postgres' primary and standby",
+    "long cut between Postgres' primary and standby",
+)
+# Longer than anybody waits for a commit, and than a sweep takes to come.
+_LONG_SECONDS = 6.0
 _COPY_SECONDS = 60.0
 _PROMOTE_SECONDS = 30
 _CONNECT_SECONDS = 5.0
@@ -112,8 +119,11 @@ class PostgresPair:
                 await _end(struck, Signals.SIGKILL)
             case 1:
                 await _end(struck, Signals.SIGINT)
+            case 2:
+                self.links[self.standby].go_half_open()
             case _:
                 self.links[self.standby].go_half_open()
+                await asyncio.sleep(_LONG_SECONDS)
         await self.promote()
         seconds = asyncio.get_running_loop().time() - began
         note(f"{self.primary} is the primary after {seconds:.2f} s")

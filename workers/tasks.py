@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from service.db import deliveries, idempotency_keys, notices
-from service.db.pool import in_transaction
+from service.db.pool import in_statement, in_transaction
 from service.errors import NotAsked, PostgresUnavailable, RedisUnavailable
 from service.redis.queue import NOTICES_PER_JOB
 from service.usecases.heartbeat import trouble
@@ -44,6 +44,7 @@ async def _sweep_spill(parts: Parts) -> int:
         given = [(entry.entry_id, entry.notice) for entry in entries for _ in range(entry.arrivals) if entry.notice]
         results = await parts.recorder.record([notice for _, notice in given]) if given else []
         recorded = {entry_id for (entry_id, _), row in zip(given, results, strict=True) if isinstance(row, UUID)}
+        await in_statement(parts.pool, notices.confirm, [row for row in results if isinstance(row, UUID)])
         # Only now: what is committed may be forgotten.
         await parts.queue.forget_spilled(sorted(recorded))
         for entry_id in {entry.entry_id for entry in entries} - recorded:

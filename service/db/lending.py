@@ -112,7 +112,11 @@ class _Loan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection and (error or not self._pool.keeps(self._connection)):
+        if self._connection is None:
+            return
+        if getattr(self._connection, "is_left", False):
+            self._connection.terminate()
+        elif error or not self._pool.keeps(self._connection):
             await self._pool.release(self._connection)
 
     def __await__(self) -> "Generator[Any, None, Lent]":

@@ -191,6 +191,15 @@ async def record_differences(db: Connection, differences: Sequence[Notice]) -> l
     return [row["id"] for row in rows]
 
 
+async def confirm(db: Connection, ids: Sequence[UUID]) -> None:
+    """Return once these rows are as safe as a commit makes them: on the disk, and on a synchronous standby.
+
+    A row can be seen before that, where the commit that wrote it was interrupted. Locking a row is a write, so this
+    commit waits for all that came before it.
+    """
+    await db.execute("SELECT FROM notices WHERE id = ANY($1) FOR KEY SHARE", ids)
+
+
 # What is parked for one of these reasons is looked for again once the reason is gone.
 _WAITS_FOR_ORDER, _WAITS_FOR_STORE = Outcome.ORDER_NOT_REGISTERED.value, Outcome.STORE_NOT_CONFIGURED.value
 

@@ -33,11 +33,12 @@ _LOOK_TIMEOUT_SECONDS = 1.0
 _STANDING = """
     SELECT pg_is_in_recovery() AS recovering, current_setting('transaction_read_only') = 'on' AS read_only,
            CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END AS segment,
-           (SELECT system_identifier FROM pg_control_system()) AS cluster
+           (SELECT system_identifier FROM pg_control_system()) AS cluster,
+           current_setting('synchronous_standby_names') <> '' AS waits
 """
 _STANDING_WITHOUT_TIMELINE = """
     SELECT pg_is_in_recovery() AS recovering, current_setting('transaction_read_only') = 'on' AS read_only,
-           NULL AS segment, NULL AS cluster
+           NULL AS segment, NULL AS cluster, false AS waits
 """
 _FAILS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Which of the servers is the primary is our own question.
@@ -63,11 +64,27 @@ class Timeline:
 
 
 class ServerConnection(asyncpg.Connection):  # type: ignore[type-arg,unused-ignore]  # takes no parameters when it runs
-    """A connection that knows the timeline of its server; None if the server cannot tell."""
+    """A connection that knows the timeline of its server, None if the server cannot tell.
 
-    __slots__ = ("timeline",)
+    `waits`: its commits may wait for a standby. Such a commit must not be cancelled, because Postgres then shows it to
+    everybody, though no standby has it: what is answered because of it would be lost with the server.
+    """
+
+    __slots__ = ("is_left", "timeline", "waits")
 
     timeline: Timeline | None
+    waits: bool
+    is_left: bool
+
+    def _cancel_current_command(self, waiter: Any, cancel_waiter: Any = None) -> None:
+        """Leave a statement for which nobody waits any more to Postgres, which ends it by statement_timeout.
+
+        Whoever lent the connection ends it then (`service/db/lending.py`).
+        """
+        if self.waits:
+            self.is_left = True
+        else:
+            super()._cancel_current_command(waiter, cancel_waiter)  # type: ignore[misc]  # private, so without a stub
 
 
 class Lineage:
@@ -166,8 +183,11 @@ class Servers:
     async def _attempt(self, server: PostgresServer, options: dict[str, Any]) -> ServerConnection:
         options = options | {"host": server.host, "port": server.port, "connection_class": ServerConnection}
         connection: ServerConnection = await asyncpg.connect(self._url, target_session_attrs=_ANY, **options)
+        connection.timeline, connection.is_left = None, False
+        connection.waits = len(self._servers) > 1 and not self._any_server
         try:
-            connection.timeline = None if self._any_server else await _timeline(connection)
+            if not self._any_server:
+                await _examine(connection)
             LINEAGE.keep(connection)
         except BaseException:
             connection.terminate()
@@ -176,8 +196,8 @@ class Servers:
         return connection
 
 
-async def _timeline(connection: asyncpg.Connection) -> Timeline | None:
-    """Return the timeline that the server writes, None if it cannot tell. Raises NoPrimary if it takes no writes."""
+async def _examine(connection: ServerConnection) -> None:
+    """Find out what the connection must know of its server. Raises NoPrimary if that takes no writes."""
     try:
         row = await connection.fetchrow(_STANDING)
     except _KNOWS_NO_TIMELINE:
@@ -185,8 +205,10 @@ async def _timeline(connection: asyncpg.Connection) -> Timeline | None:
     assert row is not None  # noqa: S101 - it returns one row
     if row["recovering"] or row["read_only"]:
         raise NoPrimary
-    # A segment's name begins with the timeline, in eight hexadecimal digits.
-    return Timeline(row["cluster"], int(row["segment"][:8], 16)) if row["segment"] else None
+    connection.waits |= row["waits"]
+    if row["segment"]:
+        # Its name begins with the timeline, in eight hexadecimal digits.
+        connection.timeline = Timeline(row["cluster"], int(row["segment"][:8], 16))
 
 
 async def _first_of(attempts: Sequence[_Attempt], every_seconds: float, others_seconds: float) -> ServerConnection:

@@ -122,10 +122,15 @@ async def test_a_standby_answers_and_takes_over(pair: PostgresPair) -> None:
             await Servers(pair.servers[pair.standby].url()).connect(timeout=5)
         assert all([await writer.write() for _ in range(20)])
         pair.links[pair.standby].go_half_open()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await in_statement(pool, _write, -2)
         hanging = asyncio.create_task(writer.write())
         await pair.promote()
         await until(writer.write)
         assert not await hanging
+        # Nobody waits for that commit any more, and the demoted primary still shows it to nobody.
+        assert -2 not in await _numbers(direct)
         await direct.execute(_DEMOTED_ANSWERS_ALONE)
         await direct.execute("SELECT pg_reload_conf()")
         await direct.execute("INSERT INTO written VALUES (-1)")
