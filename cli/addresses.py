@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from cli.files import read_or_none
 from cli.processes import birth
 from service.database_url import places
+from service.redis_url import read_redis_url
 from service.settings import Settings
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -21,9 +22,11 @@ def reachable_host(settings: Settings) -> str:
 
 
 def place(url: str) -> str:
-    """Return a server's address without its password."""
+    """Return the address of a server, or of several, without a password."""
     if url.startswith("postgres"):
         return places(url)
+    if url.startswith(("redis", "unix:")):
+        return read_redis_url(url).place
     parts = urlsplit(url)
     return f"{parts.hostname or 'a socket'}{f':{parts.port}' if parts.port else ''}{parts.path}"
 

@@ -120,11 +120,15 @@ class LocalParts:
 
     async def _reach_redis(self, url: str) -> None:
         from redis import exceptions as redis
-        from redis.asyncio import Redis as Client
 
-        async with Client.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
-            await self._reach("Redis", url, client.ping, redis.ConnectionError, redis.TimeoutError)
         from cli.checks.databases import check_redis
+        from service.redis.queue import connect
+
+        client = connect(url, socket_timeout=5, socket_connect_timeout=5)
+        try:
+            await self._reach("Redis", url, client.ping, redis.ConnectionError, redis.TimeoutError)
+        finally:
+            await client.aclose(close_connection_pool=True)
 
         await self._say_faults(f"Redis (given, {place(url)})", check_redis)
 

@@ -93,7 +93,7 @@ HOMES = {
     "POSTGRES_AWAY": "service.db.pool",
     "PreparationState": "service.db.preparations",
     "Problem": "service.domain.order",
-    "REDIS_AWAY": "service.redis.queue",
+    "REDIS_AWAY": "service.redis.bounds",
     "Scan": "service.db.ledger_scans",
     "Store": "service.domain.payment",
     "Turn": "workers.parts",

@@ -428,7 +428,7 @@ GUARDS = (
     Guard(
         "spill: only into a Redis that keeps it",
         "service/redis/queue.py",
-        "        return not await weaknesses(self._redis)\n",
+        "        return (await read_durability(self._redis)).is_enough\n",
         "        return True\n",
         _test("tests/service/usecases/test_intake.py"),
     ),

@@ -12,8 +12,16 @@ from dataclasses import dataclass
 
 import asyncpg
 from redis import exceptions as redis
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from service.database_url import Demoted, NoPrimary
+
+# What service/redis/connecting.py says if it finds no master.
+NO_SENTINEL = "no Sentinel answers"
+REFUSED_BY_SENTINELS = "the Sentinels refuse the password"
+UNKNOWN_MASTER = "the Sentinels know no master of this name"
+MASTER_DOWN = "the Sentinels see the master down"
+NO_MASTER = "the server that the Sentinels name is not the master"
 
 # The advice's place for the name of the setting.
 _SETTING = "{setting}"
@@ -106,6 +114,20 @@ _REDIS: Sequence[_Rule] = (
         "",
         Reason("its user has too few rights", f"give the user in {_SETTING} the rights to all commands and keys"),
     ),
+    (MasterNotFoundError, NO_SENTINEL, Reason("none of its Sentinels answers", f"start them, or correct {_SETTING}")),
+    (
+        MasterNotFoundError,
+        REFUSED_BY_SENTINELS,
+        Reason("its Sentinels refuse the password", f"correct sentinel_password in {_SETTING}"),
+    ),
+    (
+        MasterNotFoundError,
+        UNKNOWN_MASTER,
+        Reason("its Sentinels know no master of this name", f"correct the name after the hosts in {_SETTING}"),
+    ),
+    (MasterNotFoundError, MASTER_DOWN, Reason("its master is down", "wait until the Sentinels have promoted another")),
+    (redis.ConnectionError, NO_MASTER, Reason("its role changes", "wait until the Sentinels have promoted another")),
+    (redis.ResponseError, "NOREPLICAS", Reason("it has too few replicas", "start those that it should have")),
     (redis.BusyLoadingError, "", Reason("it is still reading its data", "wait until it has started")),
     (redis.ReadOnlyError, "", Reason("it is read-only", f"{_SETTING} must name the master")),
     (redis.OutOfMemoryError, "", Reason("its memory is full", "raise its maxmemory")),

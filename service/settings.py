@@ -5,7 +5,6 @@ from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AwareDatetime,
@@ -24,6 +23,7 @@ from service.domain.ownership import Ours
 from service.domain.payment import ACCOUNT, Store
 from service.domain.refund import Action
 from service.domain.timetable import Timetable
+from service.redis_url import read_redis_url
 
 
 class SettingsError(Exception):
@@ -47,7 +47,6 @@ Waiting = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 
 _SECRET_LENGTH_MIN = 32
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Settings(BaseSettings):
@@ -81,7 +80,11 @@ class Settings(BaseSettings):
     read_age_max_seconds: float = Field(
         5.0, gt=0, le=60, description="How old a standby's answer may be; beyond that the primary answers"
     )
-    redis_url: SecretStr = Field(SecretStr(""), description="Redis, as redis://:password@host:port/0")
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis, as redis://:password@host:port/0, or its Sentinels, as"
+        " redis+sentinel://:password@host,host/mymaster/0",
+    )
     portone_api_url: HttpUrl = Field("https://api.iamport.kr", description="PortOne's V1 API")
     portone_imp_key: str = Field("", description="REST API key of the PortOne account")
     portone_imp_secret: SecretStr = Field(SecretStr(""), description="REST API secret of the PortOne account")
@@ -261,14 +264,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, url: SecretStr) -> SecretStr:
-        text = url.get_secret_value()
-        if text and not text.startswith(tuple(f"{scheme}://" for scheme in _REDIS_SCHEMES)):
-            raise ValueError(f"must start with {_REDIS_SCHEMES[0]}://")
-        try:
-            urlsplit(text).port  # noqa: B018 - reading it is the check
-        except ValueError:
-            # The parser's own error would show part of a password.
-            raise ValueError("cannot be read: percent-encode special characters in its password") from None
+        if text := url.get_secret_value():
+            read_redis_url(text)
         return url
 
     @property

@@ -9,7 +9,7 @@ from service.settings import Settings
 
 HIDDEN = "********"
 # Up to the last @: a password that should have been percent-encoded is hidden too.
-_URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword)=)[^&#]*")
+_URL_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&](?:password|sslpassword|sentinel_password)=)[^&#]*")
 
 
 def setting_texts(settings: Settings) -> dict[str, str]:

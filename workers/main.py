@@ -13,9 +13,10 @@ from arq.cron import cron
 from arq.worker import func
 
 from service.reasons import redis_reason
+from service.redis.bounds import REDIS_AWAY
+from service.redis.durability import say_weaknesses
 from service.redis.queue import (
     QUEUE_NAME,
-    REDIS_AWAY,
     SEARCH,
     VERIFY,
     WAKE_CHANNEL,
@@ -23,7 +24,6 @@ from service.redis.queue import (
     deserialize,
     heed_cancellation,
     messages,
-    say_weaknesses,
     serialize,
 )
 from service.settings import Settings, SettingsError

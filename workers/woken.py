@@ -16,7 +16,8 @@ import structlog
 from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker
 
-from service.redis.queue import QUEUE_NAME, REDIS_AWAY, VERIFY, deserialize, heed_cancellation
+from service.redis.bounds import REDIS_AWAY
+from service.redis.queue import QUEUE_NAME, VERIFY, deserialize, heed_cancellation
 
 log = structlog.get_logger()
 

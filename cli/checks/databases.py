@@ -13,7 +13,8 @@ from service.db.migrate import pending
 from service.db.pool import Arguments, Connection, Result, patient_connection
 from service.errors import RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
-from service.redis.queue import connect, is_nearly_full, weaknesses
+from service.redis.durability import is_nearly_full, read_durability
+from service.redis.queue import connect
 from service.redis.spill import SPILL_STREAM, UNREADABLE_STREAM, bytes_spilled
 from service.settings import Settings
 
@@ -100,7 +101,7 @@ async def check_redis(settings: Settings) -> list[str]:
     url = settings.require("redis_url").redis_url.get_secret_value()
     redis = connect(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
     try:
-        weak = await weaknesses(redis, SECONDS)
+        weak = (await read_durability(redis, SECONDS)).weaknesses
         faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in weak]
         return [*faults, *await _full(redis), *await _spilled(redis, settings.spill_megabytes)]
     except (RedisUnavailable, RedisError, OSError, TimeoutError) as error:

@@ -34,7 +34,8 @@ from service.http.metrics_port import serving_metrics
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER
 from service.http.short_way import shortened
-from service.redis.queue import Queue, connect, say_weaknesses
+from service.redis.durability import say_weaknesses
+from service.redis.queue import Queue, connect
 from service.redis.shared_limits import SharedLimits
 from service.redis.waiters import Waiters
 from service.settings import Settings

@@ -13,7 +13,7 @@ from enum import Enum
 from arq.connections import ArqRedis
 
 from service.domain.payment import ACCOUNT
-from service.redis.queue import REDIS_AWAY
+from service.redis.bounds import REDIS_AWAY
 
 _COMMAND_SECONDS = 0.5
 _KEY_SECONDS = 5

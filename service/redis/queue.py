@@ -9,10 +9,10 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
@@ -21,11 +21,11 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio.client import PubSub
-from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import RedisError
 
 from service.domain.notice import Notice
-from service.errors import RedisUnavailable
+from service.redis.bounds import COMMAND_SECONDS, REDIS_AWAY, bounded
+from service.redis.connecting import MasterPool, open_connections
+from service.redis.durability import is_nearly_full, read_durability
 from service.redis.spill import SPILL_STREAM, Spill, Spilled, bytes_spilled
 
 log = structlog.get_logger()
@@ -40,17 +40,12 @@ WAKE_CHANNEL = "portone-orders:wake"
 SPILL_BYTES_MAX = 64_000_000
 
 NOTICES_PER_JOB = 100
-_COMMAND_SECONDS = 1.0
-_MEMORY_FULL = 0.9
 _MILLISECOND = timedelta(milliseconds=1)
 _HEAD_START = timedelta(minutes=1)
 _SILENCE_SECONDS = 2.0
 _RESUBSCRIBE_SECONDS = 0.3
 # arq drops a job this old. Its notices are due again long before; their rows, not the job, are the promise.
 _JOB_EXPIRES_MS = 86_400_000
-
-REDIS_AWAY = (RedisError, OSError, TimeoutError, RedisUnavailable)
-Result = TypeVar("Result")
 
 
 def serialize(job: dict[str, Any]) -> bytes:
@@ -64,10 +59,8 @@ def deserialize(job: bytes) -> dict[str, Any]:
 
 def connect(redis_url: str, **options: Any) -> ArqRedis:
     """Make a client whose every command is bounded in time. It connects when it is first used."""
-    pool = ConnectionPool.from_url(
-        redis_url,
-        **{"socket_timeout": _COMMAND_SECONDS, "socket_connect_timeout": _COMMAND_SECONDS, **options},
-    )
+    waits = {"socket_timeout": COMMAND_SECONDS, "socket_connect_timeout": COMMAND_SECONDS}
+    pool = open_connections(redis_url, **{**waits, **options})
     return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE_NAME)
 
 
@@ -118,7 +111,7 @@ class Queue:
             pipe.zadd(QUEUE_NAME, {job_id: now_ms + (wait - (_HEAD_START if first else timedelta())) // _MILLISECOND})
             if not wait:
                 pipe.publish(WAKE_CHANNEL, b"")
-            await _bounded(pipe.execute())
+            await bounded(pipe.execute())
 
     async def tell(
         self,
@@ -131,43 +124,43 @@ class Queue:
         `reached` holds, by imp_uid, the order that the payment has brought to a state, and that state.
         """
         message = orjson.dumps([list(imp_uids), list(merchant_uids), reached or {}])
-        await _bounded(self._redis.publish(LOOKED_CHANNEL, message))
+        await bounded(self._redis.publish(LOOKED_CHANNEL, message))
 
     async def length(self) -> int:
-        count: int = await _bounded(self._redis.zcard(QUEUE_NAME))
+        count: int = await bounded(self._redis.zcard(QUEUE_NAME))
         return count
 
     async def sizes(self) -> QueueSizes:
         """Measure the queue and the spill stream. Raises RedisUnavailable."""
-        spilled = await _bounded(self._redis.xlen(SPILL_STREAM))
-        spilled_bytes = await _bounded(bytes_spilled(self._redis))
+        spilled = await bounded(self._redis.xlen(SPILL_STREAM))
+        spilled_bytes = await bounded(bytes_spilled(self._redis))
         return QueueSizes(await self.length(), spilled, spilled_bytes, self._spill_bytes_max)
 
     async def is_durable(self) -> bool:
-        """Return whether this Redis keeps what it accepts, by its own answer now."""
-        return not await weaknesses(self._redis)
+        """Return whether this Redis keeps what it accepts, by its own answer now. Raises RedisUnavailable."""
+        return (await read_durability(self._redis)).is_enough
 
     async def has_room(self) -> bool:
         """Return whether Redis has memory left for its queue beside what is spilled. Raises RedisUnavailable."""
-        memory = await _bounded(self._redis.info("memory"))
+        memory = await bounded(self._redis.info("memory"))
         return not is_nearly_full(memory)
 
     async def spill(self, notices: Sequence[Notice], senders: Sequence[str]) -> list[bool]:
         """Keep notices until a sweep moves them into Postgres; return which had room. Raises RedisUnavailable."""
-        return await _bounded(self._spill.keep(notices, senders))
+        return await bounded(self._spill.keep(notices, senders))
 
     async def spilled(self, limit: int) -> list[Spilled]:
         """Return the oldest spilled notices. Raises RedisUnavailable."""
-        return await _bounded(self._spill.read(limit))
+        return await bounded(self._spill.read(limit))
 
     async def forget_spilled(self, entry_ids: Sequence[bytes]) -> None:
         """Remove entries. Call it only after their notices are committed in Postgres."""
         if entry_ids:
-            await _bounded(self._spill.forget(entry_ids))
+            await bounded(self._spill.forget(entry_ids))
 
     async def set_spilled_aside(self, entry_id: bytes) -> None:
         """Move an entry that cannot be recorded to where a person finds it."""
-        await _bounded(self._spill.set_aside(entry_id))
+        await bounded(self._spill.set_aside(entry_id))
 
     async def close(self) -> None:
         await self._redis.aclose(close_connection_pool=True)
@@ -195,13 +188,13 @@ async def messages(redis: ArqRedis, channel: str) -> AsyncGenerator[bytes | None
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(channel)
                 yield None
-                async for message in _receive(pubsub):
+                async for message in _receive(redis, pubsub):
                     yield message
         except REDIS_AWAY:
             await asyncio.sleep(_RESUBSCRIBE_SECONDS)
 
 
-async def _receive(pubsub: PubSub) -> AsyncIterator[bytes]:
+async def _receive(redis: ArqRedis, pubsub: PubSub) -> AsyncIterator[bytes]:
     is_pinged = False
     while True:
         heed_cancellation()
@@ -210,49 +203,8 @@ async def _receive(pubsub: PubSub) -> AsyncIterator[bytes]:
             raise TimeoutError("Redis does not answer a ping")
         is_pinged = message is None
         if is_pinged:
-            await _bounded(pubsub.ping())
+            if isinstance(redis.connection_pool, MasterPool):
+                redis.connection_pool.ask_again()  # a master that was cut off from the others still answers a ping
+            await bounded(pubsub.ping())
         elif message["type"] == "message":
             yield message["data"]
-
-
-def is_nearly_full(memory: Mapping[str, Any]) -> bool:
-    """Say whether Redis, by its own `INFO memory`, is about to accept nothing more."""
-    return bool(memory["maxmemory"]) and memory["used_memory"] > _MEMORY_FULL * memory["maxmemory"]
-
-
-async def weaknesses(redis: ArqRedis, seconds: float = _COMMAND_SECONDS) -> list[str]:
-    """Return the reasons why this Redis alone may not accept a notice, as sentences. Raises RedisUnavailable."""
-    try:
-        async with asyncio.timeout(seconds):
-            config: dict[str, str] = {}
-            for key in ("appendonly", "appendfsync", "maxmemory-policy"):
-                config |= await redis.config_get(key)
-            role = (await redis.info("replication")).get("role")
-            sentinels = dict(await redis.pubsub_numsub("__sentinel__:hello")).get(b"__sentinel__:hello", 0)
-    except REDIS_AWAY as error:
-        raise RedisUnavailable(type(error).__name__) from error
-    checks = (
-        (config.get("appendonly") == "yes", "set appendonly to yes, so that Redis keeps what it accepts"),
-        (config.get("appendfsync") == "always", "set appendfsync to always, so that a crash loses nothing"),
-        (config.get("maxmemory-policy") == "noeviction", "set maxmemory-policy to noeviction"),
-        (role == "master", "REDIS_URL must name the master"),
-        (not sentinels, "use a Redis without Sentinel, whose failover may lose what was accepted"),
-    )
-    return [advice for is_met, advice in checks if not is_met]
-
-
-async def say_weaknesses(redis: ArqRedis) -> None:
-    """Log the reasons why this Redis may not accept notices while Postgres is away."""
-    try:
-        for advice in await weaknesses(redis):
-            log.warning("redis.weak", advice=advice)
-    except RedisUnavailable as error:
-        log.warning("redis.away", reason=str(error), advice="start Redis, or correct REDIS_URL")
-
-
-async def _bounded(command: Awaitable[Result]) -> Result:
-    try:
-        async with asyncio.timeout(_COMMAND_SECONDS):
-            return await command
-    except REDIS_AWAY as error:
-        raise RedisUnavailable(type(error).__name__) from error

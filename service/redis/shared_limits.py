@@ -12,7 +12,8 @@ import structlog
 from arq.connections import ArqRedis
 
 from service.rate_limits import Limiter
-from service.redis.queue import REDIS_AWAY, heed_cancellation
+from service.redis.bounds import REDIS_AWAY
+from service.redis.queue import heed_cancellation
 
 log = structlog.get_logger()
 

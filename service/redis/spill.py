@@ -15,6 +15,9 @@ import orjson
 from arq.connections import ArqRedis
 
 from service.domain.notice import Notice, Source
+from service.errors import RedisUnavailable
+from service.redis.connecting import MasterPool
+from service.redis.durability import read_durability
 
 # arq knows nothing of this stream.
 SPILL_STREAM = "notices:spill"
@@ -29,6 +32,8 @@ _OTHERS_SHARE = 2
 _SENDERS_SHARE = 8
 # At most this many notices of one entry are recorded; more would say nothing more.
 _JOINED_MAX = 100
+# A replica that has not confirmed by then is away. Both waits end within the second that a command has.
+_REPLICA_MILLISECONDS = 400
 
 _KEEP = """
 local stream, claims, joined, bytes = unpack(KEYS)
@@ -111,11 +116,32 @@ class Spill:
         self._keep, self._read, self._forget = map(redis.register_script, (_KEEP, _READ, _FORGET))
 
     async def keep(self, notices: Sequence[Notice], senders: Sequence[str]) -> list[bool]:
-        """Keep each notice that has room; return for each whether it is kept. PortOne's sender is ""."""
+        """Keep each notice that has room; return for each whether it is kept. PortOne's sender is "".
+
+        Behind Sentinels each server that they may promote then has it on its disk. Raises RedisUnavailable if not.
+        """
         args: list[Any] = [self._bytes_max, _ENTRY_BYTES, _OTHERS_SHARE, _SENDERS_SHARE]
         for notice, sender in zip(notices, senders, strict=True):
             args += [_dump(notice), _claim(notice), sender]
-        return [bool(kept) for kept in await self._keep(keys=_KEYS, args=args)]
+        if not isinstance(self._redis.connection_pool, MasterPool):
+            return [bool(kept) for kept in await self._keep(keys=_KEYS, args=args)]
+        durability = await read_durability(self._redis)
+        if not durability.is_enough:
+            raise RedisUnavailable("; ".join(durability.weaknesses))
+        return await self._keep_everywhere(args, durability.replicas)
+
+    async def _keep_everywhere(self, args: Sequence[Any], replicas: int) -> list[bool]:
+        """Keep notices, and wait until the master and this many replicas have them on their disks."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            await self._keep(keys=_KEYS, args=args, client=pipe)
+            # A replica acknowledges when it has a write in memory, and again only after a second. So WAITAOF alone,
+            # which needs it to be on the disk, takes that second; right after WAIT it takes 2 ms.
+            pipe.execute_command("WAIT", replicas, _REPLICA_MILLISECONDS)
+            pipe.execute_command("WAITAOF", 1, replicas, _REPLICA_MILLISECONDS)
+            kept, _, (on_masters_disk, on_replicas_disks) = await pipe.execute()
+        if not on_masters_disk or on_replicas_disks < replicas:
+            raise RedisUnavailable(f"{on_replicas_disks} of {replicas} replicas have it on their disk")
+        return [bool(one) for one in kept]
 
     async def read(self, limit: int) -> list[Spilled]:
         """Return the oldest entries."""

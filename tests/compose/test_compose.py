@@ -21,7 +21,9 @@ from sandbox.__main__ import _read_options
 from sandbox.app import create_app as create_sandbox
 from sandbox.config import SandboxConfig
 from service.http.app import create_app
-from service.redis.queue import REDIS_AWAY, connect, weaknesses
+from service.redis.bounds import REDIS_AWAY
+from service.redis.durability import read_durability
+from service.redis.queue import connect
 from service.settings import Settings
 from tests.compose.compose_file import EXAMPLE, REPOSITORY, REQUIRED, VALUES, VARIABLES, Missing, environment, read
 from tests.ports import own_port
@@ -187,7 +189,7 @@ async def test_the_redis_keeps_what_it_accepts(tmp_path: Path) -> None:
     process.start()
     try:
         await process.wait_ready(partial(_answers, redis), 30)
-        assert await weaknesses(redis) == []
+        assert (await read_durability(redis)).weaknesses == []
     finally:
         await redis.aclose(close_connection_pool=True)
         await process.stop()

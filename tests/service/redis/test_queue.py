@@ -16,6 +16,7 @@ from redis.asyncio import Redis as RedisClient
 from service.domain.notice import Notice, Source
 from service.errors import RedisUnavailable
 from service.notice_ids import new_notice_id
+from service.redis.durability import read_durability
 from service.redis.queue import (
     LOOKED_CHANNEL,
     QUEUE_NAME,
@@ -25,7 +26,6 @@ from service.redis.queue import (
     connect,
     deserialize,
     messages,
-    weaknesses,
 )
 
 NOTICE = Notice(new_notice_id(), Source.COMPLETION, "imp_1", "주문/1", "abc", "paid", "c_1")
@@ -161,11 +161,11 @@ async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
 
 async def test_a_durable_redis_is_shown_to_be_one(arq: ArqRedis, queue: Queue) -> None:
     """Each setting that could lose a notice is reported in a sentence, and the embedded Redis has none."""
-    assert await weaknesses(arq) == []
+    assert (await read_durability(arq)).weaknesses == []
     assert await queue.is_durable()
     await arq.config_set("appendfsync", "everysec")
     try:
-        assert len(await weaknesses(arq)) == 1
+        assert len((await read_durability(arq)).weaknesses) == 1
         assert not await queue.is_durable()
     finally:
         await arq.config_set("appendfsync", "always")

@@ -1,0 +1,77 @@
+"""Redis fails over while the service works: nothing that was accepted is lost, and nothing is restarted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from signal import Signals
+
+import pytest
+from pydantic import SecretStr
+
+from cli.checks.databases import check_redis
+from faults.redis_group import RedisGroup
+from service.db.pool import Pool
+from service.domain.notice import Notice, Source
+from service.errors import RedisUnavailable
+from service.notice_ids import new_notice_id
+from service.redis.queue import Queue, connect
+from service.redis.spill import SPILL_STREAM
+from service.settings import Settings
+from tests.running import PATIENT, RunningService, patient_worker, running_receiver, until
+from tests.sandbox_client import RunningSandbox
+from tests.service import stored
+
+
+def _notice(imp_uid: str) -> Notice:
+    return Notice(new_notice_id(), Source.WEBHOOK, imp_uid, "order-0")
+
+
+@pytest.fixture
+async def group(tmp_path: Path) -> AsyncIterator[RedisGroup]:
+    group = RedisGroup(tmp_path)
+    try:
+        await group.start()
+        yield group
+    finally:
+        await group.stop()
+
+
+async def test_redis_fails_over(group: RedisGroup, settings: Settings, sandbox: RunningSandbox, pool: Pool) -> None:
+    """The spill counts only what each server has on its disk, and a killed master costs a paying buyer seconds."""
+    settings = settings.model_copy(update={"redis_url": SecretStr(group.url_through(group.ports))})
+    queue = Queue(connect(settings.redis_url.get_secret_value()))
+    try:
+        await _spill_to_every_server(group, queue)
+        async with running_receiver(settings) as receiver, patient_worker(settings):
+            sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
+            await _pay_while_the_master_is_killed(group, receiver, sandbox)
+            await until(lambda: _is_recorded(pool, "imp_kept"))
+        [fault] = await check_redis(settings)
+        assert f"start 127.0.0.1:{group.port(group.replica)}, which the Sentinels may promote" in fault
+    finally:
+        await queue.close()
+
+
+async def _spill_to_every_server(group: RedisGroup, queue: Queue) -> None:
+    assert await queue.is_durable()
+    assert await queue.spill([_notice("imp_kept")], [""]) == [True]
+    async with group.server(group.replica) as replica:
+        assert await replica.xlen(SPILL_STREAM) == 1
+    group.signal(group.replica, Signals.SIGSTOP)
+    with pytest.raises(RedisUnavailable):
+        await queue.spill([_notice("imp_unconfirmed")], [""])
+    group.signal(group.replica, Signals.SIGCONT)
+
+
+async def _pay_while_the_master_is_killed(group: RedisGroup, receiver: RunningService, sandbox: RunningSandbox) -> None:
+    await receiver.register("order-1")
+    imp_uid = (await sandbox.open("order-1", 64900))["imp_uid"]
+    waiting = asyncio.create_task(receiver.complete(imp_uid, "order-1", headers=PATIENT))
+    group.signal(group.master, Signals.SIGKILL)
+    await sandbox.move(imp_uid, "pay")
+    await group.promoted()
+    assert await waiting == (200, {"merchant_uid": "order-1", "state": "paid"})
+
+
+async def _is_recorded(pool: Pool, imp_uid: str) -> bool:
+    return bool(await stored.notices(pool, imp_uid))
