@@ -185,7 +185,7 @@ faults: $(VENV)/.installed-dev ## Inject faults for EPISODES=200, going on where
 faults-small: $(VENV)/.installed-dev ## Run three of these episodes, as CI does: a minute
 	@$(BIN)/python -m faults --episodes 3 --fresh --results .run/faults-small.jsonl
 
-failover: $(VENV)/.installed-dev ## Let a standby take over in EPISODES=100 such episodes; SEED=17 runs one again: 40 minutes
+failover: $(VENV)/.installed-dev ## Let Postgres and Redis fail over in EPISODES=100 such episodes; SEED=17 runs one again: 40 minutes
 	@$(BIN)/python -m faults --failover $(if $(SEED),--seed $(SEED),--episodes $(or $(EPISODES),100) --report)
 
 explore: $(VENV)/.installed-dev ## Run SCHEDULES=10000 of the real code in one process; SEED=17 shows one, step by step

@@ -15,9 +15,9 @@ import orjson
 
 from faults.episode import Episode, run_episode
 from faults.postgres_pair import PostgresPair
+from faults.redis_group import RedisGroup
 from faults.report import summary, write_report
 from faults.stack import Stack, running_stack
-from faults.topology import LonePostgres
 
 _SCALE = 0.01
 # A new stack after these, so that data of a long run does not distort the measurements.
@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--episodes", type=int, default=3)
     parser.add_argument("--seed", type=int, help="run only this seed, and show what happened")
-    parser.add_argument("--failover", action="store_true", help="let Postgres fail over in each episode")
+    parser.add_argument("--failover", action="store_true", help="let Postgres and Redis fail over in each episode")
     parser.add_argument("--results", type=Path, help="default: .run/faults.jsonl, or .run/failover.jsonl")
     parser.add_argument("--only", help="inject only this kind of trouble")
     parser.add_argument("--report", action="store_true", help="write docs/faults.md from the results")
@@ -60,7 +60,9 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def _stack(options: argparse.Namespace) -> contextlib.AbstractAsyncContextManager[Stack]:
-    return running_stack(_SCALE, postgres=PostgresPair if options.failover else LonePostgres)
+    if options.failover:
+        return running_stack(_SCALE, postgres=PostgresPair, redis=RedisGroup)
+    return running_stack(_SCALE)
 
 
 async def _replay(options: argparse.Namespace) -> int:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -14,11 +16,12 @@ from faults.topology import Failover, Note, Topology
 _PAUSE_SECONDS = 0.02
 _ATTEMPT_SECONDS = 1.0
 _GIVE_UP_SECONDS = 30.0
+_AMOUNT = 1000
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """A failover and what a shop saw of it: seconds until an order could be registered again."""
+    """A failover and what a shop saw of it: seconds until its database served again."""
 
     kind: str
     promoted_seconds: float
@@ -48,24 +51,53 @@ class FailingOver:
             self.recoveries.append(await self._recovery(failover))
 
     async def _recovery(self, failover: Failover) -> Recovery:
-        """Register an order as a shop does, again and again, until it succeeds."""
+        """Do what needs the database, as a shop and its buyer do, again and again, until it succeeds."""
         loop = asyncio.get_running_loop()
+        probe = Probe(self.stack, f"probe-{self.seed}-{failover.database}")
+        works, event = {
+            "Postgres": (probe.registers, "an order can be registered"),
+            "Redis": (probe.settles, "a payment is settled"),
+        }[failover.database]
         async with asyncio.timeout(_GIVE_UP_SECONDS):
-            while not await self._registers(failover.kind):  # noqa: ASYNC110 - it becomes true elsewhere
+            while not await works():  # noqa: ASYNC110 - it becomes true elsewhere
                 await asyncio.sleep(_PAUSE_SECONDS)
         seconds = loop.time() - failover.began
-        self.note(f"an order can be registered again {seconds:.2f} s after the {failover.kind}")
+        self.note(f"{event} again {seconds:.2f} s after the {failover.kind}")
         return Recovery(failover.kind, failover.promoted_seconds, seconds)
 
-    async def _registers(self, kind: str) -> bool:
-        assert self.stack.session  # noqa: S101
-        order = {"merchant_uid": f"probe-{self.seed}-{kind}", "amount": 1000}
+
+class Probe:
+    """An order that is registered and paid once a database works again."""
+
+    def __init__(self, stack: Stack, merchant_uid: str) -> None:
+        self._stack, self._merchant_uid = stack, merchant_uid
+        self._imp_uid = ""
+
+    async def registers(self) -> bool:
+        """Register the order. Postgres alone is needed."""
+        order = {"merchant_uid": self._merchant_uid, "amount": _AMOUNT}
+        status = await self._call("/orders", order, {"Authorization": f"Bearer {KEY}"}, _ATTEMPT_SECONDS)
+        return status in (200, 201)
+
+    async def settles(self) -> bool:
+        """Pay the order, and complete it as a browser does, which waits for the queue and for a worker's message."""
+        if not await self.registers():
+            return False
+        with contextlib.suppress(TimeoutError):
+            if not self._imp_uid:
+                window = {"merchant_uid": self._merchant_uid, "amount": _AMOUNT}
+                self._imp_uid = str((await self._stack.control("POST", "payments", window))["imp_uid"])
+                await self._stack.control("POST", f"payments/{self._imp_uid}/pay", {})
+        call = {"imp_uid": self._imp_uid, "merchant_uid": self._merchant_uid}
+        return await self._call("/payment/complete", call, {"Prefer": "wait=1"}, 2 * _ATTEMPT_SECONDS) == 200
+
+    async def _call(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], seconds: float) -> int | None:
+        """Return the answer's status; None if none came."""
+        assert self._stack.session  # noqa: S101
+        timeout = aiohttp.ClientTimeout(total=seconds)
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with self.stack.session.post(
-                f"{self.stack.entry_url}/orders",
-                json=order,
-                headers={"Authorization": f"Bearer {KEY}"},
-                timeout=aiohttp.ClientTimeout(total=_ATTEMPT_SECONDS),
+            async with self._stack.session.post(
+                self._stack.entry_url + path, json=body, headers=headers, timeout=timeout
             ) as answer:
-                return answer.status in (200, 201)
-        return False
+                return answer.status
+        return None

@@ -127,7 +127,7 @@ class PostgresPair:
         await self.promote()
         seconds = asyncio.get_running_loop().time() - began
         note(f"{self.primary} is the primary after {seconds:.2f} s")
-        return Failover(kind, began, seconds)
+        return Failover("Postgres", kind, began, seconds)
 
     async def promote(self) -> None:
         """Let the standby take over, which then waits for no other: there is none that follows it."""

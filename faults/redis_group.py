@@ -18,7 +18,7 @@ from cli.processes import Process, Program
 from faults.topology import Failover, Note, stop_all
 
 SERVERS = ("redis-1", "redis-2")
-SENTINELS = ("sentinel-1 of redis", "sentinel-2 of redis", "sentinel-3 of redis")
+SENTINELS = ("redis-sentinel-1", "redis-sentinel-2", "redis-sentinel-3")
 KINDS = ("kill of Redis' master", "freeze of Redis' master", "planned failover of Redis")
 MASTER = "mymaster"
 _PASSWORD, _SENTINEL_PASSWORD = "of-the-servers", "of-the-sentinels"
@@ -101,22 +101,22 @@ class RedisGroup:
             case 1:
                 self.signal(self.master, Signals.SIGSTOP)
             case _:
-                await self.plan_failover()
+                await self._until(self._plan_failover)
         await self.promoted()
         seconds = asyncio.get_running_loop().time() - began
         note(f"{self.master} is the master after {seconds:.2f} s")
         self.signal(struck, Signals.SIGCONT)  # it believes that it is the master, until the Sentinels tell it
-        return Failover(kind, began, seconds)
+        return Failover("Redis", kind, began, seconds)
 
     def signal(self, name: str, number: Signals) -> None:
         process = self.processes[name]
         if process.pid and process.running:
             os.kill(process.pid, number)
 
-    async def plan_failover(self) -> None:
+    async def _plan_failover(self) -> bool:
         """Have the Sentinels swap the servers' roles, as an operator does."""
         async with self.sentinel(SENTINELS[0]) as sentinel:
-            await sentinel.execute_command("SENTINEL", "FAILOVER", MASTER)
+            return bool(await sentinel.execute_command("SENTINEL FAILOVER", MASTER))
 
     async def promoted(self) -> None:
         """Wait until all Sentinels name the other server."""
@@ -124,9 +124,13 @@ class RedisGroup:
         await self._until(lambda: self._all_name(self._ports[self.master]))
 
     async def restore(self) -> None:
-        """Wait until the Sentinels have made the server that is not the master its replica."""
+        """Let the server that is not the master follow it. The Sentinels do that too, but only after 10 s."""
         for name in (*SERVERS, *SENTINELS):
             await self.start_again(name)
+        if await self._all_name(self._ports[self.replica]):  # it was too slow for them once
+            self.master, self.replica = self.replica, self.master
+        async with self.server(self.replica) as replica:
+            await replica.replicaof("127.0.0.1", self._ports[self.master])
         await self._replicated()
         await self._watched()
 
@@ -140,7 +144,7 @@ class RedisGroup:
         return Redis(port=self._ports[name], password=_SENTINEL_PASSWORD, socket_timeout=3)
 
     def _prepare(self, name: str) -> Process:
-        folder = self._folder / name.replace(" ", "-")
+        folder = self._folder / name
         folder.mkdir()
         config = folder / "redis.conf"
         text = _SENTINEL if name in SENTINELS else _SERVER
@@ -167,12 +171,13 @@ class RedisGroup:
     async def _replicated(self) -> None:
         """Wait until the replica has what the master has."""
 
-        async def is_online() -> bool:
-            async with self.server(self.master) as server:
+        async def is_up() -> bool:
+            async with self.server(self.replica) as server:
                 replication = await server.info("replication")
-            return bool(replication["role"] == "master" and replication.get("slave0", {}).get("state") == "online")
+            followed = (replication.get("master_port"), replication.get("master_link_status"))
+            return followed == (self._ports[self.master], "up")
 
-        await self._until(is_online)
+        await self._until(is_up)
 
     async def _watched(self) -> None:
         """Wait until each Sentinel knows the replica and the others, and sees all of them well."""

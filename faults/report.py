@@ -32,12 +32,12 @@ def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _recoveries(recoveries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each kind of failover: how long a shop could register no order."""
+    """Return a line for each kind of failover: how long its database served no shop."""
     lines = []
     for kind in sorted({recovery["kind"] for recovery in recoveries}):
         seconds = sorted(recovery["seconds"] for recovery in recoveries if recovery["kind"] == kind)
         lines.append(
-            f"{kind}: {len(seconds)}; an order could be registered again after p50 {_at(seconds, 0.5):.2f} s,"
+            f"{kind}: {len(seconds)}; it served again after p50 {_at(seconds, 0.5):.2f} s,"
             f" p95 {_at(seconds, 0.95):.2f} s, max {seconds[-1]:.2f} s"
         )
     return lines

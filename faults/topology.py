@@ -24,6 +24,7 @@ Note = Callable[[str], None]
 class Failover:
     """A failover as it was injected. `began`: the loop's time at which the old server was struck."""
 
+    database: str
     kind: str
     began: float
     promoted_seconds: float
