@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from cli.checks.databases import PostgresFailed, check_postgres, check_redis
+from cli.checks.encryption import check_encryption
 from cli.checks.endpoints import check_endpoints
 from cli.checks.machine import check_clock, check_disk
 from cli.checks.portone import check_portone
@@ -33,6 +34,7 @@ CHECKS: dict[str, Check] = {
     "Endpoints": check_endpoints,
     "Address": check_address,
     "Pages": check_pages,
+    "Encryption": check_encryption,
     "Disk": check_disk,
     "Vacuum": check_vacuum,
     "Standby": check_standby,

@@ -412,6 +412,27 @@ GUARDS = (
         _test("tests/service/redis/test_spill.py"),
     ),
     Guard(
+        "spill: behind Sentinels every replica confirms",
+        "service/redis/spill.py",
+        "        if not on_masters_disk or on_replicas_disks < replicas:\n",
+        "        if not on_masters_disk:\n",
+        _test("tests/faults/test_redis_failover.py"),
+    ),
+    Guard(
+        "spill: a server that may be promoted and does not follow",
+        "service/redis/durability.py",
+        "        (not away, f",
+        "        (True, f",
+        _test("tests/faults/test_redis_failover.py"),
+    ),
+    Guard(
+        "Sentinels: a master that was demoted is left",
+        "service/redis/connecting.py",
+        "        self.ask_again()\n        return await super().get_connection",
+        "        return await super().get_connection",
+        _test("tests/faults/test_redis_failover.py"),
+    ),
+    Guard(
         "spill: what a sweep has read is joined by nobody",
         "service/redis/spill.py",
         "        if entry[2][i] == 'claim' then redis.call",

@@ -8,11 +8,13 @@ from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
 from cli.addresses import place
+from cli.checks.sentinels import sentinel_faults
 from cli.errors import CommandFailed
 from service.db.migrate import pending
 from service.db.pool import Arguments, Connection, Result, patient_connection
 from service.errors import RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
+from service.redis.connecting import MasterPool
 from service.redis.durability import is_nearly_full, read_durability
 from service.redis.queue import connect
 from service.redis.spill import SPILL_STREAM, UNREADABLE_STREAM, bytes_spilled
@@ -103,6 +105,8 @@ async def check_redis(settings: Settings) -> list[str]:
     try:
         weak = (await read_durability(redis, SECONDS)).weaknesses
         faults = [f"Redis at {place(url)} may lose what it accepts: {advice}." for advice in weak]
+        if isinstance(redis.connection_pool, MasterPool):
+            faults += await sentinel_faults(redis.connection_pool)
         return [*faults, *await _full(redis), *await _spilled(redis, settings.spill_megabytes)]
     except (RedisUnavailable, RedisError, OSError, TimeoutError) as error:
         return [redis_sentence(url, error)]

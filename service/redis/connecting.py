@@ -82,6 +82,7 @@ class Sentinels:
             "socket_connect_timeout": _SENTINEL_SECONDS,
             **address.sentinel_options,
         }
+        self.places = [f"{host}:{port}" for host, port in address.sentinels]
         self._clients = [Redis(host=host, port=port, **options) for host, port in address.sentinels]
 
     async def views(self) -> list[Any]:
@@ -139,7 +140,12 @@ class MasterPool(SentinelConnectionPool):
         self.sentinels = Sentinels(address)
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = time.monotonic()
+        self._options = {**options, "connection_class": SSLConnection if address.is_encrypted else Connection}
         super().__init__(address.master, self.sentinels, **options)  # type: ignore[no-untyped-call]
+
+    def client_of(self, host: str, port: int) -> Redis:
+        """Return a client of one server of the group, which may be a replica."""
+        return Redis.from_pool(ConnectionPool(host=host, port=port, **self._options))
 
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         self.ask_again()

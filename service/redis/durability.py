@@ -1,7 +1,7 @@
 """Ask Redis whether it keeps what it accepts, so that it may stand in for Postgres (docs/design.md §2.1).
 
 Behind Sentinels every server that they may promote must have a notice on its disk before it is accepted. WAIT and
-min-replicas-to-write alone promise less (docs/decisions/0030-spill-to-every-server-that-may-be-promoted.md).
+min-replicas-to-write alone promise less (docs/decisions/0028-spill-to-every-server-that-may-be-promoted.md).
 """
 
 import asyncio
@@ -11,12 +11,16 @@ from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
+from redis.asyncio import Redis
 
 from service.errors import RedisUnavailable
 from service.redis.bounds import COMMAND_SECONDS, REDIS_AWAY
 from service.redis.connecting import MasterPool
 
 log = structlog.get_logger()
+
+# Whether a condition is met, and what to do if it is not.
+_Checks = tuple[tuple[bool, str], ...]
 
 _MEMORY_FULL = 0.9
 # WAITAOF came with Redis 7.2, and every Valkey has it.
@@ -43,11 +47,9 @@ async def read_durability(redis: ArqRedis, seconds: float = COMMAND_SECONDS) -> 
     """Ask Redis, and its Sentinels if the URL names them, what becomes of what it accepts. Raises RedisUnavailable."""
     try:
         async with asyncio.timeout(seconds):
-            config: dict[str, str] = {}
-            for key in ("appendonly", "appendfsync", "maxmemory-policy"):
-                config |= await redis.config_get(key)
             replication = await redis.info("replication")
-            checks = _own_checks(config, replication.get("role"))
+            weaknesses = await own_weaknesses(redis)
+            checks: _Checks = ((replication.get("role") == "master", "REDIS_URL must name the master"),)
             replicas = set[tuple[str, int]]()
             if isinstance(redis.connection_pool, MasterPool):
                 replicas = _connected(replication)
@@ -59,19 +61,25 @@ async def read_durability(redis: ArqRedis, seconds: float = COMMAND_SECONDS) -> 
                 checks += ((not watchers, "name its Sentinels in REDIS_URL, because they may promote another server"),)
     except REDIS_AWAY as error:
         raise RedisUnavailable(type(error).__name__) from error
-    return Durability([advice for is_met, advice in checks if not is_met], len(replicas))
+    return Durability([*weaknesses, *_advice(checks)], len(replicas))
 
 
-_Checks = tuple[tuple[bool, str], ...]
-
-
-def _own_checks(config: Mapping[str, str], role: str | None) -> _Checks:
-    return (
-        (config.get("appendonly") == "yes", "set appendonly to yes, so that Redis keeps what it accepts"),
-        (config.get("appendfsync") == "always", "set appendfsync to always, so that a crash loses nothing"),
-        (config.get("maxmemory-policy") == "noeviction", "set maxmemory-policy to noeviction"),
-        (role == "master", "REDIS_URL must name the master"),
+async def own_weaknesses(redis: Redis) -> list[str]:
+    """Return the reasons why this one server may lose what it accepts. Raises Redis' own errors."""
+    config: dict[str, str] = {}
+    for key in ("appendonly", "appendfsync", "maxmemory-policy"):
+        config |= await redis.config_get(key)
+    return _advice(
+        (
+            (config.get("appendonly") == "yes", "set appendonly to yes, so that Redis keeps what it accepts"),
+            (config.get("appendfsync") == "always", "set appendfsync to always, so that a crash loses nothing"),
+            (config.get("maxmemory-policy") == "noeviction", "set maxmemory-policy to noeviction"),
+        )
     )
+
+
+def _advice(checks: _Checks) -> list[str]:
+    return [advice for is_met, advice in checks if not is_met]
 
 
 def _replica_checks(

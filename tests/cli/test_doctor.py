@@ -45,6 +45,7 @@ _PARTS = [
     "Endpoints",
     "Address",
     "Pages",
+    "Encryption",
     "Disk",
     "Vacuum",
     "Standby",

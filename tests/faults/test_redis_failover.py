@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from cli.checks.databases import check_redis
-from faults.redis_group import RedisGroup
+from faults.redis_group import MASTER, SENTINELS, RedisGroup
 from service.db.pool import Pool
 from service.domain.notice import Notice, Source
 from service.errors import RedisUnavailable
@@ -17,6 +17,7 @@ from service.notice_ids import new_notice_id
 from service.redis.queue import Queue, connect
 from service.redis.spill import SPILL_STREAM
 from service.settings import Settings
+from tests.ports import own_port
 from tests.running import PATIENT, RunningService, patient_worker, running_receiver, until
 from tests.sandbox_client import RunningSandbox
 from tests.service import stored
@@ -41,15 +42,41 @@ async def test_redis_fails_over(group: RedisGroup, settings: Settings, sandbox: 
     settings = settings.model_copy(update={"redis_url": SecretStr(group.url_through(group.ports))})
     queue = Queue(connect(settings.redis_url.get_secret_value()))
     try:
+        assert await check_redis(settings) == []
+        await _name_wrong_sentinels(group, settings)
         await _spill_to_every_server(group, queue)
         async with running_receiver(settings) as receiver, patient_worker(settings):
             sandbox.send_webhooks_to(f"{receiver.url}/webhooks/portone/v1")
             await _pay_while_the_master_is_killed(group, receiver, sandbox)
             await until(lambda: _is_recorded(pool, "imp_kept"))
-        [fault] = await check_redis(settings)
-        assert f"start 127.0.0.1:{group.port(group.replica)}, which the Sentinels may promote" in fault
+        faults = await check_redis(settings)
+        assert f"start 127.0.0.1:{group.port(group.replica)}, which the Sentinels may promote" in faults[0]
+        assert f"replica at 127.0.0.1:{group.port(group.replica)} cannot be asked: nothing listens" in faults[1]
     finally:
         await queue.close()
+
+
+async def _name_wrong_sentinels(group: RedisGroup, settings: Settings) -> None:
+    url, gone = (
+        settings.redis_url.get_secret_value(),
+        {**group.ports, SENTINELS[0]: own_port(), SENTINELS[1]: own_port()},
+    )
+    for wrong, fault in (
+        (
+            url.replace(f"/{MASTER}/", "/other/"),
+            "its Sentinels know no master of this name: correct the name after the",
+        ),
+        (
+            url.replace("sentinel_password=", "sentinel_password=not-"),
+            "its Sentinels refuse the password: correct sent",
+        ),
+        (url.replace("://:", "://:not-"), "it refuses the password: correct the password in REDIS_URL."),
+        (group.url_through(dict.fromkeys(group.ports, own_port())), "none of its Sentinels answers: start them, or"),
+        (group.url_through(gone), f"The Sentinel at 127.0.0.1:{gone[SENTINELS[0]]} cannot be asked: nothing listens"),
+    ):
+        faults = await check_redis(settings.model_copy(update={"redis_url": SecretStr(wrong)}))
+        assert any(fault in one for one in faults), (wrong, faults)
+        assert not any("not-" in one for one in faults)
 
 
 async def _spill_to_every_server(group: RedisGroup, queue: Queue) -> None:
