@@ -430,7 +430,14 @@ GUARDS = (
         "service/redis/connecting.py",
         "        self.ask_again()\n        return await super().get_connection",
         "        return await super().get_connection",
-        _test("tests/faults/test_redis_failover.py"),
+        _test("tests/service/redis/test_connecting.py"),
+    ),
+    Guard(
+        "Sentinels: the newest configuration counts",
+        "service/redis/connecting.py",
+        'if state["config-epoch"] == newest and',
+        "if",
+        _test("tests/service/redis/test_connecting.py"),
     ),
     Guard(
         "spill: what a sweep has read is joined by nobody",
