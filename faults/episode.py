@@ -63,14 +63,14 @@ async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | Non
     await storm.inject()
     await storm.heal()
     healed = time.monotonic()
+    await failing
+    episode.broken += failing_over.broken
     try:
         async with asyncio.timeout(EPISODE_SECONDS - (healed - started)):
-            await failing
             await buying
             moved = time.monotonic()
             await _until_right(stack, episode, moved)
     except TimeoutError:
-        failing.cancel()
         buying.cancel()
         if not buying.done() or buying.cancelled():
             episode.broken.append("the shop could not register, or the buyers could not pay, long after the recovery")

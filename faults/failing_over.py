@@ -36,6 +36,7 @@ class FailingOver:
         self.rng = random.Random(f"failover {seed}")  # noqa: S311 - a run that can be repeated
         self.seed = seed
         self.recoveries: list[Recovery] = []
+        self.broken: list[str] = []
 
     async def run(self) -> None:
         """Strike both databases, each at its own moment. Returns when the service works again."""
@@ -48,7 +49,12 @@ class FailingOver:
         await asyncio.sleep(moment)
         failover = await database.fail_over(rng, self.note)
         if failover:
-            self.recoveries.append(await self._recovery(failover))
+            try:
+                self.recoveries.append(await self._recovery(failover))
+            except TimeoutError:
+                self.broken.append(
+                    f"{failover.database} did not serve {_GIVE_UP_SECONDS:.0f} s after the {failover.kind}"
+                )
 
     async def _recovery(self, failover: Failover) -> Recovery:
         """Do what needs the database, as a shop and its buyer do, again and again, until it succeeds."""

@@ -46,7 +46,7 @@ dir .
 sentinel monitor {master} 127.0.0.1 {master_port} 2
 sentinel auth-pass {master} {password}
 sentinel down-after-milliseconds {master} {down_after_ms:.0f}
-sentinel failover-timeout {master} 3000
+sentinel failover-timeout {master} 1500
 """
 
 
