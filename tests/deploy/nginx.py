@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import ssl
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from types import MappingProxyType
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from tests.certificates import make_certificate
 from tests.ports import own_port
 from tests.running import RunningService, until
 
@@ -93,7 +92,7 @@ async def running_nginx(
 ) -> AsyncIterator[Nginx]:
     """Run nginx before receivers on these two ports. `changes` are a test's own, to the example."""
     path, port = require_nginx(), own_port()
-    _make_certificate(folder)
+    make_certificate(folder)
     (folder / "portone-orders.conf").write_text(_configuration(folder, port, ports, changes), "utf-8")
     user = "user root;\n" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user), "utf-8")
@@ -126,14 +125,6 @@ def _configuration(folder: Path, port: int, ports: tuple[int, int], changes: Map
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
-
-
-def _make_certificate(folder: Path) -> None:
-    words = shlex.split(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=test"
-    )
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "name.key")]
-    subprocess.run([*words, *names, "-out", str(folder / "name.crt")], check=True, capture_output=True)
 
 
 async def _answers(nginx: Nginx) -> bool:
