@@ -208,7 +208,7 @@ PLANTED = [
     Planted(
         "a host of Postgres that nobody knows",
         "Postgres: .*: its host is not known: correct the host in DATABASE_URL",
-        _replaced("DATABASE_URL", "127.0.0.1", "postgres.invalid"),
+        _replaced("DATABASE_URL", "127.0.0.1", "no-such-postgres"),
     ),
     Planted(
         "a port on which no Postgres listens",
