@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from cli.addresses import place
 from service.database_url import servers_of
-from service.redis_url import RedisAddress, read_redis_url
+from service.redis_url import read_redis_url
 from service.settings import Settings
 
 # Of Postgres' `sslmode`s these check the certificate. asyncpg's default is `prefer`.
@@ -15,26 +15,27 @@ _CHECKED = ("verify-ca", "verify-full")
 
 async def check_encryption(settings: Settings) -> list[str]:
     """Say which database on another machine is reached without TLS, or without a look at its certificate."""
-    faults = []
-    database_url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
-    if database_url and any(_is_remote(server.host) for server in servers_of(database_url)):
-        faults += _of_postgres(database_url)
-    if redis_url:
-        faults += _of_redis(read_redis_url(redis_url), place(redis_url))
-    return faults
-
-
-def _of_postgres(url: str) -> list[str]:
-    mode = parse_qs(urlsplit(url).query).get("sslmode", [os.environ.get("PGSSLMODE", "prefer")])[-1]
-    if mode in _CHECKED:
-        return []
     return [
-        f"Postgres at {place(url)} is another machine, and nobody checks its certificate:"
-        " add sslmode=verify-full and sslrootcert to DATABASE_URL."
+        *_of_postgres(settings.database_url.get_secret_value(), "DATABASE_URL"),
+        *_of_postgres(settings.read_database_url.get_secret_value(), "READ_DATABASE_URL"),
+        *_of_redis(settings.redis_url.get_secret_value()),
     ]
 
 
-def _of_redis(address: RedisAddress, name: str) -> list[str]:
+def _of_postgres(url: str, setting: str) -> list[str]:
+    mode = parse_qs(urlsplit(url).query).get("sslmode", [os.environ.get("PGSSLMODE", "prefer")])[-1]
+    if not url or mode in _CHECKED or not any(_is_remote(server.host) for server in servers_of(url)):
+        return []
+    return [
+        f"Postgres at {place(url)} is another machine, and nobody checks its certificate:"
+        f" add sslmode=verify-full and sslrootcert to {setting}."
+    ]
+
+
+def _of_redis(url: str) -> list[str]:
+    if not url:
+        return []
+    address, name = read_redis_url(url), place(url)
     hosts = [host for host, _ in address.sentinels] or [address.options.get("host", "localhost")]
     if not any(map(_is_remote, hosts)):
         return []

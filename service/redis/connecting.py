@@ -34,9 +34,8 @@ def open_connections(redis_url: str, **options: Any) -> ConnectionPool:
     if address.sentinels:
         merged["connection_class"] = _TlsMasterConnection if address.is_encrypted else _MasterConnection
         return MasterPool(address, merged)
-    if merged.get("connection_class", Connection) in _LEAVING:
-        merged["connection_class"] = _LEAVING[merged.get("connection_class", Connection)]
-    return ConnectionPool(**merged)
+    kind = merged.get("connection_class", Connection)
+    return ConnectionPool(**{**merged, "connection_class": _LEAVING.get(kind, kind)})
 
 
 class _LeavingConnection(Connection):

@@ -15,6 +15,7 @@ from service.settings import Settings
         ({"database_url": "postgresql://u@db.example/o?sslmode=verify-full"}, []),
         ({"database_url": "postgresql://u@db.example/o"}, ["Postgres at db.example:5432/o is another machine"]),
         ({"database_url": "postgresql://u@10.0.0.1/o?sslmode=require"}, ["nobody checks its certificate: add sslmode"]),
+        ({"read_database_url": "postgresql://u@10.0.0.1/o"}, ["sslrootcert to READ_DATABASE_URL"]),
         ({"redis_url": "rediss://cache.example/0"}, []),
         (
             {"redis_url": "redis://cache.example/0"},
