@@ -131,17 +131,17 @@ GUARDS = (
         _test("tests/service/db/test_feed.py"),
     ),
     Guard(
-        "feed: a horizon ends with its session",
+        "feed: a horizon ends with Postgres' life",
         "service/domain/feed_horizon.py",
-        "        if self._kept is None or self._kept.session != position.session:\n",
+        "        if self._kept is None or self._kept.life != position.life:\n",
         "        if self._kept is None:\n",
         _test("tests/service/domain/test_feed_horizon.py"),
     ),
     Guard(
         "feed: a prepared transaction is waited for",
         "service/domain/feed_horizon.py",
-        "self.session == later.session and not later.prepared and",
-        "self.session == later.session and",
+        "self.life == later.life and not later.prepared and",
+        "self.life == later.life and",
         _test("tests/service/domain/test_feed_horizon.py"),
     ),
     Guard(

@@ -68,6 +68,14 @@ class PostgresUnavailable(ServiceError):
         return isinstance(self.__cause__, TimeoutError)
 
 
+class UnfitPooler(PostgresUnavailable):
+    """The pooler before Postgres is not set as it must be."""
+
+    def __init__(self, text: str, advice: str) -> None:
+        super().__init__(text)
+        self.text, self.advice = text, advice
+
+
 class Overloaded(ServiceError):
     """Too many calls of this kind are waiting; call again a little later."""
 

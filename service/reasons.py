@@ -15,6 +15,7 @@ from redis import exceptions as redis
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from service.database_url import Demoted, NoPrimary
+from service.errors import UnfitPooler
 
 # What service/redis/connecting.py says if it finds no master.
 NO_SENTINEL = "no Sentinel answers"
@@ -152,6 +153,9 @@ def redis_reason(error: BaseException) -> Reason:
 
 def _reason(error: BaseException, rules: Sequence[_Rule], setting: str) -> Reason:
     errors = list(_chain(error))
+    for one in errors:
+        if isinstance(one, UnfitPooler):
+            return Reason(one.text, one.advice)
     for kind, part, reason in rules:
         if any(isinstance(one, kind) and part in str(one) for one in errors):
             return Reason(reason.text, reason.advice.replace(_SETTING, setting))

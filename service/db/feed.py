@@ -3,7 +3,7 @@
 To read on from a cursor, which is the id of the last event that was read (0: the beginning):
 
     horizon = Horizon()                                     # one for each reader, for as long as it lives
-    async with one_connection(pool) as connection:          # both on one connection
+    async with one_session(pool) as connection:             # both in one session
         upto = horizon.observe(await feed.position(connection))
         if upto is not None:
             events = await feed.events(connection, cursor, upto, limit)
@@ -71,10 +71,10 @@ _FEED_EVENTS = """
 
 
 async def position(db: Connection) -> FeedPosition:
-    """Sample the feed, for `Horizon.observe`. Read events afterwards, on the same connection, in another statement."""
-    row = await db.fetchrow("SELECT session, last_id, writers, prepared FROM feed_position_v1()")
+    """Sample the feed, for `Horizon.observe`. Read events afterwards, in the same session, in another statement."""
+    row = await db.fetchrow("SELECT life, last_id, writers, prepared FROM feed_position_v1()")
     assert row is not None  # noqa: S101 - the function returns one row
-    return FeedPosition(row["session"], row["last_id"], frozenset(row["writers"]), row["prepared"])
+    return FeedPosition(row["life"], row["last_id"], frozenset(row["writers"]), row["prepared"])
 
 
 async def events(db: Connection, after: int, upto: int, limit: int) -> list[FeedEvent]:

@@ -12,6 +12,13 @@ import orjson
 
 from service.db.lending import ConnectionPool
 from service.db.servers import Servers
+from service.db.sessions import (
+    LEFT_BEHIND_SECONDS,
+    SETTINGS,
+    STATEMENTS_LOST,
+    is_pooled,
+    statements_lost,
+)
 from service.errors import PostgresUnavailable
 from service.reasons import postgres_reason
 
@@ -59,17 +66,20 @@ POSTGRES_AWAY = (
 # Our statements are short. A longer one waits because of a fault, and its caller has a better use of the time.
 _STATEMENT_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
-# Postgres ends what a process of ours left behind that is frozen or whose machine is gone: its transaction would keep
-# locks, and hold the feed back.
-_LEFT_BEHIND_SECONDS = 10.0
 
 
 async def open_pool(
-    database_url: str, size: int = 10, statement_seconds: float = _LEFT_BEHIND_SECONDS, *, reads_only: bool = False
+    database_url: str,
+    size: int = 10,
+    statement_seconds: float = LEFT_BEHIND_SECONDS,
+    *,
+    reads_only: bool = False,
+    whole: bool = False,
 ) -> ConnectionPool:
     """Open a pool that needs no server yet: connections are made when first used.
 
-    Postgres itself ends a statement after `statement_seconds`. `reads_only`: any of the URL's servers will do.
+    Postgres itself ends a statement after `statement_seconds`. `reads_only`: any of the URL's servers will do. `whole`:
+    each connection must have a session of its own, which a pooler in transaction mode does not give.
     """
     return await ConnectionPool(
         Servers(database_url, any_server=reads_only),
@@ -84,20 +94,8 @@ async def open_pool(
         timeout=_CONNECT_SECONDS,
         init=_set_json_codec,
         reset=_nothing_to_reset,
-        server_settings={
-            "application_name": "portone-orders",
-            "idle_in_transaction_session_timeout": f"{_LEFT_BEHIND_SECONDS:.0f}s",
-            "statement_timeout": f"{statement_seconds:.0f}s",
-            # A prepared statement keeps the plan that it got while its tables were small: a sequential scan, or a
-            # join that reads a whole index, 16 to 50 ms a batch instead of 1 on the first busy day. Every statement
-            # of ours can find its few rows by a condition on an index (tests/service/db/test_plans.py).
-            "enable_seqscan": "off",
-            "enable_hashjoin": "off",
-            "enable_mergejoin": "off",
-            # If a lone notice's plan looks cheaper than one for many, Postgres plans every statement again each time:
-            # half of what its claim takes, and a third of its write (docs/decisions/0016-plan-each-statement-once.md).
-            "plan_cache_mode": "force_generic_plan",
-        },
+        settings={**SETTINGS, "statement_timeout": f"{statement_seconds:.0f}s"},
+        whole=whole,
     )
 
 
@@ -126,6 +124,23 @@ async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
         except POSTGRES_AWAY as error:
             raise PostgresUnavailable(postgres_reason(error).text) from error
         yield connection
+
+
+@contextlib.asynccontextmanager
+async def one_session(pool: Pool) -> AsyncIterator[Connection]:
+    """Acquire a connection whose statements run in one session of Postgres. Behind a pooler only a transaction does.
+
+    For work that reads and is short. Raises PostgresUnavailable.
+    """
+    async with one_connection(pool) as connection:
+        if not is_pooled(connection):
+            yield connection
+            return
+        try:
+            async with connection.transaction():
+                yield connection
+        except POSTGRES_AWAY as error:
+            raise PostgresUnavailable(postgres_reason(error).text) from error
 
 
 async def in_transaction(
@@ -254,6 +269,8 @@ async def _run(
         except _RETRIABLE:
             if not tries_left:
                 raise
+        except STATEMENTS_LOST as error:
+            raise statements_lost() from error
         except POSTGRES_AWAY as error:
             raise PostgresUnavailable(postgres_reason(error).text) from error
     raise AssertionError("unreachable")

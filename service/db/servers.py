@@ -18,6 +18,8 @@ import structlog
 from asyncpg.connect_utils import SessionAttribute
 
 from service.database_url import Demoted, NoPrimary, PostgresServer, servers_of
+from service.db import sessions
+from service.db.sessions import Session
 
 log = structlog.get_logger()
 
@@ -63,7 +65,7 @@ class Timeline:
     number: int
 
 
-class ServerConnection(asyncpg.Connection):  # type: ignore[type-arg,unused-ignore]  # takes no parameters when it runs
+class ServerConnection(Session):
     """A connection that knows the timeline of its server, None if the server cannot tell.
 
     `waits`: its commits may wait for a standby. Such a commit must not be cancelled, because Postgres then shows it to
@@ -182,7 +184,7 @@ class Servers:
 
     async def _attempt(self, server: PostgresServer, options: dict[str, Any]) -> ServerConnection:
         options = options | {"host": server.host, "port": server.port, "connection_class": ServerConnection}
-        connection: ServerConnection = await asyncpg.connect(self._url, target_session_attrs=_ANY, **options)
+        connection: ServerConnection = await sessions.connect(self._url, target_session_attrs=_ANY, **options)
         connection.timeline, connection.is_left = None, False
         connection.waits = len(self._servers) > 1 and not self._any_server
         try:

@@ -12,11 +12,11 @@ class FeedPosition:
     """A sample of the feed, taken in this order: the last id that was drawn, then the transactions that write events.
 
     `writers` are those that may have drawn an id up to `last_id` and not ended yet. `prepared`: one of them is a
-    prepared transaction (PREPARE TRANSACTION), which earlier samples may know by another name. `session` names the
-    session that sampled; it does not outlive a crash of Postgres, after which ids may be drawn a second time.
+    prepared transaction (PREPARE TRANSACTION), which earlier samples may know by another name. `life` names the time
+    since Postgres last recovered from a crash, after which ids may be drawn a second time.
     """
 
-    session: str
+    life: str
     last_id: int
     writers: frozenset[str] = frozenset()
     prepared: bool = False
@@ -25,7 +25,7 @@ class FeedPosition:
         """Say whether, when `later` was sampled, each id up to this `last_id` was committed or never to come."""
         if not self.writers:
             return True
-        return self.session == later.session and not later.prepared and self.writers.isdisjoint(later.writers)
+        return self.life == later.life and not later.prepared and self.writers.isdisjoint(later.writers)
 
 
 class Horizon:
@@ -40,12 +40,12 @@ class Horizon:
         self._kept: FeedPosition | None = None
 
     def observe(self, position: FeedPosition) -> int | None:
-        """Return the id up to which all events can be read, in the session of this sample and after it.
+        """Return the id up to which all events can be read, in the session of this sample, after it.
 
         None: nothing is known yet; sample again. Never keep this number for later: a cursor is the id of an event that
         was read. A horizon may lie beyond all events, where a crash lets ids be drawn a second time.
         """
-        if self._kept is None or self._kept.session != position.session:
+        if self._kept is None or self._kept.life != position.life:
             self._upto, self._kept = None, position
         if self._kept.last_id == self._upto:  # it has brought all that it can
             self._kept = position

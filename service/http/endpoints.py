@@ -22,6 +22,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from service.http.field_types import Account, MerchantUid, Tier
+from service.http.problem_types import POSTGRES_PROBLEMS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AHandler = TypeVar("AHandler", bound=Handler)
@@ -33,7 +34,7 @@ FORM = "application/x-www-form-urlencoded"
 # Any problem that follows from having a body, and from having one that must be JSON.
 _BODY_PROBLEMS = ("unreadable-body", "body-not-finished", "body-too-large")
 # Where Postgres is away, a receiver that has not read the keys yet cannot tell a right one.
-_KEY_PROBLEMS = ("service-key", "missing-scope", "postgres-away")
+_KEY_PROBLEMS = ("service-key", "missing-scope", *POSTGRES_PROBLEMS)
 _JSON_PROBLEMS = ("malformed-json", "not-json")
 
 

@@ -15,9 +15,11 @@ from service.db.promise import measure
 from service.http.endpoints import EndpointTable, HttpAnswer
 from service.http.field_types import open_words
 from service.http.metrics_port import page_response
+from service.http.problem_types import POSTGRES_PROBLEMS
 from service.http.problems import json_response
 from service.http.receiver import RECEIVER, Receiver
 from service.usecases.promise import broken_promises
+from service.usecases.readiness import Ready
 
 endpoints = EndpointTable("health")
 
@@ -33,7 +35,7 @@ class AliveAnswer(BaseModel):
 class ReadinessAnswer(BaseModel):
     """The databases that can keep a notice."""
 
-    postgres: str = open_words(("ok", "away"), "Whether Postgres can be reached.")
+    postgres: str = open_words(("ok", "away", "behind an unfit pooler"), "Whether Postgres can be used.")
     redis: str = open_words(("durable", "away or not durable"), "Whether Redis keeps what it accepts.")
 
 
@@ -112,9 +114,15 @@ async def readyz(request: web.Request) -> web.Response:
     """Answer 503 only when neither database can keep a notice."""
     ready = await request.app[RECEIVER].readiness.check()
     return json_response(
-        {"postgres": "ok" if ready.postgres else "away", "redis": "durable" if ready.redis else "away or not durable"},
+        {"postgres": _postgres_word(ready), "redis": "durable" if ready.redis else "away or not durable"},
         status=200 if ready.postgres or ready.redis else 503,
     )
+
+
+def _postgres_word(ready: Ready) -> str:
+    if ready.postgres:
+        return "ok"
+    return "behind an unfit pooler" if ready.pooler_unfit else "away"
 
 
 @endpoints.add(
@@ -128,7 +136,7 @@ async def readyz(request: web.Request) -> web.Response:
         200: HttpAnswer("The promise is kept.", PromiseAnswer, {"kept": _KEPT}),
         503: HttpAnswer("A limit is passed.", PromiseAnswer, {"broken": _BROKEN}),
     },
-    problems=("postgres-away",),
+    problems=POSTGRES_PROBLEMS,
 )
 async def promise(request: web.Request) -> web.Response:
     """Measure the promise. Answers 503, with the reasons, beyond the configured limits."""

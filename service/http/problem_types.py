@@ -135,6 +135,11 @@ PROBLEM_TYPES = {
     "postgres-away": ProblemType(
         503, "Postgres cannot be reached now. Nothing was changed.", "Postgres cannot be reached now."
     ),
+    "pooler-unfit": ProblemType(
+        503,
+        "The pooler before Postgres is not set as it must be. Nothing was changed.",
+        "The pooler before Postgres is not set as it must be. (a pooler before it loses prepared statements)",
+    ),
     "portone-not-asked": ProblemType(
         503, "PortOne could not be asked in time whether money has come; try again. Nothing was changed."
     ),
@@ -142,7 +147,8 @@ PROBLEM_TYPES = {
 }
 
 # Any endpoint that reads or writes orders.
-DATABASE_PROBLEMS = ("postgres-away", "overloaded")
+POSTGRES_PROBLEMS = ("postgres-away", "pooler-unfit")
+DATABASE_PROBLEMS = (*POSTGRES_PROBLEMS, "overloaded")
 # Any address may answer these too, so that no endpoint lists them.
 GENERAL = ("not-found", "method-not-allowed", "bad-request", "unknown-expectation")
 # A caller that waits as long as Retry-After says may succeed.

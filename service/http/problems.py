@@ -23,6 +23,7 @@ from service.errors import (
     PortOneNotAsked,
     PostgresUnavailable,
     ServiceError,
+    UnfitPooler,
     UnknownCursor,
     UnusableNotice,
     VersionMoved,
@@ -54,6 +55,15 @@ _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
     UnusableNotice: (400, "unusable-notice"),
     UnknownCursor: (400, "unknown-cursor"),
 }
+# What passes by itself or by an operator's work, the more special kind first.
+_PASSING: tuple[tuple[type[ServiceError], str], ...] = (
+    (NothingRecorded, "nothing-recorded"),
+    (UnfitPooler, "pooler-unfit"),
+    (PostgresUnavailable, "postgres-away"),
+    (PortOneNotAsked, "portone-not-asked"),
+    (FeedHeldBack, "feed-held-back"),
+    (Overloaded, "overloaded"),
+)
 
 
 class HttpProblem(Exception):
@@ -129,14 +139,10 @@ def problem_of(error: Exception) -> HttpProblem:
             return error
         case ServiceError() if type(error) in _REFUSALS:
             return HttpProblem(*_REFUSALS[type(error)], str(error))
-        case NothingRecorded() | PostgresUnavailable():
-            return _unavailable("nothing-recorded" if isinstance(error, NothingRecorded) else "postgres-away", error)
-        case PortOneNotAsked() | FeedHeldBack():
-            return _unavailable("portone-not-asked" if isinstance(error, PortOneNotAsked) else "feed-held-back", error)
+        case ServiceError() if kinds := [kind for passing, kind in _PASSING if isinstance(error, passing)]:
+            return HttpProblem(503, kinds[0], str(error), Retry_After=str(RETRY_AFTER_SECONDS))
         case KeyEnded():
             return HttpProblem(401, "service-key", str(error), WWW_Authenticate='Bearer error="invalid_token"')
-        case Overloaded():
-            return _unavailable("overloaded", error)
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return HttpProblem(405, "method-not-allowed", f"Use {allowed} here.", Allow=allowed)
@@ -147,7 +153,3 @@ def problem_of(error: Exception) -> HttpProblem:
         case _:
             log_fault("request.failed", error)
             return HttpProblem(500, "internal-error", FAULT)
-
-
-def _unavailable(kind: str, error: ServiceError) -> HttpProblem:
-    return HttpProblem(503, kind, str(error), Retry_After=str(RETRY_AFTER_SECONDS))

@@ -10,7 +10,7 @@ import orjson
 
 from service.db import feed
 from service.db.feed import FeedEvent
-from service.db.pool import Connection, Pool, in_statement_on, one_connection
+from service.db.pool import Connection, Pool, in_statement_on, one_session
 from service.domain.feed_cursor import cursor_of
 from service.domain.feed_horizon import Horizon
 
@@ -83,7 +83,7 @@ class FeedHead:
 
         Raises PostgresUnavailable.
         """
-        async with one_connection(self._pool) as connection:
+        async with one_session(self._pool) as connection:
             upto = await self._look(connection)
             if upto is None:
                 return []
@@ -104,7 +104,7 @@ class FeedHead:
 
         It may have been there before anybody looked: only the time since the sample that waits for its writers counts.
         """
-        async with one_connection(self._pool) as connection:
+        async with one_session(self._pool) as connection:
             upto = await self._look(connection)
             if not self.is_behind:
                 return 0.0

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from service.domain.notice import Notice
-from service.errors import NoRoom, NothingRecorded, PostgresUnavailable, RedisUnavailable
+from service.errors import NoRoom, NothingRecorded, PostgresUnavailable, RedisUnavailable, UnfitPooler
 from service.metrics import Metrics
 from service.redis.queue import NOTICES_PER_JOB
 from service.tracing import Tracing
@@ -114,7 +114,8 @@ class Intake:
     ) -> Sequence[Receipt | Exception]:
         try:
             if not await self._queue.is_durable():
-                return [NothingRecorded("Postgres is away, and Redis is not set to keep what it accepts")] * len(batch)
+                away = "its pooler is unfit" if isinstance(reason, UnfitPooler) else "Postgres is away"
+                return [NothingRecorded(f"{away}, and Redis is not set to keep what it accepts")] * len(batch)
             has_room = await self._queue.has_room()
             kept = await self._queue.spill(batch, senders) if has_room else [False] * len(batch)
         except RedisUnavailable:

@@ -8,7 +8,7 @@ import asyncpg
 
 from service.db.migrate import is_migrated
 from service.db.pool import Pool, answered_within, in_statement
-from service.errors import PostgresUnavailable, RedisUnavailable
+from service.errors import PostgresUnavailable, RedisUnavailable, UnfitPooler
 from service.redis.queue import Queue
 
 _PROBE_SECONDS = 2.0
@@ -22,6 +22,7 @@ class Ready:
 
     postgres: bool
     redis: bool
+    pooler_unfit: bool = False
 
 
 class Readiness:
@@ -45,16 +46,17 @@ class Readiness:
             await asyncio.wait([self._probe])
 
     async def _ask(self) -> Ready:
-        postgres, redis = await asyncio.gather(self._postgres_keeps(), self._redis_keeps())
+        postgres, redis = await asyncio.gather(self._why_postgres_does_not(), self._redis_keeps())
         self._stale_at = time.monotonic() + _FRESH_SECONDS
-        return Ready(postgres, redis)
+        return Ready(postgres is None, redis, isinstance(postgres, UnfitPooler))
 
-    async def _postgres_keeps(self) -> bool:
-        """Say whether Postgres keeps notices. One that refuses us, or has not been migrated yet, does not."""
+    async def _why_postgres_does_not(self) -> Exception | None:
+        """Return why Postgres keeps no notice, None if it does. One that refuses us, or was not migrated, does not."""
         try:
-            return await answered_within(_PROBE_SECONDS, in_statement(self._pool, is_migrated))
-        except (PostgresUnavailable, asyncpg.PostgresError):
-            return False
+            is_ready = await answered_within(_PROBE_SECONDS, in_statement(self._pool, is_migrated))
+        except (PostgresUnavailable, asyncpg.PostgresError) as error:
+            return error
+        return None if is_ready else PostgresUnavailable("it has not been migrated")
 
     async def _redis_keeps(self) -> bool:
         try:

@@ -3,13 +3,14 @@
 --
 -- Whoever inserts into order_events holds a RowExclusiveLock on it from before its first id is drawn until its commit
 -- can be seen. So a transaction that has drawn an id up to `last_id` is among `writers`, or has ended.
--- `session` names this session of Postgres, and no other: a crash, which may give ids out a second time, ends it.
-CREATE FUNCTION feed_position_v1(OUT session text, OUT last_id bigint, OUT writers text[], OUT prepared boolean)
+-- `life` names the time since Postgres last recovered from a crash, after which it may give ids out a second time.
+CREATE FUNCTION feed_position_v1(OUT life text, OUT last_id bigint, OUT writers text[], OUT prepared boolean)
 LANGUAGE plpgsql AS $$
 BEGIN
-    session := current_setting('portone_orders.session', true);
-    IF coalesce(session, '') = '' THEN
-        session := set_config('portone_orders.session', gen_random_uuid()::text, false);
+    life := (SELECT name FROM lives);
+    IF life IS NULL THEN
+        INSERT INTO lives DEFAULT VALUES ON CONFLICT DO NOTHING;
+        life := (SELECT name FROM lives);
     END IF;
     -- NULL until the first id is drawn.
     last_id := coalesce(pg_sequence_last_value('order_events_id_seq'::regclass), 0);

@@ -4,6 +4,13 @@
 -- Tickets tell which look began before which write (docs/design.md §2.4).
 CREATE SEQUENCE look_tickets;
 
+-- The name of Postgres' life: unlogged, so that recovery from a crash, a promotion and a restored base backup empty it,
+-- and the next to ask makes another. So a name that is the same says that no crash came between.
+CREATE UNLOGGED TABLE lives (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    name text NOT NULL DEFAULT gen_random_uuid()
+);
+
 CREATE TABLE orders (
     merchant_uid     text PRIMARY KEY CHECK (char_length(merchant_uid) BETWEEN 1 AND 255),
     amount           bigint NOT NULL CHECK (amount > 0),

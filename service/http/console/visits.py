@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from service.errors import PostgresUnavailable, ServiceError
+from service.errors import PostgresUnavailable, ServiceError, UnfitPooler
 from service.http.console.guard import ConsoleRefused, is_https, protect, require_name, require_own_page, require_text
 from service.http.console.languages import COOKIE, LANGUAGES, Language, language_of, translator
 from service.http.console.rendering import render
@@ -128,6 +128,9 @@ def _error_page(visit: Visit, error: Exception) -> web.StreamResponse:
             status, sentence, headers = error.status, str(error), error.headers
         case HttpProblem():
             status, sentence, headers = error.status, "This form cannot be read.", error.headers
+        case UnfitPooler():
+            status, headers = 503, _COME_AGAIN
+            sentence = "The pooler before Postgres is not set as it must be: portone-orders doctor says what it lacks."
         case PostgresUnavailable():
             status, headers = 503, _COME_AGAIN
             sentence = "Postgres is silent; notices are accepted meanwhile. See “Postgres is away” in the runbook."

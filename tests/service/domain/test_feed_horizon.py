@@ -7,8 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from service.domain.feed_horizon import FeedPosition, Horizon
 
 
-def _sample(last_id: int, *writers: str, session: str = "s", prepared: bool = False) -> FeedPosition:
-    return FeedPosition(session, last_id, frozenset(writers), prepared)
+def _sample(last_id: int, *writers: str, life: str = "a life", prepared: bool = False) -> FeedPosition:
+    return FeedPosition(life, last_id, frozenset(writers), prepared)
 
 
 def test_without_writers_it_is_the_last_id() -> None:
@@ -46,12 +46,12 @@ def test_a_prepared_transaction_keeps_the_horizon() -> None:
     assert horizon.observe(_sample(8)) == 8
 
 
-def test_another_session_begins_again() -> None:
-    """A crash of Postgres ends the session, and ids may be drawn a second time: nothing is known any more."""
+def test_another_life_begins_again() -> None:
+    """A crash ends the life of Postgres, and ids may be drawn a second time: nothing is known any more."""
     horizon = Horizon()
     assert horizon.observe(_sample(130)) == 130
-    assert (horizon.observe(_sample(105, "a", session="t")), horizon.is_behind) == (None, True)
-    assert horizon.observe(_sample(106, "b", session="t")) == 105
+    assert (horizon.observe(_sample(105, "a", life="another")), horizon.is_behind) == (None, True)
+    assert horizon.observe(_sample(106, "b", life="another")) == 105
 
 
 class _Feed(RuleBasedStateMachine):
@@ -59,7 +59,7 @@ class _Feed(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.last_id = self.durable = self.names = self.sessions = 0
+        self.last_id = self.durable = self.names = self.lives = 0
         self.open: dict[str, tuple[bool, list[int]]] = {}
         self.committed: set[int] = set()
         self.horizon, self.cursor = Horizon(), 0
@@ -98,12 +98,12 @@ class _Feed(RuleBasedStateMachine):
     def crashes(self) -> None:
         self.open = {name: transaction for name, transaction in self.open.items() if transaction[0]}
         self.last_id = self.durable
-        self.sessions += 1
+        self.lives += 1
 
     @rule()
     def reads(self) -> None:
         prepared = any(prepared for prepared, _ in self.open.values())
-        sample = _sample(self.last_id, *self.open, session=str(self.sessions), prepared=prepared)
+        sample = _sample(self.last_id, *self.open, life=str(self.lives), prepared=prepared)
         upto = self.horizon.observe(sample)
         if upto is not None:
             self.read += sorted(n for n in self.committed if self.cursor < n <= upto)
