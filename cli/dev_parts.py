@@ -36,6 +36,8 @@ class LocalParts:
         self._redis = Redis(state.path / "redis", state.log("redis"), record=state.record("redis"))
         # The shell may have sourced our own env file. The URLs in it are the embedded servers', not given ones.
         self._given_database = _external_url("DATABASE_URL", settings.database_url, self._postgres.owns)
+        # It belongs to a given DATABASE_URL, and to no other.
+        self._given_direct = settings.direct_database_url.get_secret_value() if self._given_database else ""
         self._given_redis = _external_url("REDIS_URL", settings.redis_url, self._redis.owns)
         self._parts: dict[str, Part] = {}
 
@@ -44,6 +46,7 @@ class LocalParts:
         """The settings that name both databases, known once they run."""
         return {
             "DATABASE_URL": self._given_database or self._postgres.url(),
+            "DIRECT_DATABASE_URL": self._given_direct,
             "REDIS_URL": self._given_redis or self._redis.url(),
         }
 
@@ -104,7 +107,7 @@ class LocalParts:
 
         from service.db.migrate import migrate
 
-        url = self._given_database or self._postgres.url()
+        url = self._given_direct or self._given_database or self._postgres.url()
         applied = await self._reach("Postgres", url, partial(migrate, url), CannotConnectNowError)
         origin = f"given, {place(url)}" if self._given_database else f"embedded, {place(url)}"
         self._screen.done(f"Postgres ({origin}), migrations applied: {', '.join(applied) or 'none, it is up to date'}")

@@ -124,11 +124,14 @@ def worker() -> None:
 
 @app.command(rich_help_panel=_RUN)
 def migrate() -> None:
-    """Bring the database in DATABASE_URL up to date. This is safe at any time, and from several places at once."""
+    """Bring the database in DATABASE_URL up to date. This is safe at any time, and from several places at once.
+
+    Behind a pooler that shares sessions it is refused: DIRECT_DATABASE_URL then names Postgres itself.
+    """
     from service.db.migrate import migrate as apply
 
     settings = Settings.load().require("database_url")
-    url = settings.database_url.get_secret_value()
+    url = settings.direct_url
     try:
         with working("Migrating"):
             applied = asyncio.run(apply(url))

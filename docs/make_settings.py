@@ -21,6 +21,7 @@ _END = "end of what is made"
 # Each has its own line in docker-compose.yml, or is not chosen by the person who runs containers.
 _NOT_PASSED_ON = {"host", "port", "sandbox_port", "metrics_host", "metrics_port", "state_dir", "time_scale"} | {
     "database_url",
+    "direct_database_url",
     "redis_url",
     "portone_imp_key",
     "portone_imp_secret",

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         SecretStr(""), description="Postgres, as postgresql://user:password@host/name; perhaps several hosts, host,host"
     )
+    direct_database_url: SecretStr = Field(
+        SecretStr(""), description="Postgres itself, for workers and `migrate`, where DATABASE_URL names a pooler"
+    )
     read_database_url: SecretStr = Field(
         SecretStr(""), description="Standbys of Postgres that may answer reads of orders, as DATABASE_URL; empty: none"
     )
@@ -254,11 +257,11 @@ class Settings(BaseSettings):
             ip_network(proxy)  # its own error says what is wrong
         return proxies
 
-    @field_validator("database_url", "read_database_url")
+    @field_validator("database_url", "direct_database_url", "read_database_url")
     @classmethod
     def _database(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
         if text := url.get_secret_value():
-            check_url(text, WRITABLE if info.field_name == "database_url" else READABLE)
+            check_url(text, READABLE if info.field_name == "read_database_url" else WRITABLE)
         return url
 
     @field_validator("redis_url")
@@ -267,6 +270,11 @@ class Settings(BaseSettings):
         if text := url.get_secret_value():
             read_redis_url(text)
         return url
+
+    @property
+    def direct_url(self) -> str:
+        """The address of Postgres itself, for what needs whole sessions."""
+        return self.direct_database_url.get_secret_value() or self.database_url.get_secret_value()
 
     @property
     def accounts(self) -> dict[str, PortOneAccount]:

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis as RedisClient
 
+from bench.pooler import Pooler, make_pooler
 from cli.embedded.homes import homes_of, remove_orphans
 from cli.embedded.postgres import DATABASE, Postgres
 from cli.embedded.redis import Redis
@@ -39,19 +40,32 @@ class Stores:
     postgres: Postgres
     redis: Redis
     processes: tuple[Process, ...]
+    pooler: Pooler | None = None
 
     @classmethod
-    async def start(cls, folder: Path) -> "Stores":
+    async def start(cls, folder: Path, *, pooled: bool = False) -> "Stores":
         postgres = Postgres(folder / "postgres", folder / "postgres.log", scratch=True)
         redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
         processes = (await postgres.prepare(), redis.prepare())
         await asyncio.gather(postgres.start(processes[0]), redis.start(processes[1]))
         await migrate(postgres.url())
-        return cls(postgres, redis, processes)
+        if not pooled:
+            return cls(postgres, redis, processes)
+        pooler = make_pooler(folder, postgres.url())
+        await pooler.start()
+        return cls(postgres, redis, (pooler.process, *processes), pooler)
+
+    def pooled(self, url: str) -> str:
+        """Return the address behind PgBouncer, with --pooler; else the same."""
+        return self.pooler.url(url) if self.pooler else url
 
     async def stop(self) -> None:
         await asyncio.gather(*(process.stop() for process in self.processes))
         shutil.rmtree(self.postgres.home, ignore_errors=True)  # elsewhere, where `nobody` cannot enter ours
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pooler", action="store_true", help="let receivers reach Postgres through PgBouncer")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,12 +97,12 @@ def _logs() -> None:
 
 
 @pytest.fixture(scope="session")
-def stores() -> Iterator[Stores]:
+def stores(pytestconfig: pytest.Config) -> Iterator[Stores]:
     folder = Path(tempfile.mkdtemp(prefix="portone-orders-test-", dir=_in_memory()))
     (folder / "pid").write_text(f"{os.getpid()} {birth(os.getpid())}")
     folder.chmod(0o711)  # so that root's Postgres, which runs as `nobody`, can have its data in there too
     try:
-        running = asyncio.run(Stores.start(folder))
+        running = asyncio.run(Stores.start(folder, pooled=pytestconfig.getoption("pooler")))
         yield running
         asyncio.run(running.stop())
     finally:
@@ -122,8 +136,8 @@ async def database_url(stores: Stores) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await open_pool(database_url)
+async def pool(stores: Stores, database_url: str) -> AsyncIterator[Pool]:
+    opened = await open_pool(stores.pooled(database_url))
     yield opened
     await opened.close()
 
@@ -145,11 +159,12 @@ async def sandbox() -> AsyncIterator[RunningSandbox]:
 
 
 @pytest.fixture
-def settings(database_url: str, redis_url: str, sandbox: RunningSandbox) -> Settings:
+def settings(stores: Stores, database_url: str, redis_url: str, sandbox: RunningSandbox) -> Settings:
     """Settings with which the receiver and the worker run on the test's own databases and sandbox."""
     return Settings(
         _env_file=None,
-        database_url=database_url,
+        database_url=stores.pooled(database_url),
+        direct_database_url=database_url,
         redis_url=redis_url,
         portone_api_url=sandbox.url,
         portone_imp_key=sandbox.imp_key,

@@ -31,8 +31,8 @@ _WRITING_CONNECTIONS = 3
 @asynccontextmanager
 async def delivering(settings: Settings, metrics: WorkerMetrics, tracing: Tracing | None = None) -> AsyncIterator[None]:
     """Send outgoing webhooks for as long as the context lasts."""
-    database_url = settings.database_url.get_secret_value()
-    reading, writing = await open_pool(database_url, size=1), await open_pool(database_url, size=_WRITING_CONNECTIONS)
+    url = settings.direct_url
+    reading, writing = await open_pool(url, size=1), await open_pool(url, size=_WRITING_CONNECTIONS)
     redis = connect(settings.redis_url.get_secret_value())
     sender = Sender(settings.endpoint_timeout_seconds, private=settings.endpoints_in_private_networks)
     metrics.deliveries = sender.durations

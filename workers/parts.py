@@ -9,7 +9,7 @@ from functools import cached_property, wraps
 from uuid import UUID
 
 from service.db.lending import ConnectionPool
-from service.db.pool import open_pool
+from service.db.pool import open_pool, refuse_shared_sessions
 from service.domain.timetable import Timetable
 from service.http.metrics_port import serving_metrics
 from service.portone.accounts import open_accounts
@@ -84,7 +84,9 @@ async def make_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Make the tasks' parts, and close them at the end."""
     settings.require("database_url", "redis_url", "portone_imp_key", "portone_imp_secret")
     times = settings.times
-    pool = await open_pool(settings.database_url.get_secret_value())
+    await refuse_shared_sessions(settings.direct_url)
+    # A look ends with its session (docs/decisions/0013-end-a-look-with-its-connection.md).
+    pool = await open_pool(settings.direct_url, whole=True)
     redis = connect(settings.redis_url.get_secret_value())
     queue = Queue(redis)
     metrics = WorkerMetrics()

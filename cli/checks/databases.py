@@ -12,7 +12,8 @@ from cli.checks.sentinels import sentinel_faults
 from cli.errors import CommandFailed
 from service.db.migrate import pending
 from service.db.pool import Arguments, Connection, Result, patient_connection
-from service.errors import RedisUnavailable
+from service.db.sessions import connect as connect_session
+from service.errors import PostgresUnavailable, RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
 from service.redis.connecting import MasterPool
 from service.redis.durability import is_nearly_full, read_durability
@@ -25,7 +26,7 @@ SECONDS = 3.0  # longer than the service's own limits: a machine that is only bu
 _SPARE_CONNECTIONS = 5
 # From this share on a person should see to the room for spilled notices, of which strangers can fill a half.
 _ROOM_SCARCE = 0.4
-ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+ERRORS = (PostgresUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class PostgresFailed(CommandFailed):
@@ -36,6 +37,9 @@ async def check_postgres(settings: Settings) -> list[str]:
     """Check that Postgres answers, has our tables, and can be written to."""
     url = settings.require("database_url").database_url.get_secret_value()
     try:
+        await _try_pooler(url)
+        url = settings.direct_url
+        await _try_pooler(url, whole=True)
         async with patient_connection(url, SECONDS) as connection:
             if missing := await pending(connection):
                 return [f"Migrations are missing ({', '.join(missing)}): run `portone-orders migrate`."]
@@ -43,6 +47,19 @@ async def check_postgres(settings: Settings) -> list[str]:
             return await _scarce_connections(connection)
     except ERRORS as error:
         return [postgres_sentence(url, error)]
+
+
+async def _try_pooler(url: str, *, whole: bool = False) -> None:
+    """See whether sessions are as receivers need them, or `whole` as workers do. Raises UnfitPooler if not.
+
+    Two at once: a pooler that loses prepared statements shows it on the second.
+    """
+    session = await connect_session(url, whole=whole, timeout=SECONDS, command_timeout=SECONDS)
+    try:
+        if session.is_pooled:
+            (await connect_session(url, timeout=SECONDS, command_timeout=SECONDS)).terminate()
+    finally:
+        session.terminate()
 
 
 async def _write(connection: Connection) -> None:

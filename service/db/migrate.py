@@ -22,10 +22,12 @@ _LOCK = 7_262_411
 async def migrate(database_url: str) -> list[str]:
     """Apply the missing files, each in a transaction of its own. Return their names.
 
-    Raises MigrationRefused, before anything is applied, if a file has changed since it was applied.
+    Raises MigrationRefused, before anything is applied, if a file has changed since it was applied, and UnfitPooler
+    where a pooler would keep the lock.
     """
-    connection = await Servers(database_url).connect(timeout=10)
+    connection = await Servers(database_url).connect(whole=True, timeout=10)
     try:
+        await connection.execute("SET statement_timeout = 0")  # the user may have another, for use behind a pooler
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations"

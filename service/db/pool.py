@@ -112,6 +112,13 @@ async def patient_connection(
         connection.terminate()
 
 
+async def refuse_shared_sessions(database_url: str) -> None:
+    """Raise UnfitPooler if whole sessions are not to be had. A Postgres that is away cannot tell yet."""
+    with contextlib.suppress(*POSTGRES_AWAY):
+        session = await connect(database_url, whole=True, timeout=_CONNECT_SECONDS, command_timeout=_STATEMENT_SECONDS)
+        session.terminate()
+
+
 @contextlib.asynccontextmanager
 async def one_connection(pool: Pool) -> AsyncIterator[Connection]:
     """Acquire a connection for work that must end with it: if Postgres restarts, the work cannot write any more.

@@ -65,7 +65,7 @@ async def connect(*args: Any, settings: Mapping[str, str] = SETTINGS, whole: boo
     """
     session = await _connect(*args, settings=settings, **options)
     try:
-        await _examine(session)
+        await _examine(session, settings)
         if whole and session.is_pooled:
             await _refuse_shared(session, *args, settings=settings, **options)
     except BaseException as error:
@@ -94,15 +94,18 @@ async def _connect(*args: Any, settings: Mapping[str, str], **options: Any) -> S
         return await asyncpg.connect(*args, server_settings=_APPLICATION, **options)  # type: ignore[no-any-return]
 
 
-async def _examine(session: Session) -> None:
+async def _examine(session: Session, settings: Mapping[str, str]) -> None:
     """See whether a pooler answers. Raises UnfitPooler if its sessions are not set as ours are."""
-    rows = await session.fetch(
-        "SELECT pg_backend_pid() AS pid, name, current_setting(name) AS value FROM unnest($1::text[]) AS name",
-        list(SETTINGS),
+    row = await session.fetchrow(
+        "SELECT pg_backend_pid() AS process,"
+        " ARRAY(SELECT current_setting(name) FROM unnest($1::text[]) AS name) AS values",
+        list(settings),
     )
+    assert row is not None  # noqa: S101 - it has no FROM
     # By the number of its process a session's statement is cancelled. A pooler gives us a number that it made up.
-    session.is_pooled = rows[0]["pid"] != session.get_server_pid()
-    lost = [row["name"] for row in rows if row["value"] != SETTINGS[row["name"]]]
+    session.is_pooled = row["process"] != session.get_server_pid()
+    # All who share the pooler's sessions have the same settings, whatever one of them asks for.
+    lost = [name for name, value in zip(settings, row["values"], strict=True) if value != SETTINGS[name]]
     if session.is_pooled and lost:
         raise UnfitPooler(
             f"a pooler before it loses the settings of our sessions ({', '.join(lost)})",

@@ -113,7 +113,8 @@ async def beating(
     beats: Beats | None = None,
 ) -> AsyncIterator[Heartbeat]:
     """Report this process for as long as the context lasts."""
-    pool = await open_pool(settings.database_url.get_secret_value(), size=1)
+    url = settings.direct_url if kind == "worker" else settings.database_url.get_secret_value()
+    pool = await open_pool(url, size=1)
     heartbeat = Heartbeat(pool, kind, setting_texts(settings), vitals or Vitals(), standings or {}, beats or Beats())
     running = asyncio.create_task(heartbeat.run())
     try:
