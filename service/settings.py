@@ -273,7 +273,7 @@ class Settings(BaseSettings):
 
     @property
     def direct_url(self) -> str:
-        """The address of Postgres itself, for what needs whole sessions."""
+        """The address of Postgres itself, where sessions are whole."""
         return self.direct_database_url.get_secret_value() or self.database_url.get_secret_value()
 
     @property

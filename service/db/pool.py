@@ -115,7 +115,9 @@ async def patient_connection(
 async def refuse_shared_sessions(database_url: str) -> None:
     """Raise UnfitPooler if whole sessions are not to be had. A Postgres that is away cannot tell yet."""
     with contextlib.suppress(*POSTGRES_AWAY):
-        session = await connect(database_url, whole=True, timeout=_CONNECT_SECONDS, command_timeout=_STATEMENT_SECONDS)
+        session = await Servers(database_url).connect(
+            settings=SETTINGS, whole=True, timeout=_CONNECT_SECONDS, command_timeout=_STATEMENT_SECONDS
+        )
         session.terminate()
 
 

@@ -19,7 +19,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from service.database_url import Demoted, NoPrimary, PostgresServer, servers_of
 from service.db import sessions
-from service.db.sessions import Session
+from service.db.sessions import DatabaseSession
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Timeline:
     number: int
 
 
-class ServerConnection(Session):
+class ServerConnection(DatabaseSession):
     """A connection that knows the timeline of its server, None if the server cannot tell.
 
     `waits`: its commits may wait for a standby. Such a commit must not be cancelled, because Postgres then shows it to

@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, str] = {
     # what its claim takes, and a third of its write (docs/decisions/0016-plan-each-statement-once.md).
     "plan_cache_mode": "force_generic_plan",
 }
+NO_SETTINGS: Mapping[str, str] = {}
 # Poolers pass this one on.
 _APPLICATION = {"application_name": "portone-orders"}
 
@@ -41,11 +42,11 @@ _APPLICATION = {"application_name": "portone-orders"}
 _REFUSED_SETTING = "unsupported startup parameter"
 # What a statement meets where a pooler does not know prepared statements: another's, or none.
 STATEMENTS_LOST = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
-# Others may take the session whose return would show it: so many tries.
+# Others may take the very session that would show it, which five times in a row is unlikely.
 _TRIES = 5
 
 
-class Session(_Connection):
+class DatabaseSession(_Connection):
     """A connection of ours. `is_pooled`: each transaction may run in another session of Postgres."""
 
     __slots__ = ("is_pooled",)
@@ -58,7 +59,9 @@ def is_pooled(connection: object) -> bool:
     return bool(getattr(connection, "is_pooled", False))
 
 
-async def connect(*args: Any, settings: Mapping[str, str] = SETTINGS, whole: bool = False, **options: Any) -> Session:
+async def connect(
+    *args: Any, settings: Mapping[str, str] = NO_SETTINGS, whole: bool = False, **options: Any
+) -> DatabaseSession:
     """Connect as asyncpg does, with the settings. `whole`: the session must be ours alone.
 
     Raises UnfitPooler.
@@ -83,8 +86,8 @@ def statements_lost() -> UnfitPooler:
     )
 
 
-async def _connect(*args: Any, settings: Mapping[str, str], **options: Any) -> Session:
-    options["connection_class"] = Session
+async def _connect(*args: Any, settings: Mapping[str, str], **options: Any) -> DatabaseSession:
+    options["connection_class"] = DatabaseSession
     try:
         return await asyncpg.connect(*args, server_settings={**_APPLICATION, **settings}, **options)  # type: ignore[no-any-return]
     except asyncpg.ProtocolViolationError as error:
@@ -94,7 +97,7 @@ async def _connect(*args: Any, settings: Mapping[str, str], **options: Any) -> S
         return await asyncpg.connect(*args, server_settings=_APPLICATION, **options)  # type: ignore[no-any-return]
 
 
-async def _examine(session: Session, settings: Mapping[str, str]) -> None:
+async def _examine(session: DatabaseSession, settings: Mapping[str, str]) -> None:
     """See whether a pooler answers. Raises UnfitPooler if its sessions are not set as ours are."""
     row = await session.fetchrow(
         "SELECT pg_backend_pid() AS process,"
@@ -113,7 +116,7 @@ async def _examine(session: Session, settings: Mapping[str, str]) -> None:
         )
 
 
-async def _refuse_shared(session: Session, *args: Any, **options: Any) -> None:
+async def _refuse_shared(session: DatabaseSession, *args: Any, **options: Any) -> None:
     """Raise UnfitPooler if another connection gets our session, or we another one, while both are open."""
     other = await _connect(*args, **options)
     try:
@@ -129,6 +132,6 @@ async def _refuse_shared(session: Session, *args: Any, **options: Any) -> None:
         other.terminate()
 
 
-async def _process_of(session: Session) -> int:
+async def _process_of(session: DatabaseSession) -> int:
     pid: int = await session.fetchval("SELECT pg_backend_pid()")
     return pid
