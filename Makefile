@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: help run test browser nginx promtool alerts docs test-fast check formatted lint types contracts english format \
+.PHONY: help run test browser nginx promtool pgbouncer pooler alerts docs test-fast check formatted lint types contracts english format \
     lock clean schemathesis schemathesis-small typescript clients \
     bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps \
     refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards shows pictures
@@ -38,6 +38,17 @@ promtool: | $(VENV)/bin/python ## Install promtool for the tests of the alerts, 
 	    apt-get download -qq prometheus && dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && \
 	    mv usr/bin/promtool $(CURDIR)/$(BIN)/promtool && rm -r "$$folder"; } || \
 	    { echo "Install Prometheus' promtool as your system does."; exit 1; }
+
+pgbouncer: | $(VENV)/bin/python ## Build PgBouncer for `make pooler`, where there is none or Debian's is too old; on Linux only
+	@$(BIN)/python -m bench.pooler || deploy/pgbouncer/fetch.sh $(CURDIR)/$(BIN)/pgbouncer
+
+# What the receiver does, and what its tests build on. Those of workers and of the command meet no pooler.
+POOLED := tests/pooler tests/service/http tests/service/usecases tests/service/db tests/service/test_flow.py \
+    tests/service/test_together.py tests/service/test_races.py tests/service/test_postgres_refuses.py \
+    tests/service/test_strangers.py tests/service/test_tracing.py tests/service/test_trips.py
+
+pooler: $(VENV)/.installed-dev pgbouncer ## Run the receiver's tests through PgBouncer: minutes
+	@$(BIN)/python -m pytest -q -n 2 --pooler $(POOLED)
 
 alerts: $(VENV)/.installed-dev promtool ## Fire each alert by a fault that is planted for it: half a minute
 	@$(BIN)/python -m pytest -q -n 2 tests/alerts

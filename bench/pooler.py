@@ -1,4 +1,7 @@
-"""PgBouncer before a Postgres of ours, as deploy/pgbouncer/pgbouncer.ini sets it, for tests and measurements."""
+"""PgBouncer before a Postgres of ours, as deploy/pgbouncer/pgbouncer.ini sets it, for tests and measurements.
+
+`python -m bench.pooler` says by its exit code whether there is one.
+"""
 
 import asyncio
 import os
@@ -58,7 +61,7 @@ class Pooler:
 
 
 def make_pooler(folder: Path, database_url: str, changes: Mapping[str, str] = MappingProxyType({})) -> Pooler:
-    """Make a PgBouncer before the server of this address, for all its databases. `changes`: to lines of the example.
+    """Make a PgBouncer before the server of this address, for all its databases. `changes`: other values.
 
     Raises CommandFailed.
     """
@@ -72,7 +75,12 @@ def make_pooler(folder: Path, database_url: str, changes: Mapping[str, str] = Ma
         "/etc/pgbouncer/userlist.txt": str(users),
     }
     users.write_text(f'"{server.username}" "{server.password}"\n', "utf-8")
-    file.write_text(_changed(CONFIGURATION.read_text("utf-8"), {**own, **changes}), "utf-8")
+    text = CONFIGURATION.read_text("utf-8")
+    for old, new in own.items():
+        text = _replaced(re.escape(old), new, text)
+    for name, value in changes.items():
+        text = _replaced(rf"^{name} = .*$", f"{name} = {value}", text)
+    file.write_text(text, "utf-8")
     for each in (users, file):
         each.chmod(0o644)  # PgBouncer does not run as root: root's becomes `nobody`
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
@@ -81,9 +89,12 @@ def make_pooler(folder: Path, database_url: str, changes: Mapping[str, str] = Ma
     return Pooler(Process(Program("PgBouncer", argv, log, environment, folder, account=unprivileged())), port)
 
 
-def _changed(text: str, changes: Mapping[str, str]) -> str:
-    for old, new in changes.items():
-        if old not in text:
-            raise CommandFailed(f"{CONFIGURATION} has no {old!r}.")
-        text = text.replace(old, new)
-    return text
+def _replaced(pattern: str, new: str, text: str) -> str:
+    changed, count = re.subn(pattern, lambda _: new, text, flags=re.MULTILINE)
+    if count != 1:
+        raise CommandFailed(f"{CONFIGURATION} has {pattern} {count} times.")
+    return changed
+
+
+if __name__ == "__main__":
+    sys.exit(find_pgbouncer() is None)

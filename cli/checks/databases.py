@@ -12,7 +12,8 @@ from cli.checks.sentinels import sentinel_faults
 from cli.errors import CommandFailed
 from service.db.migrate import pending
 from service.db.pool import Arguments, Connection, Result, patient_connection
-from service.db.sessions import connect as connect_session
+from service.db.servers import Servers
+from service.db.sessions import SETTINGS, try_statements
 from service.errors import PostgresUnavailable, RedisUnavailable
 from service.reasons import Reason, postgres_reason, redis_reason
 from service.redis.connecting import MasterPool
@@ -50,14 +51,12 @@ async def check_postgres(settings: Settings) -> list[str]:
 
 
 async def _try_pooler(url: str, *, whole: bool = False) -> None:
-    """See whether sessions are as receivers need them, or `whole` as workers do. Raises UnfitPooler if not.
-
-    Two at once: a pooler that loses prepared statements shows it on the second.
-    """
-    session = await connect_session(url, whole=whole, timeout=SECONDS, command_timeout=SECONDS)
+    """See whether sessions are as receivers need them, or `whole` as workers do. Raises UnfitPooler if not."""
+    servers = Servers(url)
+    session = await servers.connect(settings=SETTINGS, whole=whole, timeout=SECONDS, command_timeout=SECONDS)
     try:
         if session.is_pooled:
-            (await connect_session(url, timeout=SECONDS, command_timeout=SECONDS)).terminate()
+            await try_statements(session, await servers.connect(timeout=SECONDS, command_timeout=SECONDS))
     finally:
         session.terminate()
 

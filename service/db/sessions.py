@@ -87,7 +87,7 @@ def statements_lost() -> UnfitPooler:
 
 
 async def _connect(*args: Any, settings: Mapping[str, str], **options: Any) -> DatabaseSession:
-    options["connection_class"] = DatabaseSession
+    options.setdefault("connection_class", DatabaseSession)
     try:
         return await asyncpg.connect(*args, server_settings={**_APPLICATION, **settings}, **options)  # type: ignore[no-any-return]
     except asyncpg.ProtocolViolationError as error:
@@ -114,6 +114,19 @@ async def _examine(session: DatabaseSession, settings: Mapping[str, str]) -> Non
             f"a pooler before it loses the settings of our sessions ({', '.join(lost)})",
             "set them in the pooler, as docs/pooler.md says",
         )
+
+
+async def try_statements(session: DatabaseSession, other: DatabaseSession) -> None:
+    """Run a prepared statement again, in another session. Ends `other`. Raises UnfitPooler if the statement is lost."""
+    try:
+        await _process_of(session)
+        async with other.transaction():
+            await _process_of(other)
+            await _process_of(session)
+    except STATEMENTS_LOST as error:
+        raise statements_lost() from error
+    finally:
+        other.terminate()
 
 
 async def _refuse_shared(session: DatabaseSession, *args: Any, **options: Any) -> None:

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -12,7 +10,7 @@ from bench.pooler import CONFIGURATION
 from cli.checks.databases import check_postgres
 from service.db.sessions import SETTINGS
 from service.settings import Settings
-from tests.lossy_pooler import lossy_pooler
+from tests.poolers import give_settings, lossy_pooler
 from tests.running import bearer, running_receiver, running_worker
 
 _LOST = f"a pooler before it loses the settings of our sessions ({', '.join(SETTINGS)})"
@@ -42,10 +40,7 @@ async def test_lost_settings_are_named(settings: Settings, database_url: str, *,
 
 async def test_settings_of_the_user_are_as_good(settings: Settings, database_url: str) -> None:
     """Where Postgres itself gives the sessions their settings, all works behind a pooler that keeps whole sessions."""
-    admin = await asyncpg.connect(database_url)
-    for name, value in SETTINGS.items():
-        await admin.execute(f"ALTER DATABASE {urlsplit(database_url).path[1:]} SET {name} = '{value}'")
-    await admin.close()
+    await give_settings(database_url)
     async with lossy_pooler(database_url) as url:
         behind = _behind(url, settings)
         async with running_receiver(behind) as receiver, running_worker(behind):

@@ -1,10 +1,19 @@
-"""A pooler that loses what our sessions ask for when they connect, and otherwise passes everything on."""
+"""Poolers of a test's own: PgBouncer, and one that needs no program and loses what our sessions ask for."""
 
 import asyncio
 import contextlib
+import os
 import struct
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
+
+import asyncpg
+
+from bench.pooler import Pooler, make_pooler
+from service.db.sessions import SETTINGS
+from tests.conftest import Stores
 
 # What PgBouncer passes on or answers itself.
 _KNOWN = {"user", "database", "client_encoding", "application_name"}
@@ -13,9 +22,33 @@ _PROTOCOL = 196_608
 _KEY_DATA = b"K"
 
 
+async def give_settings(database_url: str) -> None:
+    """Let Postgres give our settings to each session of this database."""
+    direct = await asyncpg.connect(database_url)
+    for name, value in SETTINGS.items():
+        await direct.execute(f"ALTER DATABASE {urlsplit(database_url).path[1:]} SET {name} = '{value}'")
+    await direct.close()
+
+
+@contextlib.asynccontextmanager
+async def pgbouncer(stores: Stores, database_url: str, **changes: str) -> AsyncIterator[Pooler]:
+    """Run a PgBouncer as the example sets it, with these values instead."""
+    with tempfile.TemporaryDirectory(dir=stores.postgres.home.parent) as folder:
+        os.chmod(folder, 0o711)  # noqa: PTH101, S103 - PgBouncer does not run as root, and must reach its files
+        pooler = make_pooler(Path(folder), database_url, changes)
+        try:
+            await pooler.start()
+            yield pooler
+        finally:
+            await pooler.process.stop()
+
+
 @contextlib.asynccontextmanager
 async def lossy_pooler(database_url: str, *, refuses: bool = False) -> AsyncIterator[str]:
-    """Run the pooler, and yield the database's address behind it. `refuses`: it says so, as PgBouncer does."""
+    """Run a pooler that keeps whole sessions, and yield the database's address behind it.
+
+    `refuses`: it says that it does not know a setting, as PgBouncer does.
+    """
     server, tasks = urlsplit(database_url), set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
