@@ -1,4 +1,4 @@
-"""What is safe behind PgBouncer in transaction mode works, and what is not is refused (docs/pooler.md)."""
+"""PgBouncer in transaction mode: what is safe behind it works, and what is not is refused (docs/pooler.md)."""
 
 import asyncio
 import contextlib
