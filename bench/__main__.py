@@ -51,6 +51,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"comma-separated, from {', '.join((*SYSTEMS, *LIMITS))}")
     parser.add_argument("--rounds", type=int, default=0, help="default: 3, or 1 with --small")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, help="measure growth; not with --small")
+    parser.add_argument("--pooler", action="store_true", help="measure only ours, with its receivers behind PgBouncer")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,md,svg}")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.small else 3)
@@ -60,14 +61,16 @@ def _options() -> argparse.Namespace:
     options.steps = tuple(options.steps.split(",")) if options.steps else _STEPS
     if unknown := set(options.steps) - {*_STEPS}:
         parser.error(f"unknown steps: {', '.join(sorted(unknown))}")
-    if options.publish and (options.life or options.only or options.small):
+    if options.publish and (options.life or options.only or options.small or options.pooler):
         parser.error("only a whole run can be published")
     if options.growth is None:
-        options.growth = not options.small and not options.only and not options.life
+        options.growth = not (options.small or options.only or options.life or options.pooler)
     return options
 
 
 def _names(options: argparse.Namespace) -> tuple[str, ...]:
+    if options.pooler:
+        return ("ours",)
     if options.life:
         return ("ours", "plain", "standin") if options.small else (*LIVES, "standin")
     return _SMALL_RUN if options.small else (*SYSTEMS, *LIMITS)
@@ -75,7 +78,7 @@ def _names(options: argparse.Namespace) -> tuple[str, ...]:
 
 async def _run(options: argparse.Namespace) -> dict[str, Any]:
     RESULTS.mkdir(exist_ok=True)
-    async with running_databases() as databases:
+    async with running_databases(pooled=options.pooler) as databases:
         logs = RESULTS / "logs"
         logs.mkdir(exist_ok=True)
         for old in logs.glob("*.log"):

@@ -17,6 +17,7 @@ import asyncpg
 from redis.asyncio import Redis as Client
 
 from bench import orders
+from bench.pooler import Pooler, make_pooler
 from cli.embedded.postgres import Postgres
 from cli.embedded.redis import Redis
 from cli.processes import Process
@@ -57,8 +58,10 @@ class Counters:
 class Databases:
     """Both servers, with the work that prepares and reads a measurement."""
 
-    def __init__(self, postgres: Postgres, redis: Redis, processes: tuple[Process, Process]) -> None:
-        self._postgres, self._redis = postgres, redis
+    def __init__(
+        self, postgres: Postgres, redis: Redis, processes: tuple[Process, Process], pooler: Pooler | None = None
+    ) -> None:
+        self._postgres, self._redis, self._pooler = postgres, redis, pooler
         self.postgres, self.redis = processes
         self.redis_url = redis.url()
         self.client = Client.from_url(self.redis_url)
@@ -67,6 +70,11 @@ class Databases:
     @property
     def database_url(self) -> str:
         return self._postgres.url(DATABASE)
+
+    @property
+    def pooled_url(self) -> str:
+        """The address for receivers: behind the pooler, if there is one."""
+        return self._pooler.url(self.database_url) if self._pooler else self.database_url
 
     @property
     def program_folder(self) -> Path:
@@ -151,24 +159,28 @@ _FSYNCS_TO_17 = "SELECT wal_sync FROM pg_stat_wal"
 
 
 @contextlib.asynccontextmanager
-async def running_databases() -> AsyncIterator[Databases]:
-    """Start both databases in a scratch folder on the disk, and leave nothing behind."""
+async def running_databases(*, pooled: bool = False) -> AsyncIterator[Databases]:
+    """Start both databases in a scratch folder on the disk, and leave nothing behind. `pooled`: with PgBouncer."""
     parent = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - /tmp may be memory: no real fsync
     with tempfile.TemporaryDirectory(prefix="portone-bench-", dir=parent, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         os.chmod(folder, 0o711)  # noqa: PTH101, S103 - Postgres may run as `nobody`, who must reach its data
         postgres = Postgres(folder / "postgres", folder / "postgres.log")
         redis = Redis(folder / "redis", folder / "redis.log")
-        processes = (await postgres.prepare(), redis.prepare())
+        processes, poolers = (await postgres.prepare(), redis.prepare()), list[Process]()
         try:
             await postgres.start(processes[0])
             await redis.start(processes[1])
             await _keep_commit_times(postgres, processes[0])
-            databases = Databases(postgres, redis, processes)
+            pooler = make_pooler(folder, postgres.url()) if pooled else None
+            if pooler:
+                poolers.append(pooler.process)
+                await pooler.start()
+            databases = Databases(postgres, redis, processes, pooler)
             yield databases
             await databases.client.aclose()
         finally:
-            for process in processes:
+            for process in (*poolers, *processes):
                 await process.stop()
 
 
