@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import structlog
@@ -184,7 +184,7 @@ class Servers:
 
     async def _attempt(self, server: PostgresServer, options: dict[str, Any]) -> ServerConnection:
         options = options | {"host": server.host, "port": server.port, "connection_class": ServerConnection}
-        connection: ServerConnection = await sessions.connect(self._url, target_session_attrs=_ANY, **options)
+        connection = cast("ServerConnection", await sessions.connect(self._url, target_session_attrs=_ANY, **options))
         connection.timeline, connection.is_left = None, False
         connection.waits = len(self._servers) > 1 and not self._any_server
         try:
