@@ -42,13 +42,14 @@ promtool: | $(VENV)/bin/python ## Install promtool for the tests of the alerts, 
 pgbouncer: | $(VENV)/bin/python ## Build PgBouncer for `make pooler`, where there is none or Debian's is too old; on Linux only
 	@$(BIN)/python -m bench.pooler || deploy/pgbouncer/fetch.sh $(CURDIR)/$(BIN)/pgbouncer
 
-# What the receiver does, and what its tests build on. Those of workers and of the command meet no pooler.
+# What the receiver does, and what its tests build on. Workers and the command's tests meet no pooler, nor do those of
+# several servers, of which PgBouncer has one.
 POOLED := tests/pooler tests/service/http tests/service/usecases tests/service/db tests/service/test_flow.py \
     tests/service/test_together.py tests/service/test_races.py tests/service/test_postgres_refuses.py \
     tests/service/test_strangers.py tests/service/test_tracing.py tests/service/test_trips.py
 
 pooler: $(VENV)/.installed-dev pgbouncer ## Run the receiver's tests through PgBouncer: minutes
-	@$(BIN)/python -m pytest -q -n 2 --pooler $(POOLED)
+	@$(BIN)/python -m pytest -q -n 2 --pooler $(POOLED) --ignore tests/service/db/test_servers.py
 
 alerts: $(VENV)/.installed-dev promtool ## Fire each alert by a fault that is planted for it: half a minute
 	@$(BIN)/python -m pytest -q -n 2 tests/alerts

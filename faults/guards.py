@@ -600,6 +600,13 @@ GUARDS = (
         _test("tests/service/http/test_returns.py", "-k", "share_calls"),
     ),
     Guard(
+        "a pooler that loses the settings is refused",
+        "service/db/sessions.py",
+        "    if session.is_pooled and lost:\n",
+        "    if not session:\n",
+        _test("tests/service/test_pooler.py", "-k", "lost_settings"),
+    ),
+    Guard(
         "strangers: confirm_url has connections of its own",
         "service/http/assembly.py",
         "        pool = await open_pool(url.get_secret_value(), size, **options)\n",
