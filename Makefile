@@ -45,8 +45,8 @@ pgbouncer: | $(VENV)/bin/python ## Build PgBouncer for `make pooler`, where ther
 # What the receiver does, and what its tests build on. Workers and the command's tests meet no pooler, nor do those of
 # several servers, of which PgBouncer has one.
 POOLED := tests/pooler tests/service/http tests/service/usecases tests/service/db tests/service/test_flow.py \
-    tests/service/test_together.py tests/service/test_races.py tests/service/test_postgres_refuses.py \
-    tests/service/test_strangers.py tests/service/test_tracing.py tests/service/test_trips.py
+    tests/service/test_together.py tests/service/test_races.py tests/service/test_strangers.py \
+    tests/service/test_tracing.py tests/service/test_trips.py
 
 pooler: $(VENV)/.installed-dev pgbouncer ## Run the receiver's tests through PgBouncer: minutes
 	@$(BIN)/python -m pytest -q -n 2 --pooler $(POOLED) --ignore tests/service/db/test_servers.py

@@ -169,7 +169,7 @@ def settings(stores: Stores, database_url: str, redis_url: str, sandbox: Running
     return Settings(
         _env_file=None,
         database_url=stores.pooled(database_url),
-        direct_database_url=database_url,
+        direct_database_url=database_url if stores.pooler else "",
         redis_url=redis_url,
         portone_api_url=sandbox.url,
         portone_imp_key=sandbox.imp_key,
