@@ -72,8 +72,10 @@ def kinds_in_code() -> set[tuple[int | None, str]]:
             match node:
                 case ast.Call(func=ast.Name(id="HttpProblem"), args=[ast.Constant(value=int(status)), kind, *_]):
                     kinds |= {(status, text) for text in _texts(kind)}
-                case ast.Tuple(elts=[ast.Name(), ast.Constant(value=str(kind))]):
-                    kinds.add((503, kind))  # the table of what passes
+                case ast.AnnAssign(target=ast.Name(id="_PASSING"), value=ast.Tuple(elts=passing)):
+                    kinds |= {
+                        (503, text) for pair in passing if isinstance(pair, ast.Tuple) for text in _texts(pair.elts[1])
+                    }
                 case ast.Tuple(elts=[ast.Constant(value=int(status)), ast.Constant(value=str(kind))]):
                     kinds.add((status, kind))  # the table of errors that a caller can correct
                 case _:
