@@ -40,7 +40,7 @@ promtool: | $(VENV)/bin/python ## Install promtool for the tests of the alerts, 
 	    { echo "Install Prometheus' promtool as your system does."; exit 1; }
 
 pgbouncer: | $(VENV)/bin/python ## Build PgBouncer for `make pooler`, where there is none or Debian's is too old; on Linux only
-	@$(BIN)/python -m bench.pooler || deploy/pgbouncer/fetch.sh $(CURDIR)/$(BIN)/pgbouncer
+	@$(BIN)/python -m faults.pooler || deploy/pgbouncer/fetch.sh $(CURDIR)/$(BIN)/pgbouncer
 
 # What the receiver does, and what its tests build on. Workers and the command's tests meet no pooler, nor do those of
 # several servers, of which PgBouncer has one.

@@ -17,10 +17,10 @@ import asyncpg
 from redis.asyncio import Redis as Client
 
 from bench import orders
-from bench.pooler import Pooler, make_pooler
 from cli.embedded.postgres import Postgres
 from cli.embedded.redis import Redis
 from cli.processes import Process
+from faults.pooler import Pooler, make_pooler
 from service.db.migrate import migrate
 
 DATABASE = "bench"

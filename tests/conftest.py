@@ -13,12 +13,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis as RedisClient
 
-from bench.pooler import Pooler, make_pooler
 from cli.embedded.homes import homes_of, remove_orphans
 from cli.embedded.postgres import DATABASE, Postgres
 from cli.embedded.redis import Redis
 from cli.files import read_or_none
 from cli.processes import Process, birth
+from faults.pooler import Pooler, make_pooler
 from sandbox.config import SandboxConfig
 from service.db.migrate import migrate
 from service.db.pool import Pool, open_pool

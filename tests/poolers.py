@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from bench.pooler import Pooler, make_pooler
+from faults.pooler import Pooler, make_pooler
 from service.db.sessions import SETTINGS
 from tests.conftest import Stores
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 from pydantic import SecretStr
 
-from bench.pooler import CONFIGURATION
 from cli.checks.databases import check_postgres
+from faults.pooler import CONFIGURATION
 from service.db.sessions import SETTINGS
 from service.settings import Settings
 from tests.poolers import give_settings, lossy_pooler

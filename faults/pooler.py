@@ -1,6 +1,6 @@
 """PgBouncer before a Postgres of ours, as deploy/pgbouncer/pgbouncer.ini sets it, for tests and measurements.
 
-`python -m bench.pooler` says by its exit code whether there is one.
+`python -m faults.pooler` says by its exit code whether there is one.
 """
 
 import asyncio
