@@ -130,6 +130,7 @@ ROWS: dict[str, Sequence[Panel]] = {
     ),
     "The receivers": (
         Panel("Answers a second", "short", 6, [_rate("portone_orders_requests_total", "status")]),
+        Panel("From a notice to its durable row", "s", 6, _quantiles("portone_orders_accept_seconds")),
         Panel("From a completion call to its answer", "s", 6, _quantiles("portone_orders_completion_answer_seconds")),
         Panel(
             "Items of each kind that wait", "short", 6, [("sum by (work) (portone_orders_work_waiting)", "{{work}}")]
@@ -147,16 +148,16 @@ ROWS: dict[str, Sequence[Panel]] = {
             ],
         ),
         Panel("Turned away a second", "short", 6, [_rate("portone_orders_work_shed_total", "work")]),
-        Panel("Strangers a second", "short", 6, [_rate("portone_orders_connection_events_total", "event, kind")]),
+        Panel("Strangers a second", "short", 4, [_rate("portone_orders_connection_events_total", "event, kind")]),
         Panel(
             "Room of the spill stream that is used",
             "percentunit",
-            6,
+            4,
             [
                 ("max(portone_orders_spill_bytes / portone_orders_spill_room_bytes)", "used"),
             ],
         ),
-        Panel("Lag of the feed", "s", 6, [("max(portone_orders_feed_lag_seconds)", "lag")]),
+        Panel("Lag of the feed", "s", 4, [("max(portone_orders_feed_lag_seconds)", "lag")]),
     ),
     "Connections to Postgres": (
         Panel(

@@ -17,6 +17,7 @@ class Metrics(Exposition):
         self._events: Counter[Labels] = Counter()
         # A counter that begins with its first event shows no increase, so what an alert waits for begins at 0.
         self._requests: Counter[Labels] = Counter({("500",): 0})
+        self.acceptances = Durations()
         self.completions = Durations()
         self._show_intake()
         self.counter(
@@ -26,6 +27,11 @@ class Metrics(Exposition):
             ("event", "kind"),
         )
         self.counter("requests", "Requests answered", lambda: self._requests, ("status",))
+        self.histogram(
+            "accept_seconds",
+            "Time until a notice was durable",
+            lambda: {(): self.acceptances},
+        )
         self.histogram(
             "completion_answer_seconds",
             "Time from a completion call to its answer",

@@ -55,9 +55,12 @@ class Intake:
 
         `sender` is the client that sent it, and "" PortOne: each has its share of the room in Redis.
         """
+        began = self._loop.time()
         if self.batches.waiting >= _WAITING_MAX // 2:
             await self._find_place(notice)
-        return await self.batches.join((notice, sender))
+        receipt = await self.batches.join((notice, sender))
+        self._metrics.acceptances.add(self._loop.time() - began)
+        return receipt
 
     async def _find_place(self, notice: Notice) -> None:
         """Past capacity a browser is told to come again; PortOne, which sends only once, is slowed first."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import promql_parser
 import pytest
+import yaml
 
 from docs import make_dashboard
 from docs.make_metrics import ours
@@ -51,7 +52,8 @@ USED = {name for query in queries().values() for name in names_in(query)}
 HISTOGRAMS = {name for name, metric in ours().items() if metric.type == "histogram"}
 
 
-def _base(name: str) -> str:
+def base_name(name: str) -> str:
+    """Return a metric's name without what a histogram's series end in."""
     base = re.sub(r"_(bucket|count|sum)$", "", name)
     return base if base in HISTOGRAMS else name
 
@@ -59,12 +61,12 @@ def _base(name: str) -> str:
 def test_what_is_named_is_exposed() -> None:
     """Every metric that an alert or a panel names is one of ours, or one that Prometheus or its library adds."""
     assert len(USED) > 30
-    assert {_base(name) for name in USED if not THEIRS.match(name)} <= ours().keys()
+    assert {base_name(name) for name in USED if not THEIRS.match(name)} <= ours().keys()
 
 
 def test_what_is_exposed_is_used() -> None:
     """Every metric of ours is in a panel or in an alert, without exception."""
-    assert ours().keys() <= {_base(name) for name in USED}
+    assert ours().keys() <= {base_name(name) for name in USED}
 
 
 def test_the_dashboard_is_made_from_its_list() -> None:
@@ -91,3 +93,18 @@ async def test_prometheus_takes_the_rules() -> None:
     for command in (("check", "rules", str(RULES)), ("check", "config", str(RULES.with_name("prometheus.yml")))):
         code, said = await run(*command)
         assert code == 0, said
+
+
+async def test_prometheus_takes_the_clusters_configuration(tmp_path: Path) -> None:
+    """Promtool finds no fault in what Prometheus reads in Kubernetes, and the jobs have the names that alerts use."""
+    config = yaml.safe_load((REPOSITORY / "deploy" / "kubernetes" / "prometheus.yaml").read_text("utf-8"))
+    beside_compose = yaml.safe_load(RULES.with_name("prometheus.yml").read_text("utf-8"))
+    assert [job["job_name"] for job in config["scrape_configs"]] == [
+        job["job_name"] for job in beside_compose["scrape_configs"]
+    ]
+    for job in config["scrape_configs"]:
+        assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]  # Debian's promtool knows no Kubernetes
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(yaml.safe_dump(config), "utf-8")
+    code, said = await run("check", "config", "--syntax-only", str(file))
+    assert code == 0, said

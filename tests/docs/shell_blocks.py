@@ -15,6 +15,7 @@ _COMMAND = re.compile(
 
 _DOCKER = "needs docker; tests/compose holds the files to the program"
 _SYSTEMD = "needs root and systemd; tests/deploy holds the units to the program"
+_KUBERNETES = "needs a cluster; tests/deploy holds the manifests to the program"
 _MAKE = "installs, starts or tests everything; CI runs these targets"
 
 # The first lines of the blocks that no test runs, with the reason. A line that no page has any more is an error.
@@ -35,6 +36,8 @@ NOT_RUN = {
     ("docs/deploying.md", "install -m 644 deploy/systemd/portone-orders* /etc/systemd/system/"): _SYSTEMD,
     ("docs/deploying.md", "systemctl start portone-orders-migrate"): _SYSTEMD,
     ("docs/deploying.md", "systemctl restart portone-orders-worker@1"): _SYSTEMD,
+    ("docs/kubernetes.md", "kubectl create namespace payments"): _KUBERNETES,
+    ("docs/kubernetes.md", "kubectl -n payments delete job portone-orders-migrate --ignore-not-found"): _KUBERNETES,
 }
 
 

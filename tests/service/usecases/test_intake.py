@@ -98,6 +98,15 @@ async def test_recorded_without_redis(pool: Pool) -> None:
     await queue.close()
 
 
+async def test_how_long_accepting_takes_is_counted(pool: Pool, queue: Queue) -> None:
+    """Each accepted notice is in the histogram that an autoscaler follows."""
+    metrics = Metrics()
+    intake = Intake(Recorder(pool, queue, Timetable()), metrics)
+    await asyncio.gather(*(intake.accept(_notice(f"imp_{number}")) for number in range(3)))
+    assert metrics.acceptances.buckets()[-1] == ("+Inf", 3.0)
+    await intake.close()
+
+
 async def test_spilled_without_postgres(intake: Intake, pool: Pool, stores: Stores, redis: RedisClient) -> None:
     """Without Postgres a notice waits in a stream that never expires, and no job is queued."""
     await _without_postgres(stores, pool)
