@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import endpoints, events, keys, notices
+from cli.archive import archive
 from cli.demo import demo
 from cli.errors import CommandFailed, exit_code, in_a_sentence, usage_sentence
 from cli.exit_codes import ExitCode, epilog
@@ -45,6 +46,7 @@ app.add_typer(notices.app, name="notices", rich_help_panel=_LOOK)
 app.add_typer(endpoints.app, name="endpoints", rich_help_panel=_LOOK)
 app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
 app.command(rich_help_panel=_LOOK)(reconcile)
+app.add_typer(archive, rich_help_panel=_LOOK)
 app.command(rich_help_panel=_TRY)(demo)
 app.add_typer(sandbox, rich_help_panel=_TRY)
 

@@ -81,6 +81,8 @@ def _below(context: Any, name: str) -> Iterator[DocumentedCommand]:
     if not hasattr(context.command, "commands"):
         yield DocumentedCommand(name, context)
         return
+    if name and context.command.invoke_without_command:
+        yield DocumentedCommand(name, context)
     for word, command in context.command.commands.items():
         if not command.hidden:
             below = command.make_context(word, [], parent=context, resilient_parsing=True)

@@ -81,6 +81,7 @@ OUTCOMES = {
     Outcome.CLAIMS_MORE: "The notice claims more than PortOne shows. PortOne is asked again, in case its answer lags.",
     Outcome.REGRESSED: "PortOne shows less than is stored. It is asked again before that is accepted.",
     Outcome.ORDER_NOT_REGISTERED: "The payment is stored, but its order is not registered. It waits, then is parked.",
+    Outcome.ORDER_ARCHIVED: "The payment is stored, but its order is in an archive. It is parked until it is restored.",
     Outcome.PAYMENT_UNKNOWN: "PortOne does not know the payment. It is asked again, then the notice is parked.",
     Outcome.PORTONE_UNAVAILABLE: "PortOne did not answer. It is asked again, and no order changes.",
     Outcome.PORTONE_REFUSED: "PortOne refused our key. It is asked again, and no order changes.",

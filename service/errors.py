@@ -130,6 +130,14 @@ class OrderNotRegistered(ServiceError):
     """No order is registered under this merchant_uid."""
 
 
+class OrderArchived(ServiceError):
+    """The order was archived: `portone-orders archive restore` brings it back."""
+
+
+class OtherDatabase(ServiceError):
+    """The archive is another database's, because the orders' events are not in this one."""
+
+
 class VersionMoved(ServiceError):
     """The order has changed since it was read: read it again, and send its new ETag as If-Match."""
 

@@ -202,6 +202,7 @@ async def confirm(db: Connection, ids: Sequence[UUID]) -> None:
 
 # What is parked for one of these reasons is looked for again once the reason is gone.
 _WAITS_FOR_ORDER, _WAITS_FOR_STORE = Outcome.ORDER_NOT_REGISTERED.value, Outcome.STORE_NOT_CONFIGURED.value
+_IN_ARCHIVE = Outcome.ORDER_ARCHIVED.value
 
 
 async def replay_of_order(db: Connection, merchant_uid: str) -> None:
@@ -260,14 +261,14 @@ class Replayed:
 
 
 async def replay_parked(db: Connection, after: datetime | None, stores: Sequence[Store], limit: int) -> Replayed:
-    """Make notices due again that were parked for an order that is registered, or a store that is configured, by now.
+    """Make notices due again that were parked for an order that is here, or a store that is configured, by now.
 
     Reads a bounded slice of the parked notices, those parked at `after` or later. Raises asyncpg.SerializationError.
     """
     rows = await db.fetch(
         """
         SELECT n.id, n.parked_at,
-               n.last_outcome = $3
+               n.last_outcome IN ($3, $7)
                AND EXISTS (SELECT FROM orders o WHERE o.merchant_uid = coalesce(
                    (SELECT p.merchant_uid FROM payments p WHERE p.imp_uid = n.imp_uid), n.merchant_uid))
                OR n.last_outcome = $4
@@ -282,6 +283,7 @@ async def replay_parked(db: Connection, after: datetime | None, stores: Sequence
         _WAITS_FOR_STORE,
         [store.account for store in stores],
         [store.tier for store in stores],
+        _IN_ARCHIVE,
     )
     ready = [row["id"] for row in rows if row["ready"]]
     last = max((row["parked_at"] for row in rows), default=None)
@@ -301,12 +303,14 @@ async def prune(db: Connection, handled: timedelta, unregistered: timedelta, lim
             || ARRAY(SELECT id FROM notices WHERE parked_at < now() - $1::interval ORDER BY parked_at LIMIT $4)
             || ARRAY(SELECT id FROM notices WHERE NOT registered AND due_at IS NULL
                        AND coalesce(handled_at, parked_at) < now() - $2::interval
+                       AND (parked_at IS NULL OR last_outcome <> $5)  -- an archived order's is no stranger's
                      ORDER BY coalesce(handled_at, parked_at) LIMIT $4))
         """,
         handled,
         unregistered,
         first_id_since(handled),
         limit,
+        _IN_ARCHIVE,
     )
     return int(done.split()[1])
 

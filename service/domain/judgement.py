@@ -117,27 +117,33 @@ def judge(
     stored: StoredPayments,
     orders: Sequence[VersionedOrder],
     times: Timetable,
+    archived: Set[str] = frozenset(),
 ) -> Judgement:
     """Decide what the results mean, given what is stored of the payments and orders that they name.
 
-    `ticket` was drawn before PortOne was asked. `orders` are those that are registered.
+    `ticket` was drawn before PortOne was asked. `orders` are those that are registered, and `archived` names those of
+    the others that are in an archive.
     """
     verdicts, news = _assess_all(results, ticket, stored, times)
     unreadable, readable = _assess_unreadable(results, ticket, stored)
     payments = _payments_by_order(stored, news, _left_unreadable(stored, unreadable, readable))
     settlements = [(order, settle(order.terms, payments[order.terms.merchant_uid])) for order in orders]
     registered = {order.terms.merchant_uid for order in orders}
+    known = registered | archived
     return Judgement(
         news=list(news.values()),
         changes=[(order, settlement) for order, settlement in settlements if settlement != order.settlement],
         fates=[
-            (notice, fate_of(notice, results[notice.imp_uid], verdicts.get(notice.imp_uid), registered, times))
+            (
+                notice,
+                fate_of(notice, results[notice.imp_uid], verdicts.get(notice.imp_uid), registered, times, archived),
+            )
             for notice in claimed
         ],
         evidence=of_looks(claimed, _told(results), ticket),
         unreadable=unreadable,
         readable=readable,
-        unregistered=[imp_uid for imp_uid, look in news.items() if look.payment.merchant_uid not in registered],
+        unregistered=[imp_uid for imp_uid, look in news.items() if look.payment.merchant_uid not in known],
     )
 
 
@@ -221,13 +227,18 @@ def for_settling(look: StoredLook, *, refund_unknown: bool, unreadable: bool = F
 
 
 def fate_of(
-    notice: OpenNotice, result: LookResult, verdict: Verdict | None, registered: Set[str], times: Timetable
+    notice: OpenNotice,
+    result: LookResult,
+    verdict: Verdict | None,
+    registered: Set[str],
+    times: Timetable,
+    archived: Set[str] = frozenset(),
 ) -> Fate:
     """Decide what becomes of a notice after its look: handled, parked, or postponed to another look."""
     aged = notice.age > times.grace
     match result:
         case UnreadablePayment(merchant_uid=str(merchant_uid)) if merchant_uid not in registered:
-            return _fate_without_order(notice, times)
+            return _fate_without_order(notice, times, archived=merchant_uid in archived)
         case UnreadablePayment():
             return _fate_unanswered(notice, Outcome.ANSWER_UNREADABLE, times)
         case Unanswered(outcome):
@@ -239,7 +250,7 @@ def fate_of(
         case Payment() if verdict is Verdict.KEEP_OUT:
             return Postponed(Outcome.REGRESSED, times.regression)
         case Payment(merchant_uid=merchant_uid) if merchant_uid not in registered:
-            return _fate_without_order(notice, times)
+            return _fate_without_order(notice, times, archived=merchant_uid in archived)
         case Payment(status=status):
             claims_more = claims_more_than(notice.source, notice.claimed_status, status)
             if claims_more and notice.tries < _CLAIM_TRIES:
@@ -255,8 +266,10 @@ def _fate_unanswered(notice: OpenNotice, outcome: Outcome, times: Timetable) -> 
     return Postponed(outcome, _backoff(notice, times))
 
 
-def _fate_without_order(notice: OpenNotice, times: Timetable) -> Fate:
-    """Decide what becomes of a notice whose payment names an order that nobody registered."""
+def _fate_without_order(notice: OpenNotice, times: Timetable, *, archived: bool) -> Fate:
+    """Decide what becomes of a notice whose payment names an order that is not here."""
+    if archived:
+        return Parked(Outcome.ORDER_ARCHIVED)
     if notice.age > times.grace:
         return Parked(Outcome.ORDER_NOT_REGISTERED)
     return Postponed(Outcome.ORDER_NOT_REGISTERED, times.grace)

@@ -26,6 +26,7 @@ class Outcome(StrEnum):
     CLAIMS_MORE = "claims_more"
     REGRESSED = "regressed"
     ORDER_NOT_REGISTERED = "order_not_registered"
+    ORDER_ARCHIVED = "order_archived"
     PAYMENT_UNKNOWN = "payment_unknown"
     PORTONE_UNAVAILABLE = "portone_unavailable"
     PORTONE_REFUSED = "portone_refused"

@@ -58,7 +58,7 @@ _IF_MATCH_REQUIRED = replace(
     problems=(*_IF_MATCH.problems, "if-match-required"),
 )
 # The problems of each endpoint that names an order.
-OF_ORDER = ("order-not-registered", *DATABASE_PROBLEMS)
+OF_ORDER = ("order-not-registered", "order-archived", *DATABASE_PROBLEMS)
 
 
 def _registered(description: str) -> HttpAnswer:
@@ -83,7 +83,7 @@ def _order(description: str, **examples: Any) -> dict[int, HttpAnswer]:
         201: _registered("It is registered now."),
         200: _registered("The same order was registered already. This is how it stands."),
     },
-    problems=("invalid-order", "unknown-account", "unknown-tier", "other-terms", *DATABASE_PROBLEMS),
+    problems=("invalid-order", "unknown-account", "unknown-tier", "other-terms", "order-archived", *DATABASE_PROBLEMS),
 )
 @idempotent
 async def register_order(request: web.Request) -> web.Response:

@@ -109,6 +109,11 @@ PROBLEM_TYPES = {
         "This payment cannot be accepted as it is; `detail` says why. Nothing was changed.",
         "This payment cannot be accepted as it is. (its refund was asked for)",
     ),
+    "order-archived": ProblemType(
+        410,
+        "The order is old, and was moved to an archive, which `detail` names. Its history is still here.",
+        "The order was archived: `portone-orders archive restore` brings it back. (2025, 2026-11-27)",
+    ),
     "version-moved": ProblemType(
         412, "The order has changed since it was read: read it again, and send its new ETag as If-Match."
     ),

@@ -16,6 +16,7 @@ from service.errors import (
     MoneyCame,
     NotAcceptable,
     NothingRecorded,
+    OrderArchived,
     OrderClosed,
     OrderNotRegistered,
     OtherTerms,
@@ -46,6 +47,7 @@ _NEWLINE = orjson.OPT_APPEND_NEWLINE
 _REFUSALS: dict[type[ServiceError], tuple[int, str]] = {
     KeyReused: (422, "idempotency-key-reused"),
     OtherTerms: (409, "other-terms"),
+    OrderArchived: (410, "order-archived"),
     OrderNotRegistered: (404, "order-not-registered"),
     VersionMoved: (412, "version-moved"),
     OrderClosed: (409, "order-closed"),

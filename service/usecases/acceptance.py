@@ -16,7 +16,8 @@ from service.domain.order import Order, Settlement
 from service.domain.payment import Payment
 from service.domain.refund import RefundState
 from service.domain.settle import settle
-from service.errors import NotAcceptable, OrderNotRegistered, VersionMoved
+from service.errors import NotAcceptable, VersionMoved
+from service.usecases.archiving import why_unknown
 from service.usecases.terms import lock_and_read, read_registered
 
 
@@ -43,8 +44,8 @@ async def accept(
 ) -> OrderView:
     """Make the payment the order's. Doing it again changes nothing. `versions` None: any.
 
-    A refund of it that was not sent is withdrawn. Raises OrderNotRegistered, VersionMoved, NotAcceptable with the
-    reason, or PostgresUnavailable.
+    A refund of it that was not sent is withdrawn. Raises OrderArchived, OrderNotRegistered, VersionMoved, NotAcceptable
+    with the reason, or PostgresUnavailable.
     """
 
     async def work(db: Connection) -> OrderView:
@@ -84,7 +85,7 @@ async def _preview(db: Connection, merchant_uid: str, imp_uid: str, allow_test_c
         if isinstance(accepted, Unacceptable):
             raise NotAcceptable(accepted.value)
         return AcceptancePreview(order.terms, accepted, settle(accepted, stored))
-    raise OrderNotRegistered
+    raise await why_unknown(db, merchant_uid)
 
 
 async def _order_of(pool: Pool, imp_uid: str) -> str:

@@ -19,7 +19,8 @@ from service.domain.order import Closed
 from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import awaits_deposit, is_over, money_came
-from service.errors import DepositAwaited, MoneyCame, OrderNotRegistered, PortOneNotAsked, VersionMoved
+from service.errors import DepositAwaited, MoneyCame, PortOneNotAsked, VersionMoved
+from service.usecases.archiving import why_unknown
 from service.usecases.asking import Asking
 from service.usecases.terms import lock_and_read, read_registered
 
@@ -46,8 +47,8 @@ class Withdrawals:
     ) -> OrderView:
         """Close an order that nobody paid; one that is closed stays as it is. `versions` None: any.
 
-        Raises OrderNotRegistered, VersionMoved, MoneyCame, DepositAwaited, PortOneNotAsked, Overloaded or
-        PostgresUnavailable.
+        Raises OrderArchived, OrderNotRegistered, VersionMoved, MoneyCame, DepositAwaited, PortOneNotAsked, Overloaded
+        or PostgresUnavailable.
         """
         is_closed = await in_transaction(self.pool, self._check, merchant_uid, versions)
         if not is_closed and override is None:
@@ -62,7 +63,7 @@ class Withdrawals:
             if order.terms.closed is None:
                 _refuse(order, versions, await payments.of_orders(db, [merchant_uid]))
             return order.terms.closed is not None
-        raise OrderNotRegistered
+        raise await why_unknown(db, merchant_uid)
 
     async def _close(
         self, db: Connection, merchant_uid: str, versions: Set[int] | None, override: Override | None

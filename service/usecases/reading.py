@@ -8,9 +8,10 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
-from service.db import order_views
+from service.db import archives, order_views
 from service.db.order_views import OrderView
 from service.db.pool import Pool, in_statement
+from service.usecases.archiving import archived_error
 from service.usecases.change_waiters import ChangeWaiters
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
@@ -37,7 +38,7 @@ class Reading:
         )
 
     async def read(self, merchant_uid: str) -> OrderView | None:
-        """Return the order as it stands, or None. Raises Overloaded or PostgresUnavailable."""
+        """Return the order as it stands, or None. Raises OrderArchived, Overloaded or PostgresUnavailable."""
         return await self.batches.join(merchant_uid)
 
     async def read_recent(self, merchant_uid: str, age_max_seconds: float) -> Dated[OrderView | None]:
@@ -56,7 +57,7 @@ class Reading:
     ) -> OrderView | None:
         """Return the order once it is not as the caller knows it, or as it stands when the wait is over; or None.
 
-        Raises Overloaded or PostgresUnavailable.
+        Raises OrderArchived, Overloaded or PostgresUnavailable.
         """
         until = time.monotonic() + wait_seconds
         with self._waiters.waiting_for(merchant_uid, caller) as changed:  # before reading, so that no change is missed
@@ -84,6 +85,10 @@ class Reading:
             return [Dated(None)] * len(merchant_uids)
         return [Dated(found.value.get(merchant_uid), found.age_seconds) for merchant_uid in merchant_uids]
 
-    async def _read(self, merchant_uids: Sequence[str]) -> Sequence[OrderView | None]:
-        found = await in_statement(self._pool, order_views.read, list(set(merchant_uids)))
+    async def _read(self, merchant_uids: Sequence[str]) -> Sequence[OrderView | Exception | None]:
+        wanted = set(merchant_uids)
+        found: dict[str, OrderView | Exception] = {**await in_statement(self._pool, order_views.read, list(wanted))}
+        if missing := wanted - found.keys():
+            archived = await in_statement(self._pool, archives.find, list(missing))
+            found |= {merchant_uid: archived_error(where) for merchant_uid, where in archived.items()}
         return [found.get(merchant_uid) for merchant_uid in merchant_uids]

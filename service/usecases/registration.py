@@ -6,7 +6,7 @@ stored yet. Any other is settled by itself, under the same locks. A batch gives 
 
 from collections.abc import Iterable, Sequence
 
-from service.db import notices, order_views, orders, payments, preparations
+from service.db import archives, notices, order_views, orders, payments, preparations
 from service.db.order_views import Registered
 from service.db.orders import NewOrder
 from service.db.pool import Connection, Pool, in_statement, in_transaction
@@ -15,6 +15,7 @@ from service.domain.settle import settle
 from service.domain.timetable import Timetable
 from service.errors import OtherTerms
 from service.usecases.announcing import Announcer
+from service.usecases.archiving import archived_error
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.intake import Intake
 
@@ -40,7 +41,10 @@ class Registration:
         self.batches = Coalescer[NewOrder, Registered | None](self._store, bounds, gives_way_to=urgent)
 
     async def register(self, order: NewOrder) -> Registered:
-        """Store the order, or find the same one stored. Raises OtherTerms, Overloaded or PostgresUnavailable."""
+        """Store the order, or find the same one stored.
+
+        Raises OtherTerms, OrderArchived, Overloaded or PostgresUnavailable.
+        """
         registered = await self.batches.join(order)
         if registered is None:
             registered = await in_transaction(self._pool, settle_first, order, self._times, prepare=self._prepare)
@@ -79,6 +83,8 @@ async def settle_first(db: Connection, order: NewOrder, times: Timetable, *, pre
     await orders.lock(db, [terms.merchant_uid])
     for stored in await orders.read(db, [terms.merchant_uid], allow_test_channel=terms.allow_test_channel):
         return Registered(stored, False, await preparations.of_order(db, terms.merchant_uid))
+    for archived in (await archives.find(db, [terms.merchant_uid])).values():
+        raise archived_error(archived)
     stored_payments = await payments.of_orders(db, [terms.merchant_uid])
     evidence = of_stored(Cause.REGISTRATION, stored_payments)
     inserted = await orders.insert(db, order, settle(terms, stored_payments), times.silence[0], evidence)

@@ -13,7 +13,8 @@ from service.domain.evidence import Cause, of_stored
 from service.domain.payment import Payment
 from service.domain.settle import settle
 from service.domain.terms import money_came
-from service.errors import MoneyCame, OrderClosed, OrderNotRegistered, VersionMoved
+from service.errors import MoneyCame, OrderClosed, VersionMoved
+from service.usecases.archiving import why_unknown
 
 
 class Changes(TypedDict, total=False):
@@ -37,7 +38,7 @@ async def amend(
 ) -> OrderView:
     """Change an order's terms, if it has one of these versions (None: any).
 
-    Raises OrderNotRegistered, VersionMoved, OrderClosed, MoneyCame or PostgresUnavailable.
+    Raises OrderArchived, OrderNotRegistered, VersionMoved, OrderClosed, MoneyCame or PostgresUnavailable.
     """
 
     async def work(db: Connection) -> OrderView:
@@ -60,11 +61,11 @@ async def amend(
 async def lock_and_read(
     db: Connection, merchant_uid: str, *, allow_test_channel: bool
 ) -> tuple[StoredOrder, list[Payment]]:
-    """Lock an order, and read it with its payments that count. Raises OrderNotRegistered."""
+    """Lock an order, and read it with its payments that count. Raises OrderArchived or OrderNotRegistered."""
     await orders.lock(db, [merchant_uid])
     for order in await orders.read(db, [merchant_uid], allow_test_channel=allow_test_channel):
         return order, await payments.of_orders(db, [merchant_uid])
-    raise OrderNotRegistered
+    raise await why_unknown(db, merchant_uid)
 
 
 def _amended(before: StoredOrder, stored: list[Payment], changes: Changes) -> StoredOrder:
@@ -92,7 +93,7 @@ async def _write(db: Connection, before: StoredOrder, after: StoredOrder, stored
 
 
 async def read_registered(db: Connection, merchant_uid: str) -> OrderView:
-    """Return the order as it stands. Raises OrderNotRegistered."""
+    """Return the order as it stands. Raises OrderArchived or OrderNotRegistered."""
     for view in (await order_views.read(db, [merchant_uid])).values():
         return view
-    raise OrderNotRegistered
+    raise await why_unknown(db, merchant_uid)

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from service.db import looks, orders, payments
+from service.db import archives, looks, orders, payments
 from service.db.looks import Claim
 from service.db.pool import (
     Connection,
@@ -183,12 +183,14 @@ class Verifier:
     async def _write_under_locks(
         self, db: Connection, ticket: int, answers: Answers, merchant_uids: Sequence[str]
     ) -> Judgement:
-        stored, of_orders = NOTHING_STORED, list[VersionedOrder]()
+        stored, of_orders, archived = NOTHING_STORED, list[VersionedOrder](), frozenset[str]()
         if merchant_uids:
             await orders.lock(db, merchant_uids)
             stored = await payments.lock(db, merchant_uids, list(answers.named))
             of_orders = await orders.settled(db, merchant_uids, allow_test_channel=self.allow_test_channel)
-        judgement = judge(answers.notices, answers.results, ticket, stored, of_orders, self.times)
+            if len(of_orders) < len(merchant_uids):
+                archived = frozenset(await archives.find(db, merchant_uids))
+        judgement = judge(answers.notices, answers.results, ticket, stored, of_orders, self.times, archived)
         await looks.write(db, merchant_uids, judgement, self.times)
         return judgement
 

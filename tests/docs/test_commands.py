@@ -126,7 +126,9 @@ def test_every_command_in_a_sentence_can_be_typed(command: str) -> None:
     """Each `portone-orders …` exists, and takes these options and arguments."""
     target: Any = typer.main.get_command(app)
     words = shlex.split(command.replace("NOTICE_ID", str(uuid4())))
-    while words and hasattr(target, "commands"):
+    while words and hasattr(target, "commands") and not words[0].startswith("-"):
         target = target.commands[words.pop(0)]
-    if not hasattr(target, "commands") and (words or not any(parameter.required for parameter in target.params)):
+    if (not hasattr(target, "commands") or words) and (
+        words or not any(parameter.required for parameter in target.params)
+    ):
         target.make_context(command, words)

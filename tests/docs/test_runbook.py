@@ -76,6 +76,7 @@ def test_every_kind_of_problem_has_its_line() -> None:
     assert rows == {kind.value for kind in ProblemKind} | {"unknown_order"}
     parked = {
         Outcome.ORDER_NOT_REGISTERED,
+        Outcome.ORDER_ARCHIVED,
         Outcome.PAYMENT_UNKNOWN,
         Outcome.ANSWER_UNREADABLE,
         Outcome.STORE_NOT_CONFIGURED,

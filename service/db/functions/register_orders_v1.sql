@@ -2,8 +2,9 @@
 --
 -- given: an array of [merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
 -- allow_billing_key_issue], each order once.
--- An order of which something is stored already (a payment that counts or cannot be read, a notice that waits for it) is left out, and
--- comes back only if it was registered before: it must be settled, which the caller does under the same locks.
+-- An order of which something is stored already (a payment that counts or cannot be read, a notice that waits for it, an
+-- archive that has it) is left out, and comes back only if it was registered before: the caller settles it, or refuses
+-- it, under the same locks.
 -- `wanted`: its amount is to be registered with PortOne soon after.
 CREATE FUNCTION register_orders_v1(given jsonb, first_check interval, wanted boolean)
 RETURNS TABLE (stored orders, is_new boolean, preparation text, reason text)
@@ -28,6 +29,7 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND (status <> 'ready' OR lesser IS NOT NULL)
                           OFFSET 0)
           AND NOT EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = g->>0 OFFSET 0)
+          AND NOT EXISTS (SELECT FROM archived_orders WHERE merchant_uid = g->>0 OFFSET 0)
           AND NOT EXISTS (SELECT FROM notices WHERE merchant_uid = g->>0 AND parked_at IS NOT NULL OFFSET 0)
         ON CONFLICT (merchant_uid) DO NOTHING
         RETURNING orders AS o

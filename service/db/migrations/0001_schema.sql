@@ -121,6 +121,9 @@ CREATE TABLE payments (
 -- Windows that were only opened decide nothing, and a buyer may open thousands: they are in no order's way.
 CREATE INDEX payments_that_count ON payments (merchant_uid) WHERE status <> 'ready' OR lesser IS NOT NULL;
 
+-- They are archived with their order.
+CREATE INDEX payments_opened ON payments (merchant_uid) WHERE status = 'ready' AND lesser IS NULL;
+
 CREATE INDEX payments_unregistered ON payments (imp_uid)
     WHERE came_unregistered AND status IN ('paid', 'cancelled');
 
@@ -327,6 +330,9 @@ CREATE TABLE refunds (
     CHECK (answer IS NULL OR asked_at IS NOT NULL),
     CHECK (state <> 'refused' OR answer = 'refused')
 );
+-- Where an order is deleted, because it is archived, its refunds are looked for. A hash has no order, for whose sake a
+-- plan would read it completely.
+CREATE INDEX refunds_merchant_uid ON refunds USING hash (merchant_uid);
 CREATE INDEX refunds_due ON refunds (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX refunds_unknown ON refunds (merchant_uid, imp_uid) WHERE state = 'refund_unknown';
 
@@ -468,3 +474,18 @@ CREATE TABLE delivery_attempts (
 );
 CREATE INDEX delivery_attempts_endpoint ON delivery_attempts (endpoint, id);
 CREATE INDEX delivery_attempts_order ON delivery_attempts (merchant_uid, id) WHERE merchant_uid IS NOT NULL;
+
+-- Archives whose orders were deleted here, and where each of these orders is. An order's number is never free again,
+-- and its events stay (docs/decisions/0027-archive-orders-but-keep-their-events.md).
+CREATE TABLE archives (
+    id     integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- The archive's own id, which its manifest has, and the name of its folder.
+    mark   uuid NOT NULL UNIQUE,
+    name   text NOT NULL,
+    before timestamptz NOT NULL,
+    at     timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE archived_orders (
+    merchant_uid text PRIMARY KEY,
+    archive      integer NOT NULL REFERENCES archives
+);

@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
 
 from service.db import (
+    archives,
     completion_facts,
     console_sessions,
     deliveries,
@@ -219,6 +221,37 @@ async def _look_for_an_order(db: Any) -> None:
         await order_search.newest(db, search, None, 50)
 
 
+_OLD = (
+    """
+    INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, paid_amount, imp_uid, updated_at)
+    VALUES ('old', 100, 'KRW', now(), 'paid', 100, 'imp_old', now() - interval '2 years')
+    """,
+    """
+    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, problems,
+                              cause)
+    VALUES ('old', 1, 'paid', 100, 'KRW', 100, 0, '[]', 'registration')
+    """,
+    """
+    INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
+                          cancellations, live, details, written_ticket)
+    VALUES ('imp_old', 'old', 'default', '', 'paid', 100, 'KRW', 0, 0, true, '{}', 1)
+    """,
+)
+
+
+async def _archive(db: Any) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=365)
+    for statement in _OLD:
+        await db.execute(statement)
+    await archives.expected(db)
+    walked = await archives.walk(db, "ol", long_ago, 1, contents=True)
+    archive = await archives.describe(db, uuid4(), "old", long_ago)
+    assert (await archives.delete(db, archive, long_ago, walked.content)).deleted == 1
+    assert await archives.find(db, ["old"])
+    assert await archives.missing_events(db, {"old": 1}) == []
+    assert await archives.restore(db, walked.content) == ["old"]
+
+
 async def _read_a_story(db: Any) -> None:
     await order_story.payments(db, "order-1", 50)
     await order_events.history(db, "order-1", 50)
@@ -232,7 +265,7 @@ async def _read_a_story(db: Any) -> None:
 
 _WORK = (
     *(_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed, _tell),
-    *(_today, _look_at_the_console, _look_for_an_order, _read_a_story),
+    *(_today, _look_at_the_console, _look_for_an_order, _read_a_story, _archive),
 )
 
 

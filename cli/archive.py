@@ -1,0 +1,266 @@
+"""`portone-orders archive`: move old orders into files, and put them back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from cli.archive_files import ArchiveFolder, Manifest
+from cli.errors import CommandFailed
+from cli.operator import Who, Why, me
+from cli.output import AsJson, count_of, print_json, progress_bar
+from cli.settings_source import load_settings
+from service.db import archives
+from service.db.archives import Deleted
+from service.db.pool import Pool, in_statement, open_pool
+from service.usecases import archiving
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+archive = typer.Typer(name="archive", invoke_without_command=True)
+
+_ORDERS_IN_A_PART = 10_000
+_KEPT = {
+    "open": "may still be paid",
+    "problem": "have a problem",
+    "refund": "are being refunded",
+    "waiting": "wait for something",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run of the command: the database, the archive, and the bar that shows how far it is."""
+
+    pool: Pool
+    folder: ArchiveFolder
+    who: str
+    why: str
+    progress: "Progress"
+
+    def bar(self, what: str, total: int | None) -> "Callable[[int], None]":
+        """Show how far this is; return what moves it on."""
+        task: TaskID = self.progress.add_task(what, total=total)
+        return lambda count: self.progress.advance(task, count)
+
+
+@archive.callback()
+def archive_orders(
+    context: typer.Context,
+    before: Annotated[
+        str, typer.Option(help="Orders that were last changed before this day, 2025-01-01, at least 100 days ago.")
+    ] = "",
+    to: Annotated[Path | None, typer.Option(help="The archive's folder, which is made.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Then delete here what the archive has.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write and delete nothing.")] = False,
+    who: Who = "",
+    why: Why = "archived by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Write orders that are old and final into files, with their payments, events, notices and refunds.
+
+    Paid, cancelled and closed orders are, of which nothing is to come: no problem, no refund, nothing that waits. With
+    --delete they are then deleted here, and reading one answers 410 with the archive's name. Their events stay, and so
+    does the feed. If it is stopped, the same command goes on where it was.
+
+    Example: portone-orders archive --before 2025-01-01 --dry-run
+
+    Example: portone-orders archive --before 2025-01-01 --to /backup/orders-2024 --delete --why "kept two years"
+    """
+    if context.invoked_subcommand is not None:
+        return
+    time = _time(before)
+    if dry_run:
+        _tell(asyncio.run(_count(time)), as_json=as_json)
+        return
+    if to is None:
+        raise CommandFailed("Name the folder to write with --to, or give --dry-run.")
+    _tell(asyncio.run(_archive(time, ArchiveFolder(to), delete, who or me(), why)), as_json=as_json)
+
+
+@archive.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="The folder of an archive.", metavar="FOLDER")],
+    only: Annotated[list[str] | None, typer.Option("--order", help="Only this order; may be given again.")] = None,
+    who: Who = "",
+    why: Why = "restored by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Put an archive's orders back where they came from. Orders that are here stay as they are.
+
+    Example: portone-orders archive restore /backup/orders-2024 --why "refunds for 2024"
+    """
+    count = asyncio.run(_restore(ArchiveFolder(folder), frozenset(only or ()), who or me(), why))
+    if as_json:
+        print_json({"restored": count})
+    else:
+        typer.echo(f"{count_of(count, 'order')} put back.")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveReport:
+    """The result of a run.
+
+    `deleted` None: nothing was to be deleted. `changed`: orders that have changed since they were written, and stay
+    here. `folder` None: they were only counted.
+    """
+
+    folder: str | None
+    before: datetime
+    orders: int
+    rows: dict[str, int]
+    kept: dict[str, int]
+    bytes: int = 0
+    deleted: int | None = None
+    changed: int = 0
+
+
+def _time(text: str) -> datetime:
+    """Return the time that a person means, which is local unless it says otherwise. Raises CommandFailed."""
+    try:
+        time = datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise CommandFailed(f"--before must be a day, like 2025-01-01, not {text!r}.") from None
+    if datetime.now(UTC) - time < archiving.LEAST_AGE:
+        days = archiving.LEAST_AGE.days
+        raise CommandFailed(f"--before must be at least {days} days ago: younger orders are compared with PortOne.")
+    return time
+
+
+@asynccontextmanager
+async def _open(folder: ArchiveFolder, who: str, why: str) -> AsyncIterator[Job]:
+    settings = load_settings().require("database_url")
+    pool = await open_pool(settings.database_url.get_secret_value(), 1)
+    try:
+        with progress_bar() as progress:
+            yield Job(pool, folder, who, why, progress)
+    finally:
+        await pool.close()
+
+
+async def _count(before: datetime) -> ArchiveReport:
+    rows, kept = Counter[str](), Counter[str]()
+    async with _open(ArchiveFolder(Path()), "", "") as job:
+        advance = job.bar("Counting", await in_statement(job.pool, archives.expected))
+        after: str | None = ""
+        while after is not None:
+            walked = await archiving.walk(job.pool, after, before, contents=False)
+            rows["orders"] += len(walked.content)
+            kept += Counter(walked.kept)
+            advance(walked.count)
+            after = walked.last
+    return ArchiveReport(None, before, rows["orders"], dict(rows), dict(kept))
+
+
+async def _archive(before: datetime, folder: ArchiveFolder, delete: bool, who: str, why: str) -> ArchiveReport:
+    async with _open(folder, who, why) as job:
+        manifest = await _write(job, _begun(folder, before, who))
+        deleted = await _delete(job, manifest) if delete else None
+    size = sum(part.bytes for part in manifest.parts)
+    report = ArchiveReport(str(folder.path), before, manifest.orders, manifest.rows, manifest.kept, size)
+    return replace(report, deleted=deleted.deleted, changed=deleted.changed) if deleted else report
+
+
+def _begun(folder: ArchiveFolder, before: datetime, who: str) -> Manifest:
+    """Return the folder's manifest, which is new where the folder is. Raises CommandFailed."""
+    manifest = folder.manifest()
+    if manifest is None:
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.path.iterdir()):
+            raise CommandFailed(f"{folder.path} has other files: name a folder that is new or empty.")
+        manifest = Manifest.begun(before, who)
+        folder.write(manifest)
+    if manifest.before != before:
+        raise CommandFailed(f"{folder.path} has the orders before {manifest.before:%Y-%m-%d}: name another folder.")
+    return manifest
+
+
+async def _write(job: Job, manifest: Manifest) -> Manifest:
+    """Write the parts that are missing."""
+    advance = job.bar("Writing", await in_statement(job.pool, archives.expected))
+    while not manifest.complete:
+        manifest = await _write_part(job, manifest, advance)
+        job.folder.write(manifest)
+    return manifest
+
+
+async def _write_part(job: Job, manifest: Manifest, advance: Callable[[int], None]) -> Manifest:
+    orders, kept, after, complete = dict[str, str](), Counter[str](), manifest.after, False
+    while len(orders) < _ORDERS_IN_A_PART and not complete:
+        walked = await archiving.walk(job.pool, after, manifest.before)
+        orders |= walked.content
+        kept += Counter(walked.kept)
+        advance(walked.count)
+        after, complete = walked.last or after, walked.last is None
+    part = job.folder.write_part(len(manifest.parts) + 1, orders) if orders else None
+    return replace(manifest.with_part(part, _count_rows(orders.values()), kept, after), complete=complete)
+
+
+def _count_rows(lines: Iterable[str]) -> Counter[str]:
+    """Count the rows of each kind."""
+    rows = Counter[str]()
+    for line in lines:
+        rows["orders"] += 1
+        rows.update({kind: len(value) for kind, value in orjson.loads(line).items() if isinstance(value, list)})
+    return rows
+
+
+async def _delete(job: Job, manifest: Manifest) -> Deleted:
+    """Delete what the archive has, batch by batch."""
+    mark, deleted, changed = job.folder.mark(manifest), 0, 0
+    number = await archiving.begin_deleting(job.pool, mark, job.who, job.why)
+    for lines in _batches(job, manifest, "Deleting"):
+        batch = await archiving.delete(job.pool, number, mark, lines)
+        deleted, changed = deleted + batch.deleted, changed + batch.changed
+    return Deleted(deleted, changed)
+
+
+async def _restore(folder: ArchiveFolder, wanted: frozenset[str], who: str, why: str) -> int:
+    manifest, count = folder.manifest(), 0
+    if manifest is None:
+        raise CommandFailed(f"{folder.path} has no manifest.json: name the folder of an archive.")
+    async with _open(folder, who, why) as job:
+        await archiving.begin_restoring(job.pool, folder.mark(manifest), who, why)
+        for lines in _batches(job, manifest, "Restoring"):
+            count += await archiving.restore(job.pool, [line for line in lines if _is_wanted(line, wanted)])
+    return count
+
+
+def _is_wanted(line: str, wanted: frozenset[str]) -> bool:
+    return not wanted or orjson.loads(line)["order"]["merchant_uid"] in wanted
+
+
+def _batches(job: Job, manifest: Manifest, what: str) -> Iterator[Sequence[str]]:
+    """Yield the archive's orders, as many as one transaction moves."""
+    advance = job.bar(what, manifest.orders)
+    for part in manifest.parts:
+        lines = job.folder.lines(part)
+        while batch := list(islice(lines, archiving.MOVED_AT_ONCE)):
+            yield batch
+            advance(len(batch))
+
+
+def _tell(report: ArchiveReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    for reason, count in sorted(report.kept.items()):
+        typer.echo(f"{count:,} old ones stay, because they {_KEPT[reason]}.", err=True)
+    if report.folder is None:
+        typer.echo(f"{count_of(report.orders, 'order')} could be archived. Nothing was changed.")
+        return
+    size = report.bytes / 1e6
+    typer.echo(f"{count_of(report.orders, 'order')} are in {report.folder}, {size:,.1f} MB.")
+    if report.deleted is not None:
+        typer.echo(f"{count_of(report.deleted, 'order')} deleted here.")
+    if report.changed:
+        typer.echo(f"{report.changed:,} have changed since they were written, and stay.", err=True)
