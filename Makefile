@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
     lock clean schemathesis schemathesis-small typescript clients \
     bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps \
     refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards shows pictures
+    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration soak steps \
+    refund-schedules refund-kills faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -143,6 +145,9 @@ bench-waiters: $(VENV)/.installed ## Measure 5,000 reads that wait for a change 
 
 bench-console: $(VENV)/.installed ## Measure the console's pages among 10⁶ orders, and what five operators take from intake: 6 minutes
 	@$(BIN)/python -m bench.console
+
+online-migration: $(VENV)/.installed ## Change a table of ROWS=10000000 orders beside a service under load: an hour
+	@$(BIN)/python -m bench.online_migration $(or $(ROWS),10000000)
 
 soak: $(VENV)/.installed ## Process 10⁶ notices under bounds on memory and dead rows, then check every row: 5 minutes
 	@$(BIN)/python -m bench.soak --publish

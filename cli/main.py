@@ -21,6 +21,7 @@ from cli.reconcile import reconcile
 from cli.sandbox import sandbox
 from cli.screen import Screen
 from cli.settings_source import load_settings, load_with_source
+from cli.size import size
 from cli.status import status
 from cli.top import top
 from service.settings import Settings
@@ -47,6 +48,7 @@ app.add_typer(endpoints.app, name="endpoints", rich_help_panel=_LOOK)
 app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
 app.command(rich_help_panel=_LOOK)(reconcile)
 app.add_typer(archive, rich_help_panel=_LOOK)
+app.command(rich_help_panel=_LOOK)(size)
 app.command(rich_help_panel=_TRY)(demo)
 app.add_typer(sandbox, rich_help_panel=_TRY)
 
