@@ -72,6 +72,8 @@ SOURCES = {
     Source.COMPLETION: "The buyer's page called `POST /payment/complete`.",
     Source.REDIRECT: "The buyer's browser called `GET /payment-redirect`.",
     Source.RECONCILE: "The service found a difference from PortOne's list.",
+    Source.SEARCH: "The service asked PortOne for the order's payments, for a browser, a service or a person.",
+    Source.REFUND: "The service looks before it gives money back, and until it sees that the money is back.",
     Source.OPERATOR: "A person asked for a look.",
 }
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto  # whose UUID is one of Python's, at a ninth of the cost
@@ -24,6 +24,13 @@ def read_notice_id(text: str) -> UUID:
 def first_id_since(ago: timedelta) -> UUID:
     """Return the least id of a notice that came at most this long ago."""
     return _id(time.time_ns() // 1_000_000 - ago // timedelta(milliseconds=1), 0)
+
+
+def time_of(notice_id: UUID) -> datetime | None:
+    """Return when the id was made, or None if it is not one of ours."""
+    if notice_id.version != 7:
+        return None
+    return datetime.fromtimestamp((notice_id.int >> _RANDOM_BITS) / 1000, UTC)
 
 
 def _id(milliseconds: int, random: int) -> UUID:

@@ -35,7 +35,7 @@ _LAST_HALF = 2**64 - 1
 # The names by which OTEL_TRACES_EXPORTER calls what packages call otherwise.
 _EXPORTERS = {"otlp": "otlp_proto_http"}
 # These begin their traces in a worker, because no caller brought them.
-_OF_WORKERS = (Source.RECONCILE, Source.OPERATOR)
+_OF_WORKERS = (Source.RECONCILE, Source.SEARCH, Source.REFUND, Source.OPERATOR)
 
 Names = dict[str, str | bool | int]
 

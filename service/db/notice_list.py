@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-import asyncpg
-
 from service.db.pool import Connection
 from service.domain.payment import Store
+from service.notice_ids import time_of
 
 # A person's page looks through this many of the open notices for those of an order.
 _DUE_LOOKED_THROUGH = 2_000
@@ -45,6 +44,14 @@ class Shown:
     then_currency: str | None
     # When it was handled or parked.
     ended_at: datetime | None
+    # When a person last made it due again.
+    replayed_at: datetime | None
+
+    @property
+    def first_at(self) -> datetime:
+        """When it first came. A row that notices of unregistered orders share is as old as the first of them."""
+        made_at = time_of(self.id)
+        return min(made_at, self.received_at) if made_at else self.received_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ _SHOWN = """
            p.status AS payment_status, p.amount AS payment_amount, p.currency AS payment_currency,
            f.then->>'status' AS then_status, (f.then->>'amount')::bigint AS then_amount,
            (f.then->>'cancelled_amount')::bigint AS then_cancelled_amount, f.then->>'currency' AS then_currency,
-           coalesce(n.handled_at, n.parked_at) AS ended_at
+           coalesce(n.handled_at, n.parked_at) AS ended_at, n.replayed_at
     FROM notices n LEFT JOIN LATERAL (SELECT * FROM payments WHERE imp_uid = n.imp_uid OFFSET 0) p ON true
          LEFT JOIN LATERAL (
              SELECT fact AS then FROM order_events e CROSS JOIN LATERAL jsonb_array_elements(e.facts) AS fact
@@ -190,20 +197,14 @@ def _id_range(name: str) -> tuple[UUID | None, UUID | None]:
 async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
     """Make these notices due now, as if they had just come; return those that exist.
 
-    One that then claims what an open one does is looked for with it.
+    When each came and what it claimed stay as they are, for people. PortOne is asked whatever is stored.
     """
-    rows = await db.fetch("SELECT id FROM notices WHERE id = ANY($1::uuid[])", ids)
-    for row in rows:
-        try:
-            async with db.transaction():
-                await db.execute(
-                    """
-                    UPDATE notices SET due_at = now(), claimed_until = NULL, tries = 0, received_at = now(),
-                           last_outcome = NULL, claimed_status = NULL, handled_at = NULL, parked_at = NULL
-                    WHERE id = $1
-                    """,
-                    row["id"],
-                )
-        except asyncpg.UniqueViolationError:
-            continue
+    rows = await db.fetch(
+        """
+        UPDATE notices SET due_at = now(), claimed_until = NULL, tries = 0, replayed_at = now(), last_outcome = NULL,
+               handled_at = NULL, parked_at = NULL
+        WHERE id = ANY($1::uuid[]) RETURNING id
+        """,
+        ids,
+    )
     return [row["id"] for row in rows]

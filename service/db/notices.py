@@ -70,7 +70,7 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
             -- By an index on the payment, also in a plan that was made while the table was known to be empty.
             -- Nothing here may ask for an order of the rows, or the primary key is read from end to end.
             SELECT n.id, g.id AS given, g.arrivals FROM given g JOIN notices n
-                ON n.registered AND n.due_at IS NOT NULL
+                ON n.registered AND n.due_at IS NOT NULL AND n.replayed_at IS NULL
                AND n.imp_uid = g.imp_uid AND n.merchant_uid = g.merchant_uid AND n.source = g.source
                AND n.claimed_status IS NOT DISTINCT FROM g.claimed_status
                AND (n.cancellation_id IS NOT NULL) = (g.cancellation_id IS NOT NULL)
@@ -91,6 +91,7 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
                    -- What had ended begins again; what is open keeps its age and its tries, and so comes to an end.
                    tries = CASE WHEN n.due_at IS NULL THEN 0 ELSE n.tries END,
                    received_at = CASE WHEN n.due_at IS NULL THEN now() ELSE n.received_at END,
+                   replayed_at = CASE WHEN n.due_at IS NULL THEN NULL ELSE n.replayed_at END,
                    handled_at = NULL, parked_at = NULL, last_outcome = NULL,
                    source = excluded.source, merchant_uid = excluded.merchant_uid,
                    -- Account and tier are one word: the newest that was given, and never one of each.
@@ -238,7 +239,8 @@ async def _replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
                 FROM notices n
                 WHERE id = ANY($1::uuid[]) AND (NOT registered OR NOT EXISTS (
                     SELECT FROM notices o
-                    WHERE o.registered AND o.due_at IS NOT NULL AND o.imp_uid = n.imp_uid AND o.source = n.source
+                    WHERE o.registered AND o.due_at IS NOT NULL AND o.replayed_at IS NULL
+                      AND o.imp_uid = n.imp_uid AND o.source = n.source
                       AND o.merchant_uid IS NOT DISTINCT FROM n.merchant_uid
                       AND o.claimed_status IS NOT DISTINCT FROM n.claimed_status
                       AND (o.cancellation_id IS NOT NULL) = (n.cancellation_id IS NOT NULL)

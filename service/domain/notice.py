@@ -15,7 +15,13 @@ class Source(StrEnum):
     COMPLETION = "completion"
     REDIRECT = "redirect"
     RECONCILE = "reconcile"
+    SEARCH = "search"
+    REFUND = "refund"
     OPERATOR = "operator"
+
+
+# Work of our own, which gives way to what others say.
+BACKGROUND = frozenset({Source.RECONCILE, Source.REFUND})
 
 
 class Outcome(StrEnum):
@@ -65,7 +71,7 @@ class Notice:
     @property
     def is_waited_for(self) -> bool:
         """Return whether a person at a browser waits for its look."""
-        return self.source in (Source.COMPLETION, Source.REDIRECT)
+        return self.source in (Source.COMPLETION, Source.REDIRECT, Source.SEARCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,9 @@ class OpenNotice:
     """A notice that this worker has claimed for a look: what it claims, and the store to ask for its payment.
 
     `hint` is another store, to be asked if the first knows no such payment. `registered`: its order is, by now.
-    `arrivals` counts the notices that share this row. `age` is the time since it was received, and `looked_at` the time
-    of the claim, at which its look begins. `crowded`: several others of its order wait for another look already.
+    `arrivals` counts the notices that share this row. `age` is the time since it was received or last replayed, and
+    `looked_at` the time of the claim, at which its look begins. One that was replayed claims nothing, so that PortOne
+    is asked. `crowded`: several others of its order wait for another look already.
     """
 
     id: UUID

@@ -76,7 +76,7 @@ async def read_story(db: Connection, merchant_uid: str, *, allow_test_channel: b
     terms = replace(view.order.terms, allow_test_channel=allow_test_channel) if view else None
     entries = [
         *(_version(event, terms) for event in events),
-        *(StoryEntry("notice", notice.received_at, notice) for notice in notices),
+        *(StoryEntry("notice", notice.first_at, notice) for notice in notices),
         *(StoryEntry("refund", move.at, move) for move in moves),
         *(StoryEntry("resolution", resolution.at, resolution) for resolution in resolutions),
         *(StoryEntry("action", action.at, action) for action in actions if action.action not in _TOLD_ELSEWHERE),

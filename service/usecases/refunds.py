@@ -93,7 +93,7 @@ class Refunder:
     async def _give_notice(self, db: Connection, refund: Refund, *, at_order: bool) -> list[Notice]:
         of_order = await payments.of_orders(db, [refund.merchant_uid]) if at_order else []
         imp_uids = [payment.imp_uid for payment in of_order] or [refund.imp_uid]
-        given = [Notice(new_notice_id(), Source.RECONCILE, imp_uid, refund.merchant_uid) for imp_uid in imp_uids]
+        given = [Notice(new_notice_id(), Source.REFUND, imp_uid, refund.merchant_uid) for imp_uid in imp_uids]
         rows = await notices.record(db, given, self.times.queued)
         return [replace(notice, id=row) for notice, row in zip(given, rows, strict=True)]
 

@@ -88,7 +88,7 @@ class Searcher:
         differing = await in_transaction(self.pool, differences, listed, search.store)
         if not differing:
             return Searched(Outcome.LOOKED, _is_window_open(listed))
-        given = [replace(notice, source=Source.REDIRECT) for notice in differing[:NOTICES_PER_JOB]]
+        given = [replace(notice, source=Source.SEARCH) for notice in differing[:NOTICES_PER_JOB]]
         await verify(await in_statement(self.pool, notices.record_differences, given))
         # A look that failed, or one that another notice has under way, leaves a difference.
         left = await in_transaction(self.pool, differences, listed, search.store)

@@ -22,7 +22,7 @@ from service.db.pool import (
     try_statement_on,
 )
 from service.domain.judgement import NOTHING_STORED, Judgement, LookResult, Unanswered, judge
-from service.domain.notice import OpenNotice, Outcome, Source
+from service.domain.notice import BACKGROUND, OpenNotice, Outcome
 from service.domain.order import VersionedOrder
 from service.domain.payment import Payment, Store
 from service.domain.timetable import Timetable
@@ -197,6 +197,6 @@ class Verifier:
 
 def _lane(notice: OpenNotice) -> Lane:
     """Return whose share of the budget a notice's look uses. A batch is one call, in the best lane of its notices."""
-    if notice.source is Source.RECONCILE:
+    if notice.source in BACKGROUND:
         return Lane.BACKGROUND
     return Lane.UNREGISTERED if notice.gives_way else Lane.LIVE

@@ -1,13 +1,15 @@
 """The commands that a person runs on a live service."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from service.db.pool import Pool
+from service.db import notice_list
+from service.db.pool import Pool, in_statement
 from service.settings import Settings
 from tests.running import running_receiver
 from tests.sandbox_client import RunningSandbox
@@ -52,11 +54,14 @@ async def test_a_parked_notice_is_listed_with_its_reason(environment: dict[str, 
 
 
 async def test_a_replayed_notice_is_due_and_written_down(environment: dict[str, str], pool: Pool) -> None:
-    """Replaying makes the notice due at once, and records who did it and why."""
+    """Replaying makes the notice due at once, keeps when it came and what it claimed, and records who and why."""
     notice = await park(pool)
+    await pool.execute("UPDATE notices SET received_at = now() - interval '2 hours', claimed_status = 'paid'")
     _, output = await run(environment, "notices", "replay", notice, "--who", "kim", "--why", "PortOne mended it")
     assert "1 notices will be looked at again" in output
-    assert await pool.fetchval("SELECT due_at <= now() AND parked_at IS NULL FROM notices")
+    assert await pool.fetchval("SELECT due_at <= now() AND parked_at IS NULL AND replayed_at <= now() FROM notices")
+    [shown] = (await in_statement(pool, notice_list.waiting, 10)).notices
+    assert (datetime.now(UTC) - shown.first_at > timedelta(minutes=119), shown.claimed_status) == (True, "paid")
     row = await pool.fetchrow("SELECT who, why, action, subject FROM operator_actions")
     assert row is not None
     assert tuple(row) == ("kim", "PortOne mended it", "notices.replay", notice)

@@ -31,8 +31,10 @@ BEGIN
     drawn := nextval('look_tickets');
     RETURN QUERY
     WITH open AS (
-        SELECT n.id, n.source, n.imp_uid, n.claimed_status, n.arrivals, n.tries,
-               clock_timestamp() - n.received_at AS age,
+        SELECT n.id, n.source, n.imp_uid,
+               -- One that a person replays is a question that no stored look answers.
+               CASE WHEN n.replayed_at IS NULL THEN n.claimed_status END AS claimed_status, n.arrivals, n.tries,
+               clock_timestamp() - coalesce(n.replayed_at, n.received_at) AS age,
                coalesce(o.account, p.account, said.account, 'default') AS account,
                coalesce(o.tier, p.tier, said.tier, '') AS tier,
                coalesce(p.account, said.account) AS hint_account, coalesce(p.tier, said.tier) AS hint_tier,
@@ -48,7 +50,7 @@ BEGIN
                CASE
                    -- A lesser answer that waits to be confirmed is a question that only a look can close.
                    WHEN o.merchant_uid IS NOT NULL AND p.status = 'paid' AND p.lesser IS NULL
-                        AND n.claimed_status = 'paid' AND n.cancellation_id IS NULL THEN 'served'
+                        AND n.claimed_status = 'paid' AND n.cancellation_id IS NULL AND n.replayed_at IS NULL THEN 'served'
                    WHEN l.looked_at + l.spaced > clock_timestamp() THEN 'too_soon'
                    ELSE 'look'
                END AS verdict,

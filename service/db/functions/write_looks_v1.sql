@@ -105,11 +105,12 @@ BEGIN
                last_outcome = coalesce(alike->>0, last_outcome),
                -- Whoever knows an order's number can invent payments of it. Eight of them, more than the notices of a
                -- payment that is real, stay in the live lane; the others give way.
-               crowded = crowded OR (registered AND source <> 'reconcile' AND (
+               crowded = crowded OR (registered AND source NOT IN ('reconcile', 'refund') AND (
                    SELECT count(*) FROM (
                        SELECT FROM notices o
                        WHERE o.merchant_uid = n.merchant_uid AND o.due_at IS NOT NULL AND o.registered
-                         AND NOT o.crowded AND o.last_outcome IS NOT NULL AND o.source <> 'reconcile' AND o.id <> n.id
+                         AND NOT o.crowded AND o.last_outcome IS NOT NULL AND o.source NOT IN ('reconcile', 'refund')
+                         AND o.id <> n.id
                        LIMIT 8) AS retried) >= 8)
         WHERE id = (alike->>3)::uuid
           AND arrivals = (alike->>1)::integer AND handled_at IS NULL AND parked_at IS NULL;

@@ -152,7 +152,8 @@ CREATE INDEX unreadable_payments_order ON unreadable_payments (merchant_uid);
 
 CREATE TABLE notices (
     id              uuid PRIMARY KEY,
-    source          text NOT NULL CHECK (source IN ('webhook', 'completion', 'redirect', 'reconcile', 'operator')),
+    source          text NOT NULL CHECK (source IN
+                        ('webhook', 'completion', 'redirect', 'reconcile', 'search', 'refund', 'operator')),
     imp_uid         text NOT NULL CHECK (char_length(imp_uid) BETWEEN 1 AND 64),
     merchant_uid    text,
     -- Under which account and tier to look, where the notice says so.
@@ -165,8 +166,11 @@ CREATE TABLE notices (
     crowded         boolean NOT NULL DEFAULT false,
     -- Whose turn it is when not all can be swept or asked about: 0 live, 1 background, 2 unregistered.
     lane            smallint NOT NULL GENERATED ALWAYS AS (
-                        CASE WHEN NOT registered OR crowded THEN 2 WHEN source = 'reconcile' THEN 1 ELSE 0 END) STORED,
+                        CASE WHEN NOT registered OR crowded THEN 2 WHEN source IN ('reconcile', 'refund') THEN 1
+                             ELSE 0 END) STORED,
     received_at     timestamptz NOT NULL DEFAULT now(),
+    -- When a person last made it due again. Since then it counts as if it had just come, and claimed nothing.
+    replayed_at     timestamptz,
     arrivals        integer NOT NULL DEFAULT 1,
     tries           integer NOT NULL DEFAULT 0,
     due_at          timestamptz,
@@ -190,10 +194,11 @@ CREATE INDEX notices_imp_uid ON notices (imp_uid);
 -- An open notice stands for all that claim the same of the same payment and order, so that nobody fills the table.
 CREATE UNIQUE INDEX notices_open ON notices
     (imp_uid, merchant_uid, source, claimed_status, (cancellation_id IS NOT NULL), account, tier) NULLS NOT DISTINCT
-    WHERE due_at IS NOT NULL AND registered;
+    WHERE due_at IS NOT NULL AND registered AND replayed_at IS NULL;
 -- Those of an order that wait for another look, and do not give way: write_looks_v1 lets no order have more than a few.
 CREATE INDEX notices_retried ON notices (merchant_uid)
-    WHERE due_at IS NOT NULL AND registered AND NOT crowded AND last_outcome IS NOT NULL AND source <> 'reconcile';
+    WHERE due_at IS NOT NULL AND registered AND NOT crowded AND last_outcome IS NOT NULL
+          AND source NOT IN ('reconcile', 'refund');
 -- Notices that name no registered order share one row for each payment, whatever they claim.
 CREATE UNIQUE INDEX notices_unregistered ON notices (imp_uid) WHERE NOT registered;
 CREATE INDEX notices_unregistered_ended ON notices ((coalesce(handled_at, parked_at)))

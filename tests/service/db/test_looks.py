@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from service.db import looks, notices, order_checks, orders
+from service.db import looks, notice_list, notices, order_checks, orders
 from service.db.looks import Claim
 from service.db.pool import Connection, Pool, in_statement, in_transaction
 from service.domain.judgement import THIS_WRITE, Fate, Handled, Judgement, Parked, Postponed
@@ -186,6 +186,20 @@ async def test_a_notice_that_claims_nothing_new_is_served_by_what_is_stored(
     assert (claim.served, len(claim.to_look)) == ((["imp_1"], 0) if served else ([], 1))
     [row] = await stored.notices(pool, "imp_1")
     assert (row["handled_at"] is not None, row["last_outcome"] == "served_by_stored_look") == (served, served)
+
+
+async def test_a_replayed_notice_is_looked_at_whatever_is_stored(pool: Pool) -> None:
+    """It claims nothing and is as young as its replay, and stands for no notice that comes meanwhile."""
+    await stored.register_order(pool, "order-1")
+    await _store(pool, StoredLook(PAYMENT, THIS_WRITE))
+    parked = await _record(pool)
+    await pool.execute("UPDATE notices SET due_at = NULL, received_at = now() - interval '1 day', handled_at = now()")
+    assert await in_transaction(pool, notice_list.replay, [parked]) == [parked]
+    later = await _record(pool)
+    claim = await _claim(pool, parked, later)
+    [notice] = claim.to_look
+    assert (notice.id, notice.claimed_status, notice.age < timedelta(hours=1)) == (parked, None, True)
+    assert claim.served == ["imp_1"]
 
 
 async def test_a_lesser_answer_that_waits_serves_nobody(pool: Pool) -> None:

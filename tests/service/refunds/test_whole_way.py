@@ -17,6 +17,8 @@ async def test_a_duplicate_goes_back_and_the_order_stays_paid(shop: Shop, refund
     )  # fmt: skip
     assert await shop.moves(duplicate) == ["intended", "asked", "refunded"]
     assert await refund_counts(shop, [first, duplicate]) == [0, 1]
+    caused = "SELECT source FROM order_events WHERE cause = 'look' ORDER BY id DESC LIMIT 1"
+    assert await shop.pool.fetchval(caused) == "refund"
     order = await shop.pool.fetchrow("SELECT state, problems FROM orders")
     assert order is not None
     assert (order["state"], order["problems"]) == ("paid", [])
