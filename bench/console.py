@@ -104,7 +104,7 @@ def _pages(table: int, rng: random.Random) -> dict[str, str]:
         "problems": "/problems",
         "foreign money": "/problems?foreign=1",
         "notices": "/notices",
-        "open notices": "/notices?open=1",
+        "open notices": "/notices?tab=open",
         "endpoints": "/endpoints",
         "endpoint": "/endpoint?name=warehouse",
         "actions": "/actions",

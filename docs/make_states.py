@@ -88,6 +88,7 @@ OUTCOMES = {
     Outcome.PORTONE_UNAVAILABLE: "PortOne did not answer. It is asked again, and no order changes.",
     Outcome.PORTONE_REFUSED: "PortOne refused our key. It is asked again, and no order changes.",
     Outcome.STORE_NOT_CONFIGURED: "The account or tier is not configured. The notice is parked until it is.",
+    Outcome.DISMISSED: "A person ended the parked notice without a look. It is handled.",
     Outcome.ANSWER_UNREADABLE: "PortOne's answer is unreadable. It is asked again, then parked; no order changes.",
 }
 

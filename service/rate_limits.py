@@ -16,15 +16,15 @@ _UNSHARED = 0.05
 
 
 class Bucket:
-    """A token bucket of `rate` tokens a second, which holds one second's worth, or one token.
+    """A token bucket of `rate` tokens a second, which holds `burst`, else one second's worth, or one token.
 
     `owed`: tokens that were taken here and are still to be taken from the shared bucket.
     """
 
     __slots__ = ("_at", "_burst", "_rate", "_unshared", "_unshared_at", "left", "owed")
 
-    def __init__(self, rate: float, now: float) -> None:
-        self._rate, self._burst, self._at = rate, max(rate, 1.0), now
+    def __init__(self, rate: float, now: float, burst: float | None = None) -> None:
+        self._rate, self._burst, self._at = rate, burst or max(rate, 1.0), now
         self.left = self._burst
         self.owed = 0
         self._unshared, self._unshared_at = self._burst * _UNSHARED, now
@@ -62,8 +62,10 @@ class Limiter:
         clock: Callable[[], float] = time.monotonic,
         *,
         shared: bool = False,
+        burst: float | None = None,
     ) -> None:
         self.client_rate = client_rate
+        self._burst = burst
         self.shared = shared
         self._clock = clock
         self._clients: OrderedDict[str, Bucket] = OrderedDict()
@@ -75,7 +77,7 @@ class Limiter:
         now = self._clock()
         bucket = self._clients.get(client)
         if bucket is None:
-            bucket = self._clients[client] = Bucket(self.client_rate, now)
+            bucket = self._clients[client] = Bucket(self.client_rate, now, self._burst)
             if len(self._clients) > _CLIENTS_MAX:
                 self._owing.pop(self._clients.popitem(last=False)[0], None)
         self._clients.move_to_end(client)
@@ -88,6 +90,11 @@ class Limiter:
                 self._owing[client] = bucket
             return 0.0
         return max(each.wait_seconds for each in buckets)
+
+    def give_back(self, client: str) -> None:
+        """Return a token that was taken for a call that does not count after all."""
+        if bucket := self._clients.get(client):
+            bucket.left += 1
 
     def standing(self, client: str) -> tuple[int, int]:
         """Return how many calls the client has left, and for how many seconds that is so."""

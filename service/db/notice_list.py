@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from service.db.pool import Connection
+from service.domain.notice import Outcome
 from service.domain.payment import Store
 from service.notice_ids import time_of
 
 # A person's page looks through this many of the open notices for those of an order.
 _DUE_LOOKED_THROUGH = 2_000
+# And this many of the parked ones for those of one kind.
+_PARKED_LOOKED_THROUGH = 10_000
 # So short a prefix names too many to be meant.
 _PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.IGNORECASE)
 
@@ -88,15 +91,30 @@ _NEXT_DUE = """
             SELECT id FROM notices WHERE lane = l.lane AND due_at IS NOT NULL ORDER BY due_at LIMIT $1) d))
     ORDER BY n.lane, n.due_at LIMIT $1
 """
+_AFTER = " AND n.parked_at >= $1 AND (n.parked_at, n.id) > ($1, $2) ORDER BY n.parked_at, n.id LIMIT $3"
+_PARKED_UNREGISTERED = """
+    WHERE n.id = ANY(ARRAY(SELECT id FROM (
+        SELECT id, parked_at, last_outcome FROM notices
+        WHERE parked_at IS NOT NULL AND parked_at >= $1 AND (parked_at, id) > ($1, $2)
+        ORDER BY parked_at, id LIMIT $4) p
+        WHERE last_outcome = 'order_not_registered' ORDER BY parked_at, id LIMIT $3))
+    ORDER BY n.parked_at, n.id
+"""
+_KNOWN_BY = """
+    WHERE n.id = ANY(ARRAY(
+        SELECT id FROM (SELECT id FROM notices WHERE imp_uid = $1 LIMIT $5) of_payment
+        UNION SELECT id FROM (SELECT id FROM notices WHERE id BETWEEN $2 AND $3 ORDER BY id DESC LIMIT $4) of_id))
+    ORDER BY n.id DESC LIMIT $4
+"""
 _OF_ORDER = """
     WHERE n.id = ANY(ARRAY(
         SELECT id FROM unnest($2::text[]) AS p (imp_uid) CROSS JOIN LATERAL (
             SELECT id FROM (SELECT id FROM notices WHERE imp_uid = p.imp_uid LIMIT $4) of_payment
             ORDER BY id DESC LIMIT $3) x
         UNION SELECT id FROM (SELECT id FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL LIMIT $3) x
-        UNION SELECT id FROM (
-            SELECT id, merchant_uid FROM notices WHERE due_at IS NOT NULL AND lane = 0 ORDER BY due_at LIMIT $4) x
-        WHERE merchant_uid = $1))
+        UNION SELECT d.id FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS l (lane) CROSS JOIN LATERAL (
+            SELECT id, merchant_uid FROM notices WHERE lane = l.lane AND due_at IS NOT NULL ORDER BY due_at LIMIT $4) d
+        WHERE d.merchant_uid = $1))
     ORDER BY n.id DESC LIMIT $3
 """
 
@@ -116,17 +134,33 @@ async def one(db: Connection, notice_id: UUID) -> Shown | None:
 
 async def parked_after(db: Connection, after: tuple[datetime, UUID] | None, limit: int) -> list[Shown]:
     """Return the parked notices that were parked after this one, the longest parked first; None: from the first."""
-    at, notice_id = after or (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+    rows = await db.fetch(_SHOWN + "WHERE n.parked_at IS NOT NULL" + _AFTER, *_place(after), limit)
+    return [Shown(**row) for row in rows]
+
+
+async def own_parked_after(db: Connection, after: tuple[datetime, UUID] | None, limit: int) -> list[Shown]:
+    """Return those of them that the promise counts: they do not only wait for an order that nobody registered."""
     rows = await db.fetch(
-        _SHOWN
-        + """
-        WHERE n.parked_at IS NOT NULL AND n.parked_at >= $1 AND (n.parked_at, n.id) > ($1, $2)
-        ORDER BY n.parked_at, n.id LIMIT $3
-        """,
-        at,
-        notice_id,
+        _SHOWN + "WHERE n.parked_at IS NOT NULL AND n.last_outcome <> 'order_not_registered'" + _AFTER,
+        *_place(after),
         limit,
     )
+    return [Shown(**row) for row in rows]
+
+
+async def unregistered_parked_after(db: Connection, after: tuple[datetime, UUID] | None, limit: int) -> list[Shown]:
+    """Return the others, which wait for an order that nobody registered, of the next parked notices."""
+    rows = await db.fetch(_SHOWN + _PARKED_UNREGISTERED, *_place(after), limit, _PARKED_LOOKED_THROUGH)
+    return [Shown(**row) for row in rows]
+
+
+def _place(after: tuple[datetime, UUID] | None) -> tuple[datetime, UUID]:
+    return after or (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+
+async def known_by(db: Connection, name: str, limit: int) -> list[Shown]:
+    """Return the newest notices of this imp_uid, or whose id begins so, each found by an index."""
+    rows = await db.fetch(_SHOWN + _KNOWN_BY, name, *_id_range(name), limit, _DUE_LOOKED_THROUGH)
     return [Shown(**row) for row in rows]
 
 
@@ -206,5 +240,35 @@ async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
         WHERE id = ANY($1::uuid[]) RETURNING id
         """,
         ids,
+    )
+    return [row["id"] for row in rows]
+
+
+async def parked_of_store(db: Connection, store: Store, limit: int) -> list[UUID]:
+    """Return the notices that are parked because this store is in no setting, the longest parked first."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM notices
+        WHERE parked_at IS NOT NULL AND last_outcome <> 'order_not_registered' AND last_outcome = $3
+          AND coalesce(account, 'default') = $1 AND coalesce(tier, '') = $2
+        ORDER BY parked_at LIMIT $4
+        """,
+        store.account,
+        store.tier,
+        Outcome.STORE_NOT_CONFIGURED,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def dismiss(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """End those of the notices that are parked without a look; return them."""
+    rows = await db.fetch(
+        """
+        UPDATE notices SET parked_at = NULL, handled_at = now(), last_outcome = $2
+        WHERE id = ANY($1::uuid[]) AND parked_at IS NOT NULL RETURNING id
+        """,
+        ids,
+        Outcome.DISMISSED,
     )
     return [row["id"] for row in rows]

@@ -85,6 +85,14 @@ async def take_silent(db: Connection, limit: int, times: Timetable) -> list[Sile
     return [SilentOrder(row["merchant_uid"], Store(row["account"], row["tier"]), row["ends"]) for row in rows]
 
 
+async def note_answers(db: Connection, merchant_uids: Sequence[str]) -> None:
+    """Record that PortOne has answered about these orders just now."""
+    if merchant_uids:
+        await db.execute(
+            "UPDATE order_checks SET asked_at = now() WHERE merchant_uid = ANY($1::text[])", sorted(merchant_uids)
+        )
+
+
 async def ask_again(db: Connection, merchant_uids: Sequence[str], wait: timedelta) -> None:
     """Give these orders back the check that PortOne did not answer: it is due again after the wait."""
     if merchant_uids:

@@ -11,7 +11,9 @@ from typing import Any
 
 import asyncpg
 
+from service.db import problems
 from service.db.pool import Connection
+from service.db.problems import OpenProblem
 
 # One page walks at most this many events; it takes Postgres some 15 ms, all in its memory.
 EVENTS_MAX = 20_000
@@ -23,7 +25,10 @@ _TRANSACTION_MAX = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class FoundOrder:
-    """An order as a list shows it. `at` is the time of its last change; amounts are in the smallest unit."""
+    """An order as a list shows it. `at` is the time of its last change; amounts are in the smallest unit.
+
+    `problems` are the kinds of those that are open, `resolved` of those that a person has resolved.
+    """
 
     merchant_uid: str
     state: str
@@ -34,18 +39,25 @@ class FoundOrder:
     cancelled_amount: int
     imp_uid: str | None
     problems: tuple[str, ...]
+    resolved: tuple[str, ...]
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class OrderSearch:
-    """The conditions on the orders of a search; None: any. An `amount` is in the smallest unit of its currency."""
+    """The conditions on the orders of a search; None: any. An `amount` is in the smallest unit of its currency.
+
+    `open_only`: not those that are closed. `became`: an order stands at each event by which it came to this state,
+    whatever has become of it since.
+    """
 
     states: Sequence[str] | None = None
     amount: int | None = None
     currency: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    open_only: bool = False
+    became: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +73,22 @@ class FoundPage:
 
 
 async def named(db: Connection, text: str) -> list[str]:
-    """Return the order numbers that a text names: as one, or by the imp_uid of a payment or of a notice."""
+    """Return the order numbers that a text names: as one, or by the imp_uid of a payment or of a notice.
+
+    A number that nobody registered is one if a payment or a notice that waits or is parked names it.
+    """
     rows = await db.fetch(
         """
         SELECT merchant_uid FROM orders WHERE merchant_uid = $1
+        UNION (SELECT $1 WHERE EXISTS (
+            SELECT FROM payments WHERE merchant_uid = $1 AND (status <> 'ready' OR lesser IS NOT NULL)))
+        UNION (SELECT $1 WHERE EXISTS (SELECT FROM unreadable_payments WHERE merchant_uid = $1))
+        UNION (SELECT $1 WHERE EXISTS (SELECT FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL))
+        UNION (SELECT $1 WHERE EXISTS (
+            SELECT FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS l (lane) CROSS JOIN LATERAL (
+                SELECT merchant_uid FROM notices WHERE lane = l.lane AND due_at IS NOT NULL
+                ORDER BY due_at LIMIT $3) d
+            WHERE d.merchant_uid = $1))
         UNION (SELECT merchant_uid FROM payments WHERE imp_uid = $1)
         UNION (SELECT merchant_uid FROM unreadable_payments WHERE imp_uid = $1 AND merchant_uid IS NOT NULL)
         UNION (SELECT merchant_uid FROM notices WHERE imp_uid = $1 AND merchant_uid IS NOT NULL LIMIT $2)
@@ -73,6 +97,7 @@ async def named(db: Connection, text: str) -> list[str]:
         """,
         text,
         _NAMED_MAX,
+        _NUMBERS_MAX,
     )
     return [row["merchant_uid"] for row in rows]
 
@@ -104,23 +129,30 @@ async def of_numbers(db: Connection, merchant_uids: Sequence[str]) -> list[Found
         """,
         list(merchant_uids),
     )
-    return [_found(row) for row in rows]
+    return await _found(db, rows)
 
 
 async def newest(db: Connection, search: OrderSearch, before: int | None, limit: int) -> FoundPage:
     """Return orders by their last change, the newest first, from the event before this one on; None: from the newest.
 
-    An order stands at its newest event, and at no other. A page may be short, or empty, before the end.
+    An order stands at its newest event, and at no other unless the search has `became`. A page may be short, or empty,
+    before the end.
     """
     after, before = await _range(db, search, before)
     rows = await db.fetch(
         """
-        SELECT e.* FROM (
+        SELECT e.id, e.at, o.* FROM (
             SELECT * FROM order_events WHERE id < $1::bigint AND id > $2::bigint ORDER BY id DESC LIMIT $5) e
         CROSS JOIN LATERAL (
-            SELECT FROM orders WHERE merchant_uid = e.merchant_uid AND version = e.version OFFSET 0) o
+            SELECT merchant_uid, state, closed, amount, currency, paid_amount, cancelled_amount, imp_uid, problems
+            FROM orders WHERE merchant_uid = e.merchant_uid AND (version = e.version OR e.state = $9::text) OFFSET 0) o
+        LEFT JOIN LATERAL (
+            SELECT state FROM order_events
+            WHERE e.state = $9 AND merchant_uid = e.merchant_uid AND version = e.version - 1 OFFSET 0) b ON true
         WHERE ($3::text[] IS NULL OR e.state = ANY($3)) AND ($4::bigint IS NULL OR e.amount = $4)
-          AND ($7::text IS NULL OR e.currency = $7)
+          AND ($7::text IS NULL OR e.currency = $7) AND NOT ($8 AND e.closed IS NOT NULL)
+          AND ($10::timestamptz IS NULL OR e.at >= $10)
+          AND ($9 IS NULL OR e.state = $9 AND b.state IS DISTINCT FROM $9)
         ORDER BY e.id DESC LIMIT $6
         """,
         before,
@@ -130,8 +162,11 @@ async def newest(db: Connection, search: OrderSearch, before: int | None, limit:
         EVENTS_MAX,
         limit,
         search.currency,
+        search.open_only,
+        search.became,
+        search.since,
     )
-    orders = [_found(row) for row in rows]
+    orders = await _found(db, rows)
     if len(rows) == limit:
         return FoundPage(orders, rows[-1]["id"], rows[-1]["at"])
     last = await db.fetchrow(
@@ -156,7 +191,18 @@ async def _range(db: Connection, search: OrderSearch, before: int | None) -> tup
     return after, 2**63 - 1
 
 
-def _found(row: asyncpg.Record) -> FoundOrder:
-    fields: dict[str, Any] = {name: row[name] for name in FoundOrder.__slots__ if name != "problems"}
-    kinds = dict.fromkeys(problem["kind"] for problem in row["problems"])
-    return FoundOrder(**fields, problems=tuple(kinds))
+async def _found(db: Connection, rows: Sequence[asyncpg.Record]) -> list[FoundOrder]:
+    """Return the orders of these rows, each with its problems: those that are open, and those that are resolved."""
+    with_problems = [row["merchant_uid"] for row in rows if row["problems"]]
+    found = await problems.of_numbers(db, with_problems, resolved=True) if with_problems else []
+    of_order: dict[str | None, list[OpenProblem]] = {}
+    for problem in found:
+        of_order.setdefault(problem.merchant_uid, []).append(problem)
+    return [_order(row, of_order.get(row["merchant_uid"], ())) for row in rows]
+
+
+def _order(row: asyncpg.Record, found: Sequence[OpenProblem]) -> FoundOrder:
+    fields: dict[str, Any] = {name: row[name] for name in FoundOrder.__slots__ if name not in ("problems", "resolved")}
+    open_kinds = dict.fromkeys(problem.kind for problem in found if not problem.resolved)
+    resolved = dict.fromkeys(problem.kind for problem in found if problem.resolved and problem.kind not in open_kinds)
+    return FoundOrder(**fields, problems=tuple(open_kinds), resolved=tuple(resolved))

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from service.db.pool import Connection
 
+# One of an order's last versions is the last that a look led to.
+_VERSIONS_LOOKED_THROUGH = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -52,6 +55,12 @@ class StoredPayment:
     paid_at: datetime | None
     seen_at: datetime
     details: Mapping[str, Any]
+
+    @property
+    def held(self) -> int:
+        """What PortOne holds of it now."""
+        holds = self.status == "paid" or (self.status == "cancelled" and self.cancelled_amount > 0)
+        return self.amount - self.cancelled_amount if holds else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,29 @@ async def payments(db: Connection, merchant_uid: str, limit: int) -> list[Stored
         limit,
     )
     return [StoredPayment(**row) for row in rows]
+
+
+async def last_asked_at(db: Connection, merchant_uid: str, imp_uids: Sequence[str]) -> datetime | None:
+    """Return when PortOne was last asked about the order or these payments, as far as it is known."""
+    at: datetime | None = await db.fetchval(
+        """
+        SELECT greatest(
+            (SELECT began_at FROM searches WHERE merchant_uid = $1 AND last_outcome = 'looked'),
+            (SELECT asked_at FROM order_checks WHERE merchant_uid = $1),
+            (SELECT max(l.looked_at) FROM unnest($2::text[]) AS p (imp_uid) CROSS JOIN LATERAL (
+                SELECT looked_at FROM last_looks
+                WHERE slot = hashtext(p.imp_uid) & 65535 AND imp_uid = p.imp_uid OFFSET 0) l),
+            (SELECT max(coalesce(looked_at, CASE WHEN cause = 'expiry' THEN at END)) FROM (
+                SELECT looked_at, cause, at FROM order_events WHERE merchant_uid = $1
+                ORDER BY version DESC LIMIT $3) e),
+            (SELECT max(s.seen_at) FROM unnest($2::text[]) AS p (imp_uid) CROSS JOIN LATERAL (
+                SELECT seen_at FROM payments WHERE imp_uid = p.imp_uid OFFSET 0) s))
+        """,
+        merchant_uid,
+        list(imp_uids),
+        _VERSIONS_LOOKED_THROUGH,
+    )
+    return at
 
 
 async def refund_moves(db: Connection, imp_uids: Sequence[str], limit: int) -> list[ShownMove]:

@@ -39,6 +39,7 @@ class OpenProblem:
     refund_why: str | None
     refund_at: datetime | None
     refund_note: str | None
+    refund_due_at: datetime | None
     resolved_at: datetime | None
     resolved_who: str | None
     resolved_why: str | None
@@ -52,6 +53,7 @@ _SHOWN = """
            coalesce(p.currency, u.currency) AS currency, coalesce(p.live, u.live) AS live, u.odd,
            r.state AS refund_state, r.amount AS refund_amount, r.who AS refund_who, r.why AS refund_why,
            r.intended_at AS refund_at, coalesce(r.hold_reason, r.answer_text) AS refund_note,
+           r.due_at AS refund_due_at,
            s.at AS resolved_at, s.who AS resolved_who, s.why AS resolved_why
 """
 _JOINED = """
@@ -101,6 +103,14 @@ async def of_payment(db: Connection, imp_uid: str) -> list[OpenProblem]:
         _UNREGISTERED + "WHERE x.imp_uid = $3 AND NOT x.resolved ORDER BY x.kind", *_ours(Ours()), imp_uid
     )
     return [OpenProblem(**dict(row)) for row in (*rows, *foreign)]
+
+
+async def unregistered_of(db: Connection, imp_uids: Sequence[str]) -> list[OpenProblem]:
+    """Return the money of these payments whose orders nobody registered, also what is resolved."""
+    rows = await db.fetch(
+        _UNREGISTERED + "WHERE x.imp_uid = ANY($3::text[]) ORDER BY x.imp_uid", *_ours(Ours()), list(imp_uids)
+    )
+    return [OpenProblem(**dict(row)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

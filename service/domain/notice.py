@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     PORTONE_REFUSED = "portone_refused"
     ANSWER_UNREADABLE = "answer_unreadable"
     STORE_NOT_CONFIGURED = "store_not_configured"
+    DISMISSED = "dismissed"
 
 
 # A failure to ask is not an answer (docs/design.md §2.6).

@@ -16,7 +16,9 @@ class Scope(StrEnum):
     ORDERS_READ = "orders:read"
     ORDERS_WRITE = "orders:write"
     EVENTS_READ = "events:read"
-    # The promise, the metrics and the console.
+    # The promise and the metrics, for Prometheus and the like.
+    METRICS = "metrics"
+    # The console, with all that a person may do there.
     ADMIN = "admin"
 
 
@@ -31,7 +33,7 @@ class ServiceKey:
     digest: bytes
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
-    holder: str = "SERVICE_KEYS"
+    holder: str = ""
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
@@ -42,6 +44,6 @@ def digest_of(key: bytes) -> bytes:
     return sha256(key).digest()
 
 
-def of_setting(key: str) -> ServiceKey:
-    """Return a key of SERVICE_KEYS, which may do everything."""
-    return ServiceKey(None, digest_of(key.encode()), frozenset(Scope))
+def of_setting(key: str, number: int) -> ServiceKey:
+    """Return a key of SERVICE_KEYS, which may do everything. It names nobody, so its holder is its place there."""
+    return ServiceKey(None, digest_of(key.encode()), frozenset(Scope), holder=f"SERVICE_KEYS, key {number}")

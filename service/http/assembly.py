@@ -59,8 +59,10 @@ _SMALL_BATCH = 40
 _IDEMPOTENCY = 2
 # `confirm_url` questions about one order from one address: PortOne asks once for each attempt.
 _QUESTIONS_PER_SECOND = 10.0
-# A person signs in once a shift. There is no rate for all clients together, with which strangers would keep people out.
-_SIGN_INS_PER_SECOND = 1.0
+# Wrong keys at the console's sign-in: a person pastes a few, then waits some seconds for each. There is no rate for all
+# clients together, with which strangers would keep people out.
+_WRONG_KEYS = 10.0
+_WRONG_KEYS_PER_SECOND = 0.1
 
 
 class _Closes(Protocol):
@@ -240,7 +242,7 @@ def _limits(settings: Settings) -> Limits:
         checkouts=Limiter(settings.checkouts_per_client, shared=True),
         confirmations=Limiter(settings.confirmations_per_client),
         questions=Limiter(_QUESTIONS_PER_SECOND),
-        sign_ins=Limiter(_SIGN_INS_PER_SECOND),
+        wrong_keys=Limiter(_WRONG_KEYS_PER_SECOND, burst=_WRONG_KEYS),
     )
 
 

@@ -34,8 +34,8 @@ _TAGS = {
 }
 _SERVICE_KEY = (
     "One of SERVICE_KEYS, which may do everything, or a key of `portone-orders keys create` that has the scope:"
-    " `orders:read`, `orders:write`, `events:read`, or `admin` for the promise and the metrics. Without any key nobody"
-    " gets in."
+    " `orders:read`, `orders:write`, `events:read`, or `metrics` for the promise and the metrics. Without any key"
+    " nobody gets in."
 )
 _SCHEMAS = "#/components/schemas/"
 _WWW_AUTHENTICATE = Header("WWW-Authenticate", "What is missing (RFC 6750 §3).", "^Bearer", example="Bearer")

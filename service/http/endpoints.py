@@ -26,7 +26,7 @@ from service.http.problem_types import POSTGRES_PROBLEMS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AHandler = TypeVar("AHandler", bound=Handler)
-ScopeName = Literal["orders:read", "orders:write", "events:read", "admin"]
+ScopeName = Literal["orders:read", "orders:write", "events:read", "metrics"]
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

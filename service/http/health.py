@@ -1,7 +1,7 @@
 """The health addresses. `/healthz`: this process lives. `/readyz`: it can accept, for routing (docs/design.md §3).
 
 `/healthz/promise` and `/metrics` measure the promise, for alerts and never for routing. They want a service key that
-has the scope `admin`.
+has the scope `metrics`, and no other.
 """
 
 from dataclasses import asdict
@@ -131,7 +131,7 @@ def _postgres_word(ready: Ready) -> str:
     "Whether notices are looked at in time",
     "For alerts, never for routing. The settings PROMISE_… are its limits.",
     id="readPromise",
-    scope="admin",
+    scope="metrics",
     answers={
         200: HttpAnswer("The promise is kept.", PromiseAnswer, {"kept": _KEPT}),
         503: HttpAnswer("A limit is passed.", PromiseAnswer, {"broken": _BROKEN}),
@@ -155,7 +155,7 @@ async def promise(request: web.Request) -> web.Response:
     "A receiver and a worker also have them on a port of their own, METRICS_PORT, without a key. What the databases are"
     " asked for is asked at most every 5 s.",
     id="readMetrics",
-    scope="admin",
+    scope="metrics",
     answers={
         200: HttpAnswer(
             "Prometheus' text format. The promise's numbers are NaN while Postgres is away.",

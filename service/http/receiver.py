@@ -46,7 +46,7 @@ class Limits:
     checkouts: Limiter
     confirmations: Limiter
     questions: Limiter
-    sign_ins: Limiter
+    wrong_keys: Limiter
 
 
 @dataclass(frozen=True, slots=True)

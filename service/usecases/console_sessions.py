@@ -23,11 +23,15 @@ _TOKEN_LENGTH = 43  # in base64url
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A person who is signed in: `who` names the key, as it is recorded with each action."""
+    """A person who is signed in: `who` names the key, as it is recorded with each action.
+
+    `is_named`: it is a key of the table, made for somebody. One of SERVICE_KEYS names nobody.
+    """
 
     token: str = field(repr=False)
     who: str
     ends_at: datetime
+    is_named: bool
 
     @property
     def csrf(self) -> str:
@@ -56,7 +60,7 @@ class Sessions:
             return None
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         await self.console.ask(console_sessions.start, digest_of(token.encode()), key.digest, LASTS)
-        return Session(token, key.holder, datetime.now(UTC) + LASTS)
+        return Session(token, key.holder, datetime.now(UTC) + LASTS, key.id is not None)
 
     async def find(self, token: str) -> Session | None:
         """Return this token's session, unless it or its key has ended. Raises Overloaded or PostgresUnavailable."""
@@ -66,7 +70,7 @@ class Sessions:
         key = await self.service_keys.find_by_digest(stored.key_digest) if stored else None
         if stored is None or key is None or not _opens(key):
             return None
-        return Session(token, key.holder, stored.ends_at)
+        return Session(token, key.holder, stored.ends_at, key.id is not None)
 
     async def sign_out(self, session: Session) -> None:
         """End the session at every receiver. Raises Overloaded or PostgresUnavailable."""

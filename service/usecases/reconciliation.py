@@ -84,6 +84,7 @@ class Reconciler:
                 answered.update(order.merchant_uid for order in of_store)
         unanswered = [order.merchant_uid for order in silent if order.merchant_uid not in answered]
         await in_transaction(self.pool, order_checks.ask_again, unanswered, self.times.silence[0])
+        await in_transaction(self.pool, order_checks.note_answers, list(answered))
         failures.raise_first()
         return len(silent)
 

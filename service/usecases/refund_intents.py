@@ -25,11 +25,15 @@ _CANDIDATES_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class RefundPreview:
-    """The effect that a person's refund would have: of what, since when its problem is known, and the earliest time."""
+    """The effect that a person's refund would have: of what, since when its problem is known, and the earliest time.
+
+    `refund` is the payment's refund as it stands, if there is one.
+    """
 
     ruling: Refundable
     found_at: datetime
     due_at: datetime
+    refund: Refund | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class Intents:
         if refund is not None and not may_begin(refund.state):
             raise NotRefundable(f"its refund is {refund.state}, and is not asked for twice")
         since = await refunds.found_at(db, payment.merchant_uid, imp_uid, ruling.kinds)
-        return RefundPreview(ruling, since, since + self.times.refund_after)
+        return RefundPreview(ruling, since, since + self.times.refund_after, refund)
 
     async def _intend_by_person(self, db: Connection, imp_uid: str, origin: Origin) -> Refund:
         preview = await self._preview(db, imp_uid)

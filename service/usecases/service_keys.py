@@ -43,7 +43,8 @@ class ServiceKeys:
 
     def __init__(self, pool: Pool, configured: Collection[str]) -> None:
         self._pool = pool
-        self._configured = {key.digest: key for key in map(of_setting, configured)}
+        numbered = (of_setting(key, number) for number, key in enumerate(configured, 1))
+        self._configured = {key.digest: key for key in numbered}
         self._stored: Mapping[bytes, ServiceKey] = {}
         self._read_at = float("-inf")
         self._used: dict[int, datetime] = {}

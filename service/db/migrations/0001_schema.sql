@@ -54,7 +54,9 @@ CREATE INDEX orders_with_problems ON orders (merchant_uid) WHERE problems <> '[]
 CREATE TABLE order_checks (
     merchant_uid  text PRIMARY KEY,
     next_check_at timestamptz NOT NULL,
-    checks        integer NOT NULL DEFAULT 0
+    checks        integer NOT NULL DEFAULT 0,
+    -- When PortOne last answered about it, for people.
+    asked_at      timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX order_checks_due ON order_checks (next_check_at);
 
@@ -402,7 +404,7 @@ CREATE TABLE service_keys (
     digest       bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
     name         text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
     scopes       text[] NOT NULL CHECK (cardinality(scopes) > 0
-                     AND scopes <@ ARRAY['orders:read', 'orders:write', 'events:read', 'admin']),
+                     AND scopes <@ ARRAY['orders:read', 'orders:write', 'events:read', 'metrics', 'admin']),
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz,
     revoked_at   timestamptz,

@@ -3,47 +3,29 @@
 Each operation is a use case that the command has too, with the same guards.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from uuid import UUID
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from service.db import endpoints, notice_list, operator_actions, problems
+from service.db import endpoints, operator_actions, order_search, problems
 from service.domain.completion import Unsettled
+from service.domain.refund import RefundState
 from service.errors import NotAcceptable, NotRefundable, OrderNotRegistered
+from service.http.console.effects import Effect, Operation, of_order, words
 from service.http.console.guard import ConsoleRefused, read_form
-from service.http.console.languages import word
+from service.http.console.languages import told, word
+from service.http.console.notice_operations import NOTICE_OPERATIONS
 from service.http.console.rendering import money, time_text
 from service.http.console.sign_in import require_form_of
 from service.http.console.visits import Visit, go_to
-from service.usecases import acceptance, endpoint_changes, notice_replays, resolving
+from service.usecases import acceptance, endpoint_changes, resolving
 from service.usecases.acceptance import Acceptance
 from service.usecases.refund_intents import Intents
 
 _WHY_MAX = 500
+_REFUSALS = (NotRefundable, NotAcceptable, OrderNotRegistered)
 # How long "look again" waits for PortOne. The worker goes on after that.
 _LOOK_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """The effect of an operation: sentences, and the page to come back to."""
-
-    sentences: list[str]
-    back: str
-    query: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """An operation: its heading, its effect on a subject, and its doing, which returns a word for what was done."""
-
-    heading: str
-    foresee: Callable[[Visit, str], Awaitable[Effect]]
-    do: Callable[[Visit, str, str], Awaitable[str]]
-    # It moves money or cannot be undone: its button says so by its colour.
-    is_grave: bool = False
 
 
 async def confirm(visit: Visit) -> web.StreamResponse:
@@ -63,8 +45,8 @@ async def act(visit: Visit) -> web.StreamResponse:
     try:
         effect = await operation.foresee(visit, subject)
         done = await operation.do(visit, subject, why)
-    except (NotRefundable, NotAcceptable, OrderNotRegistered) as error:
-        raise ConsoleRefused(409, str(error)) from error
+    except _REFUSALS as error:
+        return await _refusal(visit, operation, subject, error)
     return go_to(effect.back, **effect.query, done=done)
 
 
@@ -72,12 +54,19 @@ async def _confirmation(visit: Visit, name: str, subject: str, status: int = 200
     operation = _operation(name)
     try:
         effect = await operation.foresee(visit, subject)
-    except (NotRefundable, NotAcceptable, OrderNotRegistered) as error:
-        return visit.page("refused.html", 409, operation=operation, subject=subject, reason=str(error))
+    except _REFUSALS as error:
+        return await _refusal(visit, operation, subject, error)
     return visit.page(
         "confirm.html", status, operation=operation, name=name, subject=subject, effect=effect, why_max=_WHY_MAX,
         is_why_missing=status == 400,
     )  # fmt: skip
+
+
+async def _refusal(visit: Visit, operation: Operation, subject: str, error: Exception) -> web.StreamResponse:
+    """Say why it is not possible, and of which order the subject is."""
+    named = await visit.receiver.console.ask(order_search.named, subject)
+    order = named[0] if len(named) == 1 else None
+    return visit.page("refused.html", 409, operation=operation, subject=subject, reason=str(error), order=order)
 
 
 def _operation(name: str) -> Operation:
@@ -90,13 +79,12 @@ def _operation(name: str) -> Operation:
 async def _foresee_look(visit: Visit, merchant_uid: str) -> Effect:
     if await visit.receiver.reading.read(merchant_uid) is None:
         raise OrderNotRegistered
-    return Effect(
+    return of_order(
         [
             visit.say("PortOne is asked now for all payments of this order, and the order follows its answer."),
             visit.say("Nothing becomes paid that PortOne does not call paid, so looking again is always safe."),
         ],
-        "/console/order",
-        {"number": merchant_uid},
+        merchant_uid,
     )
 
 
@@ -106,60 +94,19 @@ async def _look(visit: Visit, merchant_uid: str, why: str) -> str:
     return "not-looked-yet" if isinstance(looked, Unsettled) else "looked"
 
 
-async def _foresee_replay(visit: Visit, subject: str) -> Effect:
-    notice = await visit.receiver.console.ask(notice_list.one, _notice_id(subject))
-    if notice is None:
-        raise ConsoleRefused(404, "There is nothing of this name.")
-    return Effect(
-        [
-            visit.say("This notice is made due now, as if it had just come. A worker asks PortOne about {imp_uid}.",
-                      imp_uid=notice.imp_uid),
-            visit.say("Only PortOne's answer counts. If the cause remains, the notice is parked again."),
-        ],
-        "/console/notices",
-    )  # fmt: skip
-
-
-async def _replay(visit: Visit, subject: str, why: str) -> str:
-    return await _replayed(visit, [_notice_id(subject)], why)
-
-
-async def _foresee_replay_all(visit: Visit, _: str) -> Effect:
-    measured = (await visit.receiver.today.read()).today.measure
-    count = min(measured.parked_notices + measured.parked_unregistered, notice_replays.REPLAYED_MAX)
-    return Effect(
-        [
-            visit.say("{count} parked notices are made due now, the longest parked first.", count=count),
-            visit.say("Only PortOne's answer counts. If the cause remains, they are parked again."),
-        ],
-        "/console/notices",
-    )
-
-
-async def _replay_all(visit: Visit, _: str, why: str) -> str:
-    return await _replayed(visit, None, why)
-
-
-async def _replayed(visit: Visit, ids: list[UUID] | None, why: str) -> str:
-    queue = visit.receiver.queue
-    replayed = await visit.receiver.console.run(lambda pool: notice_replays.replay(pool, queue, ids, visit.who, why))
-    return "replayed" if replayed.queued else "replayed-later"
-
-
 async def _foresee_resolve(visit: Visit, imp_uid: str) -> Effect:
     found = await visit.receiver.console.read(problems.of_payment, imp_uid)
     if not found:
         raise ConsoleRefused(404, "This payment has no open problem any more.")
-    kinds = _words(visit, dict.fromkeys(problem.kind for problem in found))
-    return Effect(
-        [
-            visit.say("These problems are recorded as seen, and stay as they are: {kinds}.", kinds=kinds),
-            visit.say("The money stays where it is. No policy refunds this payment any more."),
-            visit.say("A refund of this payment that was not sent is withdrawn."),
-            visit.say("If a problem ends and is found again, it is open again."),
-        ],
-        *_of_order(found[0].merchant_uid, "/console/problems"),
-    )
+    kinds = words(visit, dict.fromkeys(problem.kind for problem in found))
+    sentences = [
+        visit.say("These problems are recorded as seen, and stay as they are: {kinds}.", kinds=kinds),
+        visit.say("The money stays where it is. No policy refunds this payment any more."),
+        visit.say("A refund of this payment that was not sent is withdrawn."),
+        visit.say("If a problem ends and is found again, it is open again."),
+    ]
+    merchant_uid = found[0].merchant_uid
+    return of_order(sentences, merchant_uid) if merchant_uid else Effect(sentences, "/console/problems")
 
 
 async def _resolve(visit: Visit, imp_uid: str, why: str) -> str:
@@ -184,16 +131,25 @@ async def _foresee_refund(visit: Visit, imp_uid: str) -> Effect:
     held = money(payment.held, payment.currency)
     sentences = [
         visit.say("All that PortOne holds for this payment goes back to the buyer: {held}.", held=held),
-        visit.say("The reason that allows it: {kinds}.", kinds=_words(visit, preview.ruling.kinds)),
+        visit.say("The reason that allows it: {kinds}.", kinds=words(visit, preview.ruling.kinds)),
         visit.say("A worker asks PortOne once, not before {at} (KST), and only if a fresh look shows the same facts.",
                   at=time_text(preview.due_at)),
-        visit.say("All workers together ask for at most {most} refunds an hour.", most=most),
+        visit.say("All workers together ask for at most {count} refunds an hour.", count=most),
         visit.say(
             "Until PortOne has been asked, accepting the payment or leaving it as it is withdraws this refund."
             " After that nothing takes it back."
         ),
     ]  # fmt: skip
-    return Effect(sentences, "/console/order", {"number": payment.merchant_uid})
+    if (refund := preview.refund) and refund.state is RefundState.INTENDED:
+        why = told(visit.language, refund.origin.why)
+        standing = visit.say(
+            "A refund of this payment is intended already, by {who}: {why}."
+            " This one takes its place: nothing goes back twice.",
+            who=refund.origin.who,
+            why=why,
+        )
+        sentences = [standing, *sentences]
+    return of_order(sentences, payment.merchant_uid)
 
 
 async def _refund(visit: Visit, imp_uid: str, why: str) -> str:
@@ -219,7 +175,7 @@ async def _foresee_accept(visit: Visit, imp_uid: str) -> Effect:
         )
     )
     sentences.append(visit.say("A refund of this payment that was not sent is withdrawn."))
-    return Effect(sentences, "/console/order", {"number": before.merchant_uid})
+    return of_order(sentences, before.merchant_uid)
 
 
 async def _accept(visit: Visit, imp_uid: str, why: str) -> str:
@@ -261,25 +217,9 @@ async def _of_endpoint(visit: Visit, name: str, sentence: str) -> Effect:
     return Effect([sentence], "/console/endpoint", {"name": name})
 
 
-def _of_order(merchant_uid: str | None, otherwise: str) -> tuple[str, Mapping[str, str]]:
-    return ("/console/order", {"number": merchant_uid}) if merchant_uid else (otherwise, {})
-
-
-def _words(visit: Visit, names: Iterable[str]) -> str:
-    return ", ".join(word(visit.language, name) for name in names)
-
-
-def _notice_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise ConsoleRefused(404, "There is nothing of this name.") from None
-
-
 OPERATIONS: Mapping[str, Operation] = {
     "look": Operation("Look again", _foresee_look, _look),
-    "replay": Operation("Replay this notice", _foresee_replay, _replay),
-    "replay-all": Operation("Replay all parked notices", _foresee_replay_all, _replay_all),
+    **NOTICE_OPERATIONS,
     "resolve": Operation("Leave it as it is", _foresee_resolve, _resolve),
     "refund": Operation("Give the money back", _foresee_refund, _refund, is_grave=True),
     "accept": Operation("Accept the payment", _foresee_accept, _accept, is_grave=True),

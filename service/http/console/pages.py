@@ -14,6 +14,8 @@ from service.http.console.visits import Visit
 from service.usecases.order_stories import read_story
 
 _ROWS = 50
+# The parked notices that the promise counts, and those that only wait for an order that nobody registered.
+_PARKED = {"own": notice_list.own_parked_after, "unregistered": notice_list.unregistered_parked_after}
 _ATTEMPTS = 50
 
 
@@ -68,16 +70,18 @@ async def _problems(db: Connection, kind: str | None, after: str) -> tuple[list[
 
 
 async def show_notices(visit: Visit) -> web.StreamResponse:
-    """Show the parked notices, the longest parked first, or the open ones that are due next."""
+    """Show the parked notices, the longest parked first, the open ones that are due next, or what a text names."""
     query, console = visit.request.query, visit.receiver.console
-    is_open = bool(query.get("open"))
-    if is_open:
+    about, tab = query.get("about", ""), choice(query, "tab", (*_PARKED, "open")) or "own"
+    if about:
+        notices, tab = await console.ask(notice_list.known_by, about, _ROWS), ""
+    elif tab == "open":
         notices = await console.ask(notice_list.next_due, _ROWS)
     else:
-        notices = await console.ask(notice_list.parked_after, notice_place(query.get("after", "")), _ROWS)
-    last = notices[-1] if len(notices) == _ROWS and not is_open else None
+        notices = await console.ask(_PARKED[tab], notice_place(query.get("after", "")), _ROWS)
+    last = notices[-1] if len(notices) == _ROWS and tab in _PARKED else None
     next_page = f"{last.ended_at.isoformat()} {last.id}" if last and last.ended_at else None
-    return visit.page("notices.html", notices=notices, is_open=is_open, next_page=next_page, done=done(visit))
+    return visit.page("notices.html", notices=notices, tab=tab, about=about, next_page=next_page, done=done(visit))
 
 
 async def show_endpoints(visit: Visit) -> web.StreamResponse:

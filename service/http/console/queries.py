@@ -51,11 +51,20 @@ def day(text: str, *, end: bool = False) -> datetime | None:
         return None
 
 
+def moment(text: str) -> datetime | None:
+    """Return the time that a link of ours has, or None."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
 def notice_place(text: str) -> tuple[datetime, UUID] | None:
     """Return the place in the list of parked notices that a link of ours has; None: the beginning."""
     at, _, notice_id = text.partition(" ")
+    parked_at = moment(at)
     try:
-        place = datetime.fromisoformat(at), UUID(notice_id)
+        return (parked_at, UUID(notice_id)) if parked_at else None
     except ValueError:
         return None
-    return place if place[0].tzinfo else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ import jinja2
 from service.domain.feed_cursor import cursor_of
 from service.domain.money import to_major
 from service.http.console.files import address_of
-from service.http.console.languages import Language, explanation, translator, word
+from service.http.console.languages import Language, explanation, told, translator, word
 
 # Korea's time, as PortOne's own console shows it. It has no summer time.
 KST = timezone(timedelta(hours=9))
@@ -33,10 +33,17 @@ def _templates(language: Language) -> jinja2.Environment:
         "_": translator(language),
         "word": lambda name: word(language, str(name)),
         "explanation": lambda kind: explanation(language, str(kind)),
+        "told": lambda text: told(language, str(text)),
         "file": address_of,
         "query": _query,
     }
-    made.filters |= {"money": money, "time": time_text, "utc": _utc, "event": cursor_of, "seconds": _seconds}
+    made.filters |= {
+        "money": money,
+        "time": time_text,
+        "utc": _utc,
+        "event": cursor_of,
+        "seconds": partial(_seconds, language),
+    }
     return made
 
 
@@ -59,12 +66,17 @@ def _utc(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _seconds(seconds: float) -> str:
+# From the longest. A span is at least two of its unit.
+_UNITS = {
+    "en": ((86_400, " d"), (3_600, " h"), (60, " min"), (1, " s")),
+    "ko": ((86_400, "일"), (3_600, "시간"), (60, "분"), (1, "초")),
+}
+
+
+def _seconds(language: Language, seconds: float) -> str:
     """Return a time span in the unit that fits it."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+    size, unit = next((each for each in _UNITS[language] if seconds >= 2 * each[0]), _UNITS[language][-1])
+    return f"{max(0.0, seconds) / size:.0f}{unit}"
 
 
 def _query(values: Mapping[str, object], **more: object) -> str:

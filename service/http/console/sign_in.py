@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from service.errors import ServiceError
 from service.http.console.guard import ConsoleRefused, read_form
 from service.http.console.visits import HOME, Visit, go_to
 
@@ -16,23 +17,33 @@ async def show_sign_in(visit: Visit) -> web.StreamResponse:
     """Ask for a key. Whoever has signed in already goes on."""
     if visit.session is not None:
         return go_to(_own_page(visit.request.query.get("next", "")))
-    return visit.page("sign_in.html", next=visit.request.query.get("next", ""), refused=False)
+    return _form(visit, 200, visit.request.query.get("next", ""))
 
 
 async def sign_in(visit: Visit) -> web.StreamResponse:
-    """Start a session, or show the form again. Attempts of one client are limited."""
-    client = visit.receiver.clients.client_address(visit.request)
-    if wait := visit.receiver.limits.sign_ins.wait_seconds(client):
-        raise ConsoleRefused(
-            429, "Too many attempts to sign in: try again in a moment.", Retry_After=str(math.ceil(wait))
-        )
+    """Start a session, or show the form again. Wrong keys of one client are limited, and right ones do not count."""
+    client, limit = visit.receiver.clients.client_address(visit.request), visit.receiver.limits.wrong_keys
     fields = await read_form(visit.request)
-    session = await visit.receiver.sessions.sign_in(fields.get("key", "").strip())
+    next_page = fields.get("next", "")
+    if wait := math.ceil(limit.wait_seconds(client)):
+        response = _form(visit, 429, next_page, wait)
+        response.headers["Retry-After"] = str(wait)
+        return response
+    try:
+        session = await visit.receiver.sessions.sign_in(fields.get("key", "").strip())
+    except ServiceError:
+        limit.give_back(client)  # nobody can say whether the key is right
+        raise
     if session is None:
         log.warning("console.sign_in_refused")
-        return visit.page("sign_in.html", 403, next=fields.get("next", ""), refused=True)
+        return _form(visit, 403, next_page)
+    limit.give_back(client)
     log.info("console.signed_in", who=session.who)
-    return visit.signed_in(go_to(_own_page(fields.get("next", ""))), session.token)
+    return visit.signed_in(go_to(_own_page(next_page)), session.token)
+
+
+def _form(visit: Visit, status: int, next_page: str, wait: int = 0) -> web.Response:
+    return visit.page("sign_in.html", status, next=next_page, refused=status == 403, wait=wait)
 
 
 async def sign_out(visit: Visit) -> web.StreamResponse:

@@ -51,7 +51,7 @@ class Operator:
 
     async def find(self, text: str) -> None:
         """Type an order's number or an imp_uid into the search of every page."""
-        await self.page.get_by_role("search").get_by_label("Order number or imp_uid").fill(text)
+        await self.page.get_by_role("search").get_by_label("Order number, imp_uid or notice id").fill(text)
         await self.page.get_by_role("button", name="Find").click()
         await self.page.get_by_role("heading", name="Story").wait_for()
 

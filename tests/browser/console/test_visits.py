@@ -18,7 +18,7 @@ STORIES = {
     "double": ("paid", "agrees"),
     "refunded": ("partially cancelled", "agrees"),
 }
-LISTS = ("/orders", "/problems", "/problems?foreign=1", "/notices", "/notices?open=1", "/endpoints", "/actions")
+LISTS = ("/orders", "/problems", "/problems?foreign=1", "/notices", "/notices?tab=open", "/endpoints", "/actions")
 
 
 async def test_the_story_of_each_order_is_read(operator: Operator, pictures: Path) -> None:
@@ -39,7 +39,7 @@ async def test_the_story_of_each_order_is_read(operator: Operator, pictures: Pat
     await operator.find(operator.made.payments["duplicate"])
     await expect(page.get_by_text("duplicate payment").first).to_be_visible()
     await operator.find(operator.made.payments["lost"])
-    assert await page.locator("[data-kind=notice] strong").all_inner_texts() == ["reconcile"]
+    assert await page.locator("[data-kind=notice] strong").all_inner_texts() == ["comparison with PortOne's list"]
 
 
 async def test_what_is_wrong_is_put_right(operator: Operator, pictures: Path) -> None:

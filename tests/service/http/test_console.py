@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 
 from service.db.pool import Pool
+from service.domain.acceptance import Unacceptable
+from service.domain.delivery import Disabled
+from service.domain.evidence import Cause
+from service.domain.notice import Outcome, Source
+from service.domain.order import Closed, ProblemKind, State
+from service.domain.payment import Status
+from service.domain.refund import Hold, RefundState
 from service.domain.service_key import Scope
 from service.http.console import live, operations
-from service.http.console.languages import EXPLAINED, SENTENCES, WORDS
+from service.http.console.languages import EXPLAINED, SENTENCES, SINGULAR, TOLD, WORDS
 from service.settings import Settings
 from service.usecases.places import Places
 from tests.running import RunningService, running_receiver, until
@@ -82,12 +89,17 @@ async def test_only_an_admins_key_opens_a_session(console: ConsoleClient, pool: 
     assert await stored.count(pool, "console_sessions") == 0
 
 
-async def test_attempts_to_sign_in_are_limited(console: ConsoleClient, still_limits: None) -> None:
-    """A client's next attempt within a second is refused before the key is looked at."""
+async def test_wrong_keys_are_limited(console: ConsoleClient, still_limits: None) -> None:
+    """After ten wrong keys the form comes again and says for how many seconds to wait; right keys do not count."""
+    assert [await console.sign_in("wrong") for _ in range(9)] == [403] * 9
+    assert [await console.sign_in() for _ in range(3)] == [303] * 3
+    console.session.cookie_jar.clear()
     assert [await console.sign_in("wrong") for _ in range(2)] == [403, 429]
-    _, page, headers = await console.post("/sign-in", key="test-service-key")
-    assert "Too many attempts" in page
-    assert headers["Retry-After"] == "1"
+    status, page, headers = await console.post("/sign-in", key="test-service-key", next="/console/orders")
+    assert (status, headers["Retry-After"]) == (429, "10")
+    assert "try again in 10 seconds" in page
+    assert 'name="key"' in page
+    assert 'value="/console/orders"' in page
 
 
 FOREIGN: tuple[dict[str, str], ...] = (
@@ -262,3 +274,19 @@ def test_every_sentence_has_its_korean() -> None:
     for english, korean in SENTENCES.items():
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", korean)), english
     assert all(set(texts) == {"en", "ko"} and kind in WORDS for kind, texts in EXPLAINED.items())
+    assert SINGULAR.keys() <= SENTENCES.keys()
+
+
+def test_no_korean_particle_depends_on_a_value() -> None:
+    """No sentence has a particle right after a value, whose last letter would decide which of two it is."""
+    particle = re.compile(r"\}[^가-힣 ]*(을|를|이|가|은|는|과|와|으로|로)(?![가-힣])")
+    assert [text for text in SENTENCES.values() if particle.search(text)] == []
+
+
+def test_every_name_of_ours_has_its_words() -> None:
+    """States, problems, sources, outcomes, refunds, causes and recorded reasons are said in Korean."""
+    names = [*State, *Closed, *ProblemKind, *Outcome, *(f"source_{one}" for one in Source)]
+    names += [*(f"cause_{one}" for one in Cause), *(f"refunding_{one}" for one in RefundState)]
+    names += [f"payment_{one}" for one in Status]
+    assert [name for name in names if name not in WORDS] == []
+    assert [text for text in (*Hold, *Unacceptable, *Disabled) if text not in TOLD] == []

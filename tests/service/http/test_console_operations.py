@@ -38,7 +38,9 @@ async def test_money_is_given_back_accepted_or_left(console: ConsoleClient, shop
         ("accept", other, "becomes 100 KRW, instead of 64,900 KRW"),
         ("resolve", left, "stay as they are: wrong amount"),
     ):
-        assert sentence in (await console.get(f"/confirm?do={name}&subject={imp_uid}"))[1]
+        page = (await console.get(f"/confirm?do={name}&subject={imp_uid}"))[1]
+        assert sentence in page
+        assert 'href="/console/order?number=order-' in page
         status, _, headers = await console.do(name, imp_uid, "the buyer called")
         assert (status, headers["Location"].startswith("/console/order?number=order-")) == (303, True)
     assert (await shop.refund(duplicate))["state"] == "intended"
@@ -50,7 +52,17 @@ async def test_money_is_given_back_accepted_or_left(console: ConsoleClient, shop
         ("problems.resolve", left, WHO, "the buyer called"),
     ]
     assert (await console.get(f"/orders?q={left}"))[2]["Location"] == "/console/order?number=order-3"
+    page = (await console.get("/order?number=order-1"))[1]
+    assert f"A second payment still holds money: 64,900 KRW under {duplicate}" in page
+    assert ("is to be given back. Leaving" in page, f"do=refund&subject={duplicate}" in page) == (True, False)
+    assert "intended already, by" in (await console.get(f"/confirm?do=refund&subject={duplicate}"))[1]
     story = (await console.get("/order?number=order-3"))[1]
+    assert f"Held at PortOne, not counted: 300 KRW under {left}. Why: wrong amount." in story
+    assert "PortOne was last asked about it at" in story
+    listed = (await console.get("/orders?problem=any"))[1]
+    assert ('<span class="quiet">wrong amount (resolved)' in listed, '<span class="bad">wrong amount' in listed) == (
+        True, False,
+    )  # fmt: skip
     assert "Left as it is" in story
     assert f"{WHO}: the buyer called" in story
 
@@ -89,5 +101,32 @@ async def test_notices_and_endpoints(console: ConsoleClient, pool: Pool) -> None
         "notices.replay", "notices.replay", "notices.replay", "endpoints.disable", "endpoints.enable",
     ]  # fmt: skip
     page = (await console.get("/actions"))[1]
-    assert "endpoints.enable" in page
-    assert notice_id in page
+    assert "enabled an endpoint" in page
+    assert f'href="/console/notices?about={notice_id}"' in page
+
+
+async def test_parked_notices_are_dismissed(console: ConsoleClient, pool: Pool) -> None:
+    """One, or all of an account and tier that is in no setting, end without a look, with who and why."""
+    await pool.execute(
+        "INSERT INTO notices (id, source, imp_uid, merchant_uid, account, tier, registered, parked_at, last_outcome)"
+        " SELECT gen_random_uuid(), 'webhook', 'imp_' || n, 'theirs-' || n, 'b', 'xyz', false, now(),"
+        " CASE WHEN n < 4 THEN 'store_not_configured' ELSE 'order_not_registered' END FROM generate_series(1, 4) AS n"
+    )
+    page = (await console.get("/notices"))[1]
+    assert ("imp_3" in page, "imp_4" in page, "do=dismiss-store&subject=b%2Fxyz" in page) == (True, False, True)
+    assert "imp_4" in (await console.get("/notices?tab=unregistered"))[1]
+    first = str(await pool.fetchval("SELECT id FROM notices WHERE imp_uid = 'imp_1'"))
+    assert (await console.do("dismiss", first, "the other shop's"))[0] == 303
+    assert "2 parked notices" in (await console.get("/confirm?do=dismiss-store&subject=b%2Fxyz"))[1]
+    assert (await console.do("dismiss-store", "b/xyz", "the other shop's"))[0] == 303
+    ended = await pool.fetch("SELECT imp_uid FROM notices WHERE handled_at IS NOT NULL AND last_outcome = 'dismissed'")
+    assert sorted(row["imp_uid"] for row in ended) == ["imp_1", "imp_2", "imp_3"]
+    assert [action[::2] for action in await _actions(pool)] == [("notices.dismiss", WHO)] * 3
+    assert (await console.do("dismiss", first))[0] == 404
+    for text, location in (
+        ("theirs-4", "/console/order?number=theirs-4"),
+        ("imp_4", "/console/order?number=theirs-4"),
+        (first, f"/console/notices?about={first}"),
+    ):
+        assert (await console.get(f"/orders?q={text}"))[2]["Location"] == location
+    assert "order not registered" in (await console.get("/order?number=theirs-4"))[1]

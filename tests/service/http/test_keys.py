@@ -66,7 +66,7 @@ async def test_the_challenge_names_the_scope(receiver: RunningService, pool: Poo
         async with receiver.session.get(f"{receiver.url}/metrics", headers=headers) as answer:
             challenges.append((answer.status, answer.headers["WWW-Authenticate"]))
     assert challenges == [
-        (403, 'Bearer error="insufficient_scope", scope="admin"'),
+        (403, 'Bearer error="insufficient_scope", scope="metrics"'),
         (401, 'Bearer error="invalid_token"'),
         (401, "Bearer"),
     ]
