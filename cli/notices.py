@@ -1,4 +1,4 @@
-"""`portone-orders notices`: list, show and replay notices."""
+"""`portone-orders notices`: list, show, replay and dismiss notices."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,9 +14,10 @@ from cli.output import AsJson, print_json, print_table, working
 from service.db import notice_list
 from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
-from service.usecases import notice_replays
+from service.domain.payment import Store
+from service.usecases import dismissing, notice_replays
 
-app = typer.Typer(help="List the parked or the open notices, show them, and replay them.")
+app = typer.Typer(help="List the parked or the open notices, show them, replay them, and dismiss them.")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Name = Annotated[str, typer.Argument(help="Only those of this order number or imp_uid, or whose id begins so.")]
@@ -79,11 +80,40 @@ def replay(
     """Make notices due at once, as if they had just arrived. PortOne is asked again, and only its answer counts."""
     if bool(ids) == all_parked:
         raise CommandFailed("Name the notices to replay, or give --all-parked.")
-    if not why.strip():
-        raise CommandFailed("Give a reason with --why: it is recorded.")
+    _require(why)
     with working("Making them due"):
         count = asyncio.run(_replay(ids or [], who or me(), why))
-    typer.echo(f"{count} notices will be looked at again.")
+    typer.echo(f"{_notices(count)} looked at again.")
+
+
+@app.command()
+def dismiss(
+    ids: Annotated[list[str] | None, typer.Argument(help="The notices' ids, or the first part of each.")] = None,
+    store: Annotated[
+        str, typer.Option(help="All of this account, or account/tier, that is in no setting; the oldest 1,000.")
+    ] = "",
+    who: Who = "",
+    why: Why = "",
+) -> None:
+    """End parked notices that are nothing of yours, without a look. Money is found in PortOne's own list all the same.
+
+    Example: portone-orders notices dismiss --store shop-b/abc --why "the other company's shop"
+    """
+    if bool(ids) == bool(store):
+        raise CommandFailed("Name the notices to dismiss, or give --store.")
+    _require(why)
+    with working("Dismissing them"):
+        count = asyncio.run(_dismiss(ids or [], store, who or me(), why))
+    typer.echo(f"{_notices(count)} dismissed.")
+
+
+def _require(why: str) -> None:
+    if not why.strip():
+        raise CommandFailed("Give a reason with --why: it is recorded.")
+
+
+def _notices(count: int) -> str:
+    return "1 notice is" if count == 1 else f"{count} notices are"
 
 
 def _read(query: Callable[[Connection], Awaitable[Listed]]) -> Listed:
@@ -113,6 +143,18 @@ async def _replay(ids: Sequence[str], who: str, why: str) -> int:
         if not replayed.queued:
             typer.echo("Redis is away: the notices are looked at once it is back.")
         return len(replayed.ids)
+
+
+async def _dismiss(ids: Sequence[str], store: str, who: str, why: str) -> int:
+    async with open_databases() as databases:
+        return len(await in_transaction(databases.pool, _dismiss_named, ids, store, who, why))
+
+
+async def _dismiss_named(db: Connection, ids: Sequence[str], store: str, who: str, why: str) -> list[UUID]:
+    if store:
+        account, _, tier = store.partition("/")
+        return await dismissing.dismiss_of_store(db, Store(account, tier), who, why)
+    return await dismissing.dismiss(db, await _named(db, ids), who, why)
 
 
 def _row(notice: Shown) -> tuple[str, ...]:

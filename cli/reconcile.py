@@ -46,7 +46,8 @@ def reconcile(
         print_json({"count": count, "changed": not dry_run, **({"payments": payments} if dry_run else {})})
         return
     print_table(_COLUMNS, differing)
-    typer.echo(f"{count} payments differ." + (" Nothing was changed." if dry_run else " They will be looked at."))
+    differ, they = ("1 payment differs", "It") if count == 1 else (f"{count} payments differ", "They")
+    typer.echo(f"{differ}. " + ("Nothing was changed." if dry_run else f"{they} will be looked at."))
 
 
 def _seconds_ago(since: str) -> int:

@@ -58,7 +58,7 @@ async def test_a_replayed_notice_is_due_and_written_down(environment: dict[str, 
     notice = await park(pool)
     await pool.execute("UPDATE notices SET received_at = now() - interval '2 hours', claimed_status = 'paid'")
     _, output = await run(environment, "notices", "replay", notice, "--who", "kim", "--why", "PortOne mended it")
-    assert "1 notices will be looked at again" in output
+    assert "1 notice is looked at again" in output
     assert await pool.fetchval("SELECT due_at <= now() AND parked_at IS NULL AND replayed_at <= now() FROM notices")
     [shown] = (await in_statement(pool, notice_list.waiting, 10)).notices
     assert (datetime.now(UTC) - shown.first_at > timedelta(minutes=119), shown.claimed_status) == (True, "paid")
@@ -122,11 +122,32 @@ async def test_a_replay_takes_the_first_part_of_an_id(environment: dict[str, str
         " 'aaaa0000-0000-4000-8000-000000000002', 'bbbb0000-0000-4000-8000-000000000003']) AS id"
     )
     _, output = await run(environment, "notices", "replay", "bbbb", "--why", "mended")
-    assert output == "1 notices will be looked at again.\n"
+    assert output == "1 notice is looked at again.\n"
     for part, sentence in (("aaaa", "Several notices"), ("cccc", "No notice has an id"), ("zz", "No notice has an id")):
         with pytest.raises(Exception, match=sentence):
             await run(environment, "notices", "replay", part, "--why", "mended")
     assert await pool.fetchval("SELECT count(*) FROM notices WHERE parked_at IS NULL") == 1
+
+
+async def test_parked_notices_are_dismissed(environment: dict[str, str], pool: Pool) -> None:
+    """One notice, or all of a store that is in no setting, end without a look; who and why are recorded."""
+    kept, first = await park(pool), await park(pool, "imp_2")
+    await park(pool, "imp_3")
+    await pool.execute(
+        "UPDATE notices SET account = 'b', tier = 'xyz', last_outcome = 'store_not_configured' WHERE imp_uid <> $1",
+        "imp_lost",
+    )
+    _, output = await run(environment, "notices", "dismiss", first[:13], "--who", "kim", "--why", "theirs")
+    assert output == "1 notice is dismissed.\n"
+    _, output = await run(environment, "notices", "dismiss", "--store", "b/xyz", "--why", "theirs")
+    assert output == "1 notice is dismissed.\n"
+    assert [str(row["id"]) for row in await pool.fetch("SELECT id FROM notices WHERE parked_at IS NOT NULL")] == [kept]
+    row = await pool.fetchrow("SELECT who, why, action, subject FROM operator_actions ORDER BY id LIMIT 1")
+    assert row is not None
+    assert tuple(row) == ("kim", "theirs", "notices.dismiss", first)
+    for words in ((), (kept, "--store", "b/xyz"), (kept,)):
+        with pytest.raises(Exception, match=r"Name the notices|Give a reason"):
+            await run(environment, "notices", "dismiss", *words)
 
 
 async def test_a_replay_wants_a_reason(environment: dict[str, str], pool: Pool) -> None:
@@ -144,7 +165,7 @@ async def test_a_dry_run_only_says_what_differs(
     payment = await sandbox.pay("order-1", 64900)
     _, output = await run(environment, "reconcile", "--since", "2d", "--dry-run")
     assert payment["imp_uid"] in output
-    assert "1 payments differ. Nothing was changed." in output
+    assert "1 payment differs. Nothing was changed." in output
     assert await pool.fetchval("SELECT count(*) FROM notices") == 0
 
 
@@ -155,7 +176,7 @@ async def test_reconciling_records_what_differs(
     payment = await sandbox.pay("order-1", 64900)
     async with running_receiver(settings):
         _, output = await run(environment, "reconcile", "--why", "lost webhooks")
-    assert "1 payments differ. They will be looked at." in output
+    assert "1 payment differs. It will be looked at." in output
     assert await pool.fetchval("SELECT imp_uid FROM notices WHERE source = 'reconcile'") == payment["imp_uid"]
     assert await pool.fetchval("SELECT why FROM operator_actions WHERE action = 'reconcile'") == "lost webhooks"
 
