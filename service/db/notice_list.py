@@ -52,7 +52,7 @@ class Shown:
 
     @property
     def first_at(self) -> datetime:
-        """When it first came. A row that notices of unregistered orders share is as old as the first of them."""
+        """The time of its first arrival. Notices of unregistered orders that share a row are as old as the first."""
         made_at = time_of(self.id)
         return min(made_at, self.received_at) if made_at else self.received_at
 

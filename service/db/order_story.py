@@ -58,7 +58,7 @@ class StoredPayment:
 
     @property
     def held(self) -> int:
-        """What PortOne holds of it now."""
+        """The money that PortOne holds for it now."""
         holds = self.status == "paid" or (self.status == "cancelled" and self.cancelled_amount > 0)
         return self.amount - self.cancelled_amount if holds else 0
 

@@ -25,7 +25,7 @@ class HeldMoney:
 
 @dataclass(frozen=True, slots=True)
 class OrderSummary:
-    """What the state alone does not say.
+    """The facts that an order's state alone does not say.
 
     `uncounted` is money that PortOne holds beside what counts, `second` such money of a further payment that agrees.
     `tests` names test payments where no money came. `failed` is the last attempt, where it failed. `closed_by` is the

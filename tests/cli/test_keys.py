@@ -7,7 +7,7 @@ from service.settings import Settings
 from tests.cli.test_commands import run, variables_of
 from tests.running import RunningService, bearer, running_receiver, until
 
-MAKE = ("keys", "create", "shipping", "--scope", "orders:read", "--scope", "admin")
+MAKE = ("keys", "create", "shipping", "--scope", "orders:read", "--scope", "metrics")
 
 
 async def _made(tmp_path: Path, settings: Settings, *more: str) -> tuple[str, str]:
@@ -30,7 +30,7 @@ async def test_a_key_is_made_listed_and_revoked(tmp_path: Path, settings: Settin
         assert await _status(receiver, key) == 200
         _, listed = await run(tmp_path, "keys", "list", **variables_of(settings))
         [line] = [line for line in listed.splitlines() if line.startswith("pok_")]
-        assert line.startswith(f"{key[:12]}\tshipping\tadmin,orders:read\t")
+        assert line.startswith(f"{key[:12]}\tshipping\tmetrics,orders:read\t")
         assert line.endswith("works")
         assert key not in listed
         revoke = ("keys", "revoke", key, "--why", "it leaked", "--who", "lee")

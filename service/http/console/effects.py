@@ -1,4 +1,4 @@
-"""What an operation of the console is, and what its page says before it is done."""
+"""The form of an operation of the console: its effect, which a page says first, and its doing."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field

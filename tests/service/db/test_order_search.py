@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.db import order_search
+from service.db import order_search, today
 from service.db.order_search import OrderSearch
 from service.db.pool import Pool, in_snapshot
+from service.domain.order import EXPIRES
 from tests.service import stored
 
 
@@ -40,6 +41,35 @@ async def test_a_page_reads_a_bounded_number_of_events(pool: Pool, monkeypatch: 
         assert (page.back_to is None) == (before is None)
     assert pages == [[], [], ["order-0"]]
     assert before is None
+
+
+async def test_what_became_paid_is_found_whatever_came_of_it(pool: Pool) -> None:
+    """Each event that made an order paid is found once, with the order as it is now, and no other event."""
+    await stored.register_order(pool, "order-1", 100)
+    await pool.execute(
+        "INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount,"
+        " problems, cause) SELECT 'order-1', version, state, 100, 'KRW', 100, 0, '[]', 'look'"
+        " FROM unnest(ARRAY['paid', 'paid', 'cancelled']) WITH ORDINALITY AS e (state, after), LATERAL"
+        " (SELECT after + 1 AS version) v"
+    )
+    await pool.execute("UPDATE orders SET version = 4, state = 'cancelled'")
+    search = OrderSearch(became="paid", since=datetime.now(UTC) - timedelta(hours=1))
+    page = await in_snapshot(pool, order_search.newest, search, None, 50)
+    assert [(order.merchant_uid, order.state) for order in page.orders] == [("order-1", "cancelled")]
+    [hour] = await in_snapshot(pool, today.spans, [datetime.now(UTC) - timedelta(hours=1)])
+    assert hour.paid == len(page.orders)  # the number on the first page, and the list that it leads to
+
+
+async def test_orders_that_wait_are_not_closed(pool: Pool) -> None:
+    """The list of orders that wait for money has as many as the first page counts."""
+    for number in range(3):
+        await stored.register_order(pool, f"order-{number}")
+    await pool.execute("UPDATE orders SET closed = 'expired' WHERE merchant_uid = 'order-1'")
+    await pool.execute("UPDATE order_events SET closed = 'expired' WHERE merchant_uid = 'order-1'")
+    search = OrderSearch(states=sorted(EXPIRES), open_only=True)
+    page = await in_snapshot(pool, order_search.newest, search, None, 50)
+    assert [order.merchant_uid for order in page.orders] == ["order-2", "order-0"]
+    assert (await in_snapshot(pool, today.waiting_orders)).count == len(page.orders)
 
 
 async def test_days_and_states_narrow(pool: Pool) -> None:

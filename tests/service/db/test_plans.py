@@ -209,6 +209,11 @@ async def _look_at_the_console(db: Any) -> None:
     await console_sessions.find(db, b"d" * 32)
     await operator_actions.newest(db, None, 50)
     await notice_list.parked_after(db, None, 50)
+    await notice_list.own_parked_after(db, None, 50)
+    await notice_list.unregistered_parked_after(db, None, 50)
+    await notice_list.parked_of_store(db, Store("b", "xyz"), 1_000)
+    await notice_list.known_by(db, "imp_1", 50)
+    await notice_list.known_by(db, "01a21e9b", 50)
     await notice_list.next_due(db, 50)
     await notice_list.one(db, new_notice_id())
     await problems.of_numbers(db, ["order-1"])
@@ -260,6 +265,8 @@ async def _read_a_story(db: Any) -> None:
     await order_story.resolutions(db, ["imp_1"], 50)
     await operator_actions.about(db, ["imp_1"], 50)
     await order_story.deliveries(db, "order-1", 50)
+    await order_story.last_asked_at(db, "order-1", ["imp_1"])
+    await problems.unregistered_of(db, ["imp_1"])
     await order_search.of_numbers(db, ["order-1"])
 
 

@@ -106,7 +106,7 @@ async def test_notices_and_endpoints(console: ConsoleClient, pool: Pool) -> None
 
 
 async def test_parked_notices_are_dismissed(console: ConsoleClient, pool: Pool) -> None:
-    """One, or all of an account and tier that is in no setting, end without a look, with who and why."""
+    """A notice, or all of an account and tier that is in no setting, end without a look, with who and why."""
     await pool.execute(
         "INSERT INTO notices (id, source, imp_uid, merchant_uid, account, tier, registered, parked_at, last_outcome)"
         " SELECT gen_random_uuid(), 'webhook', 'imp_' || n, 'theirs-' || n, 'b', 'xyz', false, now(),"

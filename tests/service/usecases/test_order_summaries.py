@@ -1,4 +1,4 @@
-"""What stands beside an order's state: money that does not count, why a payment failed, and who closed the order."""
+"""An order's summary names money that does not count, why a payment failed, and who closed the order."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
