@@ -246,6 +246,7 @@ async def replay(db: Connection, ids: Sequence[UUID]) -> list[UUID]:
 
 async def parked_of_store(db: Connection, store: Store, limit: int) -> list[UUID]:
     """Return the notices that are parked because this store is in no setting, the longest parked first."""
+    # The first condition on the outcome is the index's, and follows from the second.
     rows = await db.fetch(
         """
         SELECT id FROM notices

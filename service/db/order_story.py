@@ -119,15 +119,15 @@ async def payments(db: Connection, merchant_uid: str, limit: int) -> list[Stored
 
 
 async def last_asked_at(db: Connection, merchant_uid: str, imp_uids: Sequence[str]) -> datetime | None:
-    """Return when PortOne was last asked about the order or these payments, as far as it is known."""
+    """Return when PortOne was last asked, and answered, about the order or these payments, as far as it is known.
+
+    A look that brought nothing new is known by its notice (`service/db/notice_list.py`).
+    """
     at: datetime | None = await db.fetchval(
         """
         SELECT greatest(
             (SELECT began_at FROM searches WHERE merchant_uid = $1 AND last_outcome = 'looked'),
             (SELECT asked_at FROM order_checks WHERE merchant_uid = $1),
-            (SELECT max(l.looked_at) FROM unnest($2::text[]) AS p (imp_uid) CROSS JOIN LATERAL (
-                SELECT looked_at FROM last_looks
-                WHERE slot = hashtext(p.imp_uid) & 65535 AND imp_uid = p.imp_uid OFFSET 0) l),
             (SELECT max(coalesce(looked_at, CASE WHEN cause = 'expiry' THEN at END)) FROM (
                 SELECT looked_at, cause, at FROM order_events WHERE merchant_uid = $1
                 ORDER BY version DESC LIMIT $3) e),

@@ -13,6 +13,7 @@ from service.db.order_views import OrderView
 from service.db.pool import Connection
 from service.db.problems import OpenProblem
 from service.domain.comparison import ComparedField, compare, payment_of
+from service.domain.notice import Outcome
 from service.domain.order import Order
 from service.domain.payment import Payment
 from service.usecases.order_summaries import OrderSummary, summarize
@@ -91,7 +92,7 @@ async def read_story(db: Connection, merchant_uid: str, *, allow_test_channel: b
     ]
     parts: Sequence[Sequence[object]] = (events, notices, moves, resolutions, actions, deliveries)
     is_whole = all(len(part) < _SHOWN for part in parts)
-    asked_at = await order_story.last_asked_at(db, merchant_uid, imp_uids)
+    asked_at = await _asked_at(db, merchant_uid, imp_uids, notices)
     summary = summarize(view, payments, events, asked_at) if view else None
     return Story(merchant_uid, view, summary, payments, shown_problems, sorted(entries, key=_order), is_whole)
 
@@ -103,6 +104,14 @@ async def _problems(
     if registered:
         return await problems.of_numbers(db, [merchant_uid], resolved=True)
     return await problems.unregistered_of(db, [payment.imp_uid for payment in payments])
+
+
+async def _asked_at(
+    db: Connection, merchant_uid: str, imp_uids: Sequence[str], notices: Sequence[Shown]
+) -> datetime | None:
+    looked = [notice.ended_at for notice in notices if notice.last_outcome == Outcome.LOOKED]
+    known = (*looked, await order_story.last_asked_at(db, merchant_uid, imp_uids))
+    return max((at for at in known if at), default=None)
 
 
 def _imp_uids(payments: Sequence[StoredPayment], found: Sequence[OpenProblem], events: Sequence[Event]) -> list[str]:

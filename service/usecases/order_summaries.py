@@ -29,7 +29,7 @@ class OrderSummary:
 
     `uncounted` is money that PortOne holds beside what counts, `second` such money of a further payment that agrees.
     `tests` names test payments where no money came. `failed` is the last attempt, where it failed. `closed_by` is the
-    version that closed the order. `asked_at` is when PortOne last answered about it; None: never, as far as is known.
+    version that closed the order. `asked_at` is when PortOne was last asked, and answered; None: never, as known.
     """
 
     uncounted: Sequence[HeldMoney]

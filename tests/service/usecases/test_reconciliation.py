@@ -68,7 +68,7 @@ async def test_nothing_differs_costs_one_page(
 async def test_money_that_an_order_does_not_show_is_looked_at(
     receiver: RunningService, sandbox: RunningSandbox, pool: Pool, parts: Parts
 ) -> None:
-    """A silent order with a stored payment that it does not show gets a look, and is paid."""
+    """A silent order with a payment that it does not show gets a look, and is paid; the time of the question is kept."""
     await receiver.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await parts.verifier.verify([notice["id"] for notice in await stored.notices(pool, imp_uid)])
@@ -76,6 +76,7 @@ async def test_money_that_an_order_does_not_show_is_looked_at(
     await pool.execute("UPDATE orders SET state = 'pending', paid_amount = 0, imp_uid = NULL")
     await pool.execute("UPDATE order_checks SET next_check_at = now()")
     assert await parts.reconciler.ask_about_silent_orders() == 1
+    assert await pool.fetchval("SELECT now() - asked_at < interval '1 minute' FROM order_checks")
     reconcile = await pool.fetchval("SELECT id FROM notices WHERE source = 'reconcile'")
     await parts.verifier.verify([reconcile])
     assert await stored.events(pool, "order-1") == [(1, "pending"), (2, "paid"), (3, "paid")]
