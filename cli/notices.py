@@ -14,7 +14,6 @@ from cli.output import AsJson, print_json, print_table, working
 from service.db import notice_list
 from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
-from service.domain.payment import Store
 from service.usecases import dismissing, notice_replays
 
 app = typer.Typer(help="List the parked or the open notices, show them, replay them, and dismiss them.")
@@ -152,8 +151,7 @@ async def _dismiss(ids: Sequence[str], store: str, who: str, why: str) -> int:
 
 async def _dismiss_named(db: Connection, ids: Sequence[str], store: str, who: str, why: str) -> list[UUID]:
     if store:
-        account, _, tier = store.partition("/")
-        return await dismissing.dismiss_of_store(db, Store(account, tier), who, why)
+        return await dismissing.dismiss_of_store(db, dismissing.named_store(store), who, why)
     return await dismissing.dismiss(db, await _named(db, ids), who, why)
 
 

@@ -24,3 +24,9 @@ async def dismiss(db: Connection, ids: Sequence[UUID], who: str, why: str) -> li
 async def dismiss_of_store(db: Connection, store: Store, who: str, why: str) -> list[UUID]:
     """Do that with the notices that are parked because this store is in no setting."""
     return await dismiss(db, await notice_list.parked_of_store(db, store, DISMISSED_MAX), who, why)
+
+
+def named_store(text: str) -> Store:
+    """Read a store as people write it: `account`, or `account/tier`."""
+    account, _, tier = text.partition("/")
+    return Store(account, tier)

@@ -4,7 +4,6 @@ from uuid import UUID
 
 from service.db import notice_list
 from service.db.notice_list import Shown
-from service.domain.payment import Store
 from service.http.console.effects import Effect, Operation, notice_id
 from service.http.console.guard import ConsoleRefused
 from service.http.console.visits import Visit
@@ -67,7 +66,8 @@ async def _dismiss(visit: Visit, subject: str, why: str) -> str:
 
 
 async def _foresee_dismiss_store(visit: Visit, subject: str) -> Effect:
-    ids = await visit.receiver.console.ask(notice_list.parked_of_store, _store(subject), dismissing.DISMISSED_MAX)
+    store = dismissing.named_store(subject)
+    ids = await visit.receiver.console.ask(notice_list.parked_of_store, store, dismissing.DISMISSED_MAX)
     if not ids:
         raise ConsoleRefused(404, "No notice of this account and tier is parked any more.")
     sentences = [
@@ -78,7 +78,8 @@ async def _foresee_dismiss_store(visit: Visit, subject: str) -> Effect:
 
 
 async def _dismiss_store(visit: Visit, subject: str, why: str) -> str:
-    await visit.receiver.console.write(dismissing.dismiss_of_store, _store(subject), visit.who, why)
+    store = dismissing.named_store(subject)
+    await visit.receiver.console.write(dismissing.dismiss_of_store, store, visit.who, why)
     return "dismissed"
 
 
@@ -94,12 +95,6 @@ async def _notice(visit: Visit, subject: str) -> Shown:
     if notice is None:
         raise ConsoleRefused(404, "There is nothing of this name.")
     return notice
-
-
-def _store(subject: str) -> Store:
-    """Read an account and tier, as a button of ours names them."""
-    account, _, tier = subject.partition("/")
-    return Store(account, tier)
 
 
 NOTICE_OPERATIONS = {

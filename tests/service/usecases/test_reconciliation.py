@@ -68,7 +68,7 @@ async def test_nothing_differs_costs_one_page(
 async def test_money_that_an_order_does_not_show_is_looked_at(
     receiver: RunningService, sandbox: RunningSandbox, pool: Pool, parts: Parts
 ) -> None:
-    """A silent order with a payment that it does not show gets a look, and is paid; the time of the question is kept."""
+    """A silent order with a payment that it does not show gets a look, and is paid; when it was asked about is kept."""
     await receiver.register("order-1")
     imp_uid = (await sandbox.pay("order-1", 64900))["imp_uid"]
     await parts.verifier.verify([notice["id"] for notice in await stored.notices(pool, imp_uid)])
