@@ -25,10 +25,7 @@ from service.outgoing.sender import Sender, UnusableUrl, check_url
 from service.usecases import endpoint_changes, replaying
 from service.usecases.endpoint_turn import message_of_test
 
-app = typer.Typer(
-    help="Set up the endpoints of other services that are told of each change (outgoing webhooks).",
-    no_args_is_help=True,
-)
+app = typer.Typer()
 
 Name = Annotated[str, typer.Argument(help="The endpoint's name.")]
 Result = TypeVar("Result")

@@ -17,7 +17,7 @@ from service.db.pool import Connection, in_transaction, open_pool
 from service.db.service_keys import KEYS_MAX, ListedKey, NewKey
 from service.domain.service_key import Scope, digest_of
 
-app = typer.Typer(help="Make, list and revoke the keys with which other services call.", no_args_is_help=True)
+app = typer.Typer()
 
 Result = TypeVar("Result")
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import endpoints, events, keys, notices
+from cli import events
 from cli.archive import archive
 from cli.demo import demo
 from cli.errors import CommandFailed, exit_code, in_a_sentence, usage_sentence
 from cli.exit_codes import ExitCode, epilog
+from cli.later import later
 from cli.order import order
 from cli.output import AsJson, print_json, working
 from cli.problems import problems
@@ -43,9 +44,26 @@ app.add_typer(order, rich_help_panel=_LOOK)
 app.add_typer(order, name="orders", hidden=True)  # whoever thinks of several finds it too
 app.add_typer(events.app, name="events", rich_help_panel=_LOOK)
 app.add_typer(problems, rich_help_panel=_LOOK)
-app.add_typer(notices.app, name="notices", rich_help_panel=_LOOK)
-app.add_typer(endpoints.app, name="endpoints", rich_help_panel=_LOOK)
-app.add_typer(keys.app, name="keys", rich_help_panel=_LOOK)
+app.add_typer(
+    later("cli.notices"),
+    name="notices",
+    help="List the parked or the open notices, show them, replay them, and dismiss them.",
+    rich_help_panel=_LOOK,
+)
+app.add_typer(
+    later("cli.endpoints"),
+    name="endpoints",
+    help="Set up the endpoints of other services that are told of each change (outgoing webhooks).",
+    no_args_is_help=True,
+    rich_help_panel=_LOOK,
+)
+app.add_typer(
+    later("cli.keys"),
+    name="keys",
+    help="Make, list and revoke the keys with which other services call.",
+    no_args_is_help=True,
+    rich_help_panel=_LOOK,
+)
 app.command(rich_help_panel=_LOOK)(reconcile)
 app.add_typer(archive, rich_help_panel=_LOOK)
 app.command(rich_help_panel=_LOOK)(size)

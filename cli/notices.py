@@ -16,7 +16,7 @@ from service.db.notice_list import Listed, Shown
 from service.db.pool import Connection, in_transaction
 from service.usecases import dismissing, notice_replays
 
-app = typer.Typer(help="List the parked or the open notices, show them, replay them, and dismiss them.")
+app = typer.Typer()
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Name = Annotated[str, typer.Argument(help="Only those of this order number or imp_uid, or whose id begins so.")]

@@ -92,3 +92,10 @@ async def test_the_shell_completes_commands_and_values(tmp_path: Path) -> None:
         )
         output, _ = await asyncio.wait_for(process.communicate(), 60)
         assert output.decode().split() == [offered]
+
+
+def test_a_start_imports_no_library_that_its_command_may_not_use() -> None:
+    """The command's start, which people wait for, imports no library of HTTP, of a database or of logs."""
+    program = "import sys, cli.main; print({'aiohttp', 'asyncpg', 'redis', 'structlog'} & sys.modules.keys())"
+    output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert output == "set()\n"
