@@ -5,12 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
-.PHONY: help run test browser nginx promtool pgbouncer pooler alerts docs test-fast check formatted lint types contracts english format \
-    lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth soak steps \
-    refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards shows pictures
+.PHONY: help run test browser nginx promtool pgbouncer pooler alerts docs test-fast check formatted lint types contracts \
+    english format lock clean schemathesis schemathesis-small typescript clients \
     bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration soak steps \
-    refund-schedules refund-kills faults faults-small explore explore-small hostile hostile-small feed told guards shows pictures
+    refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards \
+    shows pictures
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

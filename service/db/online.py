@@ -6,7 +6,7 @@ A file is one transaction, unless its first line says how it is applied instead:
     -- apply: in batches               one statement, over and over, each a transaction: see `_in_batches`
 
 Both kinds may be cut off in the middle and are then begun again, so they must be written to be repeated
-(docs/decisions/0028-change-large-tables-in-steps.md).
+(docs/decisions/0032-change-large-tables-in-steps.md).
 """
 
 import asyncio

@@ -23,6 +23,7 @@ from arq.jobs import serialize_job
 from redis.asyncio.client import PubSub
 
 from service.domain.notice import Notice
+from service.errors import RedisUnavailable
 from service.redis.bounds import COMMAND_SECONDS, REDIS_AWAY, bounded
 from service.redis.connecting import MasterPool, open_connections
 from service.redis.durability import is_nearly_full, read_durability
@@ -96,7 +97,7 @@ class Queue:
 
     async def _name(self, notice_id: UUID) -> None:
         with contextlib.suppress(RedisUnavailable):  # the job says it too
-            await _bounded(self._redis.publish(WAKE_CHANNEL, str(notice_id)))
+            await bounded(self._redis.publish(WAKE_CHANNEL, str(notice_id)))
 
     async def search(self, wait: timedelta = timedelta()) -> None:
         """Queue one job for the searches that are due, to start after `wait`. Raises RedisUnavailable."""

@@ -2,7 +2,7 @@
 
 Nothing is deleted that is not in a file, and nothing twice: an order goes in the transaction that writes down where it
 is. Its events stay, so that nobody who reads the feed misses one
-(docs/decisions/0027-archive-orders-but-keep-their-events.md).
+(docs/decisions/0031-archive-orders-but-keep-their-events.md).
 """
 
 from collections.abc import Iterable, Mapping

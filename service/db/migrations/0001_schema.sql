@@ -487,7 +487,7 @@ CREATE INDEX delivery_attempts_endpoint ON delivery_attempts (endpoint, id);
 CREATE INDEX delivery_attempts_order ON delivery_attempts (merchant_uid, id) WHERE merchant_uid IS NOT NULL;
 
 -- Archives whose orders were deleted here, and where each of these orders is. An order's number is never free again,
--- and its events stay (docs/decisions/0027-archive-orders-but-keep-their-events.md).
+-- and its events stay (docs/decisions/0031-archive-orders-but-keep-their-events.md).
 CREATE TABLE archives (
     id     integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- The archive's own id, which its manifest has, and the name of its folder.
