@@ -75,6 +75,13 @@ GUARDS = (
         _test("tests/service/db/test_servers.py", "-k", "takes_over"),
     ),
     Guard(
+        "failover: a spilled notice is forgotten once a standby has its row",
+        "service/db/notices.py",
+        '"SELECT FROM notices WHERE id = ANY($1) FOR KEY SHARE"',
+        '"SELECT FROM notices WHERE id = ANY($1)"',
+        _test("tests/service/db/test_servers.py", "-k", "takes_over"),
+    ),
+    Guard(
         "failover: a connection that takes no writes is not kept",
         "service/db/pool.py",
         "                    connection.terminate()\n",

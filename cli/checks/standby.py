@@ -15,7 +15,7 @@ _LOST = (
 
 @dataclass(frozen=True, slots=True)
 class StandbyFacts:
-    """The primary's settings and its standbys. `standbys` None: they are not shown to our user."""
+    """The primary's settings, and how many standbys follow. `synchronous` None: our user may not know."""
 
     named: str
     commit: str
