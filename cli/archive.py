@@ -39,12 +39,9 @@ _KEPT = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run of the command: the database, the archive, and the bar that shows how far it is."""
+    """A run of the command: the database, and what shows how far it is."""
 
     pool: Pool
-    folder: ArchiveFolder
-    who: str
-    why: str
     progress: "Progress"
 
     def bar(self, what: str, total: int | None) -> "Callable[[int], None]":
@@ -137,19 +134,19 @@ def _time(text: str) -> datetime:
 
 
 @asynccontextmanager
-async def _open(folder: ArchiveFolder, who: str, why: str) -> AsyncIterator[Job]:
+async def _open() -> AsyncIterator[Job]:
     settings = load_settings().require("database_url")
     pool = await open_pool(settings.database_url.get_secret_value(), 1)
     try:
         with progress_bar() as progress:
-            yield Job(pool, folder, who, why, progress)
+            yield Job(pool, progress)
     finally:
         await pool.close()
 
 
 async def _count(before: datetime) -> ArchiveReport:
     rows, kept = Counter[str](), Counter[str]()
-    async with _open(ArchiveFolder(Path()), "", "") as job:
+    async with _open() as job:
         advance = job.bar("Counting", await in_statement(job.pool, archives.expected))
         after: str | None = ""
         while after is not None:
@@ -162,9 +159,9 @@ async def _count(before: datetime) -> ArchiveReport:
 
 
 async def _archive(before: datetime, folder: ArchiveFolder, delete: bool, who: str, why: str) -> ArchiveReport:
-    async with _open(folder, who, why) as job:
-        manifest = await _write(job, _begun(folder, before, who))
-        deleted = await _delete(job, manifest) if delete else None
+    async with _open() as job:
+        manifest = await _write(job, folder, _begun(folder, before, who))
+        deleted = await _delete(job, folder, manifest, who, why) if delete else None
     size = sum(part.bytes for part in manifest.parts)
     report = ArchiveReport(str(folder.path), before, manifest.orders, manifest.rows, manifest.kept, size)
     return replace(report, deleted=deleted.deleted, changed=deleted.changed) if deleted else report
@@ -174,9 +171,7 @@ def _begun(folder: ArchiveFolder, before: datetime, who: str) -> Manifest:
     """Return the folder's manifest, which is new where the folder is. Raises CommandFailed."""
     manifest = folder.manifest()
     if manifest is None:
-        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.path.iterdir()):
-            raise CommandFailed(f"{folder.path} has other files: name a folder that is new or empty.")
+        folder.make()
         manifest = Manifest.begun(before, who)
         folder.write(manifest)
     if manifest.before != before:
@@ -184,16 +179,16 @@ def _begun(folder: ArchiveFolder, before: datetime, who: str) -> Manifest:
     return manifest
 
 
-async def _write(job: Job, manifest: Manifest) -> Manifest:
+async def _write(job: Job, folder: ArchiveFolder, manifest: Manifest) -> Manifest:
     """Write the parts that are missing."""
     advance = job.bar("Writing", await in_statement(job.pool, archives.expected))
     while not manifest.complete:
-        manifest = await _write_part(job, manifest, advance)
-        job.folder.write(manifest)
+        manifest = await _write_part(job, folder, manifest, advance)
+        folder.write(manifest)
     return manifest
 
 
-async def _write_part(job: Job, manifest: Manifest, advance: Callable[[int], None]) -> Manifest:
+async def _write_part(job: Job, folder: ArchiveFolder, manifest: Manifest, advance: Callable[[int], None]) -> Manifest:
     orders, kept, after, complete = dict[str, str](), Counter[str](), manifest.after, False
     while len(orders) < _ORDERS_IN_A_PART and not complete:
         walked = await archiving.walk(job.pool, after, manifest.before)
@@ -201,7 +196,7 @@ async def _write_part(job: Job, manifest: Manifest, advance: Callable[[int], Non
         kept += Counter(walked.kept)
         advance(walked.count)
         after, complete = walked.last or after, walked.last is None
-    part = job.folder.write_part(len(manifest.parts) + 1, orders) if orders else None
+    part = folder.write_part(len(manifest.parts) + 1, orders) if orders else None
     return replace(manifest.with_part(part, _count_rows(orders.values()), kept, after), complete=complete)
 
 
@@ -214,11 +209,11 @@ def _count_rows(lines: Iterable[str]) -> Counter[str]:
     return rows
 
 
-async def _delete(job: Job, manifest: Manifest) -> Deleted:
+async def _delete(job: Job, folder: ArchiveFolder, manifest: Manifest, who: str, why: str) -> Deleted:
     """Delete what the archive has, batch by batch."""
-    mark, deleted, changed = job.folder.mark(manifest), 0, 0
-    number = await archiving.begin_deleting(job.pool, mark, job.who, job.why)
-    for lines in _batches(job, manifest, "Deleting"):
+    mark, deleted, changed = folder.mark(manifest), 0, 0
+    number = await archiving.begin_deleting(job.pool, mark, who, why)
+    for lines in _batches(job, folder, manifest, "Deleting"):
         batch = await archiving.delete(job.pool, number, mark, lines)
         deleted, changed = deleted + batch.deleted, changed + batch.changed
     return Deleted(deleted, changed)
@@ -228,9 +223,9 @@ async def _restore(folder: ArchiveFolder, wanted: frozenset[str], who: str, why:
     manifest, count = folder.manifest(), 0
     if manifest is None:
         raise CommandFailed(f"{folder.path} has no manifest.json: name the folder of an archive.")
-    async with _open(folder, who, why) as job:
+    async with _open() as job:
         await archiving.begin_restoring(job.pool, folder.mark(manifest), who, why)
-        for lines in _batches(job, manifest, "Restoring"):
+        for lines in _batches(job, folder, manifest, "Restoring"):
             count += await archiving.restore(job.pool, [line for line in lines if _is_wanted(line, wanted)])
     return count
 
@@ -239,11 +234,11 @@ def _is_wanted(line: str, wanted: frozenset[str]) -> bool:
     return not wanted or orjson.loads(line)["order"]["merchant_uid"] in wanted
 
 
-def _batches(job: Job, manifest: Manifest, what: str) -> Iterator[Sequence[str]]:
+def _batches(job: Job, folder: ArchiveFolder, manifest: Manifest, what: str) -> Iterator[Sequence[str]]:
     """Yield the archive's orders, as many as one transaction moves."""
     advance = job.bar(what, manifest.orders)
     for part in manifest.parts:
-        lines = job.folder.lines(part)
+        lines = folder.lines(part)
         while batch := list(islice(lines, archiving.MOVED_AT_ONCE)):
             yield batch
             advance(len(batch))

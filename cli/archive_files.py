@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from cli.errors import CommandFailed
-from cli.files import read_or_none, write_private
+from cli.files import read_or_none
 from service.db.migrate import sql_files
 from service.usecases.archiving import Mark
 
@@ -89,6 +89,13 @@ class ArchiveFolder:
         """Return what the database keeps of the archive."""
         return Mark(manifest.id, self.path.resolve().name, manifest.before)
 
+    def make(self) -> None:
+        """Make the folder, unless it is there, so that the disk knows it. Raises CommandFailed where it has files."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync(self.path.resolve().parent)
+        if any(self.path.iterdir()):
+            raise CommandFailed(f"{self.path} has other files: name a folder that is new or empty.")
+
     def manifest(self) -> Manifest | None:
         """Return the manifest, or None where the folder has none. Raises CommandFailed."""
         text = read_or_none(self.path / _MANIFEST)
@@ -109,13 +116,18 @@ class ArchiveFolder:
             raise CommandFailed(f"{self.path / _MANIFEST} cannot be read: take the archive from a copy.") from None
 
     def write(self, manifest: Manifest) -> None:
-        """Write the manifest, whole or not at all."""
-        write_private(self.path / _MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2).decode())
+        """Write the manifest, and return once the disk has it: orders are deleted because of what it says."""
+        self._write(_MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
 
     def write_part(self, number: int, orders: Mapping[str, str]) -> ArchivePart:
-        """Write orders' lines, which only their owner can read, and return once the disk has them."""
+        """Write orders' lines, and return once the disk has them."""
         data = gzip.compress("".join(f"{line}\n" for line in orders.values()).encode(), compresslevel=6, mtime=0)
-        name = f"orders-{number:05}.jsonl.gz"
+        name, numbers = f"orders-{number:05}.jsonl.gz", list(orders)
+        self._write(name, data)
+        return ArchivePart(name, len(orders), numbers[0], numbers[-1], len(data), sha256(data).hexdigest())
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a file that only its owner can read, whole or not at all."""
         written = self.path / f".{name}"
         with open(written, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(data)
@@ -123,8 +135,6 @@ class ArchiveFolder:
             os.fsync(file.fileno())
         written.replace(self.path / name)
         _sync(self.path)
-        numbers = list(orders)
-        return ArchivePart(name, len(orders), numbers[0], numbers[-1], len(data), sha256(data).hexdigest())
 
     def lines(self, part: ArchivePart) -> Iterator[str]:
         """Yield the part's orders. Raises CommandFailed before the first unless the file is as it was written."""
