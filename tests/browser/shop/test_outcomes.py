@@ -22,6 +22,7 @@ class Ending:
     story: tuple[str, ...] = ANNOUNCED
     webhook: str = "beside"
     """Whether the webhook is sent before, after or beside the browser's result."""
+    problems: tuple[str, ...] = ()
 
 
 ENDINGS = {
@@ -29,9 +30,9 @@ ENDINGS = {
     "vbank_issued": Ending("deposit", "awaiting_deposit"),
     "failed": Ending("failed", "failed", UNANNOUNCED),
     "closed": Ending("failed", "failed", UNANNOUNCED),
-    "tampered_amount": Ending("mismatched", "mismatched"),
-    "tampered_currency": Ending("mismatched", "mismatched"),
-    "test_channel": Ending("test", "pending"),
+    "tampered_amount": Ending("mismatched", "mismatched", problems=("wrong_amount",)),
+    "tampered_currency": Ending("mismatched", "mismatched", problems=("wrong_amount", "wrong_currency")),
+    "test_channel": Ending("test", "pending", problems=("test_channel",)),
     "slow": Ending("paid", "paid", webhook="after"),
     "paid_without_webhook": Ending("paid", "paid", UNANNOUNCED),
     "webhook_first": Ending("paid", "paid", webhook="before"),
@@ -74,6 +75,7 @@ async def ends(visitor: Visitor, service: RunningService, ending: Ending, result
     page = visitor.page
     order = await service.read(await arrive_at(page, ending.view))
     assert order["state"] == ending.state
+    assert [problem["kind"] for problem in order["problems"]] == list(ending.problems)
     await tells(page, (*OPENED, *ending.story))
     orders = {"before": ("webhook.sent", result), "after": (result, "webhook.sent"), "beside": (result,)}
     await tells(page, orders[ending.webhook])
