@@ -5,15 +5,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from cli.embedded.homes import remove_home
 from service.settings import Settings
-from tests.cli.dev_run import READY, dev, environment, gone, shell
+from tests.cli.dev_run import READY, DevRun, dev, environment, gone, shell
 from tests.ports import own_port
 from tests.sandbox_client import RunningSandbox
 
@@ -23,6 +24,65 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """The folder in which `dev` runs. The data that root's Postgres keeps elsewhere is removed too."""
     yield tmp_path
     remove_home(tmp_path / ".run" / "postgres")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevRun]:
+    """A run that is ready, for the tests that only look at one."""
+    folder = tmp_path_factory.mktemp("dev")
+    async with dev(folder) as run:
+        await run.until(READY)
+        yield run
+    remove_home(folder / ".run" / "postgres")
+
+
+@pytest.mark.xdist_group("dev")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_shops_address_comes_first_and_its_orders_are_registered(run: DevRun) -> None:
+    """The first address is the shop's; it registers orders, may call the receiver, and is where redirects end. The
+    metrics' addresses are the receiver's and the worker's."""
+    shop = (await run.until("http://")).split()[1]
+    env = run.env_file()
+    assert shop == f"{env['SANDBOX_URL']}/shop"
+    order = json.loads(await shell(f"curl -s {shop}/api/orders -H 'Content-Type: application/json' -d '{{}}'"))
+    preflight = f"curl -s -i -X OPTIONS {env['BASE_URL']}/payment/complete -H 'Origin: {env['SANDBOX_URL']}'"
+    assert f"Access-Control-Allow-Origin: {env['SANDBOX_URL']}" in await shell(preflight)
+    redirect = f"{env['BASE_URL']}/payment-redirect?imp_uid=imp_1&merchant_uid={order['merchant_uid']}"
+    assert f"Location: {shop}/return?merchant_uid={order['merchant_uid']}" in await shell(f"curl -s -i '{redirect}'")
+    of_receiver, of_worker = (await run.until("metrics ")).split()[1:]
+    patient = "curl -s --retry 30 --retry-connrefused --retry-delay 1"  # a worker does not say when it is ready
+    assert "portone_orders_notices_accepted_total" in await shell(f"{patient} {of_receiver}")
+    assert "portone_orders_notice_looks_total" in await shell(f"{patient} {of_worker}")
+
+
+@pytest.mark.xdist_group("dev")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_second_run_in_the_same_folder_is_refused(run: DevRun) -> None:
+    """A second run reports in one sentence that the first one runs, and does no harm."""
+    async with dev(run.state_dir.parent) as second:
+        assert await second.rest() == 1
+    assert len(second.lines) == 1
+    assert f"already running in {run.state_dir} (pid {run.process.pid})" in second.lines[0]
+    assert run.process.returncode is None
+
+
+@pytest.mark.xdist_group("dev")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_healthy_run_has_no_settings_that_differ(run: DevRun) -> None:
+    """`settings` beside a running `dev` warns of nothing, also of a port that only `dev` was given."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "settings"),
+        cwd=run.state_dir.parent,
+        env=environment(run.state_dir.parent, {}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert err.decode().count("\n") == 1, err.decode()
+    assert err.startswith(b"These are the values of the receiver ")
+    names = [line.partition("=")[0] for line in out.decode().splitlines()]
+    assert names == [name.upper() for name in Settings.model_fields]
 
 
 async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folder: Path) -> None:
@@ -44,27 +104,6 @@ async def test_the_three_lines_end_in_a_paid_order_that_survives_a_restart(folde
         await again.until(READY)
         read = f'curl -s $BASE_URL/orders/{order} -H "Authorization: Bearer $SERVICE_KEY"'
         assert json.loads(await shell(f". {again.state_dir}/env; {read}"))["state"] == "paid"
-
-
-async def test_the_shops_address_comes_first_and_its_orders_are_registered(folder: Path) -> None:
-    """The first address is the shop's; it registers orders, may call the receiver, and is where redirects end. The
-    metrics' addresses are the receiver's and the worker's."""
-    async with dev(folder) as run:
-        await run.until(READY)
-        shop = (await run.until("http://")).split()[1]
-        env = run.env_file()
-        assert shop == f"{env['SANDBOX_URL']}/shop"
-        order = json.loads(await shell(f"curl -s {shop}/api/orders -H 'Content-Type: application/json' -d '{{}}'"))
-        preflight = f"curl -s -i -X OPTIONS {env['BASE_URL']}/payment/complete -H 'Origin: {env['SANDBOX_URL']}'"
-        assert f"Access-Control-Allow-Origin: {env['SANDBOX_URL']}" in await shell(preflight)
-        redirect = f"{env['BASE_URL']}/payment-redirect?imp_uid=imp_1&merchant_uid={order['merchant_uid']}"
-        assert f"Location: {shop}/return?merchant_uid={order['merchant_uid']}" in await shell(
-            f"curl -s -i '{redirect}'"
-        )
-        of_receiver, of_worker = (await run.until("metrics ")).split()[1:]
-        patient = "curl -s --retry 30 --retry-connrefused --retry-delay 1"  # a worker does not say when it is ready
-        assert "portone_orders_notices_accepted_total" in await shell(f"{patient} {of_receiver}")
-        assert "portone_orders_notice_looks_total" in await shell(f"{patient} {of_worker}")
 
 
 async def test_given_pages_stay_the_users_own(folder: Path) -> None:
@@ -107,17 +146,6 @@ async def test_ctrl_c_in_the_terminal_and_a_hangup_end_it_too(folder: Path) -> N
         assert await run.end(signal.SIGHUP) == 0
 
 
-async def test_a_second_run_in_the_same_folder_is_refused(folder: Path) -> None:
-    """A second run reports in one sentence that the first one runs, and does no harm."""
-    async with dev(folder) as run:
-        await run.until(READY)
-        async with dev(folder) as second:
-            assert await second.rest() == 1
-        assert len(second.lines) == 1
-        assert f"already running in {run.state_dir} (pid {run.process.pid})" in second.lines[0]
-        assert run.process.returncode is None
-
-
 async def test_a_taken_port_is_named_with_its_setting(folder: Path) -> None:
     """A taken port stops the start before any part runs, with one sentence that names the setting."""
     for setting in ("PORT", "SANDBOX_PORT"):
@@ -138,25 +166,6 @@ async def test_two_taken_ports_are_named_at_once(folder: Path) -> None:
     async with server, other, dev(folder, PORT=ports[0], SANDBOX_PORT=ports[1]) as run:
         assert await run.rest() == 1
     assert [line.partition(" on ")[0] for line in run.lines] == [f"Port {port}" for port in ports]
-
-
-async def test_a_healthy_run_has_no_settings_that_differ(folder: Path) -> None:
-    """`settings` beside a running `dev` warns of nothing, also of a port that only `dev` was given."""
-    async with dev(folder) as run:
-        await run.until(READY)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "settings"),
-            cwd=folder,
-            env=environment(folder, {}),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(30):
-            out, err = await process.communicate()
-    assert err.decode().count("\n") == 1, err.decode()
-    assert err.startswith(b"These are the values of the receiver ")
-    names = [line.partition("=")[0] for line in out.decode().splitlines()]
-    assert names == [name.upper() for name in Settings.model_fields]
 
 
 async def test_a_state_dir_that_cannot_be_used_is_one_sentence(folder: Path) -> None:
