@@ -39,8 +39,8 @@ def test_servers_are_those_of_the_url(url: str, servers: list[PostgresServer]) -
         ("[::1,two/db", "cannot be read"),
         ("p@ss@one/db", "percent-encode special characters in its password"),
         ("word/more@one/db", "percent-encode special characters in its password"),
-        ("one,two/db?target_session_attrs=any", "target_session_attrs must be one of read-write, primary"),
-        ("one,two/db?target_session_attrs=standby", "target_session_attrs must be one of read-write, primary"),
+        ("one,two/db?target_session_attrs=any", "target_session_attrs must be read-write or primary"),
+        ("one,two/db?target_session_attrs=standby", "target_session_attrs must be read-write or primary"),
     ],
 )
 def test_a_wrong_url_is_explained(rest: str, sentence: str) -> None:
