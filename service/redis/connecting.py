@@ -23,7 +23,7 @@ from service.redis_url import RedisAddress, read_redis_url
 log = structlog.get_logger()
 
 # Of the second that a command has, this leaves enough for the server, also if a Sentinel's machine is gone.
-_SENTINEL_SECONDS = 0.3
+_SENTINEL_SECONDS = 0.5
 _ASK_AGAIN_SECONDS = 1.0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
@@ -42,7 +43,7 @@ async def test_redis_fails_over(group: RedisGroup, settings: Settings, sandbox: 
     settings = settings.model_copy(update={"redis_url": SecretStr(group.url_through(group.ports))})
     queue = Queue(connect(settings.redis_url.get_secret_value()))
     try:
-        assert await check_redis(settings) == []
+        await until(lambda: _is_well(settings))
         await _name_wrong_sentinels(group, settings)
         await _spill_to_every_server(group, queue)
         async with running_receiver(settings) as receiver, patient_worker(settings):
@@ -54,6 +55,17 @@ async def test_redis_fails_over(group: RedisGroup, settings: Settings, sandbox: 
         assert f"replica at 127.0.0.1:{group.port(group.replica)} cannot be asked: nothing listens" in faults[1]
     finally:
         await queue.close()
+
+
+async def _is_well(settings: Settings) -> bool:
+    return await check_redis(settings) == []
+
+
+async def _is_named(settings: Settings, fault: str) -> bool:
+    """Return whether `doctor` says this of Redis. A Sentinel of a busy machine may be too slow the first time."""
+    faults = await check_redis(settings)
+    assert not any("not-" in one for one in faults)
+    return any(fault in one for one in faults)
 
 
 async def _name_wrong_sentinels(group: RedisGroup, settings: Settings) -> None:
@@ -74,9 +86,7 @@ async def _name_wrong_sentinels(group: RedisGroup, settings: Settings) -> None:
         (group.url_through(dict.fromkeys(group.ports, own_port())), "none of its Sentinels answers: start them, or"),
         (group.url_through(gone), f"The Sentinel at 127.0.0.1:{gone[SENTINELS[0]]} cannot be asked: nothing listens"),
     ):
-        faults = await check_redis(settings.model_copy(update={"redis_url": SecretStr(wrong)}))
-        assert any(fault in one for one in faults), (wrong, faults)
-        assert not any("not-" in one for one in faults)
+        await until(partial(_is_named, settings.model_copy(update={"redis_url": SecretStr(wrong)}), fault))
 
 
 async def _spill_to_every_server(group: RedisGroup, queue: Queue) -> None:
