@@ -66,7 +66,7 @@ class ConnectionPool(Pool):
     def keeps(self, connection: "Lent") -> bool:
         """Keep a connection at hand that is whole, while nobody waits for one. Else return False."""
         full = self._queueing or len(self._at_hand) >= _AT_HAND
-        if full or not _is_open(connection) or connection.is_in_transaction():
+        if full or self.is_closing() or not _is_open(connection) or connection.is_in_transaction():
             return False
         self._at_hand.append(connection)
         return True
