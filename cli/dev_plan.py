@@ -135,7 +135,8 @@ class Plan:
         sandbox = {"SANDBOX_URL": self.sandbox_url} if self.has_sandbox else {}
         portone = {"PORTONE_API_URL": self.settings.portone_api_url} | self.portone()
         keys = {"SERVICE_KEY": self.service_key} | self._checkout()
-        return {"BASE_URL": self.base_url} | sandbox | keys | databases | portone
+        urls = {name: url for name, url in databases.items() if url}
+        return {"BASE_URL": self.base_url} | sandbox | keys | urls | portone
 
     def three_lines(self) -> list[str]:
         """Return shell lines to register, pay and verify a new order. Each works when copied alone.

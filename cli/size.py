@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cli.output import AsJson, print_json, print_table
 from cli.settings_source import load_settings
-from service.db import sizes
-from service.db.pool import in_statement, open_pool
-from service.db.sizes import TableSize
+
+if TYPE_CHECKING:
+    from service.db.sizes import TableSize
 
 _COLUMNS = ("table", "rows", "MB", "indexes MB", "bytes a row", "MB per million orders")
 # Of fewer orders the empty tables' pages say more than the rows.
@@ -35,7 +35,10 @@ def size(as_json: AsJson = False) -> None:
         typer.echo(f"A million orders take {total / orders / 1e3:,.2f} GB.", err=True)
 
 
-async def _read() -> list[TableSize]:
+async def _read() -> "list[TableSize]":
+    from service.db import sizes
+    from service.db.pool import in_statement, open_pool
+
     settings = load_settings().require("database_url")
     pool = await open_pool(settings.database_url.get_secret_value(), 1)
     try:
@@ -44,11 +47,11 @@ async def _read() -> list[TableSize]:
         await pool.close()
 
 
-def _orders(tables: Sequence[TableSize]) -> int:
+def _orders(tables: "Sequence[TableSize]") -> int:
     return sum(table.rows for table in tables if table.name == "orders")
 
 
-def _summary(tables: Sequence[TableSize], orders: int) -> dict[str, Any]:
+def _summary(tables: "Sequence[TableSize]", orders: int) -> dict[str, Any]:
     total = sum(table.bytes for table in tables)
     return {
         "orders": orders,
@@ -58,7 +61,7 @@ def _summary(tables: Sequence[TableSize], orders: int) -> dict[str, Any]:
     }
 
 
-def _row(table: TableSize, orders: int) -> tuple[str, ...]:
+def _row(table: "TableSize", orders: int) -> tuple[str, ...]:
     return (
         table.name,
         f"{table.rows:,}",

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from redis.asyncio.connection import SSLConnection, parse_url
-
 _PLAIN = ("redis", "rediss", "unix")
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
 _SENTINEL_PORT = 26379
@@ -40,7 +38,7 @@ class RedisAddress:
 
     @property
     def is_encrypted(self) -> bool:
-        return self.options.get("connection_class") is SSLConnection
+        return "ssl_check_hostname" in self.options
 
     @property
     def place(self) -> str:
@@ -92,6 +90,9 @@ def _host(text: str) -> tuple[str, int]:
 
 def _server_options(url: str, database: str) -> dict[str, Any]:
     """Return redis-py's options of a URL that names one server."""
+    # Here, because a start of the command that asks for no database should not wait for redis-py.
+    from redis.asyncio.connection import SSLConnection, parse_url
+
     try:
         urlsplit(url).port  # noqa: B018 - reading it is the check
         options: dict[str, Any] = dict(parse_url(url))

@@ -190,10 +190,10 @@ _RESTORING = (
     """
     INSERT INTO notices (id, source, imp_uid, merchant_uid, account, tier, claimed_status, cancellation_id, registered,
                          crowded, received_at, arrivals, tries, due_at, claimed_until, last_outcome, handled_at,
-                         parked_at)
+                         parked_at, replayed_at)
     SELECT r.id, r.source, r.imp_uid, r.merchant_uid, r.account, r.tier, r.claimed_status, r.cancellation_id,
            r.registered, r.crowded, r.received_at, r.arrivals, r.tries, r.due_at, r.claimed_until, r.last_outcome,
-           r.handled_at, r.parked_at
+           r.handled_at, r.parked_at, r.replayed_at
     FROM jsonb_array_elements($1::text::jsonb) AS g, jsonb_populate_recordset(NULL::notices, g->'notices') AS r
     ON CONFLICT DO NOTHING
     """,

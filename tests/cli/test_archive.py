@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cli import archive
+from cli import archive_moves
 from cli.archive_files import ArchiveFolder
 from cli.errors import CommandFailed
 from service.db.pool import Pool
@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def _in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order a part, a statement and a transaction, so that there are many places to stop at."""
-    monkeypatch.setattr(archive, "_ORDERS_IN_A_PART", 1)
+    monkeypatch.setattr(archive_moves, "_ORDERS_IN_A_PART", 1)
     monkeypatch.setattr(archiving, "_WALKED_AT_ONCE", 1)
     monkeypatch.setattr(archiving, "MOVED_AT_ONCE", 1)
 

@@ -32,7 +32,8 @@ COMPOSE = read()
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OWN_SERVICES = {name for name, service in SERVICES.items() if service["image"] == "portone-orders"}
 # Settings that nobody who runs containers chooses.
-FIXED = {"PORT", "SANDBOX_PORT", "STATE_DIR", "TIME_SCALE"}
+# No pooler stands before the file's Postgres, so its DATABASE_URL is the direct one.
+FIXED = {"DIRECT_DATABASE_URL", "PORT", "SANDBOX_PORT", "STATE_DIR", "TIME_SCALE"}
 
 
 def test_it_is_a_compose_file() -> None:
