@@ -20,7 +20,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.db.pool import Pool
-    from service.usecases.today import Today
+    from service.usecases.today import DayHours, Today
 
 _READ_SECONDS = 5.0
 
@@ -60,16 +60,19 @@ async def _print_readings(settings: Settings, every: float, *, once: bool) -> No
 
 async def _live(settings: Settings, every: float) -> None:
     """Show each reading in the place of the last. While one cannot be had, a sentence says why."""
+    from service.usecases.today import DayHours
+
+    hours = DayHours()
     async with _open(settings) as pool:
         with Live(Text("  …"), console=Console(highlight=False), screen=True, auto_refresh=False) as live:
             while True:
-                live.update(await _screen(pool, settings), refresh=True)
+                live.update(await _screen(pool, settings, hours), refresh=True)
                 await asyncio.sleep(every)
 
 
-async def _screen(pool: "Pool", settings: Settings) -> RenderableType:
+async def _screen(pool: "Pool", settings: Settings, hours: "DayHours") -> RenderableType:
     try:
-        today = await _read(pool, settings)
+        today = await _read(pool, settings, hours)
     except Exception as error:
         sentence = in_a_sentence(error)
         if sentence is None:
@@ -90,8 +93,8 @@ async def _open(settings: Settings) -> "AsyncIterator[Pool]":
         pool.terminate()
 
 
-async def _read(pool: "Pool", settings: Settings) -> "Today":
+async def _read(pool: "Pool", settings: Settings, hours: "DayHours | None" = None) -> "Today":
     from service.db.pool import answered_within
     from service.usecases.today import read_today
 
-    return await answered_within(_READ_SECONDS, read_today(pool, settings))
+    return await answered_within(_READ_SECONDS, read_today(pool, settings, hours))

@@ -13,7 +13,7 @@ from service.settings import Settings
 from service.usecases.coalescing import BatchBounds, Coalescer
 from service.usecases.console import Console
 from service.usecases.readiness import Readiness, Ready
-from service.usecases.today import Today, read_today
+from service.usecases.today import DayHours, Today, read_today
 
 # A reading serves all who look within this time.
 _FRESH_SECONDS = 2.0
@@ -39,6 +39,7 @@ class TodayReading:
         self._console = console
         self._settings = settings
         self._readiness = readiness
+        self._hours = DayHours()
         self._last: TodayPage | None = None
         self._stale_at = 0.0
         self.batches = Coalescer[None, TodayPage](self._read_for_all, BatchBounds(_LOOKING_MAX, waiting=_LOOKING_MAX))
@@ -54,7 +55,7 @@ class TodayReading:
         await self.batches.close()
 
     async def _read_for_all(self, lookers: Sequence[None]) -> Sequence[TodayPage]:
-        glance = await self._console.run(lambda pool: read_today(pool, self._settings))
+        glance = await self._console.run(lambda pool: read_today(pool, self._settings, self._hours))
         page = await self._console.read(_read, glance, await self._readiness.check())
         self._last, self._stale_at = page, time.monotonic() + _FRESH_SECONDS
         return [page] * len(lookers)

@@ -9,7 +9,7 @@ from service.db.pool import Pool, in_transaction
 from service.db.today import Span
 from service.domain.delivery import Disabled
 from service.settings import Settings
-from service.usecases.today import HOURS, PortOneHealth, read_today
+from service.usecases.today import HOURS, DayHours, PortOneHealth, read_today
 
 # Of each order three versions: pending, paid, and paid with something else changed.
 _EVENTS = """
@@ -45,6 +45,17 @@ async def test_an_order_counts_once_in_the_hour_in_which_it_became_paid(pool: Po
     assert (len(read.hours), read.paid, read.is_estimated) == (HOURS, 3, False)
     assert read.hours[-4].paid == 2
     assert (read.minute.paid, read.minute.changes) == (1, 3)
+
+
+async def test_an_hour_that_is_over_is_read_once(pool: Pool, settings: Settings) -> None:
+    """The next reading takes the day's earlier hours as they were, and reads the one that is under way."""
+    now, hours = await in_transaction(pool, today.clock), DayHours()
+    await pool.execute(_EVENTS, "earlier-", now - timedelta(hours=3), 2)
+    await read_today(pool, settings, hours)
+    await pool.execute("DELETE FROM order_events")
+    await pool.execute(_EVENTS, "now-", now, 1)
+    read = await read_today(pool, settings, hours)
+    assert (read.hours[-4].paid, read.hours[-1].paid, len(read.hours)) == (2, 1, HOURS)
 
 
 async def test_of_a_busy_span_the_newest_events_stand_for_all(
