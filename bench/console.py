@@ -29,6 +29,7 @@ _CLICK_SECONDS = 1.0
 _CONNECTIONS = 16
 _FRESH_SECONDS = 2.05
 _FILL_SECONDS = 1_800
+_CLEANS_UP = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker')"
 
 # Every order is paid by one payment, of which two notices came; a thousand have a problem; some notices are parked,
 # some open, and an endpoint was told of the newest.
@@ -210,7 +211,11 @@ async def _fill(databases: Databases, table: int) -> None:
         for statement in _FILL:
             arguments = [orders.FIRST, table][: len({part for part in ("$1", "$2") if part in statement})]
             await session.execute(statement, *arguments, timeout=_FILL_SECONDS)
+        # What filling leaves to do is not the console's, nor a shop's.
         await session.execute("VACUUM (ANALYZE)", timeout=_FILL_SECONDS)
+        await session.execute("CHECKPOINT", timeout=_FILL_SECONDS)
+        while await session.fetchval(_CLEANS_UP):  # noqa: ASYNC110 - Postgres tells nobody
+            await asyncio.sleep(1)
 
 
 async def _run(table: int, reads: int, turns: int, seconds: float) -> bool:
