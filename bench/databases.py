@@ -109,6 +109,13 @@ class Databases:
         while (await self.client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - Redis announces no end
             await asyncio.sleep(_POLL_SECONDS)
 
+    async def empty(self) -> None:
+        """Make the database again without any table, and empty Redis."""
+        async with self._admin("postgres") as admin:
+            await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            await admin.execute(f"CREATE DATABASE {DATABASE}")
+        await self.client.flushall()
+
     async def start_postgres(self) -> None:
         """Start Postgres again after its process was stopped."""
         await self._postgres.start(self.postgres)

@@ -194,7 +194,7 @@ async def open_loop(
 
     def send(index: int, due: float) -> None:
         load.sent_at[index] = time.time()
-        if connection := _take_open(idle):
+        if connection := take_open(idle):
             connection.send(requests[index], due)
         else:
             waiting.append((due, requests[index]))
@@ -214,7 +214,7 @@ async def open_loop(
     return load
 
 
-def _take_open(idle: deque[Connection]) -> Connection | None:
+def take_open(idle: deque[Connection]) -> Connection | None:
     """Take an idle connection, if any is open: a server may close those that say nothing for long."""
     while idle:
         if not (connection := idle.pop()).transport.is_closing():

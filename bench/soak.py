@@ -9,20 +9,19 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
 import uvloop
 
-from bench import load, orders
+from bench import orders
 from bench.databases import Databases, running_databases
+from bench.judging import judge_orders
 from bench.measure import FULL, Bench, BenchFailed
 from bench.paths import DOCS, RESULTS
 from bench.systems import SYSTEMS, Launcher, Running
 from cli.errors import CommandFailed
-from faults import oracle
 
 _ROUNDS = 10
 _CONNECTIONS = 256
@@ -36,7 +35,6 @@ _ORDERS_GROWTH_MAX = 2.2
 _VACUUM_SECONDS = 120
 _DEAD_A_NOTICE = 2
 _DEAD_SHARE = 0.05
-_JUDGED_AT_ONCE = 20_000
 
 _TABLES = """
     SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead, pg_table_size(relid) AS table_bytes,
@@ -79,7 +77,9 @@ async def soak(notices: int) -> list[Sample]:
                     sample = await _sample(databases, running, share * (number + 1), settled["per_second"])
                     print(sample, flush=True)
                     samples.append(sample)
-            await _judge(databases, launcher.standin_port, share * _ROUNDS)
+            sent = range(orders.FIRST, orders.FIRST + share * _ROUNDS)
+            if await judge_orders(databases, launcher.standin_port, sent) != len(sent):
+                raise BenchFailed(f"of {len(sent):,} accepted notices not all exist")
         finally:
             await launcher.standin.stop()
     _check_bounds(samples)
@@ -114,35 +114,6 @@ def _check_bounds(samples: list[Sample]) -> None:
             wrong.append(f"{name}: {table['dead']:,} dead rows, more than {dead_max:,.0f}")
     if wrong:
         raise BenchFailed("; ".join(wrong))
-
-
-async def _judge(databases: Databases, standin_port: int, sent: int) -> None:
-    """Let the oracle judge every row. All notices must exist, and all payments must match PortOne's."""
-    notices = 0
-    for numbers in _slices(sent):
-        truth = await _truth(standin_port, numbers)
-        async with databases.session() as db:
-            rows = await oracle.read_rows(db, [orders.merchant_uid(number) for number in numbers])
-        if broken := oracle.judge(rows, truth):
-            raise BenchFailed(f"{len(broken)} promises broken, the first: {broken[0]}")
-        notices += len(rows.notices)
-    if notices != sent:
-        raise BenchFailed(f"of {sent:,} accepted notices only {notices:,} exist")
-    print(f"the oracle read {notices:,} orders with their events, notices and payments: nothing lost, nothing wrong")
-
-
-def _slices(sent: int) -> Iterator[range]:
-    for start in range(0, sent, _JUDGED_AT_ONCE):
-        yield range(orders.FIRST + start, orders.FIRST + min(start + _JUDGED_AT_ONCE, sent))
-
-
-async def _truth(standin_port: int, numbers: range) -> list[dict[str, Any]]:
-    truth: list[dict[str, Any]] = []
-    for start in range(0, len(numbers), 100):
-        names = "&".join(f"imp_uid[]={orders.imp_uid(number)}" for number in numbers[start : start + 100])
-        answer = await load.ask(standin_port, load.get(f"/payments?{names}", "Authorization: a-token\r\n"))
-        truth += json.loads(answer)["response"]
-    return truth
 
 
 _PAGE = """# A soak test

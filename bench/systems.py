@@ -119,7 +119,7 @@ class Launcher:
         """Systems run the code in `tree`."""
         self._databases, self._folder, self.tree = databases, folder, tree
         self.standin_port = free_port()
-        self.standin = self._process("stand-in", (sys.executable, "-m", "bench.standin", str(self.standin_port)), {})
+        self.standin = self.process("stand-in", (sys.executable, "-m", "bench.standin", str(self.standin_port)), {})
 
     async def start_standin(self) -> None:
         self.standin.start()
@@ -130,7 +130,7 @@ class Launcher:
         """Run the system's receiver and workers. All processes are stopped at the end."""
         port = free_port()
         words = tuple(word.format(port=port) for word in system.receiver)
-        receiver = self._process(f"{system.name} receiver", words, {"PORT": str(port), **system.variables})
+        receiver = self.process(f"{system.name} receiver", words, {"PORT": str(port), **system.variables})
         running = Running(port, receiver)
         try:
             receiver.start()
@@ -143,20 +143,21 @@ class Launcher:
                 await process.stop()
 
     def add_worker(self, system: System, running: Running) -> None:
-        process = self._process(f"{system.name} worker", system.worker, system.variables)
+        process = self.process(f"{system.name} worker", system.worker, system.variables)
         process.start()
         running.workers.append(process)
 
-    def _process(self, name: str, words: tuple[str, ...], more: Mapping[str, str]) -> Process:
+    def process(self, name: str, words: tuple[str, ...], more: Mapping[str, str], tree: Path | None = None) -> Process:
+        """Make a process that runs the code in `tree`, by default in the launcher's. `more`: variables of its own."""
         log = self._folder / f"{name.replace(' ', '_')}.log"
         # Not in the repository, so that its .env is not read.
-        return Process(Program(name, words, log, {**self._environment(), **more}, self._folder))
+        return Process(Program(name, words, log, {**self._environment(tree or self.tree), **more}, self._folder))
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, tree: Path) -> dict[str, str]:
         port = getattr(self, "standin_port", 0)
         return {
             "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": os.pathsep.join((str(self.tree), str(ROOT))),
+            "PYTHONPATH": os.pathsep.join((str(tree), str(ROOT))),
             "NODE_ENV": "production",
             "HOST": "127.0.0.1",
             "DATABASE_URL": self._databases.pooled_url,

@@ -15,28 +15,13 @@ from types import MappingProxyType
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from faults.nginx import find_nginx, nginx_words, receivers_at
 from tests.certificates import make_certificate
 from tests.ports import own_port
 from tests.running import RunningService, until
 
 MISSING = "The tests of nginx need it and openssl on Linux: `make nginx` installs both."
-CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx" / "portone-orders.conf"
-_SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-_MAIN = """\
-{user}worker_processes 2;
-worker_shutdown_timeout 20s;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/portone-orders.conf;
-}}
-"""
+_CONNECTIONS = 1024
 
 
 @dataclass(frozen=True)
@@ -79,7 +64,7 @@ class Nginx:
 
 def require_nginx() -> str:
     """Return nginx's path. Without it the test is skipped, or fails where CI or REQUIRE_NGINX is set."""
-    path = shutil.which("nginx", path=_SEARCHED)
+    path = find_nginx()
     if path is None or shutil.which("openssl") is None or sys.platform != "linux":
         linux_ci = os.environ.get("CI") == "true" and sys.platform == "linux"
         (pytest.fail if linux_ci or os.environ.get("REQUIRE_NGINX") == "1" else pytest.skip)(MISSING)
@@ -93,12 +78,14 @@ async def running_nginx(
     """Run nginx before receivers on these two ports. `changes` are a test's own, to the example."""
     path, port = require_nginx(), own_port()
     make_certificate(folder)
-    (folder / "portone-orders.conf").write_text(_configuration(folder, port, ports, changes), "utf-8")
-    user = "user root;\n" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user), "utf-8")
-    process = await asyncio.create_subprocess_exec(
-        path, "-p", folder, "-e", folder / "start.log", "-c", "nginx.conf", "-g", "daemon off;"
-    )
+    own = {
+        **receivers_at(ports, folder),
+        "listen 80;": f"listen 127.0.0.1:{own_port()};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+        "/etc/nginx/orders.shop.example.crt": str(folder / "name.crt"),
+        "/etc/nginx/orders.shop.example.key": str(folder / "name.key"),
+    }
+    process = await asyncio.create_subprocess_exec(*nginx_words(path, folder, {**own, **changes}, _CONNECTIONS))
     try:
         tls = ssl.create_default_context(cafile=folder / "name.crt")
         nginx = Nginx(process, port, folder, tls)
@@ -107,24 +94,6 @@ async def running_nginx(
     finally:
         process.terminate()
         await process.wait()
-
-
-def _configuration(folder: Path, port: int, ports: tuple[int, int], changes: Mapping[str, str]) -> str:
-    """Return the example with what is the operator's own changed, and these."""
-    text = CONFIGURATION.read_text("utf-8")
-    own = {
-        "server 127.0.0.1:8080 ": f"server 127.0.0.1:{ports[0]} ",
-        "server 127.0.0.1:8090 ": f"server 127.0.0.1:{ports[1]} ",
-        "listen 80;": f"listen 127.0.0.1:{own_port()};",
-        "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
-        "/etc/nginx/orders.shop.example.crt": str(folder / "name.crt"),
-        "/etc/nginx/orders.shop.example.key": str(folder / "name.key"),
-        "/var/log/nginx/portone-orders.log": str(folder / "access.log"),
-    }
-    for old, new in {**own, **changes}.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
 
 
 async def _answers(nginx: Nginx) -> bool:
