@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser nginx promtool pgbouncer pooler alerts docs test-fast check formatted lint types contracts \
     english format lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration soak steps \
+    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration soak steps upgrade \
     refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards \
     shows pictures
 
@@ -147,6 +147,9 @@ bench-waiters: $(VENV)/.installed ## Measure 5,000 reads that wait for a change 
 
 bench-console: $(VENV)/.installed ## Measure the console's pages among 10⁶ orders, and what five operators take from intake: 6 minutes
 	@$(BIN)/python -m bench.console
+
+upgrade: $(VENV)/.installed nginx ## Upgrade a running service under load FROM=a commit, and go back, at RATE=2000 payments a second: 2 minutes
+	@$(BIN)/python -m bench.upgrade --from "$(FROM)" --rate $(or $(RATE),2000)
 
 online-migration: $(VENV)/.installed ## Change a table of ROWS=10000000 orders beside a service under load: an hour
 	@$(BIN)/python -m bench.online_migration $(or $(ROWS),10000000)

@@ -151,9 +151,9 @@ class Launcher:
         """Make a process that runs the code in `tree`, by default in the launcher's. `more`: variables of its own."""
         log = self._folder / f"{name.replace(' ', '_')}.log"
         # Not in the repository, so that its .env is not read.
-        return Process(Program(name, words, log, {**self._environment(tree or self.tree), **more}, self._folder))
+        return Process(Program(name, words, log, {**self.environment(tree or self.tree), **more}, self._folder))
 
-    def _environment(self, tree: Path) -> dict[str, str]:
+    def environment(self, tree: Path) -> dict[str, str]:
         port = getattr(self, "standin_port", 0)
         return {
             "PATH": os.environ.get("PATH", os.defpath),
