@@ -157,8 +157,7 @@ def main() -> None:
     upgrade_report.keep(result)
     if options.publish:
         upgrade_report.publish(result)
-    if result.broken:
-        sys.exit("Broken: " + "; ".join(result.broken))
+    sys.exit(bool(result.broken))
 
 
 def _options() -> Any:

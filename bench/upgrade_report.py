@@ -96,7 +96,7 @@ def figures(result: Result) -> str:
     """Return the figures as Markdown."""
     return (
         f"From {result.old} to {result.new}, {result.rate:,.0f} payments a second, on {time.strftime('%Y-%m-%d')}:\n\n"
-        f"{_table(result)}\n\n{_totals(result)}"
+        f"{_table(result)}\n\n{_totals(result)}\n\n{_verdict(result)}"
     )
 
 
@@ -130,6 +130,10 @@ def _totals(result: Result) -> str:
         f" accepted, which left {ending.notices:,} notices; {ending.settled:,} orders were settled,"
         f" {ending.odd_versions:,} of them in more than one change. The new version's `migrate` {schema}."
     )
+
+
+def _verdict(result: Result) -> str:
+    return f"**Broken:** {'; '.join(result.broken)}." if result.broken else "Every bound held."
 
 
 def _waits(phase: Phase) -> dict[str, float]:
