@@ -24,6 +24,7 @@ from faults.pooler import Pooler, make_pooler
 from service.db.migrate import migrate
 
 DATABASE = "bench"
+_DROP = f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"
 _POLL_SECONDS = 0.02
 # Ten million orders take minutes to make, and a minute to copy.
 _FILL_SECONDS = 1800
@@ -97,7 +98,7 @@ class Databases:
         `tables` is SQL for tables that only one system needs.
         """
         async with self._admin("postgres") as admin:
-            await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            await admin.execute(_DROP)
             if size not in self._templates:
                 await self._make_template(admin, size)
             await admin.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {DATABASE}_{size} STRATEGY file_copy")
@@ -112,7 +113,7 @@ class Databases:
     async def empty(self) -> None:
         """Make the database again without any table, and empty Redis."""
         async with self._admin("postgres") as admin:
-            await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            await admin.execute(_DROP)
             await admin.execute(f"CREATE DATABASE {DATABASE}")
         await self.client.flushall()
 

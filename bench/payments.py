@@ -6,12 +6,15 @@ as latency, and a connection that is lost costs its request and is made again.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+
+import psutil
 
 from bench import load, orders
 from bench.calls import COMPLETE, READ, READ_PAID, WEBHOOK
@@ -50,6 +53,8 @@ class Phase:
     calls: dict[str, Tally] = field(default_factory=lambda: {kind: Tally() for kind in KINDS})
     # Reads that did not say paid, although the completion before them had a verified answer.
     stale: int = 0
+    # How many cores of the machine were busy, whoever used them.
+    cores_busy: float = 0.0
 
 
 @dataclass
@@ -76,10 +81,14 @@ class Payments:
 
     def enter(self, name: str) -> None:
         """Begin a phase, which ends the one before."""
-        now = time.perf_counter()
+        self._leave()
+        self.phases.append(Phase(name, time.perf_counter()))
+
+    def _leave(self) -> None:
+        busy = psutil.cpu_percent() / 100 * psutil.cpu_count()
         if self.phases:
-            self.phases[-1].seconds = now - self.phases[-1].began
-        self.phases.append(Phase(name, now))
+            self.phases[-1].seconds = time.perf_counter() - self.phases[-1].began
+            self.phases[-1].cores_busy = busy
 
     async def begin(self) -> None:
         """Register the first orders, and begin to pay."""
@@ -93,9 +102,10 @@ class Payments:
         """Stop paying, and wait for the answers that are missing. Those that do not come count as lost."""
         if self._running:
             self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._running
         await self._answered_all()
-        self.phases[-1].seconds = time.perf_counter() - self.phases[-1].began
+        self._leave()
         for connection in (*self._idle, *self._under_way):
             connection.busy = False
             connection.transport.abort()
@@ -118,8 +128,8 @@ class Payments:
         """Read the order whose completion was answered with this status."""
         phase = self.phases[-1]
 
-        def check(_: int, body: bytes) -> None:
-            phase.stale += completed == COMPLETE.good and READ_PAID.contains not in body
+        def check(status: int, body: bytes) -> None:
+            phase.stale += completed == COMPLETE.good and status == READ_PAID.good and READ_PAID.contains not in body
 
         self._send(_Request(phase.calls["read"], READ.request(number), time.perf_counter(), check))
 

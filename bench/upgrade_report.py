@@ -77,7 +77,13 @@ def keep(result: Result) -> None:
         **{name: getattr(result, name) for name in ("old", "new", "rate", "sent", "migrations", "broken")},
         "ending": asdict(result.ending),
         "phases": [
-            {"name": phase.name, "seconds": phase.seconds, "stale": phase.stale, "calls": _calls(phase)}
+            {
+                "name": phase.name,
+                "seconds": phase.seconds,
+                "cores_busy": phase.cores_busy,
+                "stale": phase.stale,
+                "calls": _calls(phase),
+            }
             for phase in result.phases
         ],
     }
@@ -101,8 +107,10 @@ def figures(result: Result) -> str:
 
 
 def _table(result: Result) -> str:
-    heads = "| phase | seconds | completions: p50 | p99 | longest | not yet verified | refused, of all calls |"
-    return "\n".join([heads, "|---" * 7 + "|", *(_row(phase) for phase in result.phases if _waits(phase))])
+    heads = (
+        "| phase | seconds | cores busy | completions: p50 | p99 | longest | not yet verified | refused, of all calls |"
+    )
+    return "\n".join([heads, "|---" * 8 + "|", *(_row(phase) for phase in result.phases if _waits(phase))])
 
 
 def _row(phase: Phase) -> str:
@@ -111,6 +119,7 @@ def _row(phase: Phase) -> str:
     cells = (
         phase.name,
         f"{phase.seconds:.1f}",
+        f"{phase.cores_busy:.1f}",
         *(f"{waits[name]:,.1f} ms" for name in ("p50_ms", "p99_ms", "longest_ms")),
         f"{phase.calls['complete'].statuses[202]:,}",
         f"{refused:,} of {calls:,}",
