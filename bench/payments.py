@@ -85,7 +85,7 @@ class Payments:
         self.phases.append(Phase(name, time.perf_counter()))
 
     def _leave(self) -> None:
-        busy = psutil.cpu_percent() / 100 * psutil.cpu_count()
+        busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
         if self.phases:
             self.phases[-1].seconds = time.perf_counter() - self.phases[-1].began
             self.phases[-1].cores_busy = busy
