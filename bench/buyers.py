@@ -7,28 +7,35 @@ then it is read, and must be paid.
 import asyncio
 import time
 from collections.abc import Iterator
+from itertools import cycle
 
 from bench.calls import COMPLETE, CONFIRM, READ_PAID, REGISTER, UNSURE, WEBHOOK, Call
 from bench.load import ANSWER_SECONDS, Connection, Load, connect
 
-_STAGES = ((REGISTER,), (CONFIRM,), (WEBHOOK, COMPLETE), (READ_PAID,))
+Stages = tuple[tuple[Call, ...], ...]
+WHOLE: Stages = ((REGISTER,), (CONFIRM,), (WEBHOOK, COMPLETE), (READ_PAID,))
+# A shop need not be asked before a payment.
+UNCONFIRMED: Stages = ((REGISTER,), (WEBHOOK, COMPLETE), (READ_PAID,))
 
 
 class Buyers:
     """All buyers of a measurement. `lives` counts whole lives as 200, and an unsure confirmation as 424."""
 
-    def __init__(self, numbers: Iterator[int], seconds: float) -> None:
-        self.lives = Load()
+    def __init__(self, numbers: Iterator[int], seconds: float, stages: Stages = WHOLE) -> None:
+        self.lives, self.stages = Load(), stages
         self._numbers, self._seconds, self._deadline = numbers, seconds, 0.0
         self._ended = asyncio.Event()
         self._active: set[Buyer] = set()
 
-    async def shop(self, port: int, users: int) -> Load:
-        """Let that many buyers shop until the time is over and their last orders are read, or one answer is wrong."""
-        self._active = {Buyer(self) for _ in range(users)}
-        buyers = tuple(self._active)
-        for buyer in buyers:
-            await buyer.connect(port)
+    async def shop(self, port: int, users: int, *more_ports: int) -> Load:
+        """Let that many buyers shop until the time is over and their last orders are read, or one answer is wrong.
+
+        Each buyer's two connections lead to two receivers, if there are more ports.
+        """
+        buyers = tuple(Buyer(self) for _ in range(users))
+        self._active, ports = set(buyers), (port, *more_ports)
+        for buyer, pair in zip(buyers, cycle(zip(ports, (*more_ports, port), strict=True)), strict=False):
+            await buyer.connect(*pair)
         began, self.lives.began_at = time.perf_counter(), time.time()
         self._deadline = began + self._seconds
         for buyer in buyers:
@@ -68,8 +75,8 @@ class Buyer:
         self._connections: list[Connection] = []
         self._number, self._began, self._stage, self._missing = 0, 0.0, 0, 0
 
-    async def connect(self, port: int) -> None:
-        self._connections = [await connect(port, self._then), await connect(port, self._then)]
+    async def connect(self, *ports: int) -> None:
+        self._connections = [await connect(port, self._then) for port in ports]
 
     def leave(self) -> None:
         for connection in self._connections:
@@ -85,13 +92,13 @@ class Buyer:
         return self._call()
 
     def _call(self) -> None:
-        calls = _STAGES[self._stage]
+        calls = self._buyers.stages[self._stage]
         self._missing = len(calls)
         for connection, call in zip(self._connections, calls, strict=False):
             connection.send(call.request(self._number), 0.0)
 
     def _then(self, connection: Connection, status: int, body: bytes) -> None:
-        call = _STAGES[self._stage][self._connections.index(connection)]
+        call = self._buyers.stages[self._stage][self._connections.index(connection)]
         lives = self._buyers.lives
         if status == UNSURE and call is CONFIRM:
             lives.statuses[UNSURE] += 1
@@ -102,7 +109,7 @@ class Buyer:
         if self._missing:
             return None
         self._stage += 1
-        if self._stage < len(_STAGES):
+        if self._stage < len(self._buyers.stages):
             return self._call()
         lives.statuses[200] += 1
         lives.latencies.append(time.perf_counter() - self._began)

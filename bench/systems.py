@@ -58,6 +58,8 @@ class Running:
     port: int
     receiver: Process
     workers: list[Process] = field(default_factory=list)
+    # Further receivers, by their port.
+    more_receivers: dict[int, Process] = field(default_factory=dict)
 
 
 def _ours() -> System:
@@ -129,18 +131,28 @@ class Launcher:
     async def running(self, system: System, workers: int) -> AsyncIterator[Running]:
         """Run the system's receiver and workers. All processes are stopped at the end."""
         port = free_port()
-        words = tuple(word.format(port=port) for word in system.receiver)
-        receiver = self.process(f"{system.name} receiver", words, {"PORT": str(port), **system.variables})
-        running = Running(port, receiver)
+        running = Running(port, self._receiver(system, port))
         try:
-            receiver.start()
-            await receiver.wait_ready(lambda: _listens(port), _START_SECONDS)
+            await self._start_receiver(running.receiver, port)
             for _ in range(workers if system.worker else 0):
                 self.add_worker(system, running)
             yield running
         finally:
-            for process in (*running.workers, receiver):
+            for process in (*running.workers, *running.more_receivers.values(), running.receiver):
                 await process.stop()
+
+    async def add_receiver(self, system: System, running: Running) -> None:
+        port = free_port()
+        running.more_receivers[port] = self._receiver(system, port)
+        await self._start_receiver(running.more_receivers[port], port)
+
+    def _receiver(self, system: System, port: int) -> Process:
+        words = tuple(word.format(port=port) for word in system.receiver)
+        return self.process(f"{system.name} receiver", words, {"PORT": str(port), **system.variables})
+
+    async def _start_receiver(self, receiver: Process, port: int) -> None:
+        receiver.start()
+        await receiver.wait_ready(lambda: _listens(port), _START_SECONDS)
 
     def add_worker(self, system: System, running: Running) -> None:
         process = self.process(f"{system.name} worker", system.worker, system.variables)
