@@ -3,13 +3,14 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.measure import BenchFailed
 from bench.paths import DOCS
 from bench.report import machine
 from bench.sizing_model import Calibration, Need, need, predict
 
-_PAGE = DOCS / "sizing.md"
+PAGE = DOCS / "sizing.md"
 _BEGIN, _END = "<!-- made by `make sizing` -->\n", "<!-- end of what is made -->"
 _ERROR_MAX = 0.20
 # With more of the cores taken by other programs than this, a run says little.
@@ -74,7 +75,7 @@ def tables(runs: Mapping[Setup, Measured], cores: int) -> Tables:
             errors.append(predicted.per_second / run.per_second - 1)
             rows.append(
                 f"| {setup.receivers} | {setup.workers} | {run.per_second:,.0f} | {predicted.per_second:,.0f} |"
-                f" {errors[-1]:+.0%} | {predicted.bound} | {sum(run.cost.values()) * run.per_second:.2f} |"
+                f" {100 * errors[-1]:+.0f} % | {predicted.bound} | {sum(run.cost.values()) * run.per_second:.2f} |"
             )
     needs = [_need_row(need(calibration, rate), full.wal_bytes) for rate in _RATES]
     facts = ", ".join(f"{name} {value}" for name, value in machine().items())
@@ -89,8 +90,8 @@ def tables(runs: Mapping[Setup, Measured], cores: int) -> Tables:
         batch=calibration.batch,
         most=calibration.most,
         rows="\n".join(rows),
-        worst=worst,
-        bound=_ERROR_MAX,
+        worst=100 * worst,
+        bound=100 * _ERROR_MAX,
         verdict="holds" if worst <= _ERROR_MAX else "broken",
         needs="\n".join(needs),
     )
@@ -105,18 +106,18 @@ def _cost_row(part: str, full: Measured, alone: Measured) -> str:
 def _need_row(needed: Need, wal_bytes: float) -> str:
     return (
         f"| {needed.per_second:,} | {needed.receivers} | {needed.workers} | {needed.cores} | {needed.postgres_cores} |"
-        f" {needed.redis_part:.0%} | {needed.per_second * wal_bytes / 1e6:,.1f} |"
+        f" {100 * needed.redis_part:.0f} % | {needed.per_second * wal_bytes / 1e6:,.1f} |"
         f" {needed.per_second * _ORDER_BYTES * _DAY_SECONDS / 1e9:,.0f} |"
     )
 
 
-def publish(report: Tables, others: float) -> None:
-    """Write the tables into docs/sizing.md. Raises BenchFailed if other programs took too much of the machine."""
+def publish(report: Tables, others: float, page: Path = PAGE) -> None:
+    """Write the tables into the page. Raises BenchFailed if other programs took too much of the machine."""
     if others > _OTHERS_MAX:
         raise BenchFailed(f"other programs took {others:.2f} cores, so this run is not published")
-    before, _, rest = _PAGE.read_text("utf-8").partition(_BEGIN)
+    before, _, rest = page.read_text("utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    _PAGE.write_text(f"{before}{_BEGIN}\n{report.text}\n{_END}{after}", "utf-8")
+    page.write_text(f"{before}{_BEGIN}\n{report.text}\n{_END}{after}", "utf-8")
 
 
 _TABLES = """### What a rate needs
@@ -127,8 +128,9 @@ _TABLES = """### What a rate needs
 
 ### Predicted and measured
 
-Measured on {when}, everything on one machine: {machine}. Other programs took {others:.2f} cores at most. The largest
-error is {worst:.0%} (bound {bound:.0%}: {verdict}).
+Measured on {when}, everything on one machine: {machine}.
+
+The largest error is {worst:.0f} % (bound {bound:.0f} %: {verdict}). Other programs took {others:.2f} cores at most.
 
 | receivers | workers | measured, payments a second | predicted | error | what bounds it | cores used |
 |---|---|---|---|---|---|---|

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import count, islice
 
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bench import life, load, orders
-from bench.buyers import Buyers
+from bench.buyers import UNCONFIRMED, Buyers
 from bench.measure import BenchFailed
 
 _UNSURE_ABOUT = orders.merchant_uid(orders.FIRST_NEW + 1)
@@ -20,6 +21,7 @@ class Shop:
 
     def __init__(self, *, forgets: bool = False) -> None:
         self._forgets = forgets
+        self.heard: Counter[int] = Counter()
         self._paid = set[str]()
 
     async def register(self, request: web.Request) -> web.Response:
@@ -31,6 +33,8 @@ class Shop:
 
     async def hear(self, request: web.Request) -> web.Response:
         notice = await request.json()
+        assert request.transport
+        self.heard[request.transport.get_extra_info("sockname")[1]] += 1
         self._paid.add(notice["merchant_uid"])
         return web.Response()
 
@@ -63,6 +67,15 @@ async def test_a_life_that_an_unsure_confirmation_ended_is_not_counted_as_whole(
     assert dict(lives.statuses) == {200: 2, 424: 1}
     assert len(lives.latencies) == 2
     life.check("a life", lives)
+
+
+async def test_the_two_notices_of_a_payment_reach_two_receivers() -> None:
+    """Of two receivers each hears the webhook of one buyer and the completion call of the other."""
+    shop = Shop()
+    async with serving(shop) as one, serving(shop) as other:
+        lives = await Buyers(islice(count(orders.FIRST_NEW), 2), 30.0, UNCONFIRMED).shop(one, 2, other)
+    assert dict(lives.statuses) == {200: 2}
+    assert shop.heard == {one: 2, other: 2}
 
 
 async def test_an_order_that_is_not_paid_when_read_ends_the_run() -> None:

@@ -1,12 +1,14 @@
 """The sizing model, by numbers that can be checked by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench import sizing_report
+from bench.measure import BenchFailed
 from bench.sizing_model import Calibration, need, predict
-from bench.sizing_report import ALONE, CALIBRATED, Measured, Setup
+from bench.sizing_report import ALONE, CALIBRATED, Measured, Setup, Tables
 
 _FULL = {"receiver": 400e-6, "worker": 100e-6, "postgres": 200e-6, "redis": 10e-6, "stand_in": 10e-6, "load": 80e-6}
 # Batches of ten: a receiver's payment costs 200 µs and a batch 2 ms.
@@ -78,6 +80,21 @@ def test_the_report_says_how_far_the_model_is_off() -> None:
     runs = {ALONE: alone, CALIBRATED: full, Setup(2, 1): replace(full, per_second=2500 / 1.19)}
     report = sizing_report.tables(runs, 2)
     assert report.holds
-    assert "| 2 | 1 | 2,101 | 2,500 | +19% | cores | 1.68 |" in report.text
-    assert "| 10,000 | 9 | 3 | 9 | 4 | 10% | 40.0 | 1,450 |" in report.text
+    assert "| 2 | 1 | 2,101 | 2,500 | +19 % | cores | 1.68 |" in report.text
+    assert "| 10,000 | 9 | 3 | 9 | 4 | 10 % | 40.0 | 1,450 |" in report.text
     assert not sizing_report.tables(runs | {Setup(2, 1): replace(full, per_second=2500 / 1.21)}, 2).holds
+
+
+def test_only_a_run_that_was_alone_is_published(tmp_path: Path) -> None:
+    """New tables replace the old ones, between the page's own words, and not if other programs had the cores."""
+    page = tmp_path / "sizing.md"
+    page.write_text(sizing_report.PAGE.read_text("utf-8"), "utf-8")
+    sizing_report.publish(Tables("old", holds=True), others=0.1, page=page)
+    sizing_report.publish(Tables("new", holds=True), others=0.1, page=page)
+    with pytest.raises(BenchFailed, match=r"took 0\.50 cores"):
+        sizing_report.publish(Tables("busy", holds=True), others=0.5, page=page)
+    text = page.read_text("utf-8")
+    assert text.count("<!--") == 2
+    assert "-->\n\nnew\n<!-- end" in text
+    assert text.startswith("# How many\n")
+    assert "## The model" in text
