@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser nginx promtool pgbouncer pooler alerts docs test-fast check formatted lint types contracts \
     english format lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration soak steps upgrade \
-    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration sizing soak steps \
+    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration sizing soak \
+    steps upgrade \
     refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards \
     shows pictures
 
