@@ -120,13 +120,13 @@ def publish(report: Tables, others: float, page: Path = PAGE) -> None:
     page.write_text(f"{before}{_BEGIN}\n{report.text}\n{_END}{after}", "utf-8")
 
 
-_TABLES = """### What a rate needs
+_TABLES = """## What a rate needs
 
 | payments a second | receivers | workers | their cores | Postgres' cores | Redis, of a core | WAL MB/s | GB a day |
 |---|---|---|---|---|---|---|---|
 {needs}
 
-### Predicted and measured
+## Predicted and measured
 
 Measured on {when}, everything on one machine: {machine}.
 
@@ -136,7 +136,7 @@ The largest error is {worst:.0f} % (bound {bound:.0f} %: {verdict}). Other progr
 |---|---|---|---|---|---|---|
 {rows}
 
-### The calibration
+## The calibration
 
 One receiver and one worker settle {full:,.0f} payments a second for 256 buyers, {batch:.0f} payments a look, and
 {alone:,.0f} for a single buyer. The busiest process then uses {most:.2f} of a core.
