@@ -62,8 +62,7 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
             INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account,
                                  registered, arrivals, due_at)
             SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, arrivals,
-                   now() + $2
-            FROM given WHERE registered
+                   now() + $2 FROM given WHERE registered
             ON CONFLICT DO NOTHING
             RETURNING id
         ), open AS (

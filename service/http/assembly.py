@@ -179,17 +179,16 @@ async def open_receiver(
     tracing: Tracing | None,
 ) -> Receiver:
     """Make the parts; leaving the stack closes them."""
-    times, metrics = settings.times, Metrics()
+    times, metrics, clients = settings.times, Metrics(), ClientAddresses(settings.trusted_proxies)
     assembly = _Assembly(stack, settings, metrics)
-    clients = ClientAddresses(settings.trusted_proxies)
     assembly.closing(queue)
     pool = await assembly.pool("others", _CONNECTIONS)
     # Intake writes one batch at a time, on one connection.
     intake = assembly.closing(Intake(Recorder(await assembly.pool("intake", 1), queue, times), metrics, tracing))
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
-    announcer, change_waiters = assembly.closing(Announcer(queue)), ChangeWaiters(settings.read_waiters)
+    announcer = assembly.closing(Announcer(queue))
+    change_waiters, beats = ChangeWaiters(settings.read_waiters), Beats()
     registration = await assembly.registration(times, intake, announcer)
-    beats = Beats()
     standby = await assembly.standby_reads(beats)
     reading, feed = await assembly.reading(intake, change_waiters, standby), await assembly.feed(change_waiters)
     listing = await assembly.listing(intake, standby)
