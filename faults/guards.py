@@ -168,8 +168,8 @@ GUARDS = (
     Guard(
         "conflict-free insert",
         "service/db/notices.py",
-        "            FROM given WHERE registered\n            ON CONFLICT DO NOTHING\n",
-        "            FROM given WHERE registered\n",
+        " FROM given WHERE registered\n            ON CONFLICT DO NOTHING\n",
+        " FROM given WHERE registered\n",
     ),
     Guard(
         "claim: one look at a notice at a time",
@@ -256,6 +256,13 @@ GUARDS = (
         "        WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND",
         "        WHERE true OR NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND",
         _test("tests/service/usecases/test_registration.py", "-k", "stored_payment"),
+    ),
+    Guard(
+        "registering: an archived order's number is not given out again",
+        "service/db/functions/register_orders_v1.sql",
+        "          AND NOT EXISTS (SELECT FROM archived_orders WHERE merchant_uid = g->>0 OFFSET 0)\n",
+        "",
+        _test("tests/cli/test_archive.py"),
     ),
     Guard(
         "registering: batches take their locks in one order",
