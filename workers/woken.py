@@ -49,7 +49,8 @@ class WokenWorker(Worker):
         self.woken = asyncio.Event()
         self.woken.set()  # for jobs that were queued before the start
         self._claim = self.pool.register_script(_CLAIM)
-        # The notices of the job that was begun before it was claimed.
+        # The notices of the job that was begun before it was claimed. Once done it counts no longer: a job that comes
+        # then is of a later time, such as that of a notice that came too soon after the last look.
         self._begun: tuple[list[str], asyncio.Task[None]] | None = None
         self._verifying = 0
         self._finished: list[str] = []
@@ -103,7 +104,7 @@ class WokenWorker(Worker):
     async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
         """Run a batch of notices. Its task never raises; what a killed worker leaves, the sweep queues again."""
         begun = self._begun
-        await (begun[1] if begun and begun[0] == ids else self._verify(ids))
+        await (begun[1] if begun and begun[0] == ids and not begun[1].done() else self._verify(ids))
         self.jobs_complete += 1
         self._finished.append(job_id)
         if self._finishing is None or self._finishing.done():

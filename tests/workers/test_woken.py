@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from arq.constants import in_progress_key_prefix
 from arq.worker import func
 
 from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
@@ -56,12 +58,27 @@ async def test_a_lone_notice_is_begun_before_its_job(verifications: Verification
     await until(lambda: _are(verifications, [notice]))
     await Queue(redis).put([notice])
 
+    async def is_claimed() -> bool:
+        return bool(await redis.keys(f"{in_progress_key_prefix}*"))
+
     async def ended() -> bool:
         return not await redis.zcard(QUEUE_NAME)
 
+    await until(is_claimed)
     verifications.end.set()
     await until(ended)
     assert verifications.begun == [str(notice)]
+    await redis.aclose(close_connection_pool=True)
+
+
+async def test_what_was_begun_is_verified_again_later(verifications: Verifications, redis_url: str) -> None:
+    """A notice that came too soon after a look is queued for later; that job is not taken for the one begun."""
+    redis, notice = connect(redis_url), uuid4()
+    verifications.end.set()
+    await redis.publish(WAKE_CHANNEL, str(notice))
+    await until(lambda: _are(verifications, [notice]))
+    await Queue(redis).put([notice], timedelta(milliseconds=1))
+    await until(lambda: _are(verifications, [notice, notice]))
     await redis.aclose(close_connection_pool=True)
 
 
