@@ -8,14 +8,18 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
-from bench import orders
+from bench import load, orders
+from bench.calls import COMPLETE
 from bench.databases import running_databases
+from bench.life import check
 from bench.measure import FULL, Bench, BenchFailed
 from bench.paths import DOCS, RESULTS
 from bench.systems import SYSTEMS, Launcher, System
@@ -26,6 +30,7 @@ _PAIRS = 3
 _NOTICES = 10_000
 _WARM_UP = 500
 _CONNECTIONS = 256
+_LONE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,12 @@ STEPS = (
     Step(
         "our worker's wake-up, claim and finish, instead of arq's",
         worker=(_ARQ, "workers.main.WorkerSettings"),
+    ),
+    Step(
+        "an idle worker begins with a job before it is on disk",
+        "workers/woken.py",
+        "if self.allow_pick_jobs and not self._verifying:",
+        "if False:",
     ),
     Step(
         "a write takes one trip to Postgres if nothing was stored before",
@@ -118,17 +129,29 @@ STEPS = (
 )
 
 
+class Run(NamedTuple):
+    """A run's payments a second at saturation, the CPU µs a payment of receiver, worker and Postgres together, and the
+    completion calls a second over one connection."""
+
+    per_second: float
+    cpu_us: float
+    lone_per_second: float
+
+
 @dataclass(frozen=True)
 class Gain:
-    """The gain of a step, as medians of pairs: the rate with it divided by the rate without it, and the extra CPU µs of
-    receiver, worker and Postgres that a payment costs without it."""
+    """The gain of a step, from pairs of runs: the rates with it divided by those without it, at saturation and for one
+    caller, and the extra CPU µs that a payment costs without it."""
 
     step: Step
-    rates: float
-    saved_us: float
+    pairs: Sequence[tuple[Run, Run]]
 
     def __str__(self) -> str:
-        return f"| {self.step.name} | {self.rates:.2f}× | {self.saved_us:+.0f} µs |"
+        rates, lone = (
+            statistics.median(with_step[i] / without[i] for with_step, without in self.pairs) for i in (0, 2)
+        )
+        saved_us = statistics.median(without.cpu_us - with_step.cpu_us for with_step, without in self.pairs)
+        return f"| {self.step.name} | {rates:.2f}× | {lone:.2f}× | {saved_us:+.0f} µs |"
 
 
 async def measure(tree: Path) -> list[Gain]:
@@ -141,20 +164,14 @@ async def measure(tree: Path) -> list[Gain]:
             await launcher.start_standin()
             for step in STEPS:
                 pairs = [(await settled(bench, SYSTEMS["ours"]), await _without(bench, step)) for _ in range(_PAIRS)]
-                gains.append(
-                    Gain(
-                        step,
-                        statistics.median(with_step[0] / without[0] for with_step, without in pairs),
-                        statistics.median(without[1] - with_step[1] for with_step, without in pairs),
-                    )
-                )
+                gains.append(Gain(step, pairs))
                 print(gains[-1], flush=True)
         finally:
             await launcher.standin.stop()
     return gains
 
 
-async def _without(bench: Bench, step: Step) -> tuple[float, float]:
+async def _without(bench: Bench, step: Step) -> Run:
     ours = SYSTEMS["ours"]
     if not step.file:
         return await settled(bench, replace(ours, worker=step.worker or ours.worker), step.sql)
@@ -172,8 +189,8 @@ async def _without(bench: Bench, step: Step) -> tuple[float, float]:
         file.write_text(original, "utf-8")
 
 
-async def settled(bench: Bench, system: System, sql: str = "") -> tuple[float, float]:
-    """Measure payments a second at saturation, and the CPU µs a payment of receiver, worker and Postgres together."""
+async def settled(bench: Bench, system: System, sql: str = "") -> Run:
+    """Measure one run."""
     await bench.databases.fresh(bench.size.table)
     if sql:
         async with bench.databases.session() as db:
@@ -184,8 +201,11 @@ async def settled(bench: Bench, system: System, sql: str = "") -> tuple[float, f
         before = await bench.usage(running)
         settled = await bench.settled(running, islice(source, _NOTICES), _CONNECTIONS)
         after = await bench.usage(running)
+        requests = map(COMPLETE.request, source)
+        lone = await load.closed_loop(running.port, 1, requests, _LONE_SECONDS, COMPLETE.good)
+        check(COMPLETE.name, lone)
     used = sum(after[name].cpu_seconds - before[name].cpu_seconds for name in ("receiver", "worker", "postgres"))
-    return settled["per_second"], 1e6 * used / settled["count"]
+    return Run(settled["per_second"], 1e6 * used / settled["count"], lone.per_second)
 
 
 _PAGE = """# The gain of each optimisation
@@ -193,13 +213,13 @@ _PAGE = """# The gain of each optimisation
 <!-- Written by `python -m bench.steps --publish`; change bench/steps.py, not this file. -->
 
 Each step is taken out of a copy of the code. Payments are then settled over {connections} connections, alternately with
-and without the step, {pairs} times each, in one run ({when}). The gain is the median of the rate with the step divided
-by the rate without it. The last column is the extra CPU of receiver, worker and Postgres that a payment costs without
-the step. Runs differ by about 10 %. A step with a smaller gain is kept for the CPU that it saves, or for the latency of
-a single notice.
+and without the step, {pairs} times each, in one run ({when}). Each run ends with completion calls over one connection,
+one after the other. A gain is the median of the rate with the step divided by the rate without it. The last column is
+the extra CPU of receiver, worker and Postgres that a payment costs without the step. Runs differ by about 10 %. A step
+with a smaller gain is kept for the CPU that it saves.
 
-| step | rate with / rate without | extra CPU without it |
-|---|---|---|
+| step | settled, with / without | lone completions, with / without | extra CPU without it |
+|---|---|---|---|
 {gains}
 
 Two steps are not in the table, because they cannot be taken out by replacing a text:

@@ -279,6 +279,13 @@ GUARDS = (
         _test("tests/service/usecases/test_registration.py", "-k", "twice"),
     ),
     Guard(
+        "a notice that came too soon is not taken for the one begun",
+        "workers/woken.py",
+        "begun[0] == job_id",
+        "True",
+        _test("tests/workers/test_woken.py"),
+    ),
+    Guard(
         "batches: one that is refused for its data runs item by item",
         "service/usecases/coalescing.py",
         "            return [error] if len(items) == 1 else",

@@ -127,12 +127,13 @@ async def _work(worker: WokenWorker, vitals: Vitals) -> None:
 
 
 async def listen(worker: WokenWorker) -> None:
-    """Tell the worker of each job, and of each lone notice, that is queued."""
-    async for notice_id in messages(worker.pool, WAKE_CHANNEL):
-        if notice_id:
-            worker.begin([notice_id.decode("ascii", "replace")])
-        else:
-            worker.woken.set()
+    """Tell the worker of each job that is queued, and before that of the notices in it."""
+    async for message in messages(worker.pool, WAKE_CHANNEL):
+        match (message or b"").decode("ascii", "replace").split():
+            case [job_id, *ids]:
+                worker.begin(job_id, ids)
+            case _:
+                worker.woken.set()
 
 
 def _context(parts: Parts) -> dict[str, Any]:

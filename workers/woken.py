@@ -49,18 +49,17 @@ class WokenWorker(Worker):
         self.woken = asyncio.Event()
         self.woken.set()  # for jobs that were queued before the start
         self._claim = self.pool.register_script(_CLAIM)
-        # The notices of the job that was begun before it was claimed. Once done it counts no longer: a job that comes
-        # then is of a later time, such as that of a notice that came too soon after the last look.
-        self._begun: tuple[list[str], asyncio.Task[None]] | None = None
+        # The job that was begun before it was claimed. A later job may name the same notice again.
+        self._begun: tuple[str, asyncio.Task[None]] | None = None
         self._verifying = 0
         self._finished: list[str] = []
         self._finishing: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
 
-    def begin(self, ids: list[str]) -> None:
-        """Verify these notices now if nothing is under way. Their job, which is being queued, will find it begun."""
+    def begin(self, job_id: str, ids: list[str]) -> None:
+        """Verify a job's notices now if nothing is under way. The job, which is being queued, will find it begun."""
         if self.allow_pick_jobs and not self._verifying:
-            self._begun = ids, self.loop.create_task(self._verify(ids))
+            self._begun = job_id, self.loop.create_task(self._verify(ids))
 
     async def _poll_iteration(self) -> None:
         heed_cancellation()
@@ -104,7 +103,7 @@ class WokenWorker(Worker):
     async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
         """Run a batch of notices. Its task never raises; what a killed worker leaves, the sweep queues again."""
         begun = self._begun
-        await (begun[1] if begun and begun[0] == ids and not begun[1].done() else self._verify(ids))
+        await (begun[1] if begun and begun[0] == job_id else self._verify(ids))
         self.jobs_complete += 1
         self._finished.append(job_id)
         if self._finishing is None or self._finishing.done():

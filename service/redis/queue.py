@@ -86,26 +86,25 @@ class Queue:
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
         """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within a second.
 
-        `first`: a person waits for them, so they overtake up to a minute of backlog. An idle worker begins with a lone
-        notice while Redis still writes its job to the log (docs/decisions/0003-wake-the-worker-instead-of-polling.md).
+        `first`: a person waits for them, so they overtake up to a minute of backlog. An idle worker begins with them
+        while Redis still writes their job to the log (docs/decisions/0003-wake-the-worker-instead-of-polling.md).
         """
-        queued = self._queue_job(VERIFY, (list(ids),), wait, first=first)
-        if wait or len(ids) > 1:
-            await queued
-        else:
-            await asyncio.gather(self._name(ids[0]), queued)
+        job_id = uuid4().hex
+        queued = self._queue_job(job_id, VERIFY, (list(ids),), wait, first=first)
+        await (queued if wait else asyncio.gather(self._name(job_id, ids), queued))
 
-    async def _name(self, notice_id: UUID) -> None:
+    async def _name(self, job_id: str, ids: Sequence[UUID]) -> None:
         with contextlib.suppress(RedisUnavailable):  # the job says it too
-            await bounded(self._redis.publish(WAKE_CHANNEL, str(notice_id)))
+            await bounded(self._redis.publish(WAKE_CHANNEL, " ".join([job_id, *map(str, ids)])))
 
     async def search(self, wait: timedelta = timedelta()) -> None:
         """Queue one job for the searches that are due, to start after `wait`. Raises RedisUnavailable."""
-        await self._queue_job(SEARCH, (), wait, first=True)
+        await self._queue_job(uuid4().hex, SEARCH, (), wait, first=True)
 
-    async def _queue_job(self, task: str, arguments: tuple[Any, ...], wait: timedelta, *, first: bool) -> None:
+    async def _queue_job(
+        self, job_id: str, task: str, arguments: tuple[Any, ...], wait: timedelta, *, first: bool
+    ) -> None:
         now_ms = time.time_ns() // 1_000_000
-        job_id = uuid4().hex
         job = serialize_job(task, arguments, {}, None, now_ms, serializer=serialize)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.psetex(job_key_prefix + job_id, _JOB_EXPIRES_MS, job)

@@ -1,4 +1,4 @@
-"""A worker begins with a lone notice while Redis still writes its job (docs/decisions/0003)."""
+"""A worker begins with a job while Redis still writes it (docs/decisions/0003)."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from arq.constants import in_progress_key_prefix
 from arq.worker import func
 
 from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
@@ -51,23 +50,15 @@ async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
     await redis.aclose(close_connection_pool=True)
 
 
-async def test_a_lone_notice_is_begun_before_its_job(verifications: Verifications, redis_url: str) -> None:
-    """The word about a lone notice is enough to begin with it; its job finds it begun, and ends with it."""
-    redis, notice = connect(redis_url), uuid4()
-    await redis.publish(WAKE_CHANNEL, str(notice))
-    await until(lambda: _are(verifications, [notice]))
-    await Queue(redis).put([notice])
-
-    async def is_claimed() -> bool:
-        return bool(await redis.keys(f"{in_progress_key_prefix}*"))
-
-    async def ended() -> bool:
-        return not await redis.zcard(QUEUE_NAME)
-
-    await until(is_claimed)
+async def test_a_job_is_begun_before_it_is_queued(verifications: Verifications, redis_url: str) -> None:
+    """The word about a job is enough to begin with it; the job finds it begun, also when that has ended."""
+    redis, notice, other = connect(redis_url), uuid4(), uuid4()
     verifications.end.set()
-    await until(ended)
-    assert verifications.begun == [str(notice)]
+    await redis.publish(WAKE_CHANNEL, f"job-1 {notice}")
+    await until(lambda: _are(verifications, [notice]))
+    await redis.enqueue_job(VERIFY, [notice], _job_id="job-1")
+    await redis.enqueue_job(VERIFY, [other], _job_id="job-2", _defer_by=timedelta(milliseconds=1))
+    await until(lambda: _are(verifications, [notice, other]))
     await redis.aclose(close_connection_pool=True)
 
 
@@ -75,7 +66,7 @@ async def test_what_was_begun_is_verified_again_later(verifications: Verificatio
     """A notice that came too soon after a look is queued for later; that job is not taken for the one begun."""
     redis, notice = connect(redis_url), uuid4()
     verifications.end.set()
-    await redis.publish(WAKE_CHANNEL, str(notice))
+    await redis.publish(WAKE_CHANNEL, f"job-1 {notice}")
     await until(lambda: _are(verifications, [notice]))
     await Queue(redis).put([notice], timedelta(milliseconds=1))
     await until(lambda: _are(verifications, [notice, notice]))
@@ -85,9 +76,9 @@ async def test_what_was_begun_is_verified_again_later(verifications: Verificatio
 async def test_a_busy_worker_leaves_notices_to_their_jobs(verifications: Verifications, redis_url: str) -> None:
     """While one is verified, no other is begun at the word alone, which every worker hears."""
     redis, first, second, third = connect(redis_url), uuid4(), uuid4(), uuid4()
-    await redis.publish(WAKE_CHANNEL, str(first))
+    await redis.publish(WAKE_CHANNEL, f"job-1 {first}")
     await until(lambda: _are(verifications, [first]))
-    await redis.publish(WAKE_CHANNEL, str(second))
+    await redis.publish(WAKE_CHANNEL, f"job-2 {second}")
     await Queue(redis).put([third])
     await until(lambda: _are(verifications, [first, third]))
     await redis.aclose(close_connection_pool=True)

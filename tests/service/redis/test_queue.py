@@ -114,14 +114,18 @@ async def test_a_job_that_somebody_waits_for_goes_first(queue: Queue, arq: ArqRe
 
 
 async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
-    """Each job that is due now wakes the workers, so that none waits for arq's next poll; a lone notice is named."""
+    """Each job that is due now wakes the workers, so that none waits for arq's next poll, and is told before."""
     received = messages(arq, WAKE_CHANNEL)
     assert await anext(received) is None  # the subscription is active
-    lone, *more = [uuid4() for _ in range(3)]
-    await queue.put([lone])
-    await queue.put(more)
+    ids = [uuid4() for _ in range(3)]
+    await queue.put(ids)
+    await queue.put(ids, timedelta(seconds=9))
+    await queue.search()
     async with asyncio.timeout(10):
-        assert [await anext(received) for _ in range(3)] == [str(lone).encode(), b"", b""]
+        told, *woken = [await anext(received) for _ in range(3)]
+    _search, at_once, _later = await _job_ids(arq)  # a search goes before
+    assert told == " ".join([at_once, *map(str, ids)]).encode()
+    assert woken == [b"", b""]
     await received.aclose()
 
 
