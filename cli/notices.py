@@ -31,7 +31,7 @@ def list_notices(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the parked notices with their reasons, the longest parked first; with a name, all that it names.
+    """List the parked notices with their reasons, the longest parked first; with a name, those about it.
 
     In a pipe each notice is one line: whole values, separated by tabs.
     """

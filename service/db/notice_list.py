@@ -15,6 +15,8 @@ from service.notice_ids import time_of
 _DUE_LOOKED_THROUGH = 2_000
 # And this many of the parked ones for those of one kind.
 _PARKED_LOOKED_THROUGH = 10_000
+# And a person's command through this many by each of the ways to a notice.
+_NAMED_LOOKED_THROUGH = 10_000
 # So short a prefix names too many to be meant.
 _PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.IGNORECASE)
 
@@ -81,9 +83,18 @@ _SHOWN = """
                AND e.at <= coalesce(n.handled_at, n.parked_at)
              ORDER BY e.version DESC LIMIT 1) f ON true
 """
+# Each way by an index. Of what is open each row is read, in every lane: few, whatever the table has.
 _ABOUT = """
-    WHERE n.imp_uid = $1 OR n.merchant_uid = $1 OR n.id BETWEEN $2 AND $3
-       OR n.imp_uid IN (SELECT imp_uid FROM payments WHERE merchant_uid = $1)
+    SELECT id FROM (SELECT id FROM notices WHERE imp_uid = $1 LIMIT $4) of_payment
+    UNION SELECT id FROM (SELECT id FROM notices WHERE id BETWEEN $2 AND $3 ORDER BY id DESC LIMIT $4) of_id
+    UNION SELECT n.id
+    FROM (SELECT imp_uid FROM payments WHERE merchant_uid = $1 AND (status <> 'ready' OR lesser IS NOT NULL)
+          UNION ALL SELECT imp_uid FROM payments WHERE merchant_uid = $1 AND status = 'ready' AND lesser IS NULL) p
+         CROSS JOIN LATERAL (SELECT id FROM notices WHERE imp_uid = p.imp_uid LIMIT $4) n
+    UNION SELECT id FROM (SELECT id FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL LIMIT $4) parked
+    UNION SELECT id FROM (SELECT id FROM notices
+                          WHERE lane = ANY('{0,1,2}') AND due_at IS NOT NULL AND merchant_uid = $1 LIMIT $4) due
+    ORDER BY id DESC
 """
 _NEXT_DUE = """
     WHERE n.id = ANY(ARRAY(
@@ -205,13 +216,17 @@ async def count_by_store(db: Connection) -> dict[Store, int]:
 
 
 async def about(db: Connection, name: str, limit: int) -> Listed:
-    """Return the notices of this imp_uid or order, or whose id begins so, the newest first."""
-    lowest, highest = _id_range(name)
-    rows = await db.fetch(_SHOWN + _ABOUT + "ORDER BY n.received_at DESC LIMIT $4", name, lowest, highest, limit)
-    total = len(rows)
-    if total == limit:
-        total = await db.fetchval("SELECT count(*) FROM notices n" + _ABOUT, name, lowest, highest)  # noqa: S608 - constants
-    return Listed([Shown(**row) for row in rows], total)
+    """Return the notices of this imp_uid or order, or whose id begins so, the newest first.
+
+    An order's notices are those of its payments, and what is open or parked and names it. A handled one of a payment
+    that is not the order's has no index by which to find it, because every notice would pay for that with a write.
+    """
+    named = await db.fetch(_ABOUT, name, *_id_range(name), _NAMED_LOOKED_THROUGH)
+    if not named:
+        return Listed([], 0)
+    newest = [row["id"] for row in named[:limit]]
+    rows = await db.fetch(_SHOWN + "WHERE n.id = ANY($1::uuid[]) ORDER BY n.received_at DESC, n.id DESC", newest)
+    return Listed([Shown(**row) for row in rows], len(named))
 
 
 async def ids_of(db: Connection, name: str) -> list[UUID]:

@@ -191,9 +191,12 @@ async def attempts(db: Connection, merchant_uid: str) -> list[Attempt]:
         """
         SELECT p.imp_uid, p.status, p.amount, p.currency, p.cancelled_amount, p.live, p.tier,
                n.source AS first_source, n.received_at AS first_at
-        FROM payments p LEFT JOIN LATERAL (SELECT source, received_at FROM notices
-                                           WHERE imp_uid = p.imp_uid ORDER BY id LIMIT 1) n ON true
-        WHERE p.merchant_uid = $1 ORDER BY p.started_at, p.imp_uid
+        FROM (SELECT * FROM payments WHERE merchant_uid = $1 AND (status <> 'ready' OR lesser IS NOT NULL)
+              UNION ALL SELECT * FROM payments WHERE merchant_uid = $1 AND status = 'ready' AND lesser IS NULL) p
+             LEFT JOIN LATERAL (
+                 SELECT source, received_at FROM (SELECT * FROM notices WHERE imp_uid = p.imp_uid OFFSET 0) of_payment
+                 ORDER BY id LIMIT 1) n ON true
+        ORDER BY p.started_at, p.imp_uid
         """,
         merchant_uid,
     )
@@ -205,9 +208,16 @@ async def waiting(db: Connection, merchant_uid: str, limit: int) -> list[Waiting
     rows = await db.fetch(
         """
         SELECT id, source, imp_uid, received_at, tries, last_outcome AS outcome, parked_at IS NOT NULL AS parked
-        FROM notices
-        WHERE (due_at IS NOT NULL OR parked_at IS NOT NULL)
-          AND (merchant_uid = $1 OR imp_uid IN (SELECT imp_uid FROM payments WHERE merchant_uid = $1))
+        FROM notices WHERE id = ANY(ARRAY(
+            SELECT n.id
+            FROM (SELECT imp_uid FROM payments WHERE merchant_uid = $1 AND (status <> 'ready' OR lesser IS NOT NULL)
+                  UNION ALL
+                  SELECT imp_uid FROM payments WHERE merchant_uid = $1 AND status = 'ready' AND lesser IS NULL) p
+                 CROSS JOIN LATERAL (SELECT id FROM notices WHERE imp_uid = p.imp_uid AND handled_at IS NULL OFFSET 0) n
+            UNION SELECT id FROM notices WHERE merchant_uid = $1 AND parked_at IS NOT NULL
+            UNION SELECT id FROM (
+                SELECT id FROM notices
+                WHERE lane = ANY('{0,1,2}') AND due_at IS NOT NULL AND merchant_uid = $1 OFFSET 0) due))
         ORDER BY id LIMIT $2
         """,
         merchant_uid,

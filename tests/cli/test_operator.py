@@ -95,9 +95,11 @@ async def test_notices_are_found_by_order_number_and_by_the_first_part_of_an_id(
     """An order number, an imp_uid and a prefix of an id each find the notice, also one that is handled."""
     await park(pool)
     notice = await park(pool, "imp_2")
+    await pool.execute("UPDATE notices SET parked_at = NULL, handled_at = now() WHERE id::text = $1", notice)
     await pool.execute(
-        "UPDATE notices SET merchant_uid = 'order-2', parked_at = NULL, handled_at = now() WHERE id::text = $1",
-        notice,
+        "INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,"
+        " cancellations, live, details, written_ticket)"
+        " VALUES ('imp_2', 'order-2', 'default', '', 'paid', 100, 'KRW', 0, 0, true, '{}', 1)"
     )
     for name in ("order-2", "imp_2", notice[:8], notice[:8].upper(), notice):
         _, output = await run(environment, "notices", command, name)

@@ -270,9 +270,17 @@ async def _read_a_story(db: Any) -> None:
     await order_search.of_numbers(db, ["order-1"])
 
 
+async def _answer_the_command(db: Any) -> None:
+    await notices.record(db, [_notice()], timedelta(seconds=3))
+    await order_story.attempts(db, "order-1")
+    await order_story.waiting(db, "order-1", 20)
+    assert (await notice_list.about(db, "order-1", 1)).notices
+
+
 _WORK = (
     *(_record, _claim, _write, _sweep, _reconcile, _prune, _measure, _search, _read, _list, _repeat, _feed, _tell),
-    *(_today, _look_at_the_console, _look_for_an_order, _read_a_story, _archive),
+    *(_today, _look_at_the_console, _look_for_an_order, _read_a_story, _answer_the_command),
+    _archive,
 )
 
 
