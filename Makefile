@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 
 .PHONY: help run test browser nginx promtool pgbouncer pooler alerts docs test-fast check formatted lint types contracts \
     english format lock clean schemathesis schemathesis-small typescript clients \
-    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration sizing soak \
+    bench bench-life bench-small bench-console bench-told bench-tracing bench-waiters growth online-migration room sizing soak \
     steps upgrade \
     refund-schedules refund-kills faults faults-small failover explore explore-small hostile hostile-small feed told guards \
     shows pictures
@@ -154,6 +154,9 @@ upgrade: $(VENV)/.installed nginx ## Upgrade a running service under load FROM=a
 
 online-migration: $(VENV)/.installed ## Change a table of ROWS=10000000 orders beside a service under load: an hour
 	@$(BIN)/python -m bench.online_migration $(or $(ROWS),10000000)
+
+room: $(VENV)/.installed ## Measure among ORDERS=10000000 settled orders and among 100,000, on 26 GB of disk: a quarter of an hour
+	@$(BIN)/python -m bench.room $(or $(ORDERS),10000000) --publish
 
 sizing: $(VENV)/.installed ## Measure 1, 2 and 4 receivers and workers, and what a rate needs: 7 minutes
 	@$(BIN)/python -m bench.sizing --publish

@@ -19,6 +19,7 @@ from aiohttp import ClientSession, CookieJar
 
 from bench import load, orders
 from bench.databases import Databases, running_databases
+from bench.filling import Filling, fill
 from bench.systems import SERVICE_KEY, SYSTEMS, WEBHOOKS, Launcher
 
 _OURS = SYSTEMS["ours"]
@@ -27,53 +28,12 @@ _LOSS = 0.05
 _OPERATORS = 5
 _CLICK_SECONDS = 1.0
 _CONNECTIONS = 16
-_FRESH_SECONDS = 2.05
+# The first page is shared for this long, by all who read it.
+FRESH_SECONDS = 2.05
 _FILL_SECONDS = 1_800
-_CLEANS_UP = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker')"
 
-# Every order is paid by one payment, of which two notices came; a thousand have a problem; some notices are parked,
-# some open, and an endpoint was told of the newest.
+# An endpoint was told of the newest changes, and people did something ten thousand times.
 _FILL = (
-    """
-    INSERT INTO orders (merchant_uid, amount, currency, expires_at, state, paid_amount, imp_uid, version, problems)
-    SELECT 'order_' || n, 1000 + n % 997 * 100, 'KRW', now() + interval '30 days', 'paid', 1000 + n % 997 * 100,
-           'imp_' || n, 2,
-           CASE WHEN n % ($2 / 1000) = 0
-                THEN jsonb_build_array(jsonb_build_object('kind', 'duplicate_payment', 'imp_uid', 'imp_' || n))
-                ELSE '[]' END
-    FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS n
-    """,
-    """
-    INSERT INTO order_events (merchant_uid, version, state, amount, currency, paid_amount, cancelled_amount, imp_uid,
-                              problems, cause, facts, at)
-    SELECT o.merchant_uid, v, CASE v WHEN 1 THEN 'pending' ELSE 'paid' END, o.amount, 'KRW',
-           CASE v WHEN 1 THEN 0 ELSE o.amount END, 0, CASE v WHEN 2 THEN o.imp_uid END,
-           CASE v WHEN 1 THEN '[]' ELSE o.problems END, CASE v WHEN 1 THEN 'registration' ELSE 'look' END,
-           CASE v WHEN 1 THEN '[]' ELSE jsonb_build_array(jsonb_build_object(
-               'imp_uid', o.imp_uid, 'account', 'default', 'tier', '', 'status', 'paid', 'amount', o.amount,
-               'currency', 'KRW', 'cancelled_amount', 0, 'live', true)) END,
-           now() - ($2 - o.n) * interval '1 day' / $2
-    FROM (SELECT *, substr(merchant_uid, 7)::bigint - $1::bigint AS n FROM orders) o, generate_series(1, 2) AS v
-    ORDER BY o.n, v
-    """,
-    """
-    INSERT INTO payments (imp_uid, merchant_uid, account, tier, status, amount, currency, cancelled_amount,
-                          cancellations, live, started_at, paid_at, details, written_ticket)
-    SELECT imp_uid, merchant_uid, 'default', '', 'paid', amount, 'KRW', 0, 0, true, now(), now(),
-           '{"pay_method": "card"}', 1
-    FROM orders
-    """,
-    """
-    INSERT INTO notices (id, source, imp_uid, merchant_uid, claimed_status, registered, tries, handled_at, last_outcome)
-    SELECT gen_random_uuid(), s, imp_uid, merchant_uid, 'paid', true, 1, now(), 'looked'
-    FROM orders, unnest(ARRAY['webhook', 'completion']) AS s
-    """,
-    """
-    INSERT INTO notices (id, source, imp_uid, merchant_uid, registered, tries, parked_at, due_at, last_outcome)
-    SELECT gen_random_uuid(), 'webhook', 'imp_lost_' || n, 'order_lost_' || n, true, 8,
-           CASE WHEN n % 2 = 0 THEN now() END, CASE WHEN n % 2 = 1 THEN now() + interval '1 hour' END, 'payment_unknown'
-    FROM generate_series(1, 2000) AS n
-    """,
     """
     INSERT INTO endpoints (name, url, secret, told_to)
     SELECT 'warehouse', 'https://warehouse.example/', 'whsec_', max(id) FROM order_events
@@ -113,7 +73,7 @@ def _pages(table: int, rng: random.Random) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _signed_in(port: int) -> AsyncIterator[ClientSession]:
+async def signed_in(port: int) -> AsyncIterator[ClientSession]:
     url = f"http://127.0.0.1:{port}"
     async with ClientSession(f"{url}/", cookie_jar=CookieJar(unsafe=True)) as session:
         own = {"Origin": url, "Sec-Fetch-Site": "same-origin"}
@@ -122,7 +82,7 @@ async def _signed_in(port: int) -> AsyncIterator[ClientSession]:
         yield session
 
 
-async def _read(session: ClientSession, path: str) -> float:
+async def read_page(session: ClientSession, path: str) -> float:
     """Read a page, and return the seconds that it took."""
     began = time.perf_counter()
     async with session.get(f"/console{path}") as answer:
@@ -134,14 +94,14 @@ async def _read(session: ClientSession, path: str) -> float:
 
 async def _pages_p95(port: int, table: int, reads: int) -> dict[str, float]:
     rng, seconds = random.Random(1), dict[str, list[float]]()
-    async with _signed_in(port) as session:
+    async with signed_in(port) as session:
         for path in _pages(table, rng).values():  # the first reading of a connection plans its statements
             for _ in range(3):
-                await _read(session, path)
+                await read_page(session, path)
         for _ in range(reads):
-            await asyncio.sleep(_FRESH_SECONDS)  # so that the first page is read again, which several people share
+            await asyncio.sleep(FRESH_SECONDS)  # so that the first page is read again, which several people share
             for name, path in _pages(table, rng).items():
-                seconds.setdefault(name, []).append(await _read(session, path))
+                seconds.setdefault(name, []).append(await read_page(session, path))
     return {name: 1000 * statistics.quantiles(taken, n=20)[-1] for name, taken in seconds.items()}
 
 
@@ -150,7 +110,7 @@ async def _click(session: ClientSession, table: int, seed: int) -> None:
     rng = random.Random(seed)
     await asyncio.sleep(rng.random())
     while True:
-        await _read(session, rng.choice(list(_pages(table, rng).values())))
+        await read_page(session, rng.choice(list(_pages(table, rng).values())))
         await asyncio.sleep(_CLICK_SECONDS)
 
 
@@ -167,7 +127,7 @@ async def _loss(databases: Databases, port: int, table: int, turns: int, seconds
     Each turn measures both, every other turn the other way round, because a database slows down as it is written to.
     """
     ratios = []
-    async with _signed_in(port) as session:
+    async with signed_in(port) as session:
         for turn in range(turns):
             rates = dict[bool, float]()
             for operators in (False, True) if turn % 2 == 0 else (True, False):
@@ -204,18 +164,11 @@ async def _turn(databases: Databases, port: int, seconds: float) -> float:
 
 
 async def _fill(databases: Databases, table: int) -> None:
-    await databases.fresh(1)
+    await fill(databases, Filling(table, days=1, sources=("webhook", "completion")))
     async with databases.session() as session:
-        await session.execute("TRUNCATE orders, order_events, order_checks CASCADE")
-        await session.execute("SET statement_timeout = 0")
         for statement in _FILL:
-            arguments = [orders.FIRST, table][: len({part for part in ("$1", "$2") if part in statement})]
-            await session.execute(statement, *arguments, timeout=_FILL_SECONDS)
-        # What filling leaves to do is not the console's, nor a shop's.
-        await session.execute("VACUUM (ANALYZE)", timeout=_FILL_SECONDS)
-        await session.execute("CHECKPOINT", timeout=_FILL_SECONDS)
-        while await session.fetchval(_CLEANS_UP):  # noqa: ASYNC110 - Postgres tells nobody
-            await asyncio.sleep(1)
+            await session.execute(statement)
+        await session.execute("VACUUM (ANALYZE) endpoints, delivery_attempts, operator_actions")
 
 
 async def _run(table: int, reads: int, turns: int, seconds: float) -> bool:

@@ -81,6 +81,11 @@ class Databases:
     def program_folder(self) -> Path:
         return Path(self.postgres.program.argv[0]).parent
 
+    @property
+    def folder(self) -> Path:
+        """The folder of Postgres' data."""
+        return self._postgres.home
+
     def libpq_environment(self) -> dict[str, str]:
         """Return variables for libpq's programs, so that no command line contains the password."""
         url = urlsplit(self.database_url)

@@ -11,7 +11,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ _CONNECTIONS = 4
 _WINDOW_SECONDS = 2.0
 _ALONE_SECONDS = 10.0
 _REGISTERED = "/orders"
+NOTHING = "nothing"
 
 _STEPS = {
     "add a column": "ALTER TABLE orders ADD COLUMN note text;\nALTER TABLE orders ALTER COLUMN note SET DEFAULT '';",
@@ -47,6 +48,14 @@ CREATE INDEX CONCURRENTLY orders_expire ON orders (expires_at);
 """,
     "make one plainly": "CREATE INDEX orders_created ON orders (created_at);",
 }
+# The steps of a migration whose column old orders go without. Their number decides for how long it would be filled, a
+# thousand at a time, and not how long anybody waits.
+UNFILLED = {
+    "add a column": _STEPS["add a column"],
+    "add a constraint": "ALTER TABLE orders ADD CONSTRAINT orders_note CHECK (char_length(note) < 1000) NOT VALID;",
+    "validate it": _STEPS["validate it"],
+    "make an index": _STEPS["make an index"],
+}
 
 
 @dataclass
@@ -58,19 +67,23 @@ class Calls:
     good: int
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
+    # Of the steps so far: the longest call of each, and all that were not answered well.
+    longest: dict[str, float] = field(default_factory=dict)
+    wrong: int = 0
 
-    async def send(self, port: int, ended: asyncio.Event) -> None:
+    async def send(self, port: int, window_seconds: float, ended: asyncio.Event) -> None:
         """Send calls until the step has ended."""
         while not ended.is_set():
-            result = await load.closed_loop(port, _CONNECTIONS, self.requests, _WINDOW_SECONDS, self.good)
+            result = await load.closed_loop(port, _CONNECTIONS, self.requests, window_seconds, self.good)
             self.seconds += result.latencies
             self.failed += result.failed
 
-    def take(self) -> str:
+    def take(self, step: str) -> str:
         """Return the step's figures, and begin with the next."""
         ordered, failed = sorted(self.seconds), self.failed
         self.seconds, self.failed = [], 0
         p99, longest = ordered[round(0.99 * (len(ordered) - 1))], ordered[-1]
+        self.longest[step], self.wrong = longest, self.wrong + failed
         return f"{len(ordered)} {self.name}, p99 {1000 * p99:.0f} ms, longest {1000 * longest:.0f} ms, {failed} failed"
 
 
@@ -83,11 +96,13 @@ def _calls(table: int) -> list[Calls]:
     ]
 
 
-async def _under_load(port: int, calls: list[Calls], work: Callable[[], Awaitable[None]]) -> float:
+async def _under_load(
+    port: int, calls: list[Calls], window_seconds: float, work: Callable[[], Awaitable[None]]
+) -> float:
     """Do the work while calls come; return the seconds that it took."""
     ended = asyncio.Event()
-    sending = [asyncio.create_task(each.send(port, ended)) for each in calls]
-    await asyncio.sleep(_WINDOW_SECONDS / 2)
+    sending = [asyncio.create_task(each.send(port, window_seconds, ended)) for each in calls]
+    await asyncio.sleep(window_seconds / 2)
     began = time.perf_counter()
     try:
         await work()
@@ -105,22 +120,29 @@ async def _apply(session: Any, text: str) -> None:
     await online.apply(session, text, nothing)
 
 
-async def _measure(databases: Databases, port: int, table: int) -> bool:
-    """Apply each step under load, and say how long callers waited. Return whether every call was answered well."""
-    calls, well = _calls(table), True
+async def measure(
+    databases: Databases,
+    port: int,
+    table: int,
+    texts: Mapping[str, str],
+    alone_seconds: float = _ALONE_SECONDS,
+    window_seconds: float = _WINDOW_SECONDS,
+) -> list[Calls]:
+    """Apply each step under load, after a while without any, and say how long callers waited."""
+    calls = _calls(table)
     async with databases.session() as session:
         await session.execute("SET statement_timeout = 0")
-        steps: dict[str, Callable[[], Awaitable[None]]] = {"nothing": partial(asyncio.sleep, _ALONE_SECONDS)}
-        steps |= {name: partial(_apply, session, text) for name, text in _STEPS.items()}
+        steps: dict[str, Callable[[], Awaitable[None]]] = {NOTHING: partial(asyncio.sleep, alone_seconds)}
+        steps |= {name: partial(_apply, session, text) for name, text in texts.items()}
         for name, work in steps.items():
-            seconds = await _under_load(port, calls, work)
-            well = well and not any(each.failed for each in calls)
-            sys.stdout.write(f"{name:<20} {seconds:7.1f} s: {'; '.join(each.take() for each in calls)}\n")
+            seconds = await _under_load(port, calls, window_seconds, work)
+            sys.stdout.write(f"{name:<20} {seconds:7.1f} s: {'; '.join(each.take(name) for each in calls)}\n")
             sys.stdout.flush()
-    return well
+    return calls
 
 
 async def _run(table: int) -> bool:
+    """Return whether every call was answered well."""
     with tempfile.TemporaryDirectory(prefix="portone-bench-online-") as name:
         async with running_databases() as databases:
             await databases.fresh(table)
@@ -128,7 +150,8 @@ async def _run(table: int) -> bool:
             await launcher.start_standin()
             try:
                 async with launcher.running(SYSTEMS["ours"], workers=1) as running:
-                    return await _measure(databases, running.port, table)
+                    calls = await measure(databases, running.port, table, _STEPS)
+                    return not any(each.wrong for each in calls)
             finally:
                 await launcher.standin.stop()
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.marked import write_made
 from bench.measure import BenchFailed
 from bench.paths import DOCS
 from bench.report import machine
 from bench.sizing_model import Calibration, Need, need, predict
 
 PAGE = DOCS / "sizing.md"
-_BEGIN, _END = "<!-- made by `make sizing` -->\n", "<!-- end of what is made -->"
 _ERROR_MAX = 0.20
 # With more of the cores taken by other programs than this, a run says little.
 _OTHERS_MAX = 0.2
@@ -115,9 +115,7 @@ def publish(report: Tables, others: float, page: Path = PAGE) -> None:
     """Write the tables into the page. Raises BenchFailed if other programs took too much of the machine."""
     if others > _OTHERS_MAX:
         raise BenchFailed(f"other programs took {others:.2f} cores, so this run is not published")
-    before, _, rest = page.read_text("utf-8").partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    page.write_text(f"{before}{_BEGIN}\n{report.text}\n{_END}{after}", "utf-8")
+    write_made(page, "sizing", report.text)
 
 
 _TABLES = """## What a rate needs

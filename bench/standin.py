@@ -1,7 +1,8 @@
 """The stand-in for PortOne in the benchmark: `python -m bench.standin PORT`.
 
 Every `imp_…` is a paid payment whose facts follow from its number. The stand-in is a raw protocol, so that it is not
-the limit; each run measures its own limit. `GET /count` answers how many looks and payments were requested.
+the limit; each run measures its own limit. `GET /count` answers how many looks and payments were requested, and
+`GET /ledger/FIRST/COUNT` makes these orders' payments the list of all payments, which is empty at first.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from bench.orders import amount
 
 _NUMBERS = re.compile(rb"imp_uid(?:%5B%5D|\[\])=imp_(\d+)")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_PAGE = re.compile(rb"[?&]page=(\d+)")
+_PAGE_ROWS = 1000
 _TOKEN_SECONDS = 1800
 
 # The fields of PortOne's answer that matter for a card payment. As in PortOne's answers, they take about 1 kB.
@@ -37,6 +40,7 @@ class StandIn(asyncio.Protocol):
     looks = 0
     payments = 0
     others = 0
+    ledger = range(0)
 
     def __init__(self) -> None:
         self._received = b""
@@ -60,6 +64,10 @@ def _answer(head: bytes) -> bytes:
     path = head.split(b" ", 2)[1]
     if path.startswith(b"/count"):
         return _response(b'{"looks":%d,"payments":%d,"others":%d}' % _counts())
+    if path.startswith(b"/ledger/"):
+        first, number = map(int, path.split(b"/")[2:4])
+        StandIn.ledger = range(first, first + number)[::-1]
+        return _response(b"{}")
     if path.startswith(b"/users/getToken"):
         StandIn.others += 1
         now = int(time.time())
@@ -69,22 +77,32 @@ def _answer(head: bytes) -> bytes:
     if path.startswith(b"/payments/imp_"):
         StandIn.looks += 1
         StandIn.payments += 1
-        return _envelope(_payment(int(path[14:].partition(b"?")[0])))
+        return _envelope(payment(int(path[14:].partition(b"?")[0])))
     if path.startswith(b"/payments?"):
         numbers = [int(number) for number in _NUMBERS.findall(path)]
         StandIn.looks += bool(numbers)
         StandIn.others += not numbers  # reconciliation asks by merchant_uid, and unpaid orders have no payments
         StandIn.payments += len(numbers)
-        return _envelope(b"[%s]" % b",".join(map(_payment, numbers)))
+        return _envelope(b"[%s]" % b",".join(map(payment, numbers)))
     StandIn.others += 1
-    return _envelope(b'{"total":0,"previous":0,"next":0,"list":[]}')
+    page = _PAGE.search(path)
+    return _envelope(_listed(int(page[1]) if page else 1))
+
+
+def _listed(page: int) -> bytes:
+    """Return a page of the ledger, the newest payment first."""
+    ledger, end = StandIn.ledger, page * _PAGE_ROWS
+    rows = b",".join(map(payment, ledger[end - _PAGE_ROWS : end]))
+    following = page + 1 if end < len(ledger) else 0
+    return b'{"total":%d,"previous":%d,"next":%d,"list":[%s]}' % (len(ledger), page - 1, following, rows)
 
 
 def _counts() -> tuple[int, int, int]:
     return StandIn.looks, StandIn.payments, StandIn.others
 
 
-def _payment(number: int) -> bytes:
+def payment(number: int) -> bytes:
+    """Return PortOne's object of the order's payment, as JSON."""
     return _PAYMENT % (number, number, number, amount(number))
 
 
