@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 # A webhook's answer takes milliseconds, a completion call's as long as it waits; SIGKILL often follows after 10 s.
 _DRAIN_SECONDS = 8.0
+# For the first of these calls still come on connections that a proxy keeps open, each of which ends with its answer.
+_LEAVE_SECONDS = 1.0
 # macOS refuses more than this, whatever its hard limit says.
 _OPEN_FILES_MAX = 10_240
 
@@ -44,16 +46,14 @@ def become_sandbox(arguments: list[str]) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from aiohttp import web
-
     from service.http.app import set_up
 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = await set_up(settings, _DRAIN_SECONDS)
+    runner = await set_up(settings, _DRAIN_SECONDS - _LEAVE_SECONDS, _LEAVE_SECONDS)
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await runner.listen(settings.host, settings.port)
         log.info("receiver.started", host=settings.host, port=settings.port)
         await stopped.wait()
     except OSError as error:

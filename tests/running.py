@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
-from aiohttp import ClientResponse, ClientSession, web
+from aiohttp import ClientResponse, ClientSession
 
 from service.http.app import set_up
 from service.settings import Settings
@@ -99,7 +99,7 @@ async def _body(answer: ClientResponse) -> Any:
 async def running_receiver(settings: Settings, port: int = 0) -> AsyncIterator[RunningService]:
     runner = await set_up(settings, shutdown_seconds=1)
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await runner.listen("127.0.0.1", port)
         host, port = runner.addresses[0][:2]
         async with ClientSession() as session:
             yield RunningService(f"http://{host}:{port}", session)

@@ -6,7 +6,7 @@ is counted by its kind, and a buyer's browser is still sent on to the shop.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
@@ -23,7 +23,9 @@ HEAD_LINE_MAX_BYTES = 32 * 1024
 
 
 class Watcher(Protocol):
-    """The place where a connection reports."""
+    """The place where a connection reports. `leaving`: each connection ends with its next answer."""
+
+    leaving: bool
 
     def admit(self, connection: "HttpConnection", peer: str) -> bool: ...
 
@@ -106,6 +108,14 @@ class HttpConnection(web.RequestHandler):
             self.head_since = None  # a head has come whole, or its request is under way
         elif self.head_since is None:
             self.head_since = self._loop.time()
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer; where the receiver is about to end, one that ends the connection."""
+        if self._watcher.leaving:
+            resp.force_close()
+        return super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,

@@ -6,6 +6,7 @@ all are taken, idle ones make place, those of the client that has most first.
 """
 
 import asyncio
+import contextlib
 import resource
 from collections import Counter
 from collections.abc import Iterable
@@ -58,6 +59,8 @@ class Connections:
         self._open: dict[HttpConnection, str] = {}  # in the order in which they came
         self._by_client: Counter[str] = Counter()
         self._events: Counter[tuple[str, str]] = Counter()  # since they were last logged
+        self.leaving = False
+        self._left = asyncio.Event()
 
     def admit(self, connection: HttpConnection, peer: str) -> bool:
         """Count a new connection. Return False where it is beyond the bounds."""
@@ -81,6 +84,21 @@ class Connections:
         self._by_client[client] -= 1
         if not self._by_client[client]:
             del self._by_client[client]
+        if not self._open:
+            self._left.set()
+
+    async def leave(self, seconds: float) -> None:
+        """Let each connection end with its next answer. Returns when none is open, after these seconds at the latest.
+
+        A caller may be sending on a connection that has been idle. It would lose its call if that were closed at once,
+        and a proxy may not repeat every call: it cannot know that this one was not read.
+        """
+        self.leaving = True
+        if self._open:
+            self._left.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._left.wait()
 
     def note(self, event: str, kind: str) -> None:
         """Count an event of a kind. Nothing else of it reaches the log, which has one line for each second and kind."""
