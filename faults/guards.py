@@ -822,6 +822,27 @@ GUARDS = (
         _test("tests/service/usecases/test_delivering.py", "-k", "gets_probes"),
     ),
     Guard(
+        "stopping: a call on an open connection is answered",
+        "service/http/app.py",
+        "            await self.leave()\n",
+        "            pass\n",
+        _test("tests/service/http/test_leaving.py"),
+    ),
+    Guard(
+        "stopping: a busy receiver's callers wait",
+        "service/http/app.py",
+        "backlog=_BACKLOG",
+        "backlog=128",
+        _test("tests/service/http/test_leaving.py"),
+    ),
+    Guard(
+        "stopping: what a worker has claimed it verifies",
+        "workers/woken.py",
+        "        async with self._claiming:\n            pass\n",
+        "",
+        _test("tests/workers/test_woken.py"),
+    ),
+    Guard(
         "numbers: none that no address can name",
         "service/http/field_types.py",
         "if not can_stand_in_address(text):",

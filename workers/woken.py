@@ -55,6 +55,7 @@ class WokenWorker(Worker):
         self._finished: list[str] = []
         self._finishing: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._claiming = asyncio.Lock()
 
     def begin(self, job_id: str, ids: list[str]) -> None:
         """Verify a job's notices now if nothing is under way. The job, which is being queued, will find it begun."""
@@ -67,8 +68,9 @@ class WokenWorker(Worker):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self.woken.wait()
         self.woken.clear()
-        if self.allow_pick_jobs and self.job_counter < self.max_jobs:
-            await self._claim_jobs(self.max_jobs - self.job_counter)
+        async with self._claiming:
+            if self.allow_pick_jobs and self.job_counter < self.max_jobs:
+                await self._claim_jobs(self.max_jobs - self.job_counter)
         for job_id, task in list(self.tasks.items()):
             if task.done():
                 del self.tasks[job_id]
@@ -76,6 +78,12 @@ class WokenWorker(Worker):
         # arq queues cron lines in several tasks; a cancellation would leave them behind with an open connection.
         self._beating = self.loop.create_task(self.heart_beat())
         await asyncio.shield(self._beating)
+
+    async def _sleep_until_tasks_complete(self) -> None:
+        """Wait for what a claim that is under way brings, too. arq would cancel it, and leave its jobs to the sweep."""
+        async with self._claiming:
+            pass
+        await super()._sleep_until_tasks_complete()
 
     async def _claim_jobs(self, limit: int) -> None:
         now_ms = time.time_ns() // 1_000_000

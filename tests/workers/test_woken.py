@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from arq.connections import ArqRedis
 from arq.worker import func
 
 from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
 from tests.running import until
 from workers.main import listen
 from workers.woken import WokenWorker
+
+_PATIENCE_SECONDS = 40
 
 
 class Verifications:
@@ -28,14 +32,18 @@ class Verifications:
         await self.end.wait()
 
 
+def _worker(given: Verifications, redis: ArqRedis) -> WokenWorker:
+    return WokenWorker(
+        functions=[func(given.verify, name=VERIFY)], redis_pool=redis, queue_name=QUEUE_NAME, max_jobs=4,
+        job_serializer=serialize, job_deserializer=deserialize, job_completion_wait=_PATIENCE_SECONDS,
+    )  # fmt: skip
+
+
 @pytest.fixture
 async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
     """A worker that runs, and hears of what is queued."""
     given, redis = Verifications(), connect(redis_url)
-    worker = WokenWorker(
-        functions=[func(given.verify, name=VERIFY)], redis_pool=redis, queue_name=QUEUE_NAME, max_jobs=4,
-        job_serializer=serialize, job_deserializer=deserialize,
-    )  # fmt: skip
+    worker = _worker(given, redis)
     running = [asyncio.create_task(worker.async_run()), asyncio.create_task(listen(worker))]
     subscribed = dict[bytes, int]()
     while not subscribed.get(WAKE_CHANNEL.encode()):
@@ -82,6 +90,29 @@ async def test_a_busy_worker_leaves_notices_to_their_jobs(verifications: Verific
     await Queue(redis).put([third])
     await until(lambda: _are(verifications, [first, third]))
     await redis.aclose(close_connection_pool=True)
+
+
+async def test_a_stop_during_a_claim_verifies_what_it_brings(redis_url: str) -> None:
+    """A signal that comes while Redis still hands out jobs stops the worker once it has done them."""
+    given, redis, other, notice = Verifications(), connect(redis_url), connect(redis_url), uuid4()
+    given.end.set()
+    worker = _worker(given, redis)
+    await Queue(redis).put([notice])
+    await other.client_pause(1000 * _PATIENCE_SECONDS, all=False)
+    running = asyncio.create_task(worker.async_run())
+
+    async def is_claiming() -> bool:
+        return any("b" in client["flags"] for client in await other.client_list())
+
+    await until(is_claiming)
+    worker.handle_sig_wait_for_completion(signal.SIGTERM)
+    await other.client_unpause()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert given.begun == [str(notice)]
+    await asyncio.gather(*worker.under_way())
+    for client in (redis, other):
+        await client.aclose(close_connection_pool=True)
 
 
 async def _are(verifications: Verifications, ids: Sequence[UUID]) -> bool:
