@@ -150,7 +150,7 @@ bench-console: $(VENV)/.installed ## Measure the console's pages among 10⁶ ord
 	@$(BIN)/python -m bench.console
 
 upgrade: $(VENV)/.installed nginx ## Upgrade a running service under load FROM=a commit, and go back, at RATE=2000 payments a second: 2 minutes
-	@$(BIN)/python -m bench.upgrade --from "$(FROM)" --rate $(or $(RATE),2000) --publish
+	@$(BIN)/python -m bench.upgrade --from "$(FROM)" --rate $(or $(RATE),2000) --one-in $(or $(ONE_IN),4) --publish
 
 online-migration: $(VENV)/.installed ## Change a table of ROWS=10000000 orders beside a service under load: an hour
 	@$(BIN)/python -m bench.online_migration $(or $(ROWS),10000000)

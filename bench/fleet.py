@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from bench import load
 from bench.databases import Databases
 from bench.systems import SYSTEMS, Launcher
+from bench.usage import cpu_seconds_by_part
 from cli.errors import CommandFailed
 from cli.ports import free_port
 from cli.processes import Process, Program
 from faults.nginx import find_nginx, nginx_words, receivers_at
 
-RECEIVERS, WORKERS = "receivers", "workers"
+KINDS = RECEIVERS, WORKERS = "receivers", "workers"
 _START_SECONDS = 60.0
 _MIGRATE_SECONDS = 300.0
 _NGINX_CONNECTIONS = 4096
@@ -33,6 +36,9 @@ class Fleet:
         self._databases, self._launcher, self._folder = databases, launcher, folder
         self._ports = (free_port(), free_port())
         self._running: dict[tuple[str, int], Process] = {}
+        self._nginx: Process | None = None
+        # The CPU seconds of processes that were stopped.
+        self._ended: Counter[str] = Counter()
         self.port = free_port()
 
     async def migrate(self, tree: Path) -> None:
@@ -47,16 +53,31 @@ class Fleet:
     async def restart(self, kind: str, place: int, tree: Path) -> None:
         """Stop a process, if it runs, and start it with the code of the tree. Returns once it works."""
         if running := self._running.get((kind, place)):
+            self._ended.update(await asyncio.to_thread(cpu_seconds_by_part, {kind: [running.pid]}))
             await running.stop()
         make = self._receiver if kind == RECEIVERS else self._worker
         process = self._running[kind, place] = make(place, tree)
         process.start()
         await process.wait_ready(lambda: self._works(kind, place), _START_SECONDS)
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the CPU seconds that each part has used, the load generator's too. It takes some ten milliseconds."""
+        running = {kind: [one.pid for (k, _), one in self._running.items() if k == kind] for kind in KINDS}
+        others = {
+            "nginx": self._nginx,
+            "Postgres": self._databases.postgres,
+            "Redis": self._databases.redis,
+            "stand-in for PortOne": self._launcher.standin,
+        }
+        used = cpu_seconds_by_part(
+            running | {part: [process.pid if process else None] for part, process in others.items()}
+        )
+        return {part: used[part] + self._ended[part] for part in used} | {"load generator": time.process_time()}
+
     @contextlib.asynccontextmanager
     async def behind_nginx(self) -> AsyncIterator[None]:
         """Run nginx. All processes are stopped at the end."""
-        nginx = self._nginx()
+        nginx = self._nginx = self._make_nginx()
         try:
             nginx.start()
             await nginx.wait_ready(self._answers, _START_SECONDS)
@@ -82,7 +103,7 @@ class Fleet:
         """Return whether nginx answers anything: no receiver runs yet."""
         return bool(await _answer(self.port, "/readyz"))
 
-    def _nginx(self) -> Process:
+    def _make_nginx(self) -> Process:
         path = find_nginx()
         if path is None:
             raise CommandFailed("There is no nginx: run `make nginx`.")

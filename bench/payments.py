@@ -1,8 +1,9 @@
 """Payments at a fixed rate, whatever the service does, for as long as a measurement lasts (an open loop).
 
-Each payment's webhook and completion call come at the same moment, on two connections; when the completion is answered,
-the order is read. Orders are registered in batches, seconds before they are paid. Waiting for a free connection counts
-as latency, and a connection that is lost costs its request and is made again.
+Each payment has a webhook. One in `Traffic.one_in` also has a buyer who comes back: the completion call comes at the
+same moment, on another connection, and the order is read when it is answered. Orders are registered in batches, before
+the first payment, and beside the payments only where those run out. Waiting for a free connection counts as latency,
+and a connection that is lost costs its request and is made again.
 """
 
 import asyncio
@@ -23,7 +24,10 @@ from bench.systems import SERVICE_KEY
 
 KINDS = ("register", "webhook", "complete", "read")
 _BATCH = 100
-# An order is registered this long before it is paid.
+# Of each batch the receiver registers a bounded number at a time, so that more at once would only wait.
+_BATCHES_AT_ONCE = 8
+_REGISTER_SECONDS = 300.0
+# Where the orders run out, one is registered at least this long before it is paid.
 _AHEAD_SECONDS = 5.0
 _CONNECTIONS_MAX = 1024
 _KEY = f"Authorization: Bearer {SERVICE_KEY}\r\n"
@@ -53,8 +57,18 @@ class Phase:
     calls: dict[str, Tally] = field(default_factory=lambda: {kind: Tally() for kind in KINDS})
     # Reads that did not say paid, although the completion before them had a verified answer.
     stale: int = 0
-    # How many cores of the machine were busy, whoever used them.
+    # How many cores of the machine were busy, whoever used them, and how many each part used.
     cores_busy: float = 0.0
+    cores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The payments a second; one in how many has a buyer who comes back; and how many orders are registered before."""
+
+    rate: float
+    one_in: int = 1
+    registered: int = 0
 
 
 @dataclass
@@ -68,10 +82,10 @@ class _Request:
 class Payments:
     """The load. `sent` counts the payments, whose orders are numbered from FIRST_NEW on."""
 
-    def __init__(self, port: int, rate: float) -> None:
+    def __init__(self, port: int, traffic: Traffic) -> None:
         self.phases: list[Phase] = []
         self.sent = 0
-        self._port, self._rate = port, rate
+        self._port, self._traffic = port, traffic
         self._registered = 0
         self._idle: deque[Connection] = deque()
         self._waiting: deque[_Request] = deque()
@@ -93,9 +107,9 @@ class Payments:
     async def begin(self) -> None:
         """Register the first orders, and begin to pay."""
         self.enter("register")
-        while self._registered < self._rate * _AHEAD_SECONDS:
-            self._register()
-        await self._answered_all()
+        for _ in range(_BATCHES_AT_ONCE):
+            self._register(self._register_more)
+        await self._answered_all(_REGISTER_SECONDS)
         self._running = asyncio.create_task(self._pay())
 
     async def end(self) -> None:
@@ -113,15 +127,16 @@ class Payments:
     async def _pay(self) -> None:
         began = time.perf_counter()
         for index in count():
-            due = began + index / self._rate
+            due = began + index / self._traffic.rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             number = orders.FIRST_NEW + self.sent
             self.sent += 1
             calls = self.phases[-1].calls
             self._send(_Request(calls["webhook"], WEBHOOK.request(number), due))
-            then = partial(self._read, number)
-            self._send(_Request(calls["complete"], COMPLETE.request(number), due, then))
-            if self._registered - self.sent < self._rate * _AHEAD_SECONDS:
+            if index % self._traffic.one_in == 0:
+                then = partial(self._read, number)
+                self._send(_Request(calls["complete"], COMPLETE.request(number), due, then))
+            if self._registered - self.sent < self._ahead:
                 self._register()
 
     def _read(self, number: int, completed: int, _: bytes) -> None:
@@ -133,13 +148,22 @@ class Payments:
 
         self._send(_Request(phase.calls["read"], READ.request(number), time.perf_counter(), check))
 
-    def _register(self) -> None:
+    @property
+    def _ahead(self) -> float:
+        return self._traffic.rate * _AHEAD_SECONDS
+
+    def _register_more(self, _: int, __: bytes) -> None:
+        """Register the next batch when one is done, until there are as many orders as there are to be."""
+        if self._registered < max(self._traffic.registered, self._ahead):
+            self._register(self._register_more)
+
+    def _register(self, then: Callable[[int, bytes], None] | None = None) -> None:
         """Register the next orders, as one batch."""
         first = orders.FIRST_NEW + self._registered
         self._registered += _BATCH
         body = b'{"orders":[%s]}' % b",".join(orders.registration(first + n) for n in range(_BATCH))
         request = load.post("/orders:batch", body, _KEY)
-        self._send(_Request(self.phases[-1].calls["register"], request, time.perf_counter()))
+        self._send(_Request(self.phases[-1].calls["register"], request, time.perf_counter(), then))
 
     def _send(self, request: _Request) -> None:
         if connection := load.take_open(self._idle):
@@ -189,8 +213,8 @@ class Payments:
         if request.then:
             request.then(status, body)
 
-    async def _answered_all(self) -> None:
-        deadline = time.perf_counter() + ANSWER_SECONDS
+    async def _answered_all(self, seconds: float = ANSWER_SECONDS) -> None:
+        deadline = time.perf_counter() + seconds
         while self._under_way or self._waiting:
             if time.perf_counter() > deadline:
                 for request in (*self._under_way.values(), *self._waiting):

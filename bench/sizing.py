@@ -27,7 +27,7 @@ from bench.measure import BenchFailed
 from bench.paths import RESULTS
 from bench.sizing_report import ALONE, Measured, Setup
 from bench.systems import SYSTEMS, Launcher, Running
-from bench.usage import usage_of
+from bench.usage import cpu_seconds_by_part
 from cli.errors import CommandFailed
 
 _OURS = SYSTEMS["ours"]
@@ -98,7 +98,7 @@ class Sizing:
         }
         counters = await self.databases.counters()
         counted = json.loads(await load.ask(self.launcher.standin_port, load.get("/count")))
-        cpu = {part: sum(usage_of(one.pid).cpu_seconds for one in each) for part, each in parts.items()}
+        cpu = cpu_seconds_by_part({part: [process.pid for process in each] for part, each in parts.items()})
         return Reading(
             time.perf_counter(),
             cpu | {"load": time.process_time()},

@@ -1,16 +1,19 @@
 """Upgrade a running service under load, process by process, and go back: `python -m bench.upgrade --from COMMIT`.
 
-Two receivers and two workers of the version before stand behind nginx, set as deploy/nginx has it. Payments come at a
-fixed rate throughout. Meanwhile the new version migrates the database, the processes are restarted one after the other
-with the new version, and then with the old one again, on the new schema. The run fails if a request is refused, a
-completion's p99 of any phase is above a second, or a payment is lost or counted twice.
+Two receivers and two workers of the version before stand behind nginx, set as deploy/nginx has it. Webhooks come at a
+fixed rate throughout, a share of them with a completion call. Meanwhile the new version migrates the database, the
+processes are restarted one after the other with the new version, and then with the old one again, on the new schema.
+The run fails if a request is refused, a completion's p99 of any phase is above a second, or a payment is lost or
+counted twice.
 """
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from bench.fleet import RECEIVERS, WORKERS, Fleet
 from bench.judging import judge_orders
 from bench.measure import BenchFailed
 from bench.paths import RESULTS
-from bench.payments import Payments
+from bench.payments import Payments, Traffic
 from bench.systems import Launcher
 from bench.upgrade_report import Ending, Result
 from bench.versions import Version, check_imports, checked_out, this_version
@@ -31,6 +34,9 @@ from cli.errors import CommandFailed
 from cli.serve import raise_open_files_limit
 
 _LOGS = RESULTS / "upgrade-logs"
+# What the restarts take is seldom more. Where it is, orders are registered beside the payments.
+_RESTARTS_SECONDS = 60.0
+_QUIET_PHASES = 4
 _STUCK_SECONDS = 25.0
 _POLL_SECONDS = 0.1
 
@@ -45,13 +51,20 @@ _ENDING = """
 
 @dataclass(frozen=True)
 class Plan:
-    """The two versions, the rate of payments, the length of a quiet phase, and the kind that is restarted first."""
+    """The two versions, the rate of payments, one in how many has a buyer who comes back, the length of a quiet phase,
+    and the kind that is restarted first."""
 
     old: Version
     new: Version
     rate: float
+    one_in: int
     seconds: float
     first: str
+
+    @property
+    def traffic(self) -> Traffic:
+        """Return the payments, with orders for all that are expected."""
+        return Traffic(self.rate, self.one_in, int(self.rate * (_QUIET_PHASES * self.seconds + _RESTARTS_SECONDS)))
 
     @property
     def kinds(self) -> tuple[str, str]:
@@ -83,7 +96,7 @@ async def _measure(plan: Plan, databases: Databases, launcher: Launcher, fleet: 
         for kind in plan.kinds:
             for place in (0, 1):
                 await fleet.restart(kind, place, plan.old.tree)
-        payments = Payments(fleet.port, plan.rate)
+        payments = Payments(fleet.port, plan.traffic)
         await payments.begin()
         await _phases(plan, fleet, payments)
         await payments.end()
@@ -91,7 +104,7 @@ async def _measure(plan: Plan, databases: Databases, launcher: Launcher, fleet: 
     judgement = await _judge(databases, launcher.standin_port, payments.sent)
     migrations = [name for name in await _applied(databases) if name not in before]
     versions = (plan.old.commit, plan.new.commit)
-    return Result(*versions, plan.rate, payments.phases, payments.sent, ending, judgement, migrations)
+    return Result(*versions, plan.traffic, payments.phases, payments.sent, ending, judgement, migrations)
 
 
 async def _judge(databases: Databases, standin_port: int, sent: int) -> str:
@@ -104,26 +117,36 @@ async def _judge(databases: Databases, standin_port: int, sent: int) -> str:
 
 
 async def _phases(plan: Plan, fleet: Fleet, payments: Payments) -> None:
-    payments.enter("the old version")
-    await asyncio.sleep(plan.seconds)
-    payments.enter("migrating")
-    await fleet.migrate(plan.new.tree)
-    payments.enter("the old version on the new schema")
-    await asyncio.sleep(plan.seconds)
+    async with _phase(fleet, payments, "the old version"):
+        await asyncio.sleep(plan.seconds)
+    async with _phase(fleet, payments, "migrating"):
+        await fleet.migrate(plan.new.tree)
+    async with _phase(fleet, payments, "the old version on the new schema"):
+        await asyncio.sleep(plan.seconds)
     for kind in plan.kinds:
         await _restart_both(fleet, payments, kind, plan.new, "new")
-    payments.enter("the new version")
-    await asyncio.sleep(plan.seconds)
+    async with _phase(fleet, payments, "the new version"):
+        await asyncio.sleep(plan.seconds)
     for kind in plan.kinds:
         await _restart_both(fleet, payments, kind, plan.old, "old")
-    payments.enter("the old version again")
-    await asyncio.sleep(plan.seconds)
+    async with _phase(fleet, payments, "the old version again"):
+        await asyncio.sleep(plan.seconds)
 
 
 async def _restart_both(fleet: Fleet, payments: Payments, kind: str, version: Version, word: str) -> None:
-    payments.enter(f"{kind} to the {word} version")
-    for place in (0, 1):
-        await fleet.restart(kind, place, version.tree)
+    async with _phase(fleet, payments, f"{kind} to the {word} version"):
+        for place in (0, 1):
+            await fleet.restart(kind, place, version.tree)
+
+
+@contextlib.asynccontextmanager
+async def _phase(fleet: Fleet, payments: Payments, name: str) -> AsyncIterator[None]:
+    """Measure a phase, with the cores that each part uses."""
+    payments.enter(name)
+    before, began = await asyncio.to_thread(fleet.cpu_seconds), time.perf_counter()
+    yield
+    seconds, after = time.perf_counter() - began, await asyncio.to_thread(fleet.cpu_seconds)
+    payments.phases[-1].cores = {part: (after[part] - before[part]) / seconds for part in after}
 
 
 async def _applied(databases: Databases) -> list[str]:
@@ -149,7 +172,7 @@ def main() -> None:
     raise_open_files_limit()
     try:
         with checked_out(options.before) as old:
-            plan = Plan(old, this_version(), options.rate, options.seconds, options.first)
+            plan = Plan(old, this_version(), options.rate, options.one_in, options.seconds, options.first)
             result = uvloop.run(upgrade(plan))
     except (BenchFailed, CommandFailed) as error:
         sys.exit(f"Broken: {error}")
@@ -164,6 +187,7 @@ def _options() -> Any:
     parser = argparse.ArgumentParser(prog="python -m bench.upgrade", description=__doc__)
     parser.add_argument("--from", dest="before", default="", help="the version before; default: the newest tag")
     parser.add_argument("--rate", type=float, default=2000.0, help="payments a second")
+    parser.add_argument("--one-in", type=int, default=4, help="payments for each buyer who comes back")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each phase in which nothing is restarted")
     parser.add_argument("--first", choices=(RECEIVERS, WORKERS), default=RECEIVERS, help="what is restarted first")
     parser.add_argument("--publish", action="store_true", help="write docs/upgrade.md")

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.load import quantiles
 from bench.paths import DOCS, RESULTS
-from bench.payments import KINDS, Phase
+from bench.payments import KINDS, Phase, Traffic
 
 P99_MS_MAX = 1000.0
 _FIGURES = "<!-- The figures of a run follow. -->"
@@ -36,7 +36,7 @@ class Result:
 
     old: str
     new: str
-    rate: float
+    traffic: Traffic
     phases: list[Phase]
     sent: int
     ending: Ending
@@ -74,13 +74,15 @@ def summary(result: Result) -> str:
 def keep(result: Result) -> None:
     """Write the figures into bench/results, with quantiles in place of every latency."""
     content: dict[str, Any] = {
-        **{name: getattr(result, name) for name in ("old", "new", "rate", "sent", "migrations", "broken")},
+        **{name: getattr(result, name) for name in ("old", "new", "sent", "migrations", "broken")},
+        "traffic": asdict(result.traffic),
         "ending": asdict(result.ending),
         "phases": [
             {
                 "name": phase.name,
                 "seconds": phase.seconds,
                 "cores_busy": phase.cores_busy,
+                "cores": phase.cores,
                 "stale": phase.stale,
                 "calls": _calls(phase),
             }
@@ -101,8 +103,9 @@ def publish(result: Result) -> None:
 def figures(result: Result) -> str:
     """Return the figures as Markdown."""
     return (
-        f"From {result.old} to {result.new}, {result.rate:,.0f} payments a second, on {time.strftime('%Y-%m-%d')}:\n\n"
-        f"{_table(result)}\n\n{_totals(result)}\n\n{_verdict(result)}"
+        f"From {result.old} to {result.new}, {result.traffic.rate:,.0f} payments a second, one in"
+        f" {result.traffic.one_in} with a buyer who comes back, on {time.strftime('%Y-%m-%d')}:\n\n"
+        f"{_table(result)}\n\n{_totals(result)}\n\n{_verdict(result)}\n\nWhere the cores went:\n\n{_cores(result)}"
     )
 
 
@@ -125,6 +128,19 @@ def _row(phase: Phase) -> str:
         f"{refused:,} of {calls:,}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _cores(result: Result) -> str:
+    """Return how many cores each part used in each phase. What is left of the busy ones other programs used."""
+    phases = [phase for phase in result.phases if phase.cores]
+    parts = list(phases[0].cores) if phases else []
+    heads = f"| phase | {' | '.join(parts)} | others |"
+    rows = []
+    for phase in phases:
+        others = max(0.0, phase.cores_busy - sum(phase.cores.values()))
+        cells = (phase.name, *(f"{phase.cores[part]:.2f}" for part in parts), f"{others:.2f}")
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([heads, "|---" * (len(parts) + 2) + "|", *rows])
 
 
 def _totals(result: Result) -> str:

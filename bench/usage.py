@@ -1,5 +1,6 @@
 """Read what a process and its children have used: CPU seconds and peak memory."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def usage_of(pid: int | None) -> Usage:
         except psutil.NoSuchProcess:
             continue
     return Usage(cpu, peak)
+
+
+def cpu_seconds_by_part(parts: Mapping[str, Iterable[int | None]]) -> dict[str, float]:
+    """Return the CPU seconds of each part's processes, given by their ids."""
+    return {part: sum(usage_of(pid).cpu_seconds for pid in pids) for part, pids in parts.items()}
 
 
 def _peak(process: psutil.Process) -> int:

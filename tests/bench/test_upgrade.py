@@ -9,7 +9,7 @@ from aiohttp import web
 
 from bench.load import ANSWER_SECONDS
 from bench.measure import BenchFailed
-from bench.payments import Payments, Phase
+from bench.payments import Payments, Phase, Traffic
 from bench.upgrade_report import Ending, Result
 from bench.versions import checked_out
 from tests.running import until
@@ -37,7 +37,7 @@ async def test_a_connection_that_is_cut_costs_its_own_request_alone() -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        payments = Payments(runner.addresses[0][1], 200.0)
+        payments = Payments(runner.addresses[0][1], Traffic(200.0))
         await payments.begin()
         payments.enter("paying")
 
@@ -56,7 +56,7 @@ async def test_a_connection_that_is_cut_costs_its_own_request_alone() -> None:
 
 
 def _result(phase: Phase, ending: Ending) -> Result:
-    return Result("old", "new", 2.0, [phase], 2, ending)
+    return Result("old", "new", Traffic(2.0), [phase], 2, ending)
 
 
 def _phase(status: int = 200, seconds: float = 0.9) -> Phase:
