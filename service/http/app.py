@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import cast
 
 from aiohttp import web
 
@@ -33,6 +32,7 @@ from service.http.keys import with_key
 from service.http.metrics_port import serving_metrics
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER
+from service.http.runner import BoundedRunner
 from service.http.short_way import shortened
 from service.redis.durability import say_weaknesses
 from service.redis.queue import Queue, connect
@@ -41,11 +41,6 @@ from service.redis.waiters import Waiters
 from service.settings import Settings
 from service.tracing import open_tracing
 from service.usecases.heartbeat import beating
-
-# Connections that wait to be accepted. With aiohttp's 128 a receiver that took over the calls of one that was restarted
-# had no room for them while it was busy for a tenth of a second, and nginx refused calls, at 2,000 webhooks a second.
-# Linux allows 4,096.
-_BACKLOG = 1024
 
 # In the document's order.
 ENDPOINTS = (
@@ -90,30 +85,6 @@ async def _answer_waiting(app: web.Application) -> None:
     receiver.checkout.stop()
 
 
-class BoundedRunner(web.AppRunner):
-    """A runner whose server makes connections of ours, and which takes its leave of them before it ends."""
-
-    make_connection: Callable[[], HttpConnection] | None = None
-    leave: Callable[[], Awaitable[None]] | None = None
-
-    @property
-    def server(self) -> web.Server | None:
-        """Return what `web.TCPSite` listens with: all that it does is to call it."""
-        return cast("web.Server", self.make_connection) if self.make_connection else super().server
-
-    async def listen(self, host: str, port: int) -> None:
-        """Take calls from now on. Raises OSError."""
-        await web.TCPSite(self, host, port, backlog=_BACKLOG).start()
-
-    async def cleanup(self) -> None:
-        """Stop listening, answer what still comes on open connections, finish what is under way, and end."""
-        for site in self.sites:
-            await site.stop()
-        if self.leave:
-            await self.leave()
-        await super().cleanup()
-
-
 async def set_up(settings: Settings, shutdown_seconds: float, leave_seconds: float = 0.0) -> BoundedRunner:
     """Make a runner that is ready to listen. Webhooks go the short way.
 
@@ -135,7 +106,7 @@ async def set_up(settings: Settings, shutdown_seconds: float, leave_seconds: flo
             partial(returns.answer_failure, settings.return_url),
             asyncio.get_running_loop(),
         )
-        runner.leave = partial(receiver.connections.leave, leave_seconds)
+        runner.connections, runner.leave_seconds = receiver.connections, leave_seconds
     return runner
 
 

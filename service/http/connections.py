@@ -59,6 +59,7 @@ class Connections:
         self._open: dict[HttpConnection, str] = {}  # in the order in which they came
         self._by_client: Counter[str] = Counter()
         self._events: Counter[tuple[str, str]] = Counter()  # since they were last logged
+        # Once it is set, each connection ends with its next answer.
         self.leaving = False
         self._left = asyncio.Event()
 
@@ -87,13 +88,12 @@ class Connections:
         if not self._open:
             self._left.set()
 
-    async def leave(self, seconds: float) -> None:
-        """Let each connection end with its next answer. Returns when none is open, after these seconds at the latest.
+    async def left(self, seconds: float) -> None:
+        """Return when no connection is open any more, or after these seconds.
 
         A caller may be sending on a connection that has been idle. It would lose its call if that were closed at once,
         and a proxy may not repeat every call: it cannot know that this one was not read.
         """
-        self.leaving = True
         if self._open:
             self._left.clear()
             with contextlib.suppress(TimeoutError):

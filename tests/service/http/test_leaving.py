@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.http.app import set_up
@@ -42,18 +43,31 @@ async def test_a_call_on_an_open_connection_is_answered(settings: Settings) -> N
     await ending  # it waits for no connection any more
 
 
-async def test_callers_of_a_busy_receiver_wait_for_it(settings: Settings) -> None:
-    """While a receiver accepts nothing, the system takes 200 connections for it, and each call is answered later."""
-    async with running_receiver(settings) as receiver, contextlib.AsyncExitStack() as stack:
-        address = ("127.0.0.1", int(receiver.url.rpartition(":")[2]))
-        # Nothing here lets the event loop go on, so the receiver in it accepts none of them.
-        wires = [
-            stack.enter_context(socket.create_connection(address, timeout=10))
-            for _ in range(min(_WAITING, _system_bound()))
-        ]
+async def test_a_connection_that_waits_to_be_accepted_is_answered(settings: Settings) -> None:
+    """Calls that came just before the receiver was stopped, and that it has not seen yet, are answered."""
+    runner = await set_up(settings, shutdown_seconds=1, leave_seconds=_LONGER_THAN_ANY_TEST)
+    await runner.listen("127.0.0.1", 0)
+    with _waiting(runner.addresses[0][1], count=5) as wires:
+        await runner.cleanup()
+        answers = [wire.recv(12) for wire in wires]
+    assert answers == [b"HTTP/1.1 200"] * 5
+
+
+@contextlib.contextmanager
+def _waiting(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Send calls on connections that the receiver has not accepted, because nothing here lets the event loop go on."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(count)]
         for wire in wires:
             wire.sendall(_CALL)
-        answers = await asyncio.gather(*(asyncio.to_thread(wire.recv, 12) for wire in wires))
+        yield wires
+
+
+async def test_callers_of_a_busy_receiver_wait_for_it(settings: Settings) -> None:
+    """While a receiver accepts nothing, the system takes 200 connections for it, and each call is answered later."""
+    async with running_receiver(settings) as receiver:
+        with _waiting(int(receiver.url.rpartition(":")[2]), min(_WAITING, _system_bound())) as wires:
+            answers = await asyncio.gather(*(asyncio.to_thread(wire.recv, 12) for wire in wires))
     assert set(answers) == {b"HTTP/1.1 200"}
 
 
