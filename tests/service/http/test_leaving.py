@@ -44,7 +44,7 @@ async def test_a_call_on_an_open_connection_is_answered(settings: Settings) -> N
 
 
 async def test_a_connection_that_waits_to_be_accepted_is_answered(settings: Settings) -> None:
-    """Calls that came just before the receiver was stopped, and that it has not seen yet, are answered."""
+    """A receiver that is stopped answers the calls that came just before, and that it has not seen yet."""
     runner = await set_up(settings, shutdown_seconds=1, leave_seconds=_LONGER_THAN_ANY_TEST)
     await runner.listen("127.0.0.1", 0)
     with _waiting(runner.addresses[0][1], count=5) as wires:
