@@ -1,4 +1,4 @@
-"""How the receiver listens, and how it stops: it loses none of the calls that come meanwhile."""
+"""The runner, which listens for the receiver, and stops without losing the calls that come meanwhile."""
 
 import asyncio
 import contextlib
@@ -50,12 +50,13 @@ async def _stop_listening(server: asyncio.Server, make_connection: Callable[[], 
     accepted = []
     for listening in server.sockets:
         with contextlib.suppress(OSError), _twin(listening) as twin:
-            while True:  # until none waits
+            for _ in range(_BACKLOG):  # more do not wait; the call fails when none does
                 accepted.append(twin.accept()[0])
     server.close()
     for connection in accepted:
         connection.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(make_connection, connection)
+    await asyncio.sleep(0)  # uvloop may have accepted one, and makes it in its next turn
 
 
 def _twin(listening: socket.socket) -> socket.socket:
