@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Mapping
@@ -128,28 +127,24 @@ def _measured(lives: Load, before: Reading, after: Reading) -> Measured:
     )
 
 
-async def measure(rounds: int, seconds: float) -> dict[Setup, Measured]:
-    """Measure every setup in each round, and return its median run. The order rotates from round to round."""
+async def measure(rounds: int, seconds: float) -> list[dict[Setup, Measured]]:
+    """Measure every setup in each round. The order rotates from round to round."""
     RESULTS.mkdir(exist_ok=True)
-    runs: dict[Setup, list[Measured]] = {setup: [] for setup in (ALONE, *_SETUPS)}
+    setups, results = (ALONE, *_SETUPS), list[dict[Setup, Measured]]()
     async with running_databases() as databases:
         launcher = Launcher(databases, RESULTS)
         try:
             await launcher.start_standin()
             sizing = Sizing(databases, launcher, seconds)
             for number in range(rounds):
-                setups = list(runs)
-                for setup in setups[3 * number % len(setups) :] + setups[: 3 * number % len(setups)]:
-                    runs[setup].append(await sizing.measure(setup))
-                    print(sizing_report.line(setup, runs[setup][-1]), flush=True)
+                first, runs = 3 * number % len(setups), dict[Setup, Measured]()
+                for setup in setups[first:] + setups[:first]:
+                    runs[setup] = await sizing.measure(setup)
+                    print(sizing_report.line(setup, runs[setup]), flush=True)
+                results.append(runs)
         finally:
             await launcher.standin.stop()
-    return {setup: _median(measured) for setup, measured in runs.items()}
-
-
-def _median(runs: list[Measured]) -> Measured:
-    rate = statistics.median_low([run.per_second for run in runs])
-    return next(run for run in runs if run.per_second == rate)
+    return results
 
 
 def main() -> None:
@@ -161,11 +156,11 @@ def main() -> None:
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files if 0 <= files < _OPEN_FILES else _OPEN_FILES, files))
     try:
-        runs = uvloop.run(measure(options.rounds, options.seconds))
-        tables = sizing_report.tables(runs, os.cpu_count() or 1)
+        rounds = uvloop.run(measure(options.rounds, options.seconds))
+        tables = sizing_report.tables(rounds, os.cpu_count() or 1)
         print(tables.text)
         if options.publish:
-            sizing_report.publish(tables, max(run.others for run in runs.values()))
+            sizing_report.publish(tables, max(run.others for runs in rounds for run in runs.values()))
     except (BenchFailed, CommandFailed) as error:
         sys.exit(f"Broken: {error}")
     if not tables.holds:

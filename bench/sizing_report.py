@@ -1,15 +1,17 @@
 """Report the sizing: what was measured beside what the model predicts, and what each rate needs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 from bench.marked import write_made
 from bench.measure import BenchFailed
 from bench.paths import DOCS
 from bench.report import machine
-from bench.sizing_model import Calibration, Need, need, predict
+from bench.sizing_model import Calibration, Need, Prediction, need, predict
 
 PAGE = DOCS / "sizing.md"
 _ERROR_MAX = 0.20
@@ -48,6 +50,11 @@ class Measured:
     payments_per_look: float
 
 
+# A round: one run of each setup, within minutes.
+Runs = Mapping[Setup, Measured]
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True)
 class Tables:
     """The report, and whether every prediction is within the bound."""
@@ -64,38 +71,76 @@ def line(setup: Setup, run: Measured) -> str:
     )
 
 
-def tables(runs: Mapping[Setup, Measured], cores: int) -> Tables:
-    """Return the tables of a run on a machine with these cores."""
-    full, alone = runs[CALIBRATED], runs[ALONE]
-    calibration = Calibration(full.per_second, full.payments_per_look, full.cost, alone.cost)
-    rows, errors = [], []
-    for setup, run in runs.items():
-        if setup != ALONE:
-            predicted = predict(calibration, setup.receivers, setup.workers, cores - run.others)
-            errors.append(predicted.per_second / run.per_second - 1)
-            rows.append(
-                f"| {setup.receivers} | {setup.workers} | {run.per_second:,.0f} | {predicted.per_second:,.0f} |"
-                f" {100 * errors[-1]:+.0f} % | {predicted.bound} | {sum(run.cost.values()) * run.per_second:.2f} |"
-            )
+def tables(rounds: Sequence[Runs], cores: int) -> Tables:
+    """Return the tables of a measurement on a machine with these cores."""
+    runs = _median([(each[CALIBRATED].per_second, each) for each in rounds])
+    full, alone, calibration = runs[CALIBRATED], runs[ALONE], _calibration(runs)
+    setups = sorted(runs.keys() - {ALONE}, key=lambda setup: (setup.receivers, setup.workers))
+    compared = [_compare(rounds, setup, cores) for setup in setups]
+    rates = [each[CALIBRATED].per_second for each in rounds]
     needs = [_need_row(need(calibration, rate), full.wal_bytes) for rate in _RATES]
     facts = ", ".join(f"{name} {value}" for name, value in machine().items())
-    worst = max(map(abs, errors))
+    worst = max(abs(row.error) for row in compared)
     text = _TABLES.format(
         when=time.strftime("%Y-%m-%d"),
         machine=facts,
-        others=max(run.others for run in runs.values()),
+        others=max(run.others for each in rounds for run in each.values()),
+        rounds=len(rounds),
+        slowest=min(rates),
+        fastest=max(rates),
         costs="\n".join(_cost_row(part, full, alone) for part in full.cost),
         full=full.per_second,
         alone=alone.per_second,
         batch=calibration.batch,
         most=calibration.most,
-        rows="\n".join(rows),
+        rows="\n".join(map(_compared_row, compared)),
         worst=100 * worst,
         bound=100 * _ERROR_MAX,
         verdict="holds" if worst <= _ERROR_MAX else "broken",
         needs="\n".join(needs),
     )
     return Tables(text, worst <= _ERROR_MAX)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A setup's run beside what the model predicts from the calibration of the same round."""
+
+    setup: Setup
+    run: Measured
+    predicted: Prediction
+
+    @property
+    def error(self) -> float:
+        return self.predicted.per_second / self.run.per_second - 1
+
+
+def _compare(rounds: Sequence[Runs], setup: Setup, cores: int) -> _Compared:
+    """Return the round of the median error. How the machine changes from minute to minute is no error of the model."""
+    compared = []
+    for runs in rounds:
+        run = runs[setup]
+        predicted = predict(_calibration(runs), setup.receivers, setup.workers, cores - run.others)
+        compared.append(_Compared(setup, run, predicted))
+    return _median([(each.error, each) for each in compared])
+
+
+def _median(pairs: list[tuple[float, Item]]) -> Item:
+    """Return the item with the median number, or the lower one of two."""
+    return sorted(pairs, key=itemgetter(0))[(len(pairs) - 1) // 2][1]
+
+
+def _calibration(runs: Runs) -> Calibration:
+    full, alone = runs[CALIBRATED], runs[ALONE]
+    return Calibration(full.per_second, full.payments_per_look, full.cost, alone.cost)
+
+
+def _compared_row(row: _Compared) -> str:
+    run, cores_used = row.run, sum(row.run.cost.values()) * row.run.per_second
+    return (
+        f"| {row.setup.receivers} | {row.setup.workers} | {run.per_second:,.0f} | {row.predicted.per_second:,.0f} |"
+        f" {100 * row.error:+.0f} % | {row.predicted.bound} | {cores_used:.2f} |"
+    )
 
 
 def _cost_row(part: str, full: Measured, alone: Measured) -> str:
@@ -128,7 +173,9 @@ _TABLES = """## What a rate needs
 
 Measured on {when}, everything on one machine: {machine}.
 
-The largest error is {worst:.0f} % (bound {bound:.0f} %: {verdict}). Other programs took {others:.2f} cores at most.
+The largest error is {worst:.0f} % (bound {bound:.0f} %: {verdict}). Other programs took {others:.2f} cores at most. The
+machine was not always as fast: one and one settled {slowest:,.0f} to {fastest:,.0f} a second. So each rate is compared
+with the calibration of its own round, and the row has the round of the median error, of {rounds}.
 
 | receivers | workers | measured, payments a second | predicted | error | what bounds it | cores used |
 |---|---|---|---|---|---|---|

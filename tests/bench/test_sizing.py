@@ -78,11 +78,25 @@ def test_the_report_says_how_far_the_model_is_off() -> None:
     """A measured rate that is 20 % away from the predicted one breaks the bound only beyond it."""
     full, alone = Measured(2000, _FULL, 0.0, 4000, 10), Measured(100, _FULL, 0.0, 4000, 1)
     runs = {ALONE: alone, CALIBRATED: full, Setup(2, 1): replace(full, per_second=2500 / 1.19)}
-    report = sizing_report.tables(runs, 2)
+    report = sizing_report.tables([runs], 2)
     assert report.holds
     assert "| 2 | 1 | 2,101 | 2,500 | +19 % | cores | 1.68 |" in report.text
     assert "| 10,000 | 9 | 3 | 9 | 4 | 10 % | 40.0 | 1,450 |" in report.text
-    assert not sizing_report.tables(runs | {Setup(2, 1): replace(full, per_second=2500 / 1.21)}, 2).holds
+    assert not sizing_report.tables([runs | {Setup(2, 1): replace(full, per_second=2500 / 1.21)}], 2).holds
+
+
+def test_each_round_is_compared_with_its_own_calibration() -> None:
+    """A machine that is slower in one round makes no error, and one odd round of three decides nothing."""
+    full, alone, two = Measured(2000, _FULL, 0.0, 4000, 10), Measured(100, _FULL, 0.0, 4000, 1), Setup(2, 1)
+    fast = {ALONE: alone, CALIBRATED: full, two: replace(full, per_second=2500)}
+    twice = {part: 2 * seconds for part, seconds in _FULL.items()}
+    slow = {setup: replace(run, per_second=run.per_second / 2, cost=twice) for setup, run in fast.items()}
+    odd = fast | {two: replace(full, per_second=1000)}
+    report = sizing_report.tables([slow, odd, fast], 2)
+    assert report.holds
+    assert "+0 % | cores" in report.text
+    assert "1,000 to 2,000 a second" in report.text
+    assert not sizing_report.tables([odd], 2).holds
 
 
 def test_only_a_run_that_was_alone_is_published(tmp_path: Path) -> None:
