@@ -149,7 +149,7 @@ async def measure(rounds: int, seconds: float) -> list[dict[Setup, Measured]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.sizing", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--publish", action="store_true", help="write the tables of docs/sizing.md")
     options = parser.parse_args()
