@@ -80,10 +80,14 @@ async def move_payment(request: web.Request) -> web.Response:
 
 
 async def list_payments(request: web.Request) -> web.Response:
-    """`GET /_control/payments[?merchant_uid=]`: lists the payments as they are, without the fault switches."""
+    """`GET /_control/payments[?merchant_uid=][&history=1]`: lists the payments as they are, without the fault switches.
+
+    With `history` each has its every change, the opening first: what it set, and when.
+    """
     ledger, merchant_uid = request.app[WORLD].ledger, request.query.get("merchant_uid")
     payments = ledger.payments() if merchant_uid is None else ledger.attempts(merchant_uid)
-    return answer({"payments": [truth(payment) for payment in payments]})
+    shown = truth_with_history if request.query.get("history") == "1" else truth
+    return answer({"payments": [shown(payment) for payment in payments]})
 
 
 async def get_payment(request: web.Request) -> web.Response:
@@ -103,6 +107,12 @@ def truth(payment: Payment) -> dict[str, Any]:
         "changed_at": payment.changes[-1].at,
         "changes": len(payment.changes),
     }
+
+
+def truth_with_history(payment: Payment) -> dict[str, Any]:
+    """Return the truth, and how it came about."""
+    history = [{"at": change.at, "fields": change.fields} for change in payment.changes]
+    return truth(payment) | {"history": history}
 
 
 def _read_terms(world: World, body: Body, merchant_uid: str | None = None) -> Terms:

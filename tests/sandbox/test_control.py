@@ -136,3 +136,14 @@ async def test_reset_forgets_everything(portone: Caller) -> None:
     assert (await portone.control("webhooks", "GET")).content["deliveries"] == []
     assert (await portone.control("faults", "GET")).content["omit_sandbox"] is False
     assert await portone.pay() != first
+
+
+async def test_a_payments_history_is_its_every_change(stranger: Caller) -> None:
+    """The history has what each change set and when, and is told only if it is asked for."""
+    opened = (await stranger.control("payments", merchant_uid="a", amount=1000)).content
+    await stranger.control(f"payments/{opened['imp_uid']}/pay")
+    (plain,) = (await stranger.control("payments", "GET")).content["payments"]
+    (payment,) = (await stranger.control("payments?history=1", "GET")).content["payments"]
+    assert "history" not in plain
+    assert [change["fields"]["status"] for change in payment["history"]] == ["ready", "paid"]
+    assert payment["history"][-1]["at"] == payment["changed_at"]
