@@ -10,10 +10,13 @@ from typing import Any
 import asyncpg
 
 from faults import oracle
+from faults.answer_oracle import AnswerOracle
 from faults.driver import Driver
 from faults.failing_over import FailingOver
+from faults.refund_oracle import CANCEL, RefundOracle, Refunds, read_refunds
 from faults.stack import Stack
-from faults.storm import SPILL, Storm
+from faults.storm import SPILL, STALE_SECONDS, Storm
+from faults.ticks import ticking
 
 STORM_SECONDS = 6.0
 # From the first purchase to the last judgement of the oracle.
@@ -21,6 +24,8 @@ EPISODE_SECONDS = 20.0
 _POLL_SECONDS = 0.2
 # 6 s in total.
 _JUDGEMENTS_MAX = 30
+# Sentences about what takes its time after the orders are right.
+_NOT_OF_ORDERS = ("notice", "refund")
 _ACKNOWLEDGED_SOURCES = ("webhook", "completion", "redirect")
 
 
@@ -42,6 +47,9 @@ class Episode:
     lost_with_redis: int = 0
     # Of each failover: its kind, and the seconds until a shop could register an order again.
     recoveries: list[dict[str, Any]] = field(default_factory=list)
+    # How often each kind of question was answered with each status, and how many refunds ended in each state.
+    answers: dict[str, int] = field(default_factory=dict)
+    refunds: dict[str, int] = field(default_factory=dict)
     troubles: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -53,45 +61,50 @@ class Episode:
         return fields if self.broken else fields | {"notes": []}
 
 
-async def run_episode(stack: Stack, seed: int, orders: int = 24, only: str | None = None) -> Episode:
+async def run_episode(stack: Stack, seed: int, orders: int = 30, only: str | None = None) -> Episode:
     """Run one seed. Faults of the service are not raised but listed in `broken`."""
     await stack.fresh()
     episode, started = Episode(seed), time.monotonic()
     driver, storm = Driver(stack, seed, orders, STORM_SECONDS), Storm(stack, seed, STORM_SECONDS, only)
-    failing_over = FailingOver(stack, seed, STORM_SECONDS, storm.note)
+    async with ticking(stack):
+        await _play(stack, driver, storm, episode)
+        await _judge(stack, driver, storm, episode)
+    episode.seconds = round(time.monotonic() - started, 2)
+    episode.troubles = dict(storm.counts) | {"connections cut": sum(p.cuts for p in stack.proxies.values())}
+    for proxy in stack.proxies.values():
+        proxy.cuts = 0
+    episode.kinds, episode.notes = dict(driver.kinds), storm.notes
+    return episode
+
+
+async def _play(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -> None:
+    """Let buyers pay during the storm and the failovers, and wait until everything is right, or for too long."""
+    failing_over, started = FailingOver(stack, episode.seed, STORM_SECONDS, storm.note), time.monotonic()
     buying, failing = asyncio.create_task(driver.run()), asyncio.create_task(failing_over.run())
     await storm.inject()
     await storm.heal()
     healed = time.monotonic()
     await failing
     episode.broken += failing_over.broken
+    episode.recoveries = [asdict(recovery) for recovery in failing_over.recoveries]
     try:
         async with asyncio.timeout(EPISODE_SECONDS - (healed - started)):
             await buying
-            moved = time.monotonic()
-            await _until_right(stack, episode, moved)
+            await _until_right(stack, driver, episode, time.monotonic())
     except TimeoutError:
         buying.cancel()
         if not buying.done() or buying.cancelled():
             episode.broken.append("the shop could not register, or the buyers could not pay, long after the recovery")
-    await _judge(stack, driver, storm, episode)
-    episode.seconds = round(time.monotonic() - started, 2)
-    episode.troubles = dict(storm.counts) | {"connections cut": sum(p.cuts for p in stack.proxies.values())}
-    for proxy in stack.proxies.values():
-        proxy.cuts = 0
-    episode.recoveries = [asdict(recovery) for recovery in failing_over.recoveries]
-    episode.kinds, episode.notes = dict(driver.kinds), storm.notes
-    return episode
 
 
-async def _until_right(stack: Stack, episode: Episode, since: float) -> None:
+async def _until_right(stack: Stack, driver: Driver, episode: Episode, since: float) -> None:
     """Wait until the oracle finds no broken promise."""
     db = await stack.connect()
     try:
         while True:
-            broken = await _broken_promises(db, stack)
+            broken = (await _look(db, stack, driver)).broken
             waiting = await _waiting_webhooks(stack) + await _spilled(stack)
-            if not episode.orders_right_seconds and not any(not line.startswith("notice") for line in broken):
+            if not episode.orders_right_seconds and all(line.startswith(_NOT_OF_ORDERS) for line in broken):
                 episode.orders_right_seconds = round(time.monotonic() - since, 3)
             if not broken and not waiting:
                 episode.rest_seconds = round(time.monotonic() - since, 3)
@@ -111,22 +124,37 @@ async def _spilled(stack: Stack) -> int:
         return int(await redis.xlen(SPILL))
 
 
-async def _broken_promises(db: asyncpg.Connection, stack: Stack) -> list[str]:
-    """Return what the oracle finds now. PortOne's truth no longer changes; orders are read after it."""
-    truth = await stack.truth()
-    return oracle.judge(await oracle.read_rows(db), truth)
+@dataclass(frozen=True)
+class _Found:
+    """The stored rows, PortOne's truth, and a sentence for each promise that these break."""
+
+    truth: list[dict[str, Any]]
+    rows: oracle.Rows
+    refunds: Refunds
+    broken: list[str]
+
+
+async def _look(db: asyncpg.Connection, stack: Stack, driver: Driver) -> _Found:
+    """Return what the oracle finds now. Once all refunds have ended PortOne's truth no longer changes."""
+    truth, calls = await stack.truth(), await stack.control("GET", "calls")
+    rows, refunds = await oracle.read_rows(db), await read_refunds(db)
+    terms = {name: order.terms for name, order in driver.orders.items()}
+    refund_oracle = RefundOracle(terms, truth, calls["by_template"].get(CANCEL, 0), driver.person.wanted)
+    return _Found(truth, rows, refunds, [*oracle.judge(rows, truth), *refund_oracle.judge(refunds)])
 
 
 async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -> None:
-    rows, truth = await _settled_rows(stack, episode)
-    acknowledged = Counter(driver.acknowledged)
+    found = await _settled(stack, driver)
+    rows, truth = found.rows, found.truth
+    episode.broken += found.broken + AnswerOracle(driver.orders, truth, STALE_SECONDS).judge(driver.asking.answers)
+    acknowledged = Counter(driver.asking.acknowledged)
     for delivery in (await stack.control("GET", "webhooks", seconds=10))["deliveries"]:
         acknowledged[delivery["imp_uid"]] += delivery["answer_status"] == 200
     lost = _lost(rows.notices, acknowledged)
     episode.lost_with_redis = sum((lost & storm.destroyed).values())
     episode.broken += [
         f"{count} acknowledged notices of {imp_uid} have no row: {acknowledged[imp_uid]} in total,"
-        f" {driver.acknowledged[imp_uid]} of them calls, {_rows_of(rows.notices, imp_uid)}"
+        f" {driver.asking.acknowledged[imp_uid]} of them calls, {_rows_of(rows.notices, imp_uid)}"
         for imp_uid, count in (lost - storm.destroyed).items()
     ]
     missing = driver.registered - {order["merchant_uid"] for order in rows.orders}
@@ -134,23 +162,22 @@ async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -
     episode.orders, episode.payments = len(rows.orders), len(truth)
     episode.notices = sum(notice["arrivals"] for notice in rows.notices)
     episode.acknowledged, episode.versions = acknowledged.total(), len(rows.events)
+    episode.answers = dict(Counter(f"{answer.kind}: {answer.status}" for answer in driver.asking.answers))
+    episode.refunds = dict(Counter(row["state"] for row in found.refunds.rows))
 
 
-async def _settled_rows(stack: Stack, episode: Episode) -> tuple[oracle.Rows, list[dict[str, Any]]]:
-    """Return the rows to judge. A ledger scan may have recorded new notices, so these get time to end."""
+async def _settled(stack: Stack, driver: Driver) -> _Found:
+    """Return what there is to judge. A ledger scan may have recorded new notices, so these get time to end."""
     db = await stack.connect()
     try:
         for left in reversed(range(_JUDGEMENTS_MAX)):
-            truth = await stack.truth()
-            rows = await oracle.read_rows(db)
-            broken = oracle.judge(rows, truth)
-            if not broken or not left:
+            found = await _look(db, stack, driver)
+            if not found.broken or not left:
                 break
             await asyncio.sleep(_POLL_SECONDS)
     finally:
         await db.close()
-    episode.broken += broken
-    return rows, truth
+    return found
 
 
 def _rows_of(notices: list[dict[str, Any]], imp_uid: str) -> list[str]:

@@ -20,14 +20,14 @@ _NEVER = float("inf")
 
 @dataclass(frozen=True)
 class Charge:
-    """One attempt to pay. Amounts are in the smallest unit of the currency."""
+    """One attempt to pay. Amounts are in the smallest unit of the currency; a store is an account and its tier."""
 
     imp_uid: str
     status: str
     amount: int
     refunded: int
     currency: str
-    tier: str
+    store: tuple[str, str]
     live: bool
     order_key: tuple[float, float, str]
     ever_paid: bool
@@ -51,7 +51,7 @@ class Expected:
 
 
 def charge_of(payment: Mapping[str, Any]) -> Charge:
-    """Read V1's payment object, to which the sandbox adds `tier`."""
+    """Read V1's payment object, to which the sandbox adds `account` and `tier`."""
     unit = 10 ** _DECIMALS.get(payment["currency"], 2)
     status = "issued" if payment["status"] == "ready" and payment.get("vbank_num") else payment["status"]
     return Charge(
@@ -60,7 +60,7 @@ def charge_of(payment: Mapping[str, Any]) -> Charge:
         int(Decimal(str(payment["amount"])) * unit),
         int(Decimal(str(payment["cancel_amount"])) * unit),
         payment["currency"],
-        payment.get("tier") or "",
+        (payment.get("account", "default"), payment.get("tier") or ""),
         not payment["sandbox"],
         (payment["paid_at"] or _NEVER, payment["started_at"] or _NEVER, payment["imp_uid"]),
         bool(payment["paid_at"]),
@@ -70,7 +70,7 @@ def charge_of(payment: Mapping[str, Any]) -> Charge:
 def expect(terms: Mapping[str, Any], payments: Iterable[Mapping[str, Any]]) -> Expected:
     """Apply the rule: return what an order with these terms must say about PortOne's payments."""
     charges = sorted((charge_of(payment) for payment in payments), key=lambda charge: charge.order_key)
-    kinds = {charge.imp_uid: _disagreements(terms, charge) for charge in charges}
+    kinds = {charge.imp_uid: disagreements(terms, charge) for charge in charges}
     agreeing = [charge for charge in charges if not kinds[charge.imp_uid]]
     holding = [charge for charge in agreeing if charge.held]
     problems = {(kind, c.imp_uid) for c in charges if c.held or c.status == "issued" for kind in kinds[c.imp_uid]} | {
@@ -105,9 +105,10 @@ def _had_money(charge: Charge) -> bool:
     return charge.status == "paid" or charge.refunded > 0 or charge.ever_paid
 
 
-def _disagreements(terms: Mapping[str, Any], charge: Charge) -> list[str]:
+def disagreements(terms: Mapping[str, Any], charge: Charge) -> list[str]:
+    """Return what keeps the payment from paying an order with these terms."""
     checks = {
-        "wrong_store": charge.tier != terms["tier"],
+        "wrong_store": charge.store != (terms["account"], terms["tier"]),
         "test_channel": not charge.live,
         "wrong_currency": charge.currency != terms["currency"],
         "wrong_amount": charge.amount != terms["amount"],
@@ -221,10 +222,13 @@ def _wrong_paid(rows: Rows, by_order: Mapping[str, Sequence[Mapping[str, Any]]])
         if order is None or not event["paid_amount"]:
             continue
         payment = next((p for p in by_order[event["merchant_uid"]] if p["imp_uid"] == event["imp_uid"]), None)
-        terms = {"tier": order["tier"], "amount": event["amount"], "currency": event["currency"]}
+        # The store of an order never changes.
+        terms = {name: event[name] for name in ("amount", "currency")} | {
+            name: order[name] for name in ("account", "tier")
+        }
         # `was_paid`: the payment was paid, and PortOne has withdrawn that since.
         ever_paid = payment is not None and (charge_of(payment).ever_paid or payment.get("was_paid", False))
-        if payment is None or _disagreements(terms, charge_of(payment)) or not ever_paid:
+        if payment is None or disagreements(terms, charge_of(payment)) or not ever_paid:
             wrong.append(f"{event['merchant_uid']} said {event['state']} for {event['imp_uid']}, which never paid it")
     return wrong
 

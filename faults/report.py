@@ -11,9 +11,8 @@ _BEGIN, _END = "<!-- generated: {} -->", "<!-- end: {} -->"
 
 def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the figures of a run as lines."""
-    troubles: Counter[str] = Counter()
-    for episode in episodes:
-        troubles.update(episode["troubles"])
+    troubles = _added(episodes, "troubles")
+    answers, refunds = _added(episodes, "answers"), _added(episodes, "refunds")
     recoveries = [recovery for episode in episodes for recovery in episode.get("recoveries", ())]
     delays = sorted(episode["orders_right_seconds"] for episode in episodes)
     broken = [episode["seed"] for episode in episodes if episode["broken"]]
@@ -23,7 +22,9 @@ def summary(episodes: Sequence[Mapping[str, Any]]) -> list[str]:
         f" {_sum(episodes, 'versions')} versions",
         f"{_sum(episodes, 'acknowledged')} notices acknowledged, {_sum(episodes, 'notices')} recorded,"
         f" {_sum(episodes, 'lost_with_redis')} destroyed with Redis while Postgres was away",
-        "; ".join(f"{name}: {count}" for name, count in sorted(troubles.items())),
+        f"answers: {_listed(answers)}",
+        f"refunds by state: {_listed(refunds)}",
+        _listed(troubles),
         f"all orders right after the recovery: p50 {_at(delays, 0.5):.1f} s, p95 {_at(delays, 0.95):.1f} s,"
         f" max {delays[-1]:.1f} s",
         *_recoveries(recoveries),
@@ -55,6 +56,18 @@ def write_report(**parts: Any) -> None:
 
 def _sum(episodes: Sequence[Mapping[str, Any]], name: str) -> int:
     return sum(one[name] for one in episodes)
+
+
+def _added(episodes: Sequence[Mapping[str, Any]], name: str) -> Counter[str]:
+    """Add the episodes' counts. Results of earlier runs may lack them."""
+    added: Counter[str] = Counter()
+    for episode in episodes:
+        added.update(episode.get(name, {}))
+    return added
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
 
 
 def _at(values: Sequence[float], share: float) -> float:

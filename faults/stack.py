@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -24,11 +25,13 @@ from faults.topology import LonePostgres, LoneRedis, Topology
 from service.db.migrate import migrate
 
 TIER = "ABC"
+# A PortOne account beside the default one.
+OTHER_ACCOUNT, _OTHER_KEY, _OTHER_SECRET = "second", "imp_second_key", "imp_second_secret"
 KEY = "faults-service-key"
 RECEIVERS = ("receiver-1", "receiver-2")
 WORKERS = ("worker-1", "worker-2")
 _READY_SECONDS = 30.0
-_TABLES = "order_events, order_checks, notices, payments, unreadable_payments, orders, ledger_scans"
+_TABLES = "order_events, order_checks, notices, payments, unreadable_payments, orders, searches, ledger_scans"
 
 
 class Stack:
@@ -127,7 +130,8 @@ class Stack:
             return content
 
     async def truth(self) -> list[dict[str, Any]]:
-        return list((await self.control("GET", "payments", seconds=10))["payments"])
+        """Return PortOne's payments, each with its history."""
+        return list((await self.control("GET", "payments?history=1", seconds=10))["payments"])
 
     @property
     def entry_url(self) -> str:
@@ -147,26 +151,40 @@ class Stack:
     def _sandbox(self) -> Process:
         words = ["-m", "sandbox", "--port", str(self.sandbox_port)]
         words += ["--webhook-url", f"{self.entry_url}/webhooks/portone/v1"]
+        words += ["--account", f"{OTHER_ACCOUNT}:{_OTHER_KEY}:{_OTHER_SECRET}"]
         return self._program("sandbox", words, {})
 
     def _service_process(self, name: str) -> Process:
-        env = {
+        env = self._shop_settings() | {
             "DATABASE_URL": self._url_for(name, self.postgres),
             "REDIS_URL": self._url_for(name, self.redis),
-            "PORTONE_IMP_KEY": "imp_sandbox_key",
-            "PORTONE_IMP_SECRET": "imp_sandbox_secret",
-            "PORTONE_TIERS": TIER,
-            "SERVICE_KEYS": KEY,
-            "TIME_SCALE": str(self.scale),
-            "COMPLETIONS_PER_CLIENT": "1000",
-            "CALLS_PER_SECOND": "400",
-            "PROMISE_PARKED": "1000000",  # invented notices are parked, which is no fault
         }
         if name in RECEIVERS:
             env |= {"PORT": str(self.ports[name]), "HOST": "127.0.0.1"}
         else:
             env["PORTONE_API_URL"] = f"http://127.0.0.1:{self.proxies[f'{name}>portone'].port}"
         return self._program(name, ["-m", "cli.main", "serve" if name in RECEIVERS else "worker"], env)
+
+    def operator_settings(self) -> dict[str, str]:
+        """Return the settings of a command, which reaches Postgres past every proxy."""
+        return self._shop_settings() | {"DATABASE_URL": self.postgres.url()}
+
+    def _shop_settings(self) -> dict[str, str]:
+        other = {"imp_key": _OTHER_KEY, "imp_secret": _OTHER_SECRET}
+        return {
+            "PORTONE_IMP_KEY": "imp_sandbox_key",
+            "PORTONE_IMP_SECRET": "imp_sandbox_secret",
+            "PORTONE_TIERS": TIER,
+            "PORTONE_ACCOUNTS": json.dumps({OTHER_ACCOUNT: other}),
+            "SERVICE_KEYS": KEY,
+            "TIME_SCALE": str(self.scale),
+            "COMPLETIONS_PER_CLIENT": "1000",
+            "CALLS_PER_SECOND": "400",
+            "RETURN_URL": "http://shop.invalid/done",
+            "ON_DUPLICATE": "refund",
+            "REFUND_MAX_PER_HOUR": "1000000",
+            "PROMISE_PARKED": "1000000",  # invented notices are parked, which is no fault
+        }
 
     def _url_for(self, name: str, database: Topology) -> str:
         """Return the database's URL through the proxies of this part."""
