@@ -34,7 +34,7 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             for number in range(self.count):
                 rng = random.Random(f"{self.seed} {number}")  # noqa: S311
-                delay = self.rng.uniform(0, self.seconds * 0.7)
+                delay = self.rng.uniform(0, self.seconds * 0.55)
                 group.create_task(self._buy(number, rng, delay))
         if self._errands:
             await asyncio.wait(self._errands, timeout=3)
@@ -46,7 +46,7 @@ class Driver:
 
     async def _buy(self, number: int, rng: random.Random, delay: float) -> None:
         kind, life = rng.choice(sorted(LIVES.items()))
-        await asyncio.sleep(delay * (0.2 if kind in EARLY else 1))
+        await asyncio.sleep(delay * (0.1 if kind in EARLY else 1))
         self.kinds[kind] += 1
         amount = rng.choice((1000, 64900, 500))
         await life(Buyer(self, f"e{self.seed}-{number}", amount, rng))

@@ -40,7 +40,7 @@ class FailingOver:
 
     async def run(self) -> None:
         """Strike both databases, each at its own moment. Returns when the service works again."""
-        moments = [self.rng.uniform(0.1, 0.6) * self.seconds for _ in range(2)]
+        moments = [self.rng.uniform(0.1, 0.85) * self.seconds for _ in range(2)]
         async with asyncio.TaskGroup() as group:
             for moment, database in zip(moments, (self.stack.postgres, self.stack.redis), strict=True):
                 group.create_task(self._strike(database, moment, random.Random(self.rng.random())))  # noqa: S311

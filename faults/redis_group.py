@@ -25,6 +25,7 @@ _PASSWORD, _SENTINEL_PASSWORD = "of-the-servers", "of-the-sentinels"
 _DOWN_AFTER_SECONDS = 1.0
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_SWAP_SECONDS = 5.0
 _SERVER = """\
 bind 127.0.0.1
 port {port}
@@ -114,9 +115,17 @@ class RedisGroup:
             os.kill(process.pid, number)
 
     async def _plan_failover(self) -> bool:
-        """Have the Sentinels swap the servers' roles, as an operator does."""
+        """Have the Sentinels swap the servers' roles, as an operator does, and ask again where they gave up.
+
+        They give up after their failover-timeout, which a busy machine may take longer than.
+        """
         async with self.sentinel(SENTINELS[0]) as sentinel:
-            return bool(await sentinel.execute_command("SENTINEL FAILOVER", MASTER))
+            if (await sentinel.sentinel_masters())[MASTER]["port"] == self._ports[self.master]:
+                await sentinel.execute_command("SENTINEL FAILOVER", MASTER)
+        async with asyncio.timeout(_SWAP_SECONDS):
+            while not await self._all_name(self._ports[self.replica]):  # noqa: ASYNC110 - it becomes true elsewhere
+                await asyncio.sleep(_POLL_SECONDS)
+        return True
 
     async def promoted(self) -> None:
         """Wait until all Sentinels name the other server."""
