@@ -16,6 +16,8 @@ import orjson
 from faults.answers import Answer, Kind
 from faults.oracle import charge_of, disagreements, expect
 
+# A receiver looks once a second for a promoted Postgres, and the storm freezes one for up to 2.5 s.
+_EARLIER_SECONDS = 4.0
 _VERIFIED = ("paid", "partially_cancelled", "cancelled", "awaiting_deposit")
 _MONEY_SAID = ("paid", "partially_cancelled")
 # Refusals that say what disagrees, and the oracle's name for it.
@@ -75,10 +77,21 @@ class Past:
 
 
 class AnswerOracle:
-    """Knows the orders that the shop registered, and PortOne's truth with its history."""
+    """Knows the orders that the shop registered, and PortOne's truth with its history.
 
-    def __init__(self, orders: Mapping[str, Registered], truth: Iterable[Mapping[str, Any]], lag: float = 0.0) -> None:
-        self._orders = orders
+    `began_at`: the Unix time from which its sentences count, as the storm's notes do. `promoted_at`: when another
+    Postgres became the primary.
+    """
+
+    def __init__(
+        self,
+        orders: Mapping[str, Registered],
+        truth: Iterable[Mapping[str, Any]],
+        lag: float = 0.0,
+        began_at: float = 0.0,
+        promoted_at: Sequence[float] = (),
+    ) -> None:
+        self._orders, self._began_at, self._promoted_at = orders, began_at, promoted_at
         self._pasts = {payment["imp_uid"]: Past(payment, lag) for payment in truth}
         self._names = {*orders, *self._pasts, *(past.payment["merchant_uid"] for past in self._pasts.values())}
 
@@ -86,8 +99,9 @@ class AnswerOracle:
         """Return a sentence for each answer that was wrong."""
         told_of_money = self._told_of_money(answers)
         return [
-            f"{answer.kind} {answer.imp_uid or '-'} of {answer.merchant_uid} was answered {answer.status}"
-            f" {answer.text.strip()[:200]}: {wrong}"
+            f"{answer.kind} {answer.imp_uid or '-'} of {answer.merchant_uid}, sent at"
+            f" {answer.sent_at - self._began_at:.2f}, was answered {answer.status} after"
+            f" {answer.received_at - answer.sent_at:.2f} s, {answer.text.strip()[:200]}: {wrong}"
             for answer in answers
             for wrong in self._wrong(answer, told_of_money)
         ]
@@ -99,11 +113,16 @@ class AnswerOracle:
         if leaked := (set(_NAMES.findall(answer.text)) & self._names) - {answer.imp_uid, answer.merchant_uid}:
             yield f"it names {sorted(leaked)}"
         if answer.kind is Kind.CONFIRMATION:
-            yield from self._wrong_confirmation(answer, told_of_money)
+            if not self._may_be_of_an_earlier_primary(answer):
+                yield from self._wrong_confirmation(answer, told_of_money)
         elif (state := verified_state(answer)) is not None:
             yield from self._wrong_state(answer, state)
         elif (refusal := _refusal(answer)) is not None:
             yield from self._wrong_refusal(answer, refusal)
+
+    def _may_be_of_an_earlier_primary(self, answer: Answer) -> bool:
+        """Return whether a receiver may have read rows of before a promotion, as docs/failover.md says."""
+        return any(at - 1 <= answer.received_at <= at + _EARLIER_SECONDS for at in self._promoted_at)
 
     def _wrong_state(self, answer: Answer, state: str) -> Iterator[str]:
         order = self._orders.get(answer.merchant_uid)

@@ -27,6 +27,7 @@ class Driver:
         self.orders: dict[str, Registered] = {}
         self.kinds: Counter[str] = Counter()
         self.asking, self.person = Asking(stack), Person(stack)
+        self.began_at = time.time()
         self._errands: set[asyncio.Task[object]] = set()
 
     async def run(self) -> None:

@@ -68,8 +68,9 @@ async def run_episode(stack: Stack, seed: int, orders: int = 30, only: str | Non
     episode, started = Episode(seed), time.monotonic()
     driver, storm = Driver(stack, seed, orders, STORM_SECONDS), Storm(stack, seed, STORM_SECONDS, only)
     async with ticking(stack):
-        await _play(stack, driver, storm, episode)
+        promoted_at = await _play(stack, driver, storm, episode)
         await _judge(stack, driver, storm, episode)
+        episode.broken += _wrong_answers(driver, await stack.truth(), promoted_at)
     episode.seconds = round(time.monotonic() - started, 2)
     episode.troubles = dict(storm.counts) | {"connections cut": sum(p.cuts for p in stack.proxies.values())}
     for proxy in stack.proxies.values():
@@ -78,8 +79,11 @@ async def run_episode(stack: Stack, seed: int, orders: int = 30, only: str | Non
     return episode
 
 
-async def _play(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -> None:
-    """Let buyers pay during the storm and the failovers, and wait until everything is right, or for too long."""
+async def _play(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -> list[float]:
+    """Let buyers pay during the storm and the failovers, and wait until everything is right, or for too long.
+
+    Returns when another Postgres became the primary.
+    """
     failing_over, started = FailingOver(stack, episode.seed, STORM_SECONDS, storm.note), time.monotonic()
     buying, failing = asyncio.create_task(driver.run()), asyncio.create_task(failing_over.run())
     await storm.inject()
@@ -96,6 +100,7 @@ async def _play(stack: Stack, driver: Driver, storm: Storm, episode: Episode) ->
         buying.cancel()
         if not buying.done() or buying.cancelled():
             episode.broken.append("the shop could not register, or the buyers could not pay, long after the recovery")
+    return failing_over.promoted_at
 
 
 async def _until_right(stack: Stack, driver: Driver, episode: Episode, since: float) -> None:
@@ -147,7 +152,7 @@ async def _look(db: asyncpg.Connection, stack: Stack, driver: Driver) -> _Found:
 async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -> None:
     found = await _settled(stack, driver)
     rows, truth = found.rows, found.truth
-    episode.broken += found.broken + AnswerOracle(driver.orders, truth, STALE_SECONDS).judge(driver.asking.answers)
+    episode.broken += found.broken
     acknowledged = Counter(driver.asking.acknowledged)
     for delivery in (await stack.control("GET", "webhooks", seconds=10))["deliveries"]:
         acknowledged[delivery["imp_uid"]] += delivery["answer_status"] == 200
@@ -165,6 +170,12 @@ async def _judge(stack: Stack, driver: Driver, storm: Storm, episode: Episode) -
     episode.acknowledged, episode.versions = acknowledged.total(), len(rows.events)
     episode.answers = dict(Counter(f"{answer.kind}: {answer.status}" for answer in driver.asking.answers))
     episode.refunds = dict(Counter(row["state"] for row in found.refunds.rows))
+
+
+def _wrong_answers(driver: Driver, truth: list[dict[str, Any]], promoted_at: list[float]) -> list[str]:
+    """Return what browsers and PortOne were answered wrongly."""
+    answer_oracle = AnswerOracle(driver.orders, truth, STALE_SECONDS, driver.began_at, promoted_at)
+    return answer_oracle.judge(driver.asking.answers)
 
 
 async def _settled(stack: Stack, driver: Driver) -> _Found:

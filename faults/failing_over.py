@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ class FailingOver:
         self.seed = seed
         self.recoveries: list[Recovery] = []
         self.broken: list[str] = []
+        # Unix times since which another Postgres is the primary.
+        self.promoted_at: list[float] = []
 
     async def run(self) -> None:
         """Strike both databases, each at its own moment. Returns when the service works again."""
@@ -48,6 +51,8 @@ class FailingOver:
     async def _strike(self, database: Topology, moment: float, rng: random.Random) -> None:
         await asyncio.sleep(moment)
         failover = await database.fail_over(rng, self.note)
+        if failover and failover.database == "Postgres":
+            self.promoted_at.append(time.time())
         if failover:
             try:
                 self.recoveries.append(await self._recovery(failover))

@@ -45,7 +45,7 @@ class ConnectionPool(Pool):
 
     async def lend(self, timeout: float | None) -> "Lent":
         """Return a connection. Raises TimeoutError, and whatever connecting raises."""
-        self._servers.look_around(self._is_busy)
+        self._servers.look_around()
         while self._at_hand:
             connection = self._at_hand.pop()
             if _is_open(connection):
@@ -59,9 +59,6 @@ class ConnectionPool(Pool):
         finally:
             self._queueing -= 1
             self.waits.add(time.monotonic() - began)
-
-    def _is_busy(self) -> bool:
-        return self.get_idle_size() < self.get_size()
 
     def keeps(self, connection: "Lent") -> bool:
         """Keep a connection at hand that is whole, while nobody waits for one. Else return False."""

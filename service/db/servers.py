@@ -27,7 +27,8 @@ log = structlog.get_logger()
 _NEXT_SECONDS = 0.25
 # A process that knows of no timeline yet asks every server, and waits this much longer for those that are slow.
 _OTHERS_SECONDS = 1.0
-# While connections are in use, all servers are asked this often whether another one was promoted.
+# All servers are asked this often whether another one was promoted, also while no connection is in use: the first read
+# after a pause must not be of an earlier primary's rows.
 _LOOK_SECONDS = 1.0
 _LOOK_TIMEOUT_SECONDS = 1.0
 
@@ -154,26 +155,25 @@ class Servers:
         attempts = [partial(self._attempt, server, options) for server in servers]
         return await _first_of(attempts, *((0.0, _OTHERS_SECONDS) if is_first else (_NEXT_SECONDS, 0.0)))
 
-    def look_around(self, is_busy: Callable[[], bool]) -> None:
-        """See whether another server was promoted, now and for as long as the pool is busy.
+    def look_around(self) -> None:
+        """See whether another server was promoted, once a second from the first use on.
 
-        Connections to an earlier primary end then: a statement may wait there for a standby that does not follow it.
+        Connections to an earlier primary end then: a statement may wait there for a standby that does not follow it,
+        and a read shows nothing that was written since.
         """
-        if len(self._servers) == 1 or self._any_server or self._primary is None:
+        if len(self._servers) == 1 or self._any_server:
             return
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(is_busy))
+            self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
         if self._looking:
             self._looking.cancel()
             await asyncio.wait([self._looking])
 
-    async def _look(self, is_busy: Callable[[], bool]) -> None:
-        is_first = True
-        while is_first or is_busy():
-            is_first = False
-            if LINEAGE.is_look_due(self._url):
+    async def _look(self) -> None:
+        while True:
+            if self._primary and LINEAGE.is_look_due(self._url):
                 await asyncio.gather(*(self._see(server) for server in self._servers if server != self._primary))
             await asyncio.sleep(_LOOK_SECONDS)
 

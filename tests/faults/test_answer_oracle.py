@@ -153,6 +153,13 @@ def test_an_order_that_was_said_to_be_paid_is_not_confirmed_again() -> None:
     assert wrong([confirmed(at=12.0), verified(at=12.1)], PAID) == []
 
 
+def test_a_confirmation_may_be_of_an_earlier_primary_for_some_seconds() -> None:
+    """Soon after a promotion a receiver may still read what was true before; longer after, and before, it may not."""
+    for promoted_at, wrong in ((19.0, 0), (10.0, 1), (25.0, 1)):
+        answer_oracle = AnswerOracle(ORDERS, [payment()], promoted_at=[promoted_at])
+        assert len(answer_oracle.judge([confirmed(status=409, at=20.0)])) == wrong
+
+
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_machines_error_is_broken(status: int) -> None:
     """A browser is never answered with an error that nobody promised."""

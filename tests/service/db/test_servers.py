@@ -164,6 +164,20 @@ async def test_a_standby_answers_and_takes_over(pair: PostgresPair) -> None:
         await pool.close()
 
 
+async def test_a_pool_that_nobody_uses_leaves_a_demoted_primary(pair: PostgresPair) -> None:
+    """A connection that idles ends soon after a promotion: the next read is of the new primary's rows."""
+    pool = await open_pool(pair.url_through(pair.ports), size=2)
+    try:
+        await pool.execute("CREATE TABLE written (number int PRIMARY KEY)")
+        pair.links[pair.standby].go_half_open()
+        await pair.promote()
+        async with asyncio.timeout(20):
+            while pool.get_size():  # noqa: ASYNC110 - it becomes true elsewhere
+                await asyncio.sleep(0.02)
+    finally:
+        await pool.close()
+
+
 async def test_a_connection_to_a_server_that_takes_no_writes_is_not_kept(pool: Pool) -> None:
     """A write that is refused as read-only ends its connection, so the next one goes to whoever is the primary."""
     async with pool.acquire() as connection:
