@@ -104,6 +104,8 @@ class Stack:
     async def fresh(self) -> None:
         """Delete all data in Postgres, Redis and the sandbox, whose servers are made whole first."""
         await asyncio.gather(self.postgres.restore(), self.redis.restore())
+        # First, or a ledger scan finds in it what was just deleted, and has it stored again.
+        await self.control("POST", "reset")
         db = await self.connect()
         for tries_left in reversed(range(10)):
             try:
@@ -115,7 +117,6 @@ class Stack:
         await db.close()
         async with self.redis_client() as redis:
             await redis.flushall()
-        await self.control("POST", "reset")
 
     async def control(self, method: str, path: str, body: Any = None, seconds: float = 3.0) -> Any:
         """Call the sandbox's control API. Raises ControlRefused."""
