@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -26,6 +27,9 @@ _POLL_SECONDS = 0.25
 
 # Finished jobs leave the queue together, because each write waits for Redis' log. Nobody waits for it.
 _FINISH_SECONDS = 0.1
+
+# A clock that moves by more than this against the one that only counts was set, or the machine slept.
+_CLOCK_SET_SECONDS = 1.0
 
 # A claimed job's score is moved behind its lease, so that no worker reads it meanwhile: arq's own worker leaves it in
 # front, where enough of them would hide the rest of the queue.
@@ -56,6 +60,7 @@ class WokenWorker(Worker):
         self._finishing: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
+        self._clock_ahead = time.time() - time.monotonic()
 
     def begin(self, job_id: str, ids: list[str]) -> None:
         """Verify a job's notices now if nothing is under way. The job, which is being queued, will find it begun."""
@@ -84,6 +89,20 @@ class WokenWorker(Worker):
         async with self._claiming:
             pass
         await super()._sleep_until_tasks_complete()
+
+    async def heart_beat(self) -> None:
+        """Plan the cron lines again if the clock was set.
+
+        arq would be silent until a clock that was set back has reached the old time again. One that was set forward
+        would have it make up for each tick, and plan the next ones ahead of the clock that is then set right.
+        """
+        ahead = time.time() - time.monotonic()
+        if abs(ahead - self._clock_ahead) > _CLOCK_SET_SECONDS:
+            log.warning("worker.clock_set", by_seconds=round(ahead - self._clock_ahead, 3))
+            self._clock_ahead = ahead
+            for line in self.cron_jobs:
+                line.calculate_next(datetime.now(self.timezone))
+        await super().heart_beat()
 
     async def _claim_jobs(self, limit: int) -> None:
         now_ms = time.time_ns() // 1_000_000

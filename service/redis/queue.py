@@ -47,6 +47,8 @@ _SILENCE_SECONDS = 2.0
 _RESUBSCRIBE_SECONDS = 0.3
 # arq drops a job this old. Its notices are due again long before; their rows, not the job, are the promise.
 _JOB_EXPIRES_MS = 86_400_000
+# A job is under way for less than this, and is deferred by less. One that is further ahead came from a wrong clock.
+_PLANNED_MS = 600_000
 
 
 def serialize(job: dict[str, Any]) -> bytes:
@@ -127,7 +129,8 @@ class Queue:
         await bounded(self._redis.publish(LOOKED_CHANNEL, message))
 
     async def length(self) -> int:
-        count: int = await bounded(self._redis.zcard(QUEUE_NAME))
+        """Return how many jobs wait or are under way. Those of a clock that was an hour ahead keep nobody waiting."""
+        count: int = await bounded(self._redis.zcount(QUEUE_NAME, "-inf", time.time_ns() // 1_000_000 + _PLANNED_MS))
         return count
 
     async def sizes(self) -> QueueSizes:

@@ -1,15 +1,17 @@
-"""A worker begins with a job while Redis still writes it (docs/decisions/0003)."""
+"""A worker begins with a job while Redis still writes it (docs/decisions/0003), and its cron outlives a wrong clock."""
 
 import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import time_machine
 from arq.connections import ArqRedis
+from arq.cron import cron
 from arq.worker import func
 
 from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
@@ -113,6 +115,43 @@ async def test_a_stop_during_a_claim_verifies_what_it_brings(redis_url: str) -> 
     await asyncio.gather(*worker.under_way())
     for client in (redis, other):
         await client.aclose(close_connection_pool=True)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_cron_lines_go_on_after_the_clock_was_set(redis_url: str, hours: int) -> None:
+    """A tick comes within seconds of each setting of the clock, and an hour's missed ticks are not made up for."""
+    redis, ticked = connect(redis_url), asyncio.Event()
+
+    async def tick(ctx: dict[Any, Any]) -> None:
+        ticked.set()
+
+    async def ticks() -> None:
+        ticked.clear()
+        async with asyncio.timeout(40):
+            await ticked.wait()
+
+    line = cron(tick, second=set(range(60)))
+    worker = WokenWorker(
+        cron_jobs=[line],
+        redis_pool=redis,
+        queue_name=QUEUE_NAME,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+    )
+    running = asyncio.create_task(worker.async_run())
+    await ticks()
+    with time_machine.travel(timedelta(hours=hours)):
+        await ticks()
+        await ticks()
+        assert line.next_run is not None
+        assert abs(line.next_run - datetime.now(UTC)) < timedelta(minutes=1)
+    await ticks()
+    await ticks()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await asyncio.gather(*worker.under_way())
+    await redis.aclose(close_connection_pool=True)
 
 
 async def _are(verifications: Verifications, ids: Sequence[UUID]) -> bool:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+import time_machine
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.jobs import Job, JobStatus, deserialize_job_raw
@@ -111,6 +112,14 @@ async def test_a_job_that_somebody_waits_for_goes_first(queue: Queue, arq: ArqRe
     older, first, last = await _job_ids(arq)
     assert (older, last) == ("older", recent)
     assert first not in (older, recent)
+
+
+async def test_jobs_of_a_wrong_clock_do_not_count(queue: Queue) -> None:
+    """Jobs of a receiver whose clock was an hour ahead make no sweep hold back; those that are deferred count."""
+    with time_machine.travel(timedelta(hours=1)):
+        await queue.put([new_notice_id()])
+    await queue.put([new_notice_id()], wait=timedelta(seconds=16))
+    assert await queue.length() == 1
 
 
 async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
