@@ -84,7 +84,11 @@ _POSTGRES: Sequence[_Rule] = (
         "",
         Reason("all its connections are taken", "raise its max_connections, or run fewer receivers and workers"),
     ),
-    (asyncpg.CannotConnectNowError, "", Reason("it is starting or stopping", "wait until it has started")),
+    (
+        asyncpg.CannotConnectNowError,
+        "",
+        Reason("it is starting or stopping", "wait until it has started, or see its log: a full disk prevents it"),
+    ),
     (asyncpg.ReadOnlySQLTransactionError, "", Reason("it is read-only", f"{_SETTING} must name the primary server")),
     (NoPrimary, "", Reason("it is read-only", f"{_SETTING} must name the primary server")),
     (
@@ -144,6 +148,11 @@ _REDIS: Sequence[_Rule] = (
 def postgres_reason(error: BaseException) -> Reason:
     """Return why Postgres cannot be used."""
     return _reason(error, (*_POSTGRES, *_NETWORK), "DATABASE_URL")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether Postgres cannot write because its disk is full. It goes on answering what only reads."""
+    return any(isinstance(one, asyncpg.DiskFullError) for one in _chain(error))
 
 
 def redis_reason(error: BaseException) -> Reason:

@@ -147,6 +147,9 @@ class _Assembly:
         bounds = BatchBounds(1, self.settings.list_connections, self.settings.list_waiting)
         return self.closing(Listing(await self.pool("lists", bounds.runs + 1), bounds, intake, standby))
 
+    async def readiness(self, queue: Queue, intake: Intake) -> Readiness:
+        return Readiness(await self.pool("readiness", 1), queue, lambda: intake.finds_disk_full)
+
     async def console(self, intake: Intake) -> Console:
         bounds = BatchBounds(1, self.settings.console_connections, self.settings.console_waiting)
         pool = await self.pool("console", bounds.runs, statement_seconds=STATEMENT_SECONDS)
@@ -196,7 +199,7 @@ async def open_receiver(
     completion, confirmation = await assembly.completion(intake, searches, waiters), await assembly.confirmation()
     asking = Asking(searches, waiters, completion.order_batches)
     service_keys, checkout = await assembly.service_keys(), await assembly.checkout(intake, waiters)
-    console, readiness = await assembly.console(intake), Readiness(await assembly.pool("readiness", 1), queue)
+    console, readiness = await assembly.console(intake), await assembly.readiness(queue, intake)
     receiver = Receiver(
         settings=settings,
         pool=pool,

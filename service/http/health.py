@@ -35,7 +35,7 @@ class AliveAnswer(BaseModel):
 class ReadinessAnswer(BaseModel):
     """The databases that can keep a notice."""
 
-    postgres: str = open_words(("ok", "away", "behind an unfit pooler"), "Whether Postgres can be used.")
+    postgres: str = open_words(("ok", "away", "behind an unfit pooler", "disk full"), "Whether Postgres can be used.")
     redis: str = open_words(("durable", "away or not durable"), "Whether Redis keeps what it accepts.")
 
 
@@ -122,6 +122,8 @@ async def readyz(request: web.Request) -> web.Response:
 def _postgres_word(ready: Ready) -> str:
     if ready.postgres:
         return "ok"
+    if ready.disk_full:
+        return "disk full"
     return "behind an unfit pooler" if ready.pooler_unfit else "away"
 
 

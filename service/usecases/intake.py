@@ -14,6 +14,7 @@ import structlog
 from service.domain.notice import Notice
 from service.errors import NoRoom, NothingRecorded, PostgresUnavailable, RedisUnavailable, UnfitPooler
 from service.metrics import Metrics
+from service.reasons import is_disk_full
 from service.redis.queue import NOTICES_PER_JOB
 from service.tracing import Tracing
 from service.usecases.coalescing import BatchBounds, Coalescer
@@ -26,6 +27,8 @@ _WAITING_MAX = 5_000
 _SLOWED_SECONDS = 20.0
 # A Postgres that did not answer in time is left alone for this long, because it would keep the next batch waiting too.
 _SILENT_SECONDS = 3.0
+# How long it counts as full after its disk had no room for a notice. Whoever routes by `/readyz` comes again then.
+_FULL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ class Intake:
             self._accept_batch, BatchBounds(NOTICES_PER_JOB, waiting=_WAITING_MAX)
         )
         self._silent_until = 0.0
+        self._full_until = 0.0
+
+    @property
+    def finds_disk_full(self) -> bool:
+        """Return whether Postgres' disk had no room a moment ago, which only a write can tell."""
+        return self._loop.time() < self._full_until
 
     async def accept(self, notice: Notice, sender: str = "unknown") -> Receipt:
         """Return once the notice is durable. Raises NothingRecorded, or UnusableNotice if it alone cannot be.
@@ -103,10 +112,13 @@ class Intake:
                 return results
         try:
             recorded = await self._recorder.record(batch)
+            self._full_until = 0.0
             return [Receipt(row) if isinstance(row, UUID) else row for row in recorded]
         except PostgresUnavailable as error:
             if error.is_silent:
                 self._silent_until = self._loop.time() + _SILENT_SECONDS
+            if is_disk_full(error):
+                self._full_until = self._loop.time() + _FULL_SECONDS
             return await self._spill(batch, senders, error)
         except Exception as error:
             log.exception("notices.not_recorded", count=len(batch))

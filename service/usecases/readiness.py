@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -23,13 +24,16 @@ class Ready:
     postgres: bool
     redis: bool
     pooler_unfit: bool = False
+    disk_full: bool = False
 
 
 class Readiness:
     """Probes both databases, on a connection of its own, and keeps the result for a second."""
 
-    def __init__(self, pool: Pool, queue: Queue) -> None:
+    def __init__(self, pool: Pool, queue: Queue, finds_disk_full: Callable[[], bool]) -> None:
+        """`finds_disk_full` says whether Postgres' disk had no room for the last notice."""
         self._pool = pool
+        self._finds_disk_full = finds_disk_full
         self._queue = queue
         self._probe: asyncio.Task[Ready] | None = None
         self._stale_at = 0.0
@@ -48,7 +52,8 @@ class Readiness:
     async def _ask(self) -> Ready:
         postgres, redis = await asyncio.gather(self._why_postgres_does_not(), self._redis_keeps())
         self._stale_at = time.monotonic() + _FRESH_SECONDS
-        return Ready(postgres is None, redis, isinstance(postgres, UnfitPooler))
+        is_full = self._finds_disk_full()
+        return Ready(postgres is None and not is_full, redis, isinstance(postgres, UnfitPooler), is_full)
 
     async def _why_postgres_does_not(self) -> Exception | None:
         """Return why Postgres keeps no notice, None if it does. One that refuses us, or was not migrated, does not."""

@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from service.db.pool import Pool
+from service.redis.spill import SPILL_STREAM
 from tests.running import RunningService, bearer, until
 
 
@@ -36,6 +37,26 @@ async def test_a_postgres_without_our_tables_cannot_accept(
         finally:
             await redis.config_set("appendfsync", "always")
     await _readyz_becomes(receiver, (200, {"postgres": "away", "redis": "durable"}))
+
+
+async def test_a_full_disk_cannot_keep_a_notice(receiver: RunningService, pool: Pool, redis_url: str) -> None:
+    """A Postgres whose tables cannot grow is named as full, also for writes, until it takes a notice again."""
+    await pool.execute(
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$;"
+        "CREATE TRIGGER no_room BEFORE INSERT ON notices FOR EACH STATEMENT EXECUTE FUNCTION no_room();"
+        "CREATE TRIGGER no_room BEFORE INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION no_room()"
+    )
+    webhook, order = {"imp_uid": "imp_1", "merchant_uid": "order-1"}, {"merchant_uid": "order-1", "amount": 100}
+    assert (await receiver.call("POST", "/webhooks/portone/v1", json=webhook))[0] == 200
+    status, problem = await receiver.call("POST", "/orders", json=order, headers=bearer())
+    assert (status, "its disk is full" in problem["detail"]) == (503, True)
+    await _readyz_becomes(receiver, (200, {"postgres": "disk full", "redis": "durable"}))
+    async with Redis.from_url(redis_url) as redis:
+        assert await redis.xlen(SPILL_STREAM) == 1
+    await pool.execute("DROP FUNCTION no_room CASCADE")
+    assert (await receiver.call("POST", "/webhooks/portone/v1", json=webhook))[0] == 200
+    await _readyz_becomes(receiver, (200, {"postgres": "ok", "redis": "durable"}))
 
 
 async def test_readyz_asks_the_databases_once_a_second(receiver: RunningService, redis_url: str) -> None:
