@@ -14,8 +14,9 @@ from faults.answer_oracle import AnswerOracle
 from faults.driver import Driver
 from faults.failing_over import FailingOver
 from faults.refund_oracle import CANCEL, RefundOracle, Refunds, read_refunds
+from faults.spilled import SPILL
 from faults.stack import Stack
-from faults.storm import SPILL, STALE_SECONDS, Storm
+from faults.storm import STALE_SECONDS, Storm
 from faults.ticks import ticking
 
 # The last part meets the refunds, which wait for 6 s.

@@ -89,6 +89,27 @@ GUARDS = (
         _test("tests/service/db/test_servers.py", "-k", "takes_no_writes"),
     ),
     Guard(
+        "clock: cron lines are planned again after it was set",
+        "workers/woken.py",
+        "                line.calculate_next(datetime.now(self.timezone))\n",
+        "                pass\n",
+        _test("tests/workers/test_woken.py"),
+    ),
+    Guard(
+        "clock: jobs of a wrong one are no backlog",
+        "service/redis/queue.py",
+        "time.time_ns() // 1_000_000 + _PLANNED_MS))",
+        '"+inf"))',
+        _test("tests/service/redis/test_queue.py"),
+    ),
+    Guard(
+        "readiness: a disk that is full keeps nothing",
+        "service/usecases/readiness.py",
+        "postgres is None and not is_full",
+        "postgres is None",
+        _test("tests/service/http/test_health.py"),
+    ),
+    Guard(
         "standbys: an answer is no older than may be",
         "service/usecases/standby_reads.py",
         "if age is None or age > age_max_seconds:",

@@ -13,6 +13,7 @@ import asyncpg
 
 from cli.embedded.postgres import Postgres
 from cli.processes import Process
+from faults.full_disk import FullDisk, fill_postgres, write_until_full
 from faults.proxy import Proxy
 from faults.topology import Failover, Note, port_of, remove_home, stop_all, with_hosts
 
@@ -22,6 +23,7 @@ KINDS = (
     "stop of Postgres' primary",
     "cut between Postgres' primary and standby",
     "long cut between Postgres' primary and standby",
+    "full disk of Postgres' primary",
 )
 # Longer than anybody waits for a commit, and than a sweep takes to come.
 _LONG_SECONDS = 6.0
@@ -113,7 +115,7 @@ class PostgresPair:
     async def fail_over(self, rng: random.Random, note: Note) -> Failover | None:
         kind = rng.choice(KINDS)
         note(f"{kind}, {self.primary}")
-        began, struck = asyncio.get_running_loop().time(), self.processes[self.primary]
+        began, struck, disk = asyncio.get_running_loop().time(), self.processes[self.primary], None
         match KINDS.index(kind):
             case 0:
                 await _end(struck, Signals.SIGKILL)
@@ -121,13 +123,21 @@ class PostgresPair:
                 await _end(struck, Signals.SIGINT)
             case 2:
                 self.links[self.standby].go_half_open()
-            case _:
+            case 3:
                 self.links[self.standby].go_half_open()
                 await asyncio.sleep(_LONG_SECONDS)
+            case _:
+                disk = await self.fill_disk(self.primary)
+                await write_until_full(self.url())
         await self.promote()
+        if disk:
+            disk.free()  # it then believes that it is the primary still
         seconds = asyncio.get_running_loop().time() - began
         note(f"{self.primary} is the primary after {seconds:.2f} s")
         return Failover("Postgres", kind, began, seconds)
+
+    async def fill_disk(self, name: str) -> FullDisk:
+        return await fill_postgres(self.processes[name], self.servers[name].url("postgres"))
 
     async def promote(self) -> None:
         """Let the standby take over, which then waits for no other: there is none that follows it."""

@@ -15,11 +15,17 @@ from redis.exceptions import RedisError
 from cli.embedded.redis_server import choose_server
 from cli.ports import free_port
 from cli.processes import Process, Program
+from faults.full_disk import FullDisk, fill_redis
 from faults.topology import Failover, Note, stop_all
 
 SERVERS = ("redis-1", "redis-2")
 SENTINELS = ("redis-sentinel-1", "redis-sentinel-2", "redis-sentinel-3")
-KINDS = ("kill of Redis' master", "freeze of Redis' master", "planned failover of Redis")
+KINDS = (
+    "kill of Redis' master",
+    "freeze of Redis' master",
+    "full disk of Redis' master",
+    "planned failover of Redis",
+)
 MASTER = "mymaster"
 _PASSWORD, _SENTINEL_PASSWORD = "of-the-servers", "of-the-sentinels"
 _DOWN_AFTER_SECONDS = 1.0
@@ -101,6 +107,11 @@ class RedisGroup:
                 self.signal(self.master, Signals.SIGKILL)
             case 1:
                 self.signal(self.master, Signals.SIGSTOP)
+            case 2:
+                await self.fill_disk(self.master)
+                async with self.server(self.master) as master:
+                    with contextlib.suppress(RedisError, OSError):
+                        await master.set("filler", "", ex=1)
             case _:
                 await self._until(self._plan_failover)
         await self.promoted()
@@ -108,6 +119,9 @@ class RedisGroup:
         note(f"{self.master} is the master after {seconds:.2f} s")
         self.signal(struck, Signals.SIGCONT)  # it believes that it is the master, until the Sentinels tell it
         return Failover("Redis", kind, began, seconds)
+
+    async def fill_disk(self, name: str) -> FullDisk:
+        return fill_redis(self.processes[name], self._folder / name)
 
     def signal(self, name: str, number: Signals) -> None:
         process = self.processes[name]

@@ -20,8 +20,10 @@ from redis.asyncio import Redis as RedisClient
 from cli.http_probe import answers_ok
 from cli.ports import free_port
 from cli.processes import Process, Program
+from faults.full_disk import FullDisk
 from faults.proxy import Proxy
 from faults.topology import LonePostgres, LoneRedis, Topology
+from faults.wrong_clock import WrongClock
 from service.db.migrate import migrate
 
 TIER = "ABC"
@@ -43,6 +45,8 @@ class Stack:
         self.proxies: dict[str, Proxy] = {}
         self.ports = {name: free_port() for name in RECEIVERS}
         self.postgres, self.redis = postgres, redis
+        # Each part of the service has a machine of its own.
+        self.clocks = {name: WrongClock(folder / f"{name}.clock") for name in (*RECEIVERS, *WORKERS)}
         self.session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -91,6 +95,18 @@ class Stack:
         if pid and self.processes[name].running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    async def fill_disk(self, name: str) -> FullDisk:
+        """Fill the disk of a database's server."""
+        database = self._database_of(name)
+        assert database  # noqa: S101
+        return await database.fill_disk(name)
+
+    def set_clock(self, name: str, ahead_seconds: int) -> None:
+        """Set the clock of a part's machine."""
+        process = self.processes[name]
+        with contextlib.suppress(ProcessLookupError):
+            self.clocks[name].set(ahead_seconds, process.pid if process.running else None)
 
     def _database_of(self, name: str) -> Topology | None:
         return next((database for database in (self.postgres, self.redis) if name in database.processes), None)
@@ -164,7 +180,7 @@ class Stack:
             env |= {"PORT": str(self.ports[name]), "HOST": "127.0.0.1"}
         else:
             env["PORTONE_API_URL"] = f"http://127.0.0.1:{self.proxies[f'{name}>portone'].port}"
-        return self._program(name, ["-m", "cli.main", "serve" if name in RECEIVERS else "worker"], env)
+        return self._program(name, self.clocks[name].words("cli.main", "serve" if name in RECEIVERS else "worker"), env)
 
     def operator_settings(self) -> dict[str, str]:
         """Return the settings of a command, which reaches Postgres past every proxy."""

@@ -4,28 +4,32 @@ import asyncio
 import contextlib
 import random
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from signal import Signals
 from typing import Any
 
-import orjson
 from redis.exceptions import RedisError
 
 from faults.proxy import Proxy
+from faults.spilled import JOINED, SPILL, imp_uid_of, spilled_in
 from faults.stack import RECEIVERS, WORKERS, Stack
 
-SPILL, JOINED = "notices:spill", "notices:spill:joined"
 _OURS = (*RECEIVERS, *WORKERS)
 _GENTLE_SECONDS = 3.0
+# Whoever supervises a server starts it again after this time.
+_RESTART_SECONDS = 0.3
+_POLL_SECONDS = 0.02
 # The lag of PortOne's replicas, below the scaled 60 s after which the same answer is the truth (docs/design.md §2.4).
 STALE_SECONDS = 0.2
+# As far off as summer time is.
+_CLOCK_OFF_SECONDS = 3600
 
 # Troubles of a server that is alone. Where there are several, the topology has troubles of its own.
 _OF_A_LONE = {
-    "postgres": ("stop Postgres at once", "stop Postgres at once, again"),
-    "redis": ("kill Redis", "kill Redis and its data", "stop Redis for seconds"),
+    "postgres": ("stop Postgres at once", "stop Postgres at once, again", "fill Postgres' disk"),
+    "redis": ("kill Redis", "kill Redis and its data", "stop Redis for seconds", "fill Redis' disk"),
 }
 
 
@@ -53,6 +57,8 @@ class Storm:
         """Start everything again, open the proxies, and let PortOne answer."""
         for name in self.stack.processes:
             self.stack.signal(name, Signals.SIGCONT)
+        for name in self.stack.clocks:
+            self.stack.set_clock(name, 0)
         for proxy in self.stack.proxies.values():
             proxy.heal()
         # It then sends the webhooks that it held back, one by one. Nobody waits for that here.
@@ -77,6 +83,8 @@ class Storm:
             "kill a worker": lambda rng, s: self._end(rng.choice(WORKERS), Signals.SIGKILL, s / 3),
             "kill another worker": lambda rng, s: self._end(rng.choice(WORKERS), Signals.SIGKILL, s / 3),
             "stop one for seconds": lambda rng, s: self._pause(rng.choice(_OURS), s),
+            "a clock jumps": lambda rng, s: self._jump([rng.choice(_OURS)], rng, s),
+            "all clocks jump": lambda rng, s: self._jump(_OURS, rng, s),
             "terminate one": lambda rng, s: self._end(rng.choice(_OURS), Signals.SIGTERM, 0),
             "kill Redis": lambda rng, s: self._end("redis", Signals.SIGKILL, s / 2),
             "kill Redis and its data": lambda rng, s: self._end("redis", Signals.SIGKILL, s / 2, lose=True),
@@ -84,6 +92,8 @@ class Storm:
             "stop Redis for seconds": lambda rng, s: self._pause("redis", s),
             "stop Postgres at once": lambda rng, s: self._end("postgres", Signals.SIGQUIT, s),
             "stop Postgres at once, again": lambda rng, s: self._end("postgres", Signals.SIGQUIT, s / 2),
+            "fill Redis' disk": lambda rng, s: self._fill("redis", Signals.SIGKILL, s),
+            "fill Postgres' disk": lambda rng, s: self._fill("postgres", Signals.SIGQUIT, s),
             "cut connections": lambda rng, s: self._cut(rng.choice(list(self.stack.proxies.values()))),
             "cut more connections": lambda rng, s: self._cut(rng.choice(list(self.stack.proxies.values()))),
             "delay": lambda rng, s: self._delay(rng.choice(list(self.stack.proxies.values())), rng, s),
@@ -100,6 +110,8 @@ class Storm:
             "webhooks are reordered": lambda rng, s: self._switch(s, webhook_reorder=rng.randint(2, 5)),
         }
         absent = {kind for server, kinds in _OF_A_LONE.items() if server not in self.stack.processes for kind in kinds}
+        if sys.platform != "linux":
+            absent |= {"fill Redis' disk", "fill Postgres' disk"}
         return {kind: trouble for kind, trouble in troubles.items() if kind not in absent}
 
     # Processes
@@ -110,16 +122,38 @@ class Storm:
                 return
             self.note(f"{number.name} {name}, away {away_seconds:.1f} s{', data lost' if lose else ''}")
             self.counts["kills" if number in (Signals.SIGKILL, Signals.SIGQUIT) else "terminations"] += 1
-            process = self.stack.processes[name]
-            self.stack.signal(name, number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GENTLE_SECONDS):
-                    await process.ended()
-            self.stack.signal(name, Signals.SIGKILL)
-            await process.ended()
+            await self._stop(name, number)
             if lose:
                 self._lose_redis_data()
             await asyncio.sleep(away_seconds)
+            await self.stack.start_again(name)
+
+    async def _stop(self, name: str, number: Signals) -> None:
+        process = self.stack.processes[name]
+        self.stack.signal(name, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GENTLE_SECONDS):
+                await process.ended()
+        self.stack.signal(name, Signals.SIGKILL)
+        await process.ended()
+
+    async def _fill(self, name: str, number: Signals, seconds: float) -> None:
+        """Fill a server's disk. It is started again as often as it ends for that, and in the end with room."""
+        async with self._alone(name) as free:
+            process = self.stack.processes[name]
+            if not free or not process.running:
+                return
+            self.note(f"the disk of {name} is full for {seconds:.1f} s")
+            self.counts["full disks"] += 1
+            disk, until = await self.stack.fill_disk(name), self._now() + seconds
+            while self._now() < until:
+                if not process.running:
+                    self.note(f"{name} ended, because its disk is full")
+                    self.counts["ends by a full disk"] += 1
+                    await asyncio.sleep(_RESTART_SECONDS)
+                    disk.start_again()
+                await asyncio.sleep(_POLL_SECONDS)
+            await self._stop(name, number)
             await self.stack.start_again(name)
 
     async def _pause(self, name: str, seconds: float) -> None:
@@ -131,6 +165,20 @@ class Storm:
             self.stack.signal(name, Signals.SIGSTOP)
             await asyncio.sleep(seconds)
             self.stack.signal(name, Signals.SIGCONT)
+
+    async def _jump(self, names: Sequence[str], rng: random.Random, seconds: float) -> None:
+        """Set the clocks of these machines wrong, and right again after some seconds."""
+        ahead = rng.choice((-_CLOCK_OFF_SECONDS, _CLOCK_OFF_SECONDS))
+        async with self._alone("clocks") as free:
+            if not free:
+                return
+            self.note(f"clock {ahead:+} s for {seconds:.1f} s: {', '.join(names)}")
+            self.counts["clocks set wrong"] += len(names)
+            for name in names:
+                self.stack.set_clock(name, ahead)
+            await asyncio.sleep(seconds)
+            for name in names:
+                self.stack.set_clock(name, 0)
 
     @contextlib.asynccontextmanager
     async def _alone(self, name: str) -> Any:
@@ -149,7 +197,7 @@ class Storm:
     def _lose_redis_data(self) -> None:
         """Remove Redis' data, after reading which spilled notices that destroys."""
         for folder in (self.stack.folder / "redis").glob("appendonlydir*"):
-            for imp_uid in _spilled_in(folder):
+            for imp_uid in spilled_in(folder):
                 self.destroyed[imp_uid] += 1
             shutil.rmtree(folder)
         self.counts["Redis data lost"] += 1
@@ -162,7 +210,7 @@ class Storm:
                 pipe.flushall()
                 entries, joined, _ = await pipe.execute()
                 for entry_id, fields in entries:
-                    self.destroyed[_imp_uid(fields[b"notice"])] += 1 + int(joined.get(entry_id, 0))
+                    self.destroyed[imp_uid_of(fields[b"notice"])] += 1 + int(joined.get(entry_id, 0))
                 self.counts["flushes"] += 1
                 self.note(f"FLUSHALL, {len(entries)} spilled notices destroyed")
 
@@ -218,49 +266,3 @@ class Storm:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self._started
-
-
-def _imp_uid(notice: bytes) -> str:
-    return str(orjson.loads(notice)[2])
-
-
-def _spilled_in(folder: Path) -> list[str]:
-    """Return the imp_uids of the spilled notices in a Redis' append-only files."""
-    entries: dict[bytes, list[str]] = {}
-    for file in sorted(folder.glob("*.incr.aof")):
-        for words in _commands(file.read_bytes()):
-            match [words[0].upper(), *words[1:]]:
-                case [b"XADD", stream, *rest] if stream == SPILL.encode():
-                    entries[rest[0]] = [_imp_uid(rest[-1])]
-                case [b"HINCRBY", key, entry_id, _] if key == JOINED.encode() and entry_id in entries:
-                    entries[entry_id] += entries[entry_id][:1]  # one more that the entry stands for
-                case [b"XDEL", stream, *ids] if stream == SPILL.encode():
-                    for entry_id in ids:
-                        entries.pop(entry_id, None)
-                case [b"FLUSHALL" | b"FLUSHDB", *_]:
-                    entries.clear()
-                case _:
-                    pass
-    return [imp_uid for names in entries.values() for imp_uid in names]
-
-
-def _commands(data: bytes) -> list[list[bytes]]:
-    """Return the complete commands of an append-only file, without a torn one at its end."""
-    commands, at = [], 0
-    try:
-        while at < len(data):
-            end = data.index(b"\r\n", at)
-            if data[at : at + 1] == b"#":
-                at = data.index(b"\n", at) + 1
-                continue
-            count, at, words = int(data[at + 1 : end]), end + 2, []
-            for _ in range(count):
-                end = data.index(b"\r\n", at)
-                size, at = int(data[at + 1 : end]), end + 2
-                words.append(data[at : at + size])
-                at += size + 2
-            if words and len(words[-1]) == size:
-                commands.append(words)
-    except ValueError:
-        pass
-    return commands

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cli.embedded.postgres import Postgres
 from cli.embedded.redis import Redis
 from cli.processes import Process
+from faults.full_disk import FullDisk, fill_postgres, fill_redis
 
 # Takes a line about what happens now.
 Note = Callable[[str], None]
@@ -61,6 +62,9 @@ class Topology(Protocol):
     async def fail_over(self, rng: random.Random, note: Note) -> Failover | None:
         """Strike the serving server in a way that `rng` chooses, and let another take over. None: there is no other."""
 
+    async def fill_disk(self, name: str) -> FullDisk:
+        """Fill the disk of a server that runs."""
+
     async def restore(self) -> None:
         """Make the servers whole again, for the next episode."""
 
@@ -68,8 +72,8 @@ class Topology(Protocol):
 class LonePostgres:
     """One Postgres, which comes back where it was."""
 
-    def __init__(self, folder: Path) -> None:
-        self._postgres = Postgres(folder / "postgres", folder / "postgres.log")
+    def __init__(self, folder: Path, *, scratch: bool = False) -> None:
+        self._postgres = Postgres(folder / "postgres", folder / "postgres.log", scratch=scratch)
         self.processes: dict[str, Process] = {}
 
     async def start(self) -> None:
@@ -96,6 +100,9 @@ class LonePostgres:
     async def fail_over(self, rng: random.Random, note: Note) -> Failover | None:
         return None
 
+    async def fill_disk(self, name: str) -> FullDisk:
+        return await fill_postgres(self.processes[name], self.url())
+
     async def restore(self) -> None:
         pass
 
@@ -104,7 +111,8 @@ class LoneRedis:
     """One Redis, which comes back where it was."""
 
     def __init__(self, folder: Path) -> None:
-        self._redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
+        self._folder = folder / "redis"
+        self._redis = Redis(self._folder, folder / "redis.log", embedded=True)
         self.processes: dict[str, Process] = {}
 
     async def start(self) -> None:
@@ -129,6 +137,9 @@ class LoneRedis:
 
     async def fail_over(self, rng: random.Random, note: Note) -> Failover | None:
         return None
+
+    async def fill_disk(self, name: str) -> FullDisk:
+        return fill_redis(self.processes[name], self._folder)
 
     async def restore(self) -> None:
         pass
