@@ -96,6 +96,13 @@ GUARDS = (
         _test("tests/workers/test_woken.py"),
     ),
     Guard(
+        "clock: a new worker plans its cron lines again",
+        "workers/woken.py",
+        "            line.next_run = None ",
+        "            pass ",
+        _test("tests/workers/test_woken.py"),
+    ),
+    Guard(
         "clock: jobs of a wrong one are no backlog",
         "service/redis/queue.py",
         "time.time_ns() // 1_000_000 + _PLANNED_MS))",

@@ -61,6 +61,8 @@ class WokenWorker(Worker):
         self._beating: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
         self._clock_ahead = time.time() - time.monotonic()
+        for line in self.cron_jobs:
+            line.next_run = None  # the worker before this one, which lost Redis, may have planned it by a wrong clock
 
     def begin(self, job_id: str, ids: list[str]) -> None:
         """Verify a job's notices now if nothing is under way. The job, which is being queued, will find it begun."""

@@ -117,41 +117,64 @@ async def test_a_stop_during_a_claim_verifies_what_it_brings(redis_url: str) -> 
         await client.aclose(close_connection_pool=True)
 
 
+class Ticks:
+    """A cron line that is due each second."""
+
+    def __init__(self) -> None:
+        self.line = cron(self._tick, name="tick", second=set(range(60)))
+        self._ticked = asyncio.Event()
+
+    async def _tick(self, ctx: dict[Any, Any]) -> None:
+        self._ticked.set()
+
+    async def next(self) -> None:
+        """Wait for the next tick, which comes soon or never."""
+        self._ticked.clear()
+        async with asyncio.timeout(40):
+            await self._ticked.wait()
+
+    @contextlib.asynccontextmanager
+    async def worker(self, redis_url: str) -> AsyncIterator[None]:
+        """Run a worker that has the line."""
+        redis = connect(redis_url)
+        worker = WokenWorker(
+            cron_jobs=[self.line], redis_pool=redis, queue_name=QUEUE_NAME,
+            job_serializer=serialize, job_deserializer=deserialize,
+        )  # fmt: skip
+        running = asyncio.create_task(worker.async_run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            await asyncio.gather(*worker.under_way())
+            await redis.aclose(close_connection_pool=True)
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_cron_lines_go_on_after_the_clock_was_set(redis_url: str, hours: int) -> None:
     """A tick comes within seconds of each setting of the clock, and an hour's missed ticks are not made up for."""
-    redis, ticked = connect(redis_url), asyncio.Event()
+    ticks = Ticks()
+    async with ticks.worker(redis_url):
+        await ticks.next()
+        with time_machine.travel(timedelta(hours=hours)):
+            await ticks.next()
+            await ticks.next()
+            assert ticks.line.next_run is not None
+            assert abs(ticks.line.next_run - datetime.now(UTC)) < timedelta(minutes=1)
+        await ticks.next()
+        await ticks.next()
 
-    async def tick(ctx: dict[Any, Any]) -> None:
-        ticked.set()
 
-    async def ticks() -> None:
-        ticked.clear()
-        async with asyncio.timeout(40):
-            await ticked.wait()
-
-    line = cron(tick, second=set(range(60)))
-    worker = WokenWorker(
-        cron_jobs=[line],
-        redis_pool=redis,
-        queue_name=QUEUE_NAME,
-        job_serializer=serialize,
-        job_deserializer=deserialize,
-    )
-    running = asyncio.create_task(worker.async_run())
-    await ticks()
-    with time_machine.travel(timedelta(hours=hours)):
-        await ticks()
-        await ticks()
-        assert line.next_run is not None
-        assert abs(line.next_run - datetime.now(UTC)) < timedelta(minutes=1)
-    await ticks()
-    await ticks()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    await asyncio.gather(*worker.under_way())
-    await redis.aclose(close_connection_pool=True)
+async def test_a_new_worker_forgets_what_a_wrong_clock_planned(redis_url: str) -> None:
+    """After Redis went away there is a new worker, with the same lines, whose clock may have been set right."""
+    ticks = Ticks()
+    with time_machine.travel(timedelta(hours=1)):
+        async with ticks.worker(redis_url):
+            await ticks.next()
+    async with ticks.worker(redis_url):
+        await ticks.next()
 
 
 async def _are(verifications: Verifications, ids: Sequence[UUID]) -> bool:
