@@ -17,7 +17,7 @@ import uvloop
 from bench.databases import running_databases
 from bench.measure import FULL, Bench, BenchFailed
 from bench.paths import RESULTS
-from bench.steps import settled
+from bench.steps import Run, settled
 from bench.systems import SYSTEMS, Launcher
 from cli.errors import CommandFailed
 from faults.guards import copy_to
@@ -51,7 +51,7 @@ VARIANTS = (
 async def measure(tree: Path, rounds: int) -> None:
     """Print each variant's rate, beside that of tracing that is off in the same round. Raises BenchFailed."""
     RESULTS.mkdir(exist_ok=True)
-    measured: defaultdict[Variant, list[tuple[float, float]]] = defaultdict(list)
+    measured: defaultdict[Variant, list[Run]] = defaultdict(list)
     async with running_databases() as databases:
         launcher = Launcher(databases, RESULTS, tree)
         bench = Bench(databases, launcher, FULL)
@@ -64,13 +64,13 @@ async def measure(tree: Path, rounds: int) -> None:
         finally:
             await launcher.standin.stop()
     for variant in VARIANTS:
-        shares = [rate / off for (rate, _), (off, _) in zip(measured[variant], measured[OFF], strict=True)]
-        rate, used_us = (statistics.median(values) for values in zip(*measured[variant], strict=True))
+        shares = [run.per_second / off.per_second for run, off in zip(measured[variant], measured[OFF], strict=True)]
+        rate, used_us, _ = (statistics.median(values) for values in zip(*measured[variant], strict=True))
         line = f"{rate:6,.0f} payments a second, {statistics.median(shares):.3f} of off, {used_us:4.0f} µs of CPU each"
         print(f"{variant.name:18} {line}")
 
 
-async def _settled(bench: Bench, variant: Variant) -> tuple[float, float]:
+async def _settled(bench: Bench, variant: Variant) -> Run:
     tree = bench.launcher.tree
     (tree / _FILE).unlink(missing_ok=True)
     variables = {}
