@@ -111,7 +111,7 @@ STEPS = (
     Step(
         "a webhook's answer is made once a second",
         "service/http/short_way.py",
-        "    if request.version == HttpVersion11 and request.keep_alive:\n        return _RECEIVED\n",
+        "    if request.version == HttpVersion11 and not ends_with_answer(request):\n        return _RECEIVED\n",
         "",
     ),
     Step(

@@ -66,6 +66,11 @@ class HttpConnection(web.RequestHandler):
         return self._request_count > 0
 
     @property
+    def is_leaving(self) -> bool:
+        """Say whether this connection ends with its next answer."""
+        return self._watcher.leaving
+
+    @property
     def is_idle(self) -> bool:
         """Say whether no request is under way."""
         return self._waiter is not None and not self._messages
@@ -143,6 +148,12 @@ class HttpConnection(web.RequestHandler):
 
     def log_debug(self, *args: Any, **kw: Any) -> None:
         """Log nothing: aiohttp's debug lines tell of requests."""
+
+
+def ends_with_answer(request: web.BaseRequest) -> bool:
+    """Say whether the answer to this request ends its connection, which its head then has to say."""
+    connection = request.protocol
+    return not request.keep_alive or (isinstance(connection, HttpConnection) and connection.is_leaving)
 
 
 def while_connected(request: web.Request) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from service.http.connection import ends_with_answer
 from service.http.problems import HttpProblem, answered
 from service.http.receiver import Receiver
 
@@ -50,7 +51,7 @@ def _without_trailing_slash(request: web.BaseRequest) -> web.BaseRequest:
 
 def received(request: web.BaseRequest) -> web.StreamResponse:
     """Return `200 OK`, to be sent once a notice is durable."""
-    if request.version == HttpVersion11 and request.keep_alive:
+    if request.version == HttpVersion11 and not ends_with_answer(request):
         return _RECEIVED
     return web.Response(body=_BODY, content_type="text/plain")
 
@@ -61,6 +62,9 @@ class _Received(web.StreamResponse):
     _keep_alive = _eof_sent = True  # nothing is left to send but what `prepare` writes
     _made = 0
     _bytes = b""
+
+    def force_close(self) -> None:
+        """Keep the connection: this answer is that of all connections, and its head does not say that one ends."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport = request.transport

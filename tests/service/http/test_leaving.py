@@ -6,24 +6,31 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from service.http.app import set_up
 from service.settings import Settings
 from tests.running import running_receiver, until
 
+_WEBHOOK = (
+    b"POST /webhooks/portone/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n"
+    b'{"imp_uid":"imp_1"}'
+)
 _CALL = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 _LONGER_THAN_ANY_TEST = 600.0
 # More than the 128 that aiohttp would let wait.
 _WAITING = 200
 
 
-async def test_a_call_on_an_open_connection_is_answered(settings: Settings) -> None:
+@pytest.mark.parametrize(("call", "end"), [(_CALL, b'ok"}\n'), (_WEBHOOK, b"\r\n\r\nOK")], ids=["read", "webhook"])
+async def test_a_call_on_an_open_connection_is_answered(settings: Settings, call: bytes, end: bytes) -> None:
     """A receiver that is stopped takes no new connection. An open one has its next call answered, and ends."""
     runner = await set_up(settings, shutdown_seconds=1, leave_seconds=_LONGER_THAN_ANY_TEST)
     await runner.listen("127.0.0.1", 0)
     port = runner.addresses[0][1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(_CALL)
-    assert b"onnection: close" not in await reader.readuntil(b'ok"}\n')
+    writer.write(call)
+    assert b"onnection: close" not in await reader.readuntil(end)
     ending = asyncio.create_task(runner.cleanup())
 
     async def refuses() -> bool:
@@ -35,7 +42,7 @@ async def test_a_call_on_an_open_connection_is_answered(settings: Settings) -> N
         return False
 
     await until(refuses)
-    writer.write(_CALL)
+    writer.write(call)
     answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"Connection: close" in answer
