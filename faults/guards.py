@@ -93,14 +93,14 @@ GUARDS = (
         "workers/woken.py",
         "                line.calculate_next(datetime.now(self.timezone))\n",
         "                pass\n",
-        _test("tests/workers/test_woken.py"),
+        _test("tests/workers/test_woken.py", "-k", "clock"),
     ),
     Guard(
         "clock: a new worker plans its cron lines again",
         "workers/woken.py",
         "            line.next_run = None ",
         "            pass ",
-        _test("tests/workers/test_woken.py"),
+        _test("tests/workers/test_woken.py", "-k", "clock"),
     ),
     Guard(
         "clock: jobs of a wrong one are no backlog",
