@@ -91,6 +91,7 @@ async def _play(stack: Stack, driver: Driver, storm: Storm, episode: Episode) ->
     await storm.heal()
     healed = time.monotonic()
     await failing
+    await storm.heal_databases()
     episode.broken += failing_over.broken
     episode.recoveries = [asdict(recovery) for recovery in failing_over.recoveries]
     try:

@@ -108,6 +108,10 @@ class Stack:
         with contextlib.suppress(ProcessLookupError):
             self.clocks[name].set(ahead_seconds, process.pid if process.running else None)
 
+    def is_server(self, name: str) -> bool:
+        """Say whether this part is a server of a database."""
+        return self._database_of(name) is not None
+
     def _database_of(self, name: str) -> Topology | None:
         return next((database for database in (self.postgres, self.redis) if name in database.processes), None)
 

@@ -6,7 +6,7 @@ import random
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from signal import Signals
 from typing import Any
 
@@ -54,9 +54,8 @@ class Storm:
         await asyncio.gather(*(self._lane(lane) for lane in lanes))
 
     async def heal(self) -> None:
-        """Start everything again, open the proxies, and let PortOne answer."""
-        for name in self.stack.processes:
-            self.stack.signal(name, Signals.SIGCONT)
+        """Start the service's parts again, open the proxies, and let PortOne answer."""
+        await self._revive(name for name in self.stack.processes if not self.stack.is_server(name))
         for name in self.stack.clocks:
             self.stack.set_clock(name, 0)
         for proxy in self.stack.proxies.values():
@@ -64,9 +63,16 @@ class Storm:
         # It then sends the webhooks that it held back, one by one. Nobody waits for that here.
         with contextlib.suppress(TimeoutError):
             await self.stack.control("DELETE", "faults", seconds=1.0)
-        for name in self.stack.processes:
-            await self.stack.start_again(name)
         self.note("everything recovers")
+
+    async def heal_databases(self) -> None:
+        """Start the databases' servers again, once no failover is under way: it would end before it was noticed."""
+        await self._revive(filter(self.stack.is_server, self.stack.processes))
+
+    async def _revive(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.stack.signal(name, Signals.SIGCONT)
+            await self.stack.start_again(name)
 
     async def _lane(self, rng: random.Random) -> None:
         troubles = self._troubles()
