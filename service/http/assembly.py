@@ -191,8 +191,7 @@ async def open_receiver(
     searches = assembly.closing(SearchRequests(pool, queue, times.spacing))
     announcer = assembly.closing(Announcer(queue))
     change_waiters, beats = ChangeWaiters(settings.read_waiters), Beats()
-    registration = await assembly.registration(times, intake, announcer)
-    standby = await assembly.standby_reads(beats)
+    registration, standby = await assembly.registration(times, intake, announcer), await assembly.standby_reads(beats)
     reading, feed = await assembly.reading(intake, change_waiters, standby), await assembly.feed(change_waiters)
     listing = await assembly.listing(intake, standby)
     waiters.hear = feed.heard
