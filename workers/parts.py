@@ -32,10 +32,9 @@ from workers.refunds import make_refunder
 from workers.verify import verify
 
 # A run of `verify` that takes longer than 8 ms waits for PortOne or for a disk, so the next begins beside it: a longer
-# limit left a sixth of two cores idle under load; with a shorter one batches are too small to pay. A whole batch begins
-# at once beside one run: that settles a twentieth more payments a second; beside two, runs share the cores, and it
-# settles fewer. What may wait is bounded by arq's jobs (`max_jobs`), of a hundred notices each.
-_BATCHES = BatchBounds(NOTICES_PER_JOB, runs=8, waiting=50_000, slow_seconds=0.008, whole_beside=1)
+# limit left a sixth of two cores idle under load; with a shorter one batches are too small to pay. What may wait is
+# bounded by arq's jobs (`max_jobs`), of a hundred notices each.
+_BATCHES = BatchBounds(NOTICES_PER_JOB, runs=8, waiting=50_000, slow_seconds=0.008)
 
 # A turn is bounded: each preparation is a call.
 _PREPARED_A_TURN = 50
