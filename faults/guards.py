@@ -858,17 +858,24 @@ GUARDS = (
     ),
     Guard(
         "stopping: a connection that waits to be accepted is answered",
-        "service/http/runner.py",
-        "                accepted.append(twin.accept()[0])\n",
-        "                break\n",
+        "service/http/listening.py",
+        "                for _ in range(_BACKLOG):\n                    self._take(listening.accept()[0])\n",
+        "                pass\n",
         _test("tests/service/http/test_leaving.py"),
     ),
     Guard(
         "stopping: a busy receiver's callers wait",
-        "service/http/runner.py",
+        "service/http/listening.py",
         "backlog=_BACKLOG",
         "backlog=128",
         _test("tests/service/http/test_leaving.py"),
+    ),
+    Guard(
+        "listening: many new connections are accepted at once",
+        "service/http/listening.py",
+        "_ACCEPTED_AT_ONCE = 32",
+        "_ACCEPTED_AT_ONCE = 1",
+        _test("tests/service/http/test_listening.py"),
     ),
     Guard(
         "stopping: what a worker has claimed it verifies",

@@ -29,6 +29,7 @@ from service.http.connections import Bounds
 from service.http.console.routes import add_console
 from service.http.endpoints import Endpoint
 from service.http.keys import with_key
+from service.http.listening import Listener
 from service.http.metrics_port import serving_metrics
 from service.http.problems import answer_problems
 from service.http.receiver import RECEIVER
@@ -99,13 +100,14 @@ async def set_up(settings: Settings, shutdown_seconds: float, leave_seconds: flo
         server.request_handler = shortened(
             webhooks.ADDRESS, partial(webhooks.receive, receiver), receiver, server.request_handler
         )
-        runner.make_connection = partial(
+        make_connection = partial(
             HttpConnection,
             server,
             receiver.connections,
             partial(returns.answer_failure, settings.return_url),
             asyncio.get_running_loop(),
         )
+        runner.listener = Listener(make_connection)
         runner.connections, runner.leave_seconds = receiver.connections, leave_seconds
     return runner
 
