@@ -177,7 +177,7 @@ async def _with(bench: Bench, step: Step) -> Run:
 async def _without(bench: Bench, step: Step) -> Run:
     ours = SYSTEMS["ours"]
     if not step.file:
-        return await settled(bench, replace(ours, worker=step.worker or ours.worker), sql=step.sql)
+        return await settled(bench, replace(ours, worker=step.worker or ours.worker), step.flush_us, step.sql)
     file = bench.launcher.tree / step.file
     original = file.read_text("utf-8")
     if original.count(step.text) != 1:
@@ -188,7 +188,7 @@ async def _without(bench: Bench, step: Step) -> Run:
         return await settled(bench, ours, step.flush_us, function)
     file.write_text(changed, "utf-8")
     try:
-        return await settled(bench, ours)
+        return await settled(bench, ours, step.flush_us)
     finally:
         file.write_text(original, "utf-8")
 

@@ -38,7 +38,7 @@ class Listener:
         """Take connections from now on, at each address of the host. Raises OSError."""
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, address in dict.fromkeys((family, address) for family, *_, address in found):
-            listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            listening = socket.create_server(address, family=family, backlog=_BACKLOG)
             self._sockets.append(listening)
             listening.setblocking(False)
             self._resume(listening)
@@ -59,7 +59,7 @@ class Listener:
         try:
             for _ in range(_ACCEPTED_AT_ONCE):
                 self._take(listening.accept()[0])
-        except (BlockingIOError, InterruptedError, ConnectionError):  # none waits any more, or one has gone
+        except (BlockingIOError, ConnectionError):  # none waits any more, or one has gone
             pass
         except OSError as error:
             log.warning("connections.not_accepted", reason=error.strerror)
