@@ -76,10 +76,10 @@ STEPS = (
         worker=(_ARQ, "workers.main.WorkerSettings"),
     ),
     Step(
-        "an idle worker begins with a job before it is on disk",
-        "workers/woken.py",
-        "if self.allow_pick_jobs and not self._verifying:",
-        "if False:",
+        "a job is named to a worker, which begins before it is on disk",
+        "service/redis/queue.py",
+        "channel = None if wait else await self._listeners.next()",
+        "channel = None",
     ),
     Step(
         "a write takes one trip to Postgres if nothing was stored before",

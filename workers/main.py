@@ -127,13 +127,14 @@ async def _work(worker: WokenWorker, vitals: Vitals) -> None:
 
 
 async def listen(worker: WokenWorker) -> None:
-    """Tell the worker of each job that is queued, and before that of the notices in it."""
-    async for message in messages(worker.pool, WAKE_CHANNEL):
-        match (message or b"").decode("ascii", "replace").split():
-            case [job_id, *ids]:
-                worker.begin(job_id, ids)
-            case _:
-                worker.woken.set()
+    """Tell the worker of each job that is named to it, and that others may have been queued."""
+    async for message in messages(worker.pool, WAKE_CHANNEL, worker.channel):
+        try:
+            job_id, due_at_ms, ids = deserialize(message or b"")
+        except ValueError:  # it names none
+            worker.woken.set()
+        else:
+            worker.begin(job_id, due_at_ms, ids)
 
 
 def _context(parts: Parts) -> dict[str, Any]:

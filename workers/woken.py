@@ -1,15 +1,15 @@
-"""arq's worker, woken by each job, and with a claim and a finish that cost one Redis command each for many jobs.
+"""arq's worker, to which jobs are named, and whose claim and finish cost one Redis command each for many jobs.
 
 arq itself polls twice a second, and takes about 17 commands and 350 µs of CPU for a job; each of its three writes
 waits for Redis' log (docs/performance.md). That is replaced here only for our own batches of notices: arq runs cron
 lines and all other jobs of the queue. The queue and its jobs stay arq's, so that its plain worker may run beside ours
-(docs/decisions/0003-wake-the-worker-instead-of-polling.md).
+(docs/decisions/0003-wake-the-worker-instead-of-polling.md, 0035-name-each-job-to-one-worker.md).
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,14 +18,16 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_pref
 from arq.worker import Worker
 
 from service.redis.bounds import REDIS_AWAY
-from service.redis.queue import QUEUE_NAME, VERIFY, deserialize, heed_cancellation
+from service.redis.listeners import new_channel
+from service.redis.queue import QUEUE_NAME, VERIFY, deserialize, heed_cancellation, show
 
 log = structlog.get_logger()
 
-# Each job wakes the worker; the poll is for deferred jobs, for cron, and for a lost wake-up.
+# The poll is for deferred jobs, for cron, and for what no message brought.
 _POLL_SECONDS = 0.25
 
-# Finished jobs leave the queue together, because each write waits for Redis' log. Nobody waits for it.
+# Finished jobs leave the queue together, because each write waits for Redis' log. Nobody waits for it. It is less than
+# the time for which a named job is hidden.
 _FINISH_SECONDS = 0.1
 
 # A clock that moves by more than this against the one that only counts was set, or the machine slept.
@@ -46,17 +48,20 @@ return claimed
 
 
 class WokenWorker(Worker):
-    """A worker that polls when a job was queued or a place for one came free. Set `woken` for each queued job."""
+    """A worker that begins with what is named to it, and polls when other jobs were queued or a place came free.
+
+    Set `woken` for those others. Jobs are named on `channel`.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(poll_delay=0, handle_signals=False, **options)
         self.woken = asyncio.Event()
         self.woken.set()  # for jobs that were queued before the start
+        self.channel = new_channel()
         self._claim = self.pool.register_script(_CLAIM)
-        # The job that was begun before it was claimed. A later job may name the same notice again.
-        self._begun: tuple[str, asyncio.Task[None]] | None = None
-        self._verifying = 0
         self._finished: list[str] = []
+        # Jobs that were named to this worker while it had no place, and when each is due.
+        self._left: dict[str, int] = {}
         self._finishing: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
@@ -64,10 +69,13 @@ class WokenWorker(Worker):
         for line in self.cron_jobs:
             line.next_run = None  # the worker before this one, which lost Redis, may have planned it by a wrong clock
 
-    def begin(self, job_id: str, ids: list[str]) -> None:
-        """Verify a job's notices now if nothing is under way. The job, which is being queued, will find it begun."""
-        if self.allow_pick_jobs and not self._verifying:
-            self._begun = job_id, self.loop.create_task(self._verify(ids))
+    def begin(self, job_id: str, due_at_ms: int, ids: list[str]) -> None:
+        """Begin with a job while it is being queued or, without a place for it, leave it to all workers."""
+        if self.allow_pick_jobs and self.job_counter < self.max_jobs:
+            self._run(job_id, self._run_batch(job_id, ids))
+        else:
+            self._left[job_id] = due_at_ms
+            self._finish_soon()
 
     async def _poll_iteration(self) -> None:
         heed_cancellation()
@@ -118,8 +126,12 @@ class WokenWorker(Worker):
             self.woken.set()  # there may be more than we took
 
     def _start(self, job_id: str, body: bytes, now_ms: int) -> None:
+        if job_id in self.tasks or job_id in self._finished:  # it was named to this worker before
+            return
         ids = _notices(body)
-        run = self.run_job(job_id, now_ms) if ids is None else self._run_batch(job_id, ids)
+        self._run(job_id, self.run_job(job_id, now_ms) if ids is None else self._run_batch(job_id, ids))
+
+    def _run(self, job_id: str, run: Coroutine[Any, Any, None]) -> None:
         self.job_counter += 1
         self.tasks[job_id] = self.loop.create_task(run)
         self.tasks[job_id].add_done_callback(self._place_came_free)
@@ -131,39 +143,43 @@ class WokenWorker(Worker):
 
     async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
         """Run a batch of notices. Its task never raises; what a killed worker leaves, the sweep queues again."""
-        begun = self._begun
-        await (begun[1] if begun and begun[0] == job_id else self._verify(ids))
+        await self.functions[VERIFY].coroutine(self.ctx, ids)
         self.jobs_complete += 1
         self._finished.append(job_id)
-        if self._finishing is None or self._finishing.done():
-            self._finishing = self.loop.create_task(self._finish())
-        await asyncio.shield(self._finishing)
-
-    async def _verify(self, ids: Sequence[str]) -> None:
-        self._verifying += 1
-        try:
-            await self.functions[VERIFY].coroutine(self.ctx, ids)
-        finally:
-            self._verifying -= 1
+        self._finish_soon()
 
     def under_way(self) -> list[asyncio.Task[Any]]:
         """Return what still works with Redis: the jobs, the end of those that are done, and cron."""
-        begun = self._begun[1] if self._begun else None
-        return [*self.tasks.values(), *(task for task in (begun, self._finishing, self._beating) if task)]
+        return [*self.tasks.values(), *(task for task in (self._finishing, self._beating) if task)]
+
+    def _finish_soon(self) -> None:
+        if self._finishing is None or self._finishing.done():
+            self._finishing = self.loop.create_task(self._finish())
 
     async def _finish(self) -> None:
-        """Take the finished jobs off the queue, all at once. A failure leaves jobs that run again without effect."""
-        while self._finished:
+        """Take the finished jobs off the queue, and show to all what was left, at once for many jobs.
+
+        A failure leaves jobs that run again without effect.
+        """
+        while self._finished or self._left:
             await asyncio.sleep(_FINISH_SECONDS)
-            job_ids, self._finished = self._finished, []
-            keys = [prefix + job_id for job_id in job_ids for prefix in _KEYS_OF_A_JOB]
+            finished, left = list(self._finished), self._left
+            self._left = {}
             try:
-                async with self.pool.pipeline(transaction=True) as pipe:
-                    pipe.zrem(QUEUE_NAME, *job_ids)
-                    pipe.delete(*keys)
-                    await pipe.execute()
+                if finished:
+                    await self._remove(finished)
+                if left:
+                    await show(self.pool, left)
             except REDIS_AWAY as error:
-                log.warning("jobs.not_finished", count=len(job_ids), reason=type(error).__name__)
+                log.warning("jobs.not_finished", count=len(finished), reason=type(error).__name__)
+            del self._finished[: len(finished)]  # only now: a claim may still bring them
+
+    async def _remove(self, job_ids: Sequence[str]) -> None:
+        keys = [prefix + job_id for job_id in job_ids for prefix in _KEYS_OF_A_JOB]
+        async with self.pool.pipeline(transaction=True) as pipe:
+            pipe.zrem(QUEUE_NAME, *job_ids)
+            pipe.delete(*keys)
+            await pipe.execute()
 
 
 _KEYS_OF_A_JOB = (job_key_prefix, in_progress_key_prefix, retry_key_prefix)

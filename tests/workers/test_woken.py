@@ -1,8 +1,9 @@
-"""A worker begins with a job while Redis still writes it (docs/decisions/0003), and its cron outlives a wrong clock."""
+"""A worker begins with a job that is named to it (docs/decisions/0035), and its cron outlives a wrong clock."""
 
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,8 @@ from arq.connections import ArqRedis
 from arq.cron import cron
 from arq.worker import func
 
-from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
+from service.redis.listeners import new_channel
+from service.redis.queue import QUEUE_NAME, VERIFY, Queue, connect, deserialize, serialize
 from tests.running import until
 from workers.main import listen
 from workers.woken import WokenWorker
@@ -41,16 +43,18 @@ def _worker(given: Verifications, redis: ArqRedis) -> WokenWorker:
     )  # fmt: skip
 
 
-@pytest.fixture
-async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
-    """A worker that runs, and hears of what is queued."""
-    given, redis = Verifications(), connect(redis_url)
+@contextlib.asynccontextmanager
+async def _running(given: Verifications, redis_url: str) -> AsyncIterator[WokenWorker]:
+    """Run a worker that hears of what is queued."""
+    redis = connect(redis_url)
     worker = _worker(given, redis)
     running = [asyncio.create_task(worker.async_run()), asyncio.create_task(listen(worker))]
-    subscribed = dict[bytes, int]()
-    while not subscribed.get(WAKE_CHANNEL.encode()):
-        subscribed = dict(await redis.pubsub_numsub(WAKE_CHANNEL))
-    yield given
+
+    async def listens() -> bool:
+        return (worker.channel.encode(), 1) in await redis.pubsub_numsub(worker.channel)
+
+    await until(listens)
+    yield worker
     given.end.set()
     for task in running:
         task.cancel()
@@ -60,38 +64,107 @@ async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
     await redis.aclose(close_connection_pool=True)
 
 
-async def test_a_job_is_begun_before_it_is_queued(verifications: Verifications, redis_url: str) -> None:
-    """The word about a job is enough to begin with it; the job finds it begun, also when that has ended."""
-    redis, notice, other = connect(redis_url), uuid4(), uuid4()
-    verifications.end.set()
-    await redis.publish(WAKE_CHANNEL, f"job-1 {notice}")
-    await until(lambda: _are(verifications, [notice]))
-    await redis.enqueue_job(VERIFY, [notice], _job_id="job-1")
-    await redis.enqueue_job(VERIFY, [other], _job_id="job-2", _defer_by=timedelta(milliseconds=1))
-    await until(lambda: _are(verifications, [notice, other]))
-    await redis.aclose(close_connection_pool=True)
+@pytest.fixture
+async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
+    given = Verifications()
+    async with _running(given, redis_url):
+        yield given
 
 
-async def test_what_was_begun_is_verified_again_later(verifications: Verifications, redis_url: str) -> None:
-    """A notice that came too soon after a look is queued for later; that job is not taken for the one begun."""
-    redis, notice = connect(redis_url), uuid4()
-    verifications.end.set()
-    await redis.publish(WAKE_CHANNEL, f"job-1 {notice}")
-    await until(lambda: _are(verifications, [notice]))
-    await Queue(redis).put([notice], timedelta(milliseconds=1))
-    await until(lambda: _are(verifications, [notice, notice]))
-    await redis.aclose(close_connection_pool=True)
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose(close_connection_pool=True)
 
 
-async def test_a_busy_worker_leaves_notices_to_their_jobs(verifications: Verifications, redis_url: str) -> None:
-    """While one is verified, no other is begun at the word alone, which every worker hears."""
-    redis, first, second, third = connect(redis_url), uuid4(), uuid4(), uuid4()
-    await redis.publish(WAKE_CHANNEL, f"job-1 {first}")
+async def test_a_job_is_begun_before_it_is_queued(redis: ArqRedis, redis_url: str) -> None:
+    """Its name is enough to begin with it, and the job is removed."""
+    given, notice = Verifications(), uuid4()
+    async with _running(given, redis_url) as worker:
+        await redis.publish(worker.channel, serialize(["job-1", 0, [notice]]))
+        await until(lambda: _are(given, [notice]))
+        await redis.enqueue_job(VERIFY, [notice], _job_id="job-1", _defer_by=timedelta(milliseconds=300))
+        given.end.set()
+
+        async def is_removed() -> bool:
+            return not await redis.exists(QUEUE_NAME, "arq:job:job-1")
+
+        await until(is_removed)
+    assert given.begun == [str(notice)]
+
+
+async def test_a_named_job_that_takes_long_is_begun_once(verifications: Verifications, redis: ArqRedis) -> None:
+    """A worker that claims its own job, which is hidden no longer, knows that it has begun with it."""
+    first, second = uuid4(), uuid4()
+    queue = Queue(redis)
+    await queue.put([first])
     await until(lambda: _are(verifications, [first]))
-    await redis.publish(WAKE_CHANNEL, f"job-2 {second}")
-    await Queue(redis).put([third])
-    await until(lambda: _are(verifications, [first, third]))
-    await redis.aclose(close_connection_pool=True)
+    await until(lambda: _is_claimed(redis))
+    await queue.put([second])
+    await until(lambda: _are(verifications, [first, second]))
+
+
+async def test_jobs_are_named_to_the_workers_in_turn(redis: ArqRedis, redis_url: str) -> None:
+    """Each of two workers gets every second job, and no job goes to both."""
+    one, other, notices = Verifications(), Verifications(), [uuid4() for _ in range(4)]
+    async with _running(one, redis_url), _running(other, redis_url):
+        queue = Queue(redis)
+        for notice in notices:
+            await queue.put([notice])
+
+        async def are_begun() -> bool:
+            return len(one.begun) + len(other.begun) == len(notices)
+
+        await until(are_begun)
+        assert len(one.begun) == len(other.begun) == 2
+        assert {*one.begun, *other.begun} == set(map(str, notices))
+
+
+async def test_a_job_named_to_a_worker_that_is_gone(
+    verifications: Verifications, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody hears its name, so all workers are shown it at once."""
+    monkeypatch.setattr("service.redis.queue._HIDDEN_MS", 60_000)
+    queue, notice = Queue(redis), uuid4()
+    async with redis.pubsub() as gone:
+        await gone.subscribe(new_channel())
+        channels = {await queue._listeners.next() for _ in range(2)}
+        assert len(channels) == 2
+    for _ in range(2):
+        await queue.put([notice])
+    await until(lambda: _are(verifications, [notice, notice]))
+
+
+async def test_a_job_named_to_a_worker_that_hangs(verifications: Verifications, redis: ArqRedis) -> None:
+    """Another one does it soon."""
+    queue, notices = Queue(redis), [uuid4(), uuid4()]
+    async with redis.pubsub() as hanging:
+        await hanging.subscribe(new_channel())
+        for notice in notices:
+            await queue.put([notice])
+
+        async def are_begun() -> bool:
+            return {*verifications.begun} == set(map(str, notices))
+
+        await until(are_begun)
+
+
+async def test_a_worker_without_a_place_leaves_a_job_to_all(redis: ArqRedis, redis_url: str) -> None:
+    """It shows the job in the order in which it was due, and to other workers at once."""
+    full, notices = Verifications(), [uuid4() for _ in range(4)]
+    async with _running(full, redis_url):
+        queue = Queue(redis)
+        for notice in notices:  # as many as it has places
+            await queue.put([notice])
+        await until(lambda: _are(full, notices))
+        await queue.put([uuid4()], first=True)
+
+        async def is_first() -> bool:
+            [(_, score)] = await redis.zrange(QUEUE_NAME, 0, 0, withscores=True)
+            return bool(score < (time.time() - 50) * 1000)
+
+        await until(is_first)
 
 
 async def test_a_stop_during_a_claim_verifies_what_it_brings(redis_url: str) -> None:
@@ -179,3 +252,9 @@ async def test_a_new_worker_forgets_what_a_wrong_clock_planned(redis_url: str) -
 
 async def _are(verifications: Verifications, ids: Sequence[UUID]) -> bool:
     return verifications.begun == [str(notice_id) for notice_id in ids]
+
+
+async def _is_claimed(redis: ArqRedis) -> bool:
+    """Say whether some worker has claimed the only job, whose score then lies behind its lease."""
+    [(_, score)] = await redis.zrange(QUEUE_NAME, 0, -1, withscores=True)
+    return bool(score > (time.time() + 1) * 1000)

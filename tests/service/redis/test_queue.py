@@ -18,6 +18,7 @@ from service.domain.notice import Notice, Source
 from service.errors import RedisUnavailable
 from service.notice_ids import new_notice_id
 from service.redis.durability import read_durability
+from service.redis.listeners import new_channel
 from service.redis.queue import (
     LOOKED_CHANNEL,
     QUEUE_NAME,
@@ -122,19 +123,37 @@ async def test_jobs_of_a_wrong_clock_do_not_count(queue: Queue) -> None:
     assert await queue.length() == 1
 
 
-async def test_a_job_wakes_the_worker(queue: Queue, arq: ArqRedis) -> None:
-    """Each job that is due now wakes the workers, so that none waits for arq's next poll, and is told before."""
+async def test_a_job_wakes_the_workers(queue: Queue, arq: ArqRedis) -> None:
+    """Where no worker listens on a channel of its own, each job that is due now wakes all."""
     received = messages(arq, WAKE_CHANNEL)
     assert await anext(received) is None  # the subscription is active
-    ids = [uuid4() for _ in range(3)]
-    await queue.put(ids)
-    await queue.put(ids, timedelta(seconds=9))
+    await queue.put([uuid4()])
+    await queue.put([uuid4()], timedelta(seconds=9))
     await queue.search()
     async with asyncio.timeout(10):
-        told, *woken = [await anext(received) for _ in range(3)]
-    _search, at_once, _later = await _job_ids(arq)  # a search goes before
-    assert told == " ".join([at_once, *map(str, ids)]).encode()
-    assert woken == [b"", b""]
+        assert [await anext(received) for _ in range(2)] == [b"", b""]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await anext(received)
+    await received.aclose()
+
+
+async def test_a_job_is_named_to_a_worker(queue: Queue, arq: ArqRedis) -> None:
+    """A job that is due now is named to a worker that listens, and hidden from the others for a moment."""
+    channel = new_channel()
+    received = messages(arq, channel)
+    assert await anext(received) is None
+    ids = [uuid4() for _ in range(3)]
+    began_ms = time.time() * 1000
+    await queue.put(ids, first=True)
+    async with asyncio.timeout(10):
+        message = await anext(received)
+    assert message is not None
+    job_id, due_at_ms, named = deserialize(message)
+    assert [job_id] == await _job_ids(arq)
+    assert named == [str(notice_id) for notice_id in ids]
+    assert due_at_ms == pytest.approx(began_ms - 60_000, abs=5_000)
+    assert await arq.zscore(QUEUE_NAME, job_id) > began_ms + 100
     await received.aclose()
 
 
