@@ -265,9 +265,9 @@ GUARDS = (
     ),
     Guard(
         "lock before read, on registering",
-        "service/db/functions/register_orders_v1.sql",
+        "service/db/functions/register_orders_v2.sql",
         "    PERFORM pg_advisory_xact_lock(2, k) FROM (\n"
-        "        SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;\n",
+        "        SELECT DISTINCT hashtext(g->>0) AS k FROM jsonb_array_elements(given) AS g ORDER BY k) AS sorted;\n",
         "",
         _test("tests/service/test_races.py", "-k", "registered_while"),
     ),
@@ -280,23 +280,23 @@ GUARDS = (
     ),
     Guard(
         "registering: what is stored already is settled first",
-        "service/db/functions/register_orders_v1.sql",
+        "service/db/functions/register_orders_v2.sql",
         "        WHERE NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND",
         "        WHERE true OR NOT EXISTS (SELECT FROM payments WHERE merchant_uid = g->>0 AND",
         _test("tests/service/usecases/test_registration.py", "-k", "stored_payment"),
     ),
     Guard(
         "registering: an archived order's number is not given out again",
-        "service/db/functions/register_orders_v1.sql",
+        "service/db/functions/register_orders_v2.sql",
         "          AND NOT EXISTS (SELECT FROM archived_orders WHERE merchant_uid = g->>0 OFFSET 0)\n",
         "",
         _test("tests/cli/test_archive.py"),
     ),
     Guard(
         "registering: batches take their locks in one order",
-        "service/db/functions/register_orders_v1.sql",
-        "        SELECT DISTINCT hashtext(m) AS k FROM unnest(names) AS m ORDER BY k) AS sorted;",
-        "        SELECT hashtext(m) AS k FROM unnest(names) AS m) AS sorted;",
+        "service/db/functions/register_orders_v2.sql",
+        "        SELECT DISTINCT hashtext(g->>0) AS k FROM jsonb_array_elements(given) AS g ORDER BY k) AS sorted;",
+        "        SELECT hashtext(g->>0) AS k FROM jsonb_array_elements(given) AS g) AS sorted;",
         _test("tests/service/usecases/test_registration.py", "-k", "opposite"),
     ),
     Guard(

@@ -189,7 +189,7 @@ async def test_the_lock_comes_before_the_first_id(database_url: str, pool: Pool)
     await stored.register_order(pool, "order-1")
     statements: list[Callable[[Any], Any]] = [
         lambda c: _write(c, "order-2"),
-        lambda c: c.execute("SELECT count(*) FROM register_orders_v1($1::jsonb, interval '1 s', false)", _REGISTRATION),
+        lambda c: c.execute("SELECT count(*) FROM register_orders_v2($1::jsonb, interval '1 s', false)", _REGISTRATION),
         lambda c: c.execute("SELECT write_looks_v1(true, '[[\"order-1\"]]', '[]', $1::jsonb, '[]', '[]')", _CHANGE),
     ]
     for write in statements:
