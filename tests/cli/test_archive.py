@@ -323,11 +323,12 @@ async def test_money_of_an_archived_order_is_seen(
     await commands.sandbox.move(imp_uid, "cancel")
 
     async def is_parked() -> bool:
-        return [row["last_outcome"] for row in await _parked(pool, imp_uid)] == ["order_archived"]
+        # A walk of the ledger may have seen the refund too, beside the webhook.
+        return {row["last_outcome"] for row in await _parked(pool, imp_uid)} == {"order_archived"}
 
     await until(is_parked)
     assert "0 orders" not in await commands.run("archive", "restore", folder)
-    [notice] = await _parked(pool, imp_uid)
+    notice, *_ = await _parked(pool, imp_uid)
     await commands.run("notices", "replay", str(notice["id"]), "--why", "restored", REDIS_URL=redis_url)
     await commands.service.becomes("order-1", state="cancelled")
 
