@@ -129,12 +129,18 @@ async def _work(worker: WokenWorker, vitals: Vitals) -> None:
 async def listen(worker: WokenWorker) -> None:
     """Tell the worker of each job that is named to it, and that others may have been queued."""
     async for message in messages(worker.pool, WAKE_CHANNEL, worker.channel):
-        try:
-            job_id, due_at_ms, ids = deserialize(message or b"")
-        except ValueError:  # it names none
-            worker.woken.set()
-        else:
-            worker.begin(job_id, due_at_ms, ids)
+        match _read(message):
+            case [str(job_id), int(due_at_ms), list(ids)]:
+                worker.begin(job_id, due_at_ms, ids)
+            case _:
+                worker.woken.set()
+
+
+def _read(message: bytes | None) -> Any:
+    try:
+        return deserialize(message or b"")
+    except ValueError:
+        return None
 
 
 def _context(parts: Parts) -> dict[str, Any]:

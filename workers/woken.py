@@ -57,7 +57,7 @@ class WokenWorker(Worker):
         super().__init__(poll_delay=0, handle_signals=False, **options)
         self.woken = asyncio.Event()
         self.woken.set()  # for jobs that were queued before the start
-        self.channel = new_channel()
+        self.channel = new_channel(self.pool)
         self._claim = self.pool.register_script(_CLAIM)
         self._finished: list[str] = []
         # Jobs that were named to this worker while it had no place, and when each is due.
@@ -172,7 +172,8 @@ class WokenWorker(Worker):
                     await show(self.pool, left)
             except REDIS_AWAY as error:
                 log.warning("jobs.not_finished", count=len(finished), reason=type(error).__name__)
-            del self._finished[: len(finished)]  # only now: a claim may still bring them
+            finally:
+                del self._finished[: len(finished)]  # only now: a claim may still bring them
 
     async def _remove(self, job_ids: Sequence[str]) -> None:
         keys = [prefix + job_id for job_id in job_ids for prefix in _KEYS_OF_A_JOB]

@@ -98,7 +98,7 @@ class Queue:
         self._listeners = Listeners(redis)
 
     async def put(self, ids: Sequence[UUID], wait: timedelta = timedelta(), *, first: bool = False) -> None:
-        """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within two seconds.
+        """Queue one job for these notices, to start after `wait`. Raises RedisUnavailable within three seconds.
 
         `first`: a person waits for them, so they overtake up to a minute of backlog. A job that is due now is named to
         one of the workers, which begins with it while Redis still writes it to its log

@@ -15,8 +15,8 @@ from arq.connections import ArqRedis
 from arq.cron import cron
 from arq.worker import func
 
-from service.redis.listeners import new_channel
-from service.redis.queue import QUEUE_NAME, VERIFY, Queue, connect, deserialize, serialize
+from service.redis.listeners import Listeners, new_channel
+from service.redis.queue import QUEUE_NAME, VERIFY, WAKE_CHANNEL, Queue, connect, deserialize, serialize
 from tests.running import until
 from workers.main import listen
 from workers.woken import WokenWorker
@@ -121,6 +121,29 @@ async def test_jobs_are_named_to_the_workers_in_turn(redis: ArqRedis, redis_url:
         assert {*one.begun, *other.begun} == set(map(str, notices))
 
 
+@pytest.mark.parametrize(
+    "message", [b"7", b"null", b"[1,0,[]]", b'[["a"],0,[]]', b'{"a":1}', b"job-1 some-id", b"\xff"]
+)
+async def test_a_message_that_names_no_job_makes_nobody_deaf(redis: ArqRedis, redis_url: str, message: bytes) -> None:
+    """A worker goes on to hear what is named to it."""
+    given, notice = Verifications(), uuid4()
+    async with _running(given, redis_url) as worker:
+        for channel in (WAKE_CHANNEL, worker.channel):
+            await redis.publish(channel, message)
+        await redis.publish(worker.channel, serialize(["job-1", 0, [notice]]))
+        await until(lambda: _are(given, [notice]))
+
+
+async def test_jobs_are_named_within_one_database(
+    verifications: Verifications, redis: ArqRedis, redis_url: str
+) -> None:
+    """A worker of another installation, in another database of the same Redis, is named nothing."""
+    elsewhere = connect(redis_url.rpartition("/")[0] + "/1")
+    assert await Listeners(elsewhere).next() is None
+    assert await Listeners(redis).next() is not None
+    await elsewhere.aclose(close_connection_pool=True)
+
+
 async def test_a_job_named_to_a_worker_that_is_gone(
     verifications: Verifications, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +151,7 @@ async def test_a_job_named_to_a_worker_that_is_gone(
     monkeypatch.setattr("service.redis.queue._HIDDEN_MS", 60_000)
     queue, notice = Queue(redis), uuid4()
     async with redis.pubsub() as gone:
-        await gone.subscribe(new_channel())
+        await gone.subscribe(new_channel(redis))
         channels = {await queue._listeners.next() for _ in range(2)}
         assert len(channels) == 2
     for _ in range(2):
@@ -140,7 +163,7 @@ async def test_a_job_named_to_a_worker_that_hangs(verifications: Verifications, 
     """Another one does it soon."""
     queue, notices = Queue(redis), [uuid4(), uuid4()]
     async with redis.pubsub() as hanging:
-        await hanging.subscribe(new_channel())
+        await hanging.subscribe(new_channel(redis))
         for notice in notices:
             await queue.put([notice])
 

@@ -140,7 +140,7 @@ async def test_a_job_wakes_the_workers(queue: Queue, arq: ArqRedis) -> None:
 
 async def test_a_job_is_named_to_a_worker(queue: Queue, arq: ArqRedis) -> None:
     """A job that is due now is named to a worker that listens, and hidden from the others for a moment."""
-    channel = new_channel()
+    channel = new_channel(arq)
     received = messages(arq, channel)
     assert await anext(received) is None
     ids = [uuid4() for _ in range(3)]
