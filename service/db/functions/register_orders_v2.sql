@@ -3,8 +3,8 @@
 -- given: an array of [merchant_uid, amount, currency, account, tier, name, metadata, expires_at,
 -- allow_billing_key_issue], each order once.
 -- An order of which something is stored already (a payment that counts or cannot be read, a notice that waits for it, an
--- archive that has it) is left out, as is one that was registered before: the caller reads it, settles it, or refuses it,
--- under the same locks.
+-- archive that has it) is left out: the caller settles it, or refuses it, under the same locks. So is one that was
+-- registered before.
 -- `wanted`: its amount is to be registered with PortOne soon after.
 CREATE FUNCTION register_orders_v2(given jsonb, first_check interval, wanted boolean)
 RETURNS TABLE (merchant_uid text, created_at timestamptz, expires_at timestamptz)
