@@ -62,7 +62,8 @@ class WokenWorker(Worker):
         self._finished: list[str] = []
         # Jobs that were named to this worker while it had no place, and when each is due.
         self._left: dict[str, int] = {}
-        self._finishing: asyncio.Task[None] | None = None
+        self._finishing = set[asyncio.Task[None]]()
+        self._next_finish: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
         self._clock_ahead = time.time() - time.monotonic()
@@ -72,7 +73,7 @@ class WokenWorker(Worker):
     def begin(self, job_id: str, due_at_ms: int, ids: list[str]) -> None:
         """Begin with a job while it is being queued or, without a place for it, leave it to all workers."""
         if self.allow_pick_jobs and self.job_counter < self.max_jobs:
-            self._run(job_id, self._run_batch(job_id, ids))
+            self._run(job_id, self._verify(ids), is_batch=True)
         else:
             self._left[job_id] = due_at_ms
             self._finish_soon()
@@ -126,54 +127,68 @@ class WokenWorker(Worker):
             self.woken.set()  # there may be more than we took
 
     def _start(self, job_id: str, body: bytes, now_ms: int) -> None:
-        if job_id in self.tasks or job_id in self._finished:  # it was named to this worker before
+        if job_id in self.tasks:  # it was named to this worker before
             return
         ids = _notices(body)
-        self._run(job_id, self.run_job(job_id, now_ms) if ids is None else self._run_batch(job_id, ids))
+        if ids is None:
+            self._run(job_id, self.run_job(job_id, now_ms), is_batch=False)
+        else:
+            self._run(job_id, self._verify(ids), is_batch=True)
 
-    def _run(self, job_id: str, run: Coroutine[Any, Any, None]) -> None:
+    def _run(self, job_id: str, work: Coroutine[Any, Any, None], *, is_batch: bool) -> None:
         self.job_counter += 1
-        self.tasks[job_id] = self.loop.create_task(run)
-        self.tasks[job_id].add_done_callback(self._place_came_free)
+        self.tasks[job_id] = self.loop.create_task(self._run_to_end(job_id, work, is_batch))
 
-    def _place_came_free(self, _: asyncio.Task[None]) -> None:
+    async def _run_to_end(self, job_id: str, work: Coroutine[Any, Any, None], is_batch: bool) -> None:
+        """Run a job, and take a batch off the queue, as arq does with its own jobs.
+
+        Its place is free before that, but its task lasts until then. A batch never raises; what a killed worker leaves,
+        the sweep queues again.
+        """
+        try:
+            await work
+        finally:
+            self._free_place()
+        if is_batch:
+            self.jobs_complete += 1
+            self._finished.append(job_id)
+            await asyncio.shield(self._finish_soon())
+
+    async def _verify(self, ids: Sequence[str]) -> None:
+        await self.functions[VERIFY].coroutine(self.ctx, ids)
+
+    def _free_place(self) -> None:
         if self.job_counter >= self.max_jobs:
             self.woken.set()
         self.job_counter -= 1
 
-    async def _run_batch(self, job_id: str, ids: Sequence[str]) -> None:
-        """Run a batch of notices. Its task never raises; what a killed worker leaves, the sweep queues again."""
-        await self.functions[VERIFY].coroutine(self.ctx, ids)
-        self.jobs_complete += 1
-        self._finished.append(job_id)
-        self._finish_soon()
-
     def under_way(self) -> list[asyncio.Task[Any]]:
         """Return what still works with Redis: the jobs, the end of those that are done, and cron."""
-        return [*self.tasks.values(), *(task for task in (self._finishing, self._beating) if task)]
+        return [*self.tasks.values(), *self._finishing, *([self._beating] if self._beating else [])]
 
-    def _finish_soon(self) -> None:
-        if self._finishing is None or self._finishing.done():
-            self._finishing = self.loop.create_task(self._finish())
+    def _finish_soon(self) -> asyncio.Task[None]:
+        """Return the task that will next finish jobs."""
+        if self._next_finish is None:
+            self._next_finish = self.loop.create_task(self._finish())
+            self._finishing.add(self._next_finish)
+            self._next_finish.add_done_callback(self._finishing.discard)
+        return self._next_finish
 
     async def _finish(self) -> None:
         """Take the finished jobs off the queue, and show to all what was left, at once for many jobs.
 
         A failure leaves jobs that run again without effect.
         """
-        while self._finished or self._left:
-            await asyncio.sleep(_FINISH_SECONDS)
-            finished, left = list(self._finished), self._left
-            self._left = {}
-            try:
-                if finished:
-                    await self._remove(finished)
-                if left:
-                    await show(self.pool, left)
-            except REDIS_AWAY as error:
-                log.warning("jobs.not_finished", count=len(finished), reason=type(error).__name__)
-            finally:
-                del self._finished[: len(finished)]  # only now: a claim may still bring them
+        await asyncio.sleep(_FINISH_SECONDS)
+        finished, left = self._finished, self._left
+        self._finished, self._left, self._next_finish = [], {}, None
+        try:
+            if finished:
+                await self._remove(finished)
+            if left:
+                await show(self.pool, left)
+        except REDIS_AWAY as error:
+            log.warning("jobs.not_finished", count=len(finished), reason=type(error).__name__)
 
     async def _remove(self, job_ids: Sequence[str]) -> None:
         keys = [prefix + job_id for job_id in job_ids for prefix in _KEYS_OF_A_JOB]
