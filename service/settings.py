@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     )
     sandbox_port: Port = Field(8081, description="Port of the sandbox, which plays PortOne")
     metrics_host: str = Field("127.0.0.1", description="Address on which METRICS_PORT listens, without a key")
-    metrics_port: Port | Literal[0] = Field(
-        0, description="Port of this process's own metrics, each receiver and worker another; 0: none"
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of this process's own metrics, each receiver and worker another; 0: none"
     )
     trace_file: Path | None = Field(
         None, description="File to which traces are appended; they need the extra `tracing`; empty: none"
