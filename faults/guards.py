@@ -309,7 +309,7 @@ GUARDS = (
     Guard(
         "jobs: one that was named to a worker is begun once",
         "workers/woken.py",
-        "if job_id in self.tasks:",
+        "if (begun := self.tasks.get(job_id)) and not begun.done():",
         "if False:",
         _test("tests/workers/test_woken.py"),
     ),

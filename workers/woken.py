@@ -127,7 +127,7 @@ class WokenWorker(Worker):
             self.woken.set()  # there may be more than we took
 
     def _start(self, job_id: str, body: bytes, now_ms: int) -> None:
-        if job_id in self.tasks:  # it was named to this worker before
+        if (begun := self.tasks.get(job_id)) and not begun.done():  # it was named to this worker before
             return
         ids = _notices(body)
         if ids is None:

@@ -63,9 +63,9 @@ class Registration:
         stored = await in_statement(
             self._pool, order_views.register, list(first.values()), self._times.silence[0], prepare=self._prepare
         )
+        self._announce(stored.values())
         if known := [order for merchant_uid, order in first.items() if merchant_uid not in stored]:
             stored |= await in_statement(self._pool, order_views.registered_before, known)
-        self._announce(stored.values())
         return [_as_found(stored.get(order.terms.merchant_uid), order, first) for order in batch]
 
     def _announce(self, registered: Iterable[Registered]) -> None:
