@@ -65,7 +65,7 @@ GUARDS = (
         "service/db/servers.py",
         "                connection.terminate()\n",
         "                pass\n",
-        _test("tests/service/db/test_servers.py", "-k", "takes_over"),
+        _test("tests/service/db/test_servers.py", "-k", "leaves_a_demoted_primary"),
     ),
     Guard(
         "failover: a commit that waits for a standby is not cancelled",

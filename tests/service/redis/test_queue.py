@@ -13,6 +13,7 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.jobs import Job, JobStatus, deserialize_job_raw
 from redis.asyncio import Redis as RedisClient
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from service.domain.notice import Notice, Source
 from service.errors import RedisUnavailable
@@ -189,6 +190,16 @@ async def test_a_half_open_connection_is_an_error(half_open: str) -> None:
         await queue.put([uuid4()])
     assert time.monotonic() - began < 2.5
     await queue.close()
+
+
+@pytest.mark.parametrize("size", [1, 20_000_000])
+async def test_a_command_ends_by_itself(half_open: str, size: int) -> None:
+    """A client bounds each command, whether its answer does not come or its bytes do not leave."""
+    redis = connect(half_open, socket_timeout=0.2)
+    async with asyncio.timeout(10):
+        with pytest.raises(RedisTimeout):
+            await redis.publish("channel", bytes(size))
+    await redis.aclose(close_connection_pool=True)
 
 
 async def test_a_durable_redis_is_shown_to_be_one(arq: ArqRedis, queue: Queue) -> None:
