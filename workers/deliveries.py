@@ -42,8 +42,7 @@ async def delivering(settings: Settings, metrics: WorkerMetrics, tracing: Tracin
     timeout = timedelta(seconds=settings.endpoint_timeout_seconds)
     bounds = DeliveryBounds(times.deliveries, timeout, settings.endpoint_deliveries_at_once)
     deliverer = Deliverer(reading, writing, sender, times, bounds, tracing)
-    found = asyncio.Event()
-    running = [asyncio.create_task(_run(deliverer, found)), asyncio.create_task(_listen(redis, deliverer.woken, found))]
+    running = [asyncio.create_task(_run(deliverer)), asyncio.create_task(_listen(redis, deliverer.woken))]
     try:
         yield
     finally:
@@ -57,17 +56,13 @@ async def delivering(settings: Settings, metrics: WorkerMetrics, tracing: Tracin
         await writing.close()
 
 
-async def _run(deliverer: Deliverer, found: asyncio.Event) -> None:
-    """Take turns until cancelled, from the first endpoint on, which is `found`.
-
-    A Postgres that is away is waited for; others say so in the log.
-    """
+async def _run(deliverer: Deliverer) -> None:
+    """Take turns until cancelled. A Postgres that is away is waited for; others say so in the log."""
     while True:
         is_soon = False
         try:
             while not await deliverer.has_endpoints():  # noqa: ASYNC110 - a person adds one elsewhere
                 await asyncio.sleep(_LOOK_SECONDS)
-            found.set()
             deliverer.woken.clear()
             is_soon = await deliverer.take_turns()
         except PostgresUnavailable:
@@ -87,9 +82,8 @@ async def _wait(woken: asyncio.Event) -> None:
         pass
 
 
-async def _listen(redis: ArqRedis, woken: asyncio.Event, found: asyncio.Event) -> None:
-    """Wake the loop whenever orders have changed, or messages may have been missed, once there is an endpoint."""
-    await found.wait()
+async def _listen(redis: ArqRedis, woken: asyncio.Event) -> None:
+    """Wake the loop whenever orders have changed, or messages may have been missed."""
     async for message in messages(redis, LOOKED_CHANNEL):
         if message is None or orjson.loads(message)[1]:
             woken.set()

@@ -3,21 +3,19 @@
 redis-py asks one Sentinel after the other, each with the whole time-out, believes the first that answers, and keeps
 connections to a master that was demoted while nobody wrote. Here all Sentinels are asked at once, the newest
 configuration counts, a new connection asks the server for its role, and the Sentinels are asked again every second.
-redis-py also starts a task for each command that it sends in bounded time. Here none is needed.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool, SentinelManagedConnection
 from redis.exceptions import AuthenticationError, ConnectionError, ReadOnlyError, RedisError  # noqa: A004
-from redis.exceptions import TimeoutError as RedisTimeout
 
 from service.reasons import MASTER_DOWN, NO_MASTER, NO_SENTINEL, REFUSED_BY_SENTINELS, UNKNOWN_MASTER
 from service.redis_url import RedisAddress, read_redis_url
@@ -40,33 +38,7 @@ def open_connections(redis_url: str, **options: Any) -> ConnectionPool:
     return ConnectionPool(**{**merged, "connection_class": _LEAVING.get(kind, kind)})
 
 
-Result = TypeVar("Result")
-
-
-class _BoundedConnection(Connection):
-    """A connection that sends, and then waits for an answer, for at most `socket_timeout` seconds each."""
-
-    def __init__(self, *, socket_timeout: float | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._seconds = socket_timeout
-
-    async def send_packed_command(self, *args: Any, **options: Any) -> None:
-        await self._bounded(super().send_packed_command(*args, **options))
-
-    async def read_response(self, disable_decoding: bool = False, timeout: float | None = None, **options: Any) -> Any:
-        answer = super().read_response(disable_decoding, timeout, **options)
-        return await (answer if timeout is not None else self._bounded(answer))
-
-    async def _bounded(self, work: Awaitable[Result]) -> Result:
-        """Return the work's result. Raises RedisTimeout; redis-py has closed the connection then."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await work
-        except TimeoutError:
-            raise RedisTimeout("no answer from Redis in time") from None
-
-
-class _LeavingConnection(_BoundedConnection):
+class _LeavingConnection(Connection):
     """A connection that is closed once its server says that it is read-only: the next one asks DNS again."""
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
@@ -84,7 +56,7 @@ class _TlsLeavingConnection(_LeavingConnection, SSLConnection):
 _LEAVING: Mapping[type, type] = {Connection: _LeavingConnection, SSLConnection: _TlsLeavingConnection}
 
 
-class _MasterConnection(_BoundedConnection, SentinelManagedConnection):
+class _MasterConnection(SentinelManagedConnection):
     """A connection to the master that the Sentinels name, if it says itself that it is one."""
 
     async def on_connect(self) -> None:
