@@ -32,6 +32,8 @@ NOT_RUN = {
         "export PORTONE_API_URL=http://sandbox:8081 PORTONE_IMP_KEY=imp_sandbox_key"
         " PORTONE_IMP_SECRET=imp_sandbox_secret",
     ): _DOCKER,
+    ("docs/deploying.md", "sudo -u postgres createuser --pwprompt portone_orders"): _SYSTEMD,
+    ("docs/deploying.md", "cd /etc/portone-orders"): _SYSTEMD,
     ("docs/deploying.md", "python3 -m venv /opt/portone-orders-0.1.0"): _SYSTEMD,
     ("docs/deploying.md", "install -m 644 deploy/systemd/portone-orders* /etc/systemd/system/"): _SYSTEMD,
     ("docs/deploying.md", "systemctl start portone-orders-migrate"): _SYSTEMD,
