@@ -64,6 +64,24 @@ async def _running(given: Verifications, redis_url: str) -> AsyncIterator[WokenW
     await redis.aclose(close_connection_pool=True)
 
 
+@contextlib.asynccontextmanager
+async def _working(redis_url: str, **options: Any) -> AsyncIterator[WokenWorker]:
+    """Run a worker of other tasks."""
+    redis = connect(redis_url)
+    worker = WokenWorker(
+        redis_pool=redis, queue_name=QUEUE_NAME, job_serializer=serialize, job_deserializer=deserialize, **options
+    )
+    running = asyncio.create_task(worker.async_run())
+    try:
+        yield worker
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await asyncio.gather(*worker.under_way())
+        await redis.aclose(close_connection_pool=True)
+
+
 @pytest.fixture
 async def verifications(redis_url: str) -> AsyncIterator[Verifications]:
     given = Verifications()
@@ -201,27 +219,17 @@ async def test_a_job_of_arqs_own_that_is_queued_again(redis_url: str) -> None:
         nonlocal runs
         runs += 1
 
-    redis = connect(redis_url)
-    worker = WokenWorker(
-        functions=[func(run, name="other", keep_result=0)], redis_pool=redis, queue_name=QUEUE_NAME,
-        job_serializer=serialize, job_deserializer=deserialize,
-    )  # fmt: skip
-    running = asyncio.create_task(worker.async_run())
+    async with _working(redis_url, functions=[func(run, name="other", keep_result=0)]) as worker:
 
-    async def is_queued() -> bool:
-        return await redis.enqueue_job("other", _job_id="job-1") is not None
+        async def is_queued() -> bool:
+            return await worker.pool.enqueue_job("other", _job_id="job-1") is not None
 
-    async def is_run_again() -> bool:
-        return runs == 2
+        async def is_run_again() -> bool:
+            return runs == 2
 
-    for condition in (is_queued, is_queued, is_run_again):
-        await until(condition)
-        worker.woken.set()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    await asyncio.gather(*worker.under_way())
-    await redis.aclose(close_connection_pool=True)
+        for condition in (is_queued, is_queued, is_run_again):
+            await until(condition)
+            worker.woken.set()
 
 
 async def test_a_stop_during_a_claim_verifies_what_it_brings(redis_url: str) -> None:
@@ -263,30 +271,12 @@ class Ticks:
         async with asyncio.timeout(40):
             await self._ticked.wait()
 
-    @contextlib.asynccontextmanager
-    async def worker(self, redis_url: str) -> AsyncIterator[None]:
-        """Run a worker that has the line."""
-        redis = connect(redis_url)
-        worker = WokenWorker(
-            cron_jobs=[self.line], redis_pool=redis, queue_name=QUEUE_NAME,
-            job_serializer=serialize, job_deserializer=deserialize,
-        )  # fmt: skip
-        running = asyncio.create_task(worker.async_run())
-        try:
-            yield
-        finally:
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-            await asyncio.gather(*worker.under_way())
-            await redis.aclose(close_connection_pool=True)
-
 
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_cron_lines_go_on_after_the_clock_was_set(redis_url: str, hours: int) -> None:
     """A tick comes within seconds of each setting of the clock, and an hour's missed ticks are not made up for."""
     ticks = Ticks()
-    async with ticks.worker(redis_url):
+    async with _working(redis_url, cron_jobs=[ticks.line]):
         await ticks.next()
         with time_machine.travel(timedelta(hours=hours)):
             await ticks.next()
@@ -301,9 +291,9 @@ async def test_a_new_worker_forgets_what_a_wrong_clock_planned(redis_url: str) -
     """After Redis went away there is a new worker, with the same lines, whose clock may have been set right."""
     ticks = Ticks()
     with time_machine.travel(timedelta(hours=1)):
-        async with ticks.worker(redis_url):
+        async with _working(redis_url, cron_jobs=[ticks.line]):
             await ticks.next()
-    async with ticks.worker(redis_url):
+    async with _working(redis_url, cron_jobs=[ticks.line]):
         await ticks.next()
 
 
