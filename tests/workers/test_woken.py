@@ -36,41 +36,23 @@ class Verifications:
         await self.end.wait()
 
 
-def _worker(given: Verifications, redis: ArqRedis) -> WokenWorker:
+def _worker(redis: ArqRedis, **options: Any) -> WokenWorker:
     return WokenWorker(
-        functions=[func(given.verify, name=VERIFY)], redis_pool=redis, queue_name=QUEUE_NAME, max_jobs=4,
-        job_serializer=serialize, job_deserializer=deserialize, job_completion_wait=_PATIENCE_SECONDS,
-    )  # fmt: skip
+        redis_pool=redis, queue_name=QUEUE_NAME, job_serializer=serialize, job_deserializer=deserialize, **options
+    )
 
 
-@contextlib.asynccontextmanager
-async def _running(given: Verifications, redis_url: str) -> AsyncIterator[WokenWorker]:
-    """Run a worker that hears of what is queued."""
-    redis = connect(redis_url)
-    worker = _worker(given, redis)
-    running = [asyncio.create_task(worker.async_run()), asyncio.create_task(listen(worker))]
-
-    async def listens() -> bool:
-        return (worker.channel.encode(), 1) in await redis.pubsub_numsub(worker.channel)
-
-    await until(listens)
-    yield worker
-    given.end.set()
-    for task in running:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    await asyncio.gather(*worker.under_way())
-    await redis.aclose(close_connection_pool=True)
+def _verifying(given: Verifications) -> dict[str, Any]:
+    """Return the options of a worker that verifies, on four places."""
+    functions = [func(given.verify, name=VERIFY)]
+    return {"functions": functions, "max_jobs": 4, "job_completion_wait": _PATIENCE_SECONDS}
 
 
 @contextlib.asynccontextmanager
 async def _working(redis_url: str, **options: Any) -> AsyncIterator[WokenWorker]:
-    """Run a worker of other tasks."""
+    """Run a worker."""
     redis = connect(redis_url)
-    worker = WokenWorker(
-        redis_pool=redis, queue_name=QUEUE_NAME, job_serializer=serialize, job_deserializer=deserialize, **options
-    )
+    worker = _worker(redis, **options)
     running = asyncio.create_task(worker.async_run())
     try:
         yield worker
@@ -80,6 +62,24 @@ async def _working(redis_url: str, **options: Any) -> AsyncIterator[WokenWorker]
             await running
         await asyncio.gather(*worker.under_way())
         await redis.aclose(close_connection_pool=True)
+
+
+@contextlib.asynccontextmanager
+async def _running(given: Verifications, redis_url: str) -> AsyncIterator[WokenWorker]:
+    """Run a worker that hears of what is queued."""
+    async with _working(redis_url, **_verifying(given)) as worker:
+        listening = asyncio.create_task(listen(worker))
+
+        async def listens() -> bool:
+            return (worker.channel.encode(), 1) in await worker.pool.pubsub_numsub(worker.channel)
+
+        try:
+            await until(listens)
+            yield worker
+        finally:
+            given.end.set()
+            listening.cancel()
+            await asyncio.wait([listening])
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ async def test_a_stop_during_a_claim_verifies_what_it_brings(redis_url: str) -> 
     """A signal that comes while Redis still hands out jobs stops the worker once it has done them."""
     given, redis, other, notice = Verifications(), connect(redis_url), connect(redis_url), uuid4()
     given.end.set()
-    worker = _worker(given, redis)
+    worker = _worker(redis, **_verifying(given))
     await Queue(redis).put([notice])
     await other.client_pause(1000 * _PATIENCE_SECONDS, all=False)
     running = asyncio.create_task(worker.async_run())
