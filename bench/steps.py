@@ -25,6 +25,7 @@ from bench.paths import DOCS, RESULTS
 from bench.systems import SYSTEMS, Launcher, System
 from cli.errors import CommandFailed
 from faults.guards import copy_to
+from faults.rows import RULES
 
 _PAIRS = 3
 _NOTICES = 10_000
@@ -49,7 +50,7 @@ class Step:
     flush_us: int = 0
 
 
-_CLAIM = "service/db/functions/claim_notices_v1.sql"
+_CLAIM = "service/db/functions/claim_notices_v2.sql"
 _ARQ = str(Path(sys.executable).with_name("arq"))
 STEPS = (
     Step(
@@ -93,6 +94,13 @@ STEPS = (
         "due_at = CASE open.verdict WHEN 'look' THEN n.due_at WHEN",
         "due_at = CASE open.verdict WHEN 'look' THEN clock_timestamp() + lease WHEN",
     ),
+    Step(
+        "a claim names a column from which another is made",
+        _CLAIM,
+        "crowded = n.crowded,",
+        "",
+    ),
+    Step("most CHECKs stand in the databases of tests alone", sql=RULES.read_text("utf-8")),
     Step("pages of the table notices are left half empty", sql="ALTER TABLE notices SET (fillfactor = 100)"),
     Step(
         "a claim's commit does not wait for the disk, where that takes 2 ms more than here",

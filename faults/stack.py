@@ -22,9 +22,9 @@ from cli.ports import free_port
 from cli.processes import Process, Program
 from faults.full_disk import FullDisk
 from faults.proxy import Proxy
+from faults.rows import migrate_strictly
 from faults.topology import LonePostgres, LoneRedis, Topology
 from faults.wrong_clock import WrongClock
-from service.db.migrate import migrate
 
 TIER = "ABC"
 # A PortOne account beside the default one.
@@ -53,7 +53,7 @@ class Stack:
         """Start everything. Returns when both receivers can accept notices."""
         await asyncio.gather(self.postgres.start(), self.redis.start())
         self.processes |= self.postgres.processes | self.redis.processes
-        await migrate(self.postgres.url())
+        await migrate_strictly(self.postgres.url())
         self.sandbox_port = free_port()
         await self._start_proxies()
         self.processes["sandbox"] = self._sandbox()

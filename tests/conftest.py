@@ -19,8 +19,8 @@ from cli.embedded.redis import Redis
 from cli.files import read_or_none
 from cli.processes import Process, birth
 from faults.pooler import Pooler, make_pooler
+from faults.rows import migrate_strictly
 from sandbox.config import SandboxConfig
-from service.db.migrate import migrate
 from service.db.pool import Pool, open_pool
 from service.logs import configure_logs
 from service.settings import Settings
@@ -48,7 +48,7 @@ class Stores:
         redis = Redis(folder / "redis", folder / "redis.log", embedded=True)
         processes = (await postgres.prepare(), redis.prepare())
         await asyncio.gather(postgres.start(processes[0]), redis.start(processes[1]))
-        await migrate(postgres.url())
+        await migrate_strictly(postgres.url())
         if not pooled:
             return cls(postgres, redis, processes)
         pooler = make_pooler(folder, postgres.url())

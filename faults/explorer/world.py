@@ -19,7 +19,7 @@ from cli.embedded.postgres import USER, Postgres
 from cli.embedded.redis import Redis
 from cli.processes import Process
 from faults import oracle
-from service.db.migrate import migrate
+from faults.rows import migrate_strictly
 from service.db.pool import Connection, open_pool, patient_connection
 from service.redis.queue import QUEUE_NAME, connect
 from service.redis.spill import SPILL_STREAM
@@ -333,7 +333,7 @@ async def _connected(url: str, redis_url: str) -> AsyncIterator[World]:
     for setting in _SETTINGS:
         await admin.execute(f"ALTER DATABASE portone_orders SET {setting}")
     await admin.close()
-    await migrate(url)
+    await migrate_strictly(url)
     admin = await asyncpg.connect(url)
     await admin.execute(_HISTORY)
     watch = await asyncpg.connect(url)

@@ -1,6 +1,6 @@
 """A look's two ends in Postgres: its claim, and the write of what it means. Each is one trip to the database.
 
-The statements are the functions `claim_notices_v1` and `write_looks_v1` (service/db/functions).
+The statements are the functions `claim_notices_v2` and `write_looks_v2` (service/db/functions).
 """
 
 import time
@@ -53,7 +53,7 @@ async def claim(db: Connection, ids: Sequence[UUID], times: Timetable, *, allow_
     """
     wanted = f"{{{','.join(map(str, ids))}}}"
     rows = await db.fetch(
-        "SELECT * FROM claim_notices_v1($1::text::uuid[], $2, $3, $4)", wanted, times.lease, times.spacing, times.queued
+        "SELECT * FROM claim_notices_v2($1::text::uuid[], $2, $3, $4)", wanted, times.lease, times.spacing, times.queued
     )
     claimed = Claim(ticket=rows[0]["ticket"] if rows else 0)
     for row in rows:
@@ -124,7 +124,7 @@ async def _write(
     """Rows travel as JSON because asyncpg's array encoder asks of each element whether it is a sequence."""
     ended, postponed = _by_fate(judgement, times)
     await db.execute(
-        "SELECT write_looks_v1($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb,"
+        "SELECT write_looks_v2($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb,"
         " $6::text::jsonb)",
         locked,
         json_rows(versions),
@@ -145,7 +145,7 @@ async def _write(
 
 
 def _look(evidence: Evidence) -> tuple[Any, ...]:
-    """Return a look's evidence as `write_looks_v1` takes it: notice_id, source, looked_at, ticket, facts."""
+    """Return a look's evidence as `write_looks_v2` takes it: notice_id, source, looked_at, ticket, facts."""
     looked_at = evidence.looked_at.timestamp() if evidence.looked_at else None
     notice_id = str(evidence.notice_id) if evidence.notice_id else None
     return notice_id, evidence.source, looked_at, evidence.ticket, evidence.facts
@@ -160,7 +160,7 @@ def _asked_about(before: Settlement, after: Settlement) -> str | None:
 def _by_fate(
     judgement: Judgement, times: Timetable
 ) -> tuple[Mapping[tuple[str, int, bool], Sequence[str]], Sequence[tuple[str, int, float, str]]]:
-    """Group notices that end alike, and list those that wait, as `write_looks_v1` takes them.
+    """Group notices that end alike, and list those that wait, as `write_looks_v2` takes them.
 
     A notice that is queued again at once is due, like any queued notice, only if no worker claims it by then.
     """

@@ -50,7 +50,30 @@ def _claim(notice: Notice) -> tuple[object, ...]:
 
 
 async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: timedelta) -> dict[UUID, UUID]:
-    """Return the row of each group's first notice; a group without one met another transaction."""
+    """Return the row of each group's first notice; a group without one met another transaction.
+
+    Nearly every notice is a new one of a registered order, for which one short statement is enough.
+    """
+    new = await db.fetch(
+        """
+        INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account,
+                             registered, arrivals, due_at)
+        SELECT (g->>0)::uuid, g->>1, g->>2, g->>3, g->>4, g->>5, g->>6, g->>7, true, (g->>8)::integer, now() + $2
+        FROM jsonb_array_elements($1::text::jsonb) AS g
+        WHERE (SELECT true FROM orders o WHERE o.merchant_uid = g->>3)
+        ON CONFLICT DO NOTHING
+        RETURNING id
+        """,
+        json_rows(_columns(group[0], len(group)) for group in groups),
+        queued_for,
+    )
+    rows = {row["id"]: row["id"] for row in new}
+    left = [group for group in groups if group[0].id not in rows]
+    return rows | await _join(db, left, queued_for) if left else rows
+
+
+async def _join(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: timedelta) -> dict[UUID, UUID]:
+    """Add notices to the rows that stand for them already; those of no registered order get one if they have none."""
     rows = await db.fetch(
         """
         WITH given AS (
@@ -58,13 +81,6 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
                    g->>5 AS claimed_status, g->>6 AS cancellation_id, g->>7 AS account, (g->>8)::integer AS arrivals,
                    (SELECT true FROM orders o WHERE o.merchant_uid = g->>3) IS NOT NULL AS registered
             FROM jsonb_array_elements($1::text::jsonb) AS g
-        ), new AS (
-            INSERT INTO notices (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account,
-                                 registered, arrivals, due_at)
-            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, arrivals,
-                   now() + $2 FROM given WHERE registered
-            ON CONFLICT DO NOTHING
-            RETURNING id
         ), open AS (
             -- By an index on the payment, also in a plan that was made while the table was known to be empty.
             -- Nothing here may ask for an order of the rows, or the primary key is read from end to end.
@@ -101,25 +117,17 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
                    claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
             RETURNING n.id, n.imp_uid
         )
-        SELECT NULL::uuid AS given, NULL::uuid AS stored, count(*) AS new FROM new
-        UNION ALL SELECT given, stored, 0 FROM joined
-        UNION ALL SELECT g.id, s.id, 0 FROM given g JOIN shared s USING (imp_uid) WHERE NOT g.registered
+        SELECT given, stored FROM joined
+        UNION ALL SELECT g.id, s.id FROM given g JOIN shared s USING (imp_uid) WHERE NOT g.registered
         """,
         json_rows(_columns(group[0], len(group)) for group in groups),
         queued_for,
     )
-    return await _rows_of(db, groups, rows)
-
-
-async def _rows_of(
-    db: Connection, groups: Sequence[Sequence[Notice]], rows: Sequence[asyncpg.Record]
-) -> dict[UUID, UUID]:
-    """Return the row of each group's first notice, from how many were new and which joined another's row."""
-    stored = {row["given"]: row["stored"] for row in rows[1:]}
-    if len(stored) + rows[0]["new"] == len(groups):  # nearly always: every other group has the row that it brought
-        return {group[0].id: stored.get(group[0].id, group[0].id) for group in groups}
-    known = await db.fetch("SELECT id FROM notices WHERE id = ANY($1::uuid[])", [group[0].id for group in groups])
-    return {row["id"]: row["id"] for row in known} | stored
+    stored = {row["given"]: row["stored"] for row in rows}
+    if len(stored) < len(groups):
+        known = await db.fetch("SELECT id FROM notices WHERE id = ANY($1::uuid[])", [group[0].id for group in groups])
+        stored = {row["id"]: row["id"] for row in known} | stored
+    return stored
 
 
 def _columns(notice: Notice, arrivals: int) -> tuple[object, ...]:

@@ -99,7 +99,7 @@ async def one(db: Connection, imp_uid: str) -> Payment | None:
 
 
 def columns(look: StoredLook) -> tuple[Any, ...]:
-    """Return the look as a row for `write_looks_v1`, which draws a ticket for THIS_WRITE."""
+    """Return the look as a row for `write_looks_v2`, which draws a ticket for THIS_WRITE."""
     payment, lesser = look.payment, look.lesser
     return (
         payment.imp_uid,

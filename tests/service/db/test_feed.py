@@ -190,7 +190,7 @@ async def test_the_lock_comes_before_the_first_id(database_url: str, pool: Pool)
     statements: list[Callable[[Any], Any]] = [
         lambda c: _write(c, "order-2"),
         lambda c: c.execute("SELECT count(*) FROM register_orders_v2($1::jsonb, interval '1 s', false)", _REGISTRATION),
-        lambda c: c.execute("SELECT write_looks_v1(true, '[[\"order-1\"]]', '[]', $1::jsonb, '[]', '[]')", _CHANGE),
+        lambda c: c.execute("SELECT write_looks_v2(true, '[[\"order-1\"]]', '[]', $1::jsonb, '[]', '[]')", _CHANGE),
     ]
     for write in statements:
         async with _session(database_url) as locker, _session(database_url) as writer, _session(database_url) as look:

@@ -160,10 +160,6 @@ async def test_due_notices_are_taken_once(pool: Pool) -> None:
         "due_at = NULL",
         "handled_at = now()",
         "parked_at = now(), due_at = NULL",
-        "source = 'rumour'",
-        "imp_uid = ''",
-        "imp_uid = repeat('i', 65)",
-        "due_at = NULL, handled_at = now(), claimed_until = now()",
     ],
 )
 async def test_what_the_table_refuses(pool: Pool, change: str) -> None:

@@ -13,7 +13,7 @@
 --               whether reconciliation asks about it ('still', 'again' or null), notice_id, source, looked_at, ticket, facts]
 --   ended      [outcome, arrivals, parked, ids]
 --   postponed  [outcome or null, arrivals, seconds until due, id]
-CREATE FUNCTION write_looks_v1(
+CREATE FUNCTION write_looks_v2(
     locked boolean, of_orders jsonb, news jsonb, changes jsonb, ended jsonb, postponed jsonb) RETURNS void
 LANGUAGE plpgsql
 -- The service's sessions go without hash joins, because a plan that was made while a table was small would read all of
@@ -84,17 +84,19 @@ BEGIN
         END IF;
         -- An order that is asked about has its row. The update waits for whoever would end the row, and keeps its time
         -- unless the order was not asked about before.
-        INSERT INTO order_checks AS c (merchant_uid, next_check_at)
-        SELECT g->>0, now() FROM jsonb_array_elements(changes) AS g WHERE g->>8 IS NOT NULL
-        ON CONFLICT (merchant_uid) DO UPDATE SET next_check_at = c.next_check_at;
-        UPDATE order_checks SET next_check_at = least(next_check_at, now()) WHERE merchant_uid = ANY(
-            ARRAY(SELECT g->>0 FROM jsonb_array_elements(changes) AS g WHERE g->>8 = 'again'));
+        IF jsonb_path_exists(changes, '$[*][8] ? (@ != null)') THEN  -- seldom
+            INSERT INTO order_checks AS c (merchant_uid, next_check_at)
+            SELECT g->>0, now() FROM jsonb_array_elements(changes) AS g WHERE g->>8 IS NOT NULL
+            ON CONFLICT (merchant_uid) DO UPDATE SET next_check_at = c.next_check_at;
+            UPDATE order_checks SET next_check_at = least(next_check_at, now()) WHERE merchant_uid = ANY(
+                ARRAY(SELECT g->>0 FROM jsonb_array_elements(changes) AS g WHERE g->>8 = 'again'));
+        END IF;
     END IF;
 
     -- Notices that end alike are one statement; nearly always it is the only one. A notice that somebody gave again
-    -- while the look was under way (`arrivals` has grown) stays due.
+    -- while the look was under way (`arrivals` has grown) stays due. `crowded` is named as in claim_notices_v2.
     FOR alike IN SELECT * FROM jsonb_array_elements(ended) LOOP
-        UPDATE notices SET due_at = NULL, claimed_until = NULL, last_outcome = alike->>0,
+        UPDATE notices SET crowded = crowded, due_at = NULL, claimed_until = NULL, last_outcome = alike->>0,
                handled_at = CASE WHEN NOT (alike->>2)::boolean THEN now() END,
                parked_at = CASE WHEN (alike->>2)::boolean THEN now() END
         WHERE id = ANY(ARRAY(SELECT i::uuid FROM jsonb_array_elements_text(alike->3) AS i))
