@@ -19,7 +19,7 @@ from service.http.problem_types import POSTGRES_PROBLEMS
 from service.http.problems import json_response
 from service.http.receiver import RECEIVER, Receiver
 from service.usecases.promise import broken_promises
-from service.usecases.readiness import Ready
+from service.usecases.readiness import PostgresState
 
 endpoints = EndpointTable("health")
 
@@ -35,7 +35,7 @@ class AliveAnswer(BaseModel):
 class ReadinessAnswer(BaseModel):
     """The databases that can keep a notice."""
 
-    postgres: str = open_words(("ok", "away", "behind an unfit pooler", "disk full"), "Whether Postgres can be used.")
+    postgres: str = open_words(tuple(PostgresState), "Whether Postgres can be used.")
     redis: str = open_words(("durable", "away or not durable"), "Whether Redis keeps what it accepts.")
 
 
@@ -114,17 +114,9 @@ async def readyz(request: web.Request) -> web.Response:
     """Answer 503 only when neither database can keep a notice."""
     ready = await request.app[RECEIVER].readiness.check()
     return json_response(
-        {"postgres": _postgres_word(ready), "redis": "durable" if ready.redis else "away or not durable"},
+        {"postgres": ready.postgres_state, "redis": "durable" if ready.redis else "away or not durable"},
         status=200 if ready.postgres or ready.redis else 503,
     )
-
-
-def _postgres_word(ready: Ready) -> str:
-    if ready.postgres:
-        return "ok"
-    if ready.disk_full:
-        return "disk full"
-    return "behind an unfit pooler" if ready.pooler_unfit else "away"
 
 
 @endpoints.add(

@@ -133,6 +133,6 @@ BATCH_REFUSED = {
         "type": "urn:portone-orders:problem:other-terms",
         "title": "Conflict",
         "status": 409,
-        "detail": "This merchant_uid is registered already, with other terms.",
+        "detail": "This merchant_uid is registered already, with other terms. (amount)",
     },
 }

@@ -92,7 +92,7 @@ PROBLEM_TYPES = {
     "other-terms": ProblemType(
         409,
         "The number is registered already, with other terms. Nothing was changed.",
-        "This merchant_uid is registered already, with other terms.",
+        "This merchant_uid is registered already, with other terms. (amount)",
     ),
     "order-closed": ProblemType(
         409,

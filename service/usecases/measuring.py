@@ -45,7 +45,7 @@ class InPostgres:
 class SharedState:
     """The state as it was last measured. None: that database did not answer."""
 
-    ready: Ready = field(default_factory=lambda: Ready(postgres=False, redis=False))
+    ready: Ready = field(default_factory=Ready)
     postgres: InPostgres | None = None
     queue: QueueSizes | None = None
 

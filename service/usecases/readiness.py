@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import asyncpg
 
@@ -17,14 +18,26 @@ _PROBE_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
 
 
+class PostgresState(StrEnum):
+    """The word for whether Postgres keeps notices now or, if not, why."""
+
+    OK = "ok"
+    AWAY = "away"
+    NOT_MIGRATED = "not migrated"
+    UNFIT_POOLER = "behind an unfit pooler"
+    DISK_FULL = "disk full"
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The databases that keep notices now. One is enough to accept."""
 
-    postgres: bool
-    redis: bool
-    pooler_unfit: bool = False
-    disk_full: bool = False
+    postgres_state: PostgresState = PostgresState.AWAY
+    redis: bool = False
+
+    @property
+    def postgres(self) -> bool:
+        return self.postgres_state is PostgresState.OK
 
 
 class Readiness:
@@ -50,18 +63,21 @@ class Readiness:
             await asyncio.wait([self._probe])
 
     async def _ask(self) -> Ready:
-        postgres, redis = await asyncio.gather(self._why_postgres_does_not(), self._redis_keeps())
+        postgres, redis = await asyncio.gather(self._of_postgres(), self._redis_keeps())
         self._stale_at = time.monotonic() + _FRESH_SECONDS
-        is_full = self._finds_disk_full()
-        return Ready(postgres is None and not is_full, redis, isinstance(postgres, UnfitPooler), is_full)
+        return Ready(postgres, redis)
 
-    async def _why_postgres_does_not(self) -> Exception | None:
-        """Return why Postgres keeps no notice, None if it does. One that refuses us, or was not migrated, does not."""
+    async def _of_postgres(self) -> PostgresState:
         try:
-            is_ready = await answered_within(_PROBE_SECONDS, in_statement(self._pool, is_migrated))
+            migrated = await answered_within(_PROBE_SECONDS, in_statement(self._pool, is_migrated))
+        except UnfitPooler:
+            return PostgresState.UNFIT_POOLER
         except (PostgresUnavailable, asyncpg.PostgresError) as error:
-            return error
-        return None if is_ready else PostgresUnavailable("it has not been migrated")
+            never_was = isinstance(error.__cause__, asyncpg.UndefinedTableError)
+            return PostgresState.NOT_MIGRATED if never_was else PostgresState.AWAY
+        if not migrated:
+            return PostgresState.NOT_MIGRATED
+        return PostgresState.DISK_FULL if self._finds_disk_full() else PostgresState.OK
 
     async def _redis_keeps(self) -> bool:
         try:

@@ -49,8 +49,8 @@ class Registration:
         if registered is None:
             registered = await in_transaction(self._pool, settle_first, order, self._times, prepare=self._prepare)
             self._announce([registered])
-        if not registered.new and not _same(registered, order):
-            raise OtherTerms
+        if not registered.new and (others := _differing(registered, order)):
+            raise OtherTerms(", ".join(others))
         return registered
 
     async def close(self) -> None:
@@ -96,9 +96,17 @@ async def settle_first(db: Connection, order: NewOrder, times: Timetable, *, pre
     return Registered(inserted, True, await preparations.of_order(db, terms.merchant_uid) if prepare else None)
 
 
-def _same(registered: Registered, order: NewOrder) -> bool:
-    """Return whether a repeated call names the same order; it may leave out when the order expires."""
-    stored = registered.order
-    return (stored.terms, stored.name, stored.metadata) == (order.terms, order.name, order.metadata) and (
-        order.expires_at in (None, stored.expires_at)
-    )
+def _differing(registered: Registered, order: NewOrder) -> list[str]:
+    """Name what a repeated call says otherwise than the first; it may leave out when the order expires."""
+    stored, terms, given = registered.order, registered.order.terms, order.terms
+    pairs: dict[str, tuple[object, object]] = {
+        "amount": (terms.amount, given.amount),
+        "currency": (terms.currency, given.currency),
+        "account": (terms.store.account, given.store.account),
+        "tier": (terms.store.tier, given.store.tier),
+        "allow_billing_key_issue": (terms.allow_billing_key_issue, given.allow_billing_key_issue),
+        "name": (stored.name, order.name),
+        "metadata": (stored.metadata, order.metadata),
+        "expires_at": (stored.expires_at, order.expires_at or stored.expires_at),
+    }
+    return [name for name, (before, now) in pairs.items() if before != now]

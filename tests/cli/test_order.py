@@ -65,7 +65,7 @@ async def test_registering_again_changes_nothing_and_other_terms_are_refused(com
     """Repeating the same terms changes nothing, and other terms are refused in one sentence."""
     await commands.run("order", "register", "order-1", "64900")
     assert "(version 1)" in await commands.run("order", "register", "order-1", "64900")
-    with pytest.raises(CommandFailed, match="registered already, with other terms"):
+    with pytest.raises(CommandFailed, match=r"registered already, with other terms\. \(amount\)"):
         await commands.run("order", "register", "order-1", "100")
 
 

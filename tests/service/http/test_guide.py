@@ -243,6 +243,7 @@ async def test_unique_merchant_uid_stored_beforehand(receiver: RunningService, p
     for other in ({"amount": 64901}, {"currency": "USD"}, {"name": "가방"}, {"tier": TIER}):
         status, body = await receiver.call("POST", "/orders", json=order | other, headers=bearer())
         assert (status, body["type"]) == (409, "urn:portone-orders:problem:other-terms")
+        assert body["detail"] == f"This merchant_uid is registered already, with other terms. ({next(iter(other))})"
     assert (await stored.order(pool, "order-1"))["amount"] == 64900
     assert await stored.events(pool, "order-1") == [(1, "pending")]
 

@@ -27,16 +27,16 @@ async def _readyz_becomes(receiver: RunningService, expected: tuple[int, dict[st
 async def test_a_postgres_without_our_tables_cannot_accept(
     receiver: RunningService, pool: Pool, redis_url: str
 ) -> None:
-    """Without the tables Postgres counts as away, and readiness is 503 once Redis accepts nothing either."""
+    """Without the tables Postgres is named as not migrated; readiness is 503 once Redis accepts nothing either."""
     await pool.execute("DROP TABLE schema_migrations")
-    assert await receiver.call("GET", "/readyz") == (200, {"postgres": "away", "redis": "durable"})
+    assert await receiver.call("GET", "/readyz") == (200, {"postgres": "not migrated", "redis": "durable"})
     async with Redis.from_url(redis_url) as redis:
         await redis.config_set("appendfsync", "no")
         try:
-            await _readyz_becomes(receiver, (503, {"postgres": "away", "redis": "away or not durable"}))
+            await _readyz_becomes(receiver, (503, {"postgres": "not migrated", "redis": "away or not durable"}))
         finally:
             await redis.config_set("appendfsync", "always")
-    await _readyz_becomes(receiver, (200, {"postgres": "away", "redis": "durable"}))
+    await _readyz_becomes(receiver, (200, {"postgres": "not migrated", "redis": "durable"}))
 
 
 async def test_a_full_disk_cannot_keep_a_notice(receiver: RunningService, pool: Pool, redis_url: str) -> None:
