@@ -112,8 +112,8 @@ GUARDS = (
     Guard(
         "readiness: a disk that is full keeps nothing",
         "service/usecases/readiness.py",
-        "postgres is None and not is_full",
-        "postgres is None",
+        "return PostgresState.DISK_FULL if self._finds_disk_full() else PostgresState.OK",
+        "return PostgresState.OK",
         _test("tests/service/http/test_health.py"),
     ),
     Guard(
