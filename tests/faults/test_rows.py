@@ -11,7 +11,7 @@ from tests.service import stored
     "change", ["state = 'shipped'", "currency = 'krw'", "merchant_uid = repeat('가', 256)", "version = 0"]
 )
 async def test_a_row_that_no_code_may_write_is_refused(pool: Pool, change: str) -> None:
-    """A state that does not exist fails the test that has it written."""
+    """A test in which code writes a word, a number or a length that cannot be fails there."""
     await stored.register_order(pool, "order-1")
     with pytest.raises(asyncpg.CheckViolationError):
         await pool.execute(f"UPDATE orders SET {change}")  # noqa: S608 - from this test
