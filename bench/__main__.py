@@ -17,7 +17,9 @@ from bench.paths import RESULTS
 from bench.systems import LIVES, SYSTEMS, Launcher
 from cli.errors import CommandFailed
 
-LIMITS = ("bare", "pgbench_transaction", "pgbench_statement", "redis_enqueue", "standin")
+LIMITS = ("redis_enqueue", "standin", "bare", "pgbench_transaction", "pgbench_statement")
+# What is compared stands close together, because the speed of a shared machine changes within minutes.
+_WHOLE_RUN = (*LIMITS, *SYSTEMS)
 _SMALL_RUN = ("ours", "arq_tuned", "plain", "bare", "pgbench_transaction", "pgbench_statement", "standin")
 # As many open files as the largest flood needs on each side, and more: a service has them in production.
 _OPEN_FILES = 16_384
@@ -73,7 +75,7 @@ def _names(options: argparse.Namespace) -> tuple[str, ...]:
         return ("ours",)
     if options.life:
         return ("ours", "plain", "standin") if options.small else (*LIVES, "standin")
-    return _SMALL_RUN if options.small else (*SYSTEMS, *LIMITS)
+    return _SMALL_RUN if options.small else _WHOLE_RUN
 
 
 async def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -95,18 +97,33 @@ async def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _round(bench: Bench, options: argparse.Namespace, number: int) -> dict[str, Figures]:
-    """Measure each system once. The order rotates from round to round, so that none is always first."""
-    names = options.names[number % len(options.names) :] + options.names[: number % len(options.names)]
-    figures: dict[str, Figures] = {}
-    for name in names:
+    """Measure each system once. The order rotates from round to round, so that none is always first.
+
+    Each step of an order's life is measured in one system right after the other.
+    """
+    figures: dict[str, Figures] = {name: {} for name in options.names}
+
+    async def take(name: str, measurement: Awaitable[Figures]) -> None:
         began = time.monotonic()
-        figures[name] = {} if options.life and name in SYSTEMS else await _one(bench, name)
-        if name in LIVES:
-            figures[name] |= await _checked(name, life.measure(bench, SYSTEMS[name], options.steps))
-        if name == "ours" and "overload" in options.steps:
-            figures[name] |= await _checked(name, overload.measure(bench, SYSTEMS[name]))
-        print(report.line(name, figures[name]), f"[{time.monotonic() - began:.0f} s]", flush=True)
+        measured = await _checked(name, measurement)
+        figures[name] |= measured
+        print(report.line(name, measured), f"[{time.monotonic() - began:.0f} s]", flush=True)
+
+    for name in _rotated(options.names, number):
+        if name != "plain" and not (options.life and name in SYSTEMS):
+            await take(name, _one(bench, name))
+    for step in life.STEPS:
+        for name in _rotated(LIVES, number):
+            if step in options.steps and name in options.names:
+                await take(name, life.measure(bench, SYSTEMS[name], step))
+    if "ours" in options.names and "overload" in options.steps:
+        await take("ours", overload.measure(bench, SYSTEMS["ours"]))
     return figures
+
+
+def _rotated(names: tuple[str, ...], number: int) -> tuple[str, ...]:
+    first = number % len(names)
+    return names[first:] + names[:first]
 
 
 async def _one(bench: Bench, name: str) -> Figures:
@@ -121,16 +138,14 @@ async def _one(bench: Bench, name: str) -> Figures:
             return await limits.pgbench(bench, "transaction.sql")
         case "pgbench_statement":
             return await limits.pgbench(bench, "statement.sql")
-        case "plain":
-            return {}
         case "ours":
-            return await _checked(name, bench.measure(SYSTEMS[name]))
+            return await bench.measure(SYSTEMS[name])
         case _:
             try:
-                return await _checked(name, bench.measure(SYSTEMS[name]))
+                return await bench.measure(SYSTEMS[name])
             except BenchFailed as error:  # a system that loses a notice at times gets a second try, to have its figures
-                print(error, flush=True)
-                return await _checked(name, bench.measure(SYSTEMS[name]))
+                print(f"{name}: {error}", flush=True)
+                return await bench.measure(SYSTEMS[name])
 
 
 async def _checked(name: str, measurement: Awaitable[Figures]) -> Figures:

@@ -6,6 +6,7 @@ for each run of the benchmark. With --publish the next page on speed contains it
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from typing import Any
@@ -40,16 +41,14 @@ async def measure(bench: Bench) -> Figures:
 
 
 async def by_orders(bench: Bench, sizes: tuple[int, ...]) -> list[Figures]:
-    """Return the median rate for each number of orders. Sizes alternate, so that a busy moment affects all."""
-    turns = [[await bench.grown(_OURS, size, _PAYMENTS) for size in sizes] for _ in range(_TURNS)]
-    medians = [_median(figures) for figures in zip(*turns, strict=True)]
-    print("orders in the table:", [(f["orders"], round(f["per_second"])) for f in medians], flush=True)
-    return medians
+    """Return the rates for each number of orders: of each turn, and their median, since a machine may be busy for one.
 
-
-def _median(figures: tuple[Figures, ...]) -> Figures:
-    """Return the figures with the median rate. 10⁴ payments take a second, in which a machine may be busy."""
-    return sorted(figures, key=lambda figure: float(figure["per_second"]))[len(figures) // 2]
+    Sizes alternate, so that a turn's ratio is one of neighbours.
+    """
+    turns = [{size: await bench.grown(_OURS, size, _PAYMENTS) for size in sizes} for _ in range(_TURNS)]
+    rates = {size: [turn[size]["per_second"] for turn in turns] for size in sizes}
+    print("orders in the table:", {size: list(map(round, taken)) for size, taken in rates.items()}, flush=True)
+    return [{"orders": size, "per_second": statistics.median(taken), "turns": taken} for size, taken in rates.items()]
 
 
 async def _large(orders: int) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Compute medians and spreads over the rounds, and the ratios within one run that must hold."""
+"""Compute medians and spreads over the rounds, and the ratios within a round that must hold."""
 
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from typing import Any
 
 _STEPS = "(?:life|register|read|complete)"
@@ -14,11 +15,21 @@ _OTHERS = ("arq_plain", *_PEERS, "express", "express_cached")
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of a system: the median of its rounds, the least and the most."""
+    """A number of a system in each round."""
 
-    median: float
-    least: float
-    most: float
+    rounds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
+
+    @property
+    def least(self) -> float:
+        return min(self.rounds)
+
+    @property
+    def most(self) -> float:
+        return max(self.rounds)
 
 
 @dataclass(frozen=True)
@@ -61,13 +72,23 @@ class Medians(dict[str, dict[str, Figure]]):
         return figure.most if figure else None
 
     def over(self, path: str, other: str, its_path: str = "") -> float | None:
-        """Return our number divided by another system's."""
-        return _over(self.median("ours", path), self.median(other, its_path or path))
+        """Return the median over the rounds of our number divided by another system's."""
+        return self.over_most(path, (other,), its_path)
+
+    def over_most(self, path: str, others: Iterable[str], its_path: str = "") -> float | None:
+        """Return the median over the rounds of our number divided by the most of the others'."""
+        rounds = self._rounds(path, others, its_path or path)
+        return _median_of(ours / max(theirs) for ours, theirs in rounds if max(theirs))
 
     def above(self, path: str, others: Iterable[str]) -> float | None:
-        """Return our number less the least of the others'."""
-        ours, least = self.median("ours", path), _least(self.median(other, path) for other in others)
-        return ours - least if ours is not None and least is not None else None
+        """Return the median over the rounds of our number less the least of the others'."""
+        return _median_of(ours - min(theirs) for ours, theirs in self._rounds(path, others, path))
+
+    def _rounds(self, path: str, others: Iterable[str], its_path: str) -> list[tuple[float, tuple[float, ...]]]:
+        """Return our number and those of the others that were measured, in each round."""
+        ours = self.get("ours", {}).get(path)
+        theirs = [self[other][its_path].rounds for other in others if its_path in self.get(other, {})]
+        return list(zip(ours.rounds, zip(*theirs, strict=True), strict=True)) if ours and theirs else []
 
 
 def medians(rounds: list[dict[str, Any]]) -> Medians:
@@ -78,8 +99,7 @@ def medians(rounds: list[dict[str, Any]]) -> Medians:
             for path, value in _leaves(numbers):
                 values[system][path].append(value)
     return Medians(
-        (system, {path: Figure(statistics.median(v), min(v), max(v)) for path, v in paths.items()})
-        for system, paths in values.items()
+        (system, {path: Figure(rounds) for path, rounds in paths.items()}) for system, paths in values.items()
     )
 
 
@@ -138,7 +158,7 @@ def _orders(figures: Medians) -> list[Ratio]:
 
 def _settled(figures: Medians) -> list[Ratio]:
     path, one = f"settled_{most_connections(figures, 'settled')}.per_second", "settled_32.per_second"
-    best = _over(figures.median("ours", path), _most(figures.median(system, path) for system in _OTHERS))
+    best = figures.over_most(path, _OTHERS)
     lean = figures.over(path, "express_lean")
     transaction, statement = (
         figures.over(path, "pgbench_transaction", one),
@@ -176,7 +196,7 @@ def _overload(figures: Medians) -> list[Ratio]:
     refused, unsure, unsaid = (
         figures.failed(f"overload.{call}") for call in ("webhook_flooded", "confirm", "complete")
     )
-    kept = _over(ours("webhook_flooded.per_second"), ours("webhook_alone.per_second"))
+    kept = figures.over("overload.webhook_flooded.per_second", "ours", "overload.webhook_alone.per_second")
     return [
         Ratio("6. accepted/s under a flood of reads, relative to without", kept, 0.5),
         Ratio("6. webhooks refused under the flood", refused, 0, at_most=True, unit=""),
@@ -195,17 +215,10 @@ def _growth(growth: dict[str, Any]) -> list[Ratio]:
 
 
 def _grown(growth: dict[str, Any], orders: int) -> float | None:
-    rates = {figures["orders"]: figures["per_second"] for figures in growth.get("orders", [])}
-    return _over(rates.get(orders), rates.get(10**4))
+    turns = {figures["orders"]: figures.get("turns", ()) for figures in growth.get("orders", [])}
+    return _median_of(map(truediv, turns.get(orders, ()), turns.get(10**4, ())))
 
 
-def _over(one: float | None, other: float | None) -> float | None:
-    return one / other if one is not None and other else None
-
-
-def _most(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _least(values: Iterable[float | None]) -> float | None:
-    return min((value for value in values if value is not None), default=None)
+def _median_of(values: Iterable[float]) -> float | None:
+    """Return the median, or None without any value."""
+    return statistics.median(found) if (found := list(values)) else None

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import timeit
 from importlib.metadata import version
 from typing import Any
 
@@ -47,12 +48,17 @@ _COSTS = (
 )
 
 
+# Twice as fast on a Python that is built with the compiler's profile, as releases are, as on one that is not.
+_PLAIN_PYTHON = "sum(len(str(n)) for n in range(10**5))"
+
+
 def machine() -> dict[str, Any]:
     """Return the facts on which the numbers depend, without any that identify the machine."""
+    plain_seconds = min(timeit.repeat(_PLAIN_PYTHON, number=1, repeat=7))
     return {
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} (10⁵ turns of a plain loop in {1000 * plain_seconds:.0f} ms)",
         **{name: version(name) for name in ("aiohttp", "arq", "asyncpg", "redis", "uvloop")},
     }
 

@@ -98,13 +98,13 @@ SYSTEMS = {
     system.name: system
     for system in (
         _ours(),
+        _express("express_cached", "Express, cached token", "cached"),
+        _express("express", "Express, token per request"),
+        _express("express_lean", "Express, leaner than the guide", "lean"),
         _queue("arq_plain", "arq as documented", _HERE, _arq("arq_plain"), 200),
         _queue("arq_tuned", "arq tuned", _HERE, _arq("arq_tuned"), 1000),
         _queue("saq_tuned", "SAQ tuned", TOOLS / "python", _SAQ, 1200),
         _queue("taskiq_tuned", "taskiq tuned", TOOLS / "python", _TASKIQ, 1200),
-        _express("express", "Express, token per request"),
-        _express("express_cached", "Express, cached token", "cached"),
-        _express("express_lean", "Express, leaner than the guide", "lean"),
         _plain(),
     )
 }
