@@ -50,7 +50,7 @@ class Step:
     flush_us: int = 0
 
 
-_CLAIM = "service/db/functions/claim_notices_v2.sql"
+_CLAIM = "service/db/functions/claim_notices_v3.sql"
 _ARQ = str(Path(sys.executable).with_name("arq"))
 STEPS = (
     Step(

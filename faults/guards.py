@@ -208,14 +208,14 @@ GUARDS = (
     ),
     Guard(
         "claim: one look at a notice at a time",
-        "service/db/functions/claim_notices_v2.sql",
+        "service/db/functions/claim_notices_v3.sql",
         "              AND (n.claimed_until IS NULL OR n.claimed_until <= now())\n",
         "",
         _test("tests/service/db/test_looks.py"),
     ),
     Guard(
         "claim: payments one at a time",
-        "service/db/functions/claim_notices_v2.sql",
+        "service/db/functions/claim_notices_v3.sql",
         "SELECT DISTINCT hashtext(n.imp_uid) AS k FROM notices n WHERE n.id = ANY(ids) ORDER BY k) AS sorted;",
         "SELECT DISTINCT hashtext(n.id::text) AS k FROM notices n WHERE n.id = ANY(ids) ORDER BY k) AS sorted;",
         _test("tests/service/db/test_looks.py"),
@@ -651,7 +651,7 @@ GUARDS = (
     ),
     Guard(
         "at most two looks a second",
-        "service/db/functions/claim_notices_v2.sql",
+        "service/db/functions/claim_notices_v3.sql",
         "                   WHEN l.looked_at + l.spaced > clock_timestamp() THEN 'too_soon'\n",
         "",
     ),

@@ -1,6 +1,6 @@
 """A look's two ends in Postgres: its claim, and the write of what it means. Each is one trip to the database.
 
-The statements are the functions `claim_notices_v2` and `write_looks_v2` (service/db/functions).
+The statements are the functions `claim_notices_v3` and `write_looks_v2` (service/db/functions).
 """
 
 import time
@@ -53,7 +53,7 @@ async def claim(db: Connection, ids: Sequence[UUID], times: Timetable, *, allow_
     """
     wanted = f"{{{','.join(map(str, ids))}}}"
     rows = await db.fetch(
-        "SELECT * FROM claim_notices_v2($1::text::uuid[], $2, $3, $4)", wanted, times.lease, times.spacing, times.queued
+        "SELECT * FROM claim_notices_v3($1::text::uuid[], $2, $3, $4)", wanted, times.lease, times.spacing, times.queued
     )
     claimed = Claim(ticket=rows[0]["ticket"] if rows else 0)
     for row in rows:

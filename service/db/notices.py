@@ -81,20 +81,20 @@ async def _join(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: 
                    g->>5 AS claimed_status, g->>6 AS cancellation_id, g->>7 AS account, (g->>8)::integer AS arrivals,
                    (SELECT true FROM orders o WHERE o.merchant_uid = g->>3) IS NOT NULL AS registered
             FROM jsonb_array_elements($1::text::jsonb) AS g
-        ), open AS (
-            -- By an index on the payment, also in a plan that was made while the table was known to be empty.
-            -- Nothing here may ask for an order of the rows, or the primary key is read from end to end.
-            SELECT n.id, g.id AS given, g.arrivals FROM given g JOIN notices n
-                ON n.registered AND n.due_at IS NOT NULL AND n.replayed_at IS NULL
-               AND n.imp_uid = g.imp_uid AND n.merchant_uid = g.merchant_uid AND n.source = g.source
-               AND n.claimed_status IS NOT DISTINCT FROM g.claimed_status
-               AND (n.cancellation_id IS NOT NULL) = (g.cancellation_id IS NOT NULL)
-               AND n.account IS NOT DISTINCT FROM g.account AND n.tier IS NOT DISTINCT FROM g.tier
-            WHERE g.registered AND n.imp_uid = ANY(ARRAY(SELECT imp_uid FROM given WHERE registered))
+        ), known AS (
+            SELECT n.* FROM given g CROSS JOIN LATERAL (SELECT * FROM notices WHERE id = g.id OFFSET 0) n
+            WHERE g.registered
         ), joined AS (
-            UPDATE notices n SET arrivals = n.arrivals + open.arrivals, claimed_until = NULL, last_outcome = NULL
-            FROM open WHERE n.id = open.id AND n.due_at IS NOT NULL AND n.id = ANY(ARRAY(SELECT id FROM open))
-            RETURNING open.given, n.id AS stored
+            INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id,
+                                      account, registered, arrivals, due_at)
+            SELECT id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id, account, true, arrivals,
+                   now() + $2
+            FROM given WHERE registered AND id NOT IN (SELECT id FROM known)
+            ON CONFLICT (imp_uid, merchant_uid, source, claimed_status, (cancellation_id IS NOT NULL), account, tier)
+                WHERE due_at IS NOT NULL AND registered AND replayed_at IS NULL
+            DO UPDATE SET arrivals = n.arrivals + excluded.arrivals, crowded = n.crowded, claimed_until = NULL,
+                          last_outcome = NULL
+            RETURNING n.*
         ), shared AS (
             INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status,
                                       cancellation_id, account, registered, arrivals, due_at)
@@ -115,19 +115,19 @@ async def _join(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: 
                    tier = CASE WHEN excluded.account IS NULL THEN coalesce(excluded.tier, n.tier)
                                ELSE excluded.tier END,
                    claimed_status = excluded.claimed_status, cancellation_id = excluded.cancellation_id
-            RETURNING n.id, n.imp_uid
+            RETURNING n.*
         )
-        SELECT given, stored FROM joined
-        UNION ALL SELECT g.id, s.id FROM given g JOIN shared s USING (imp_uid) WHERE NOT g.registered
+        SELECT id, registered, imp_uid, merchant_uid, source, claimed_status, cancellation_id IS NOT NULL, account, tier
+        FROM (TABLE known UNION ALL TABLE joined UNION ALL TABLE shared) AS standing
         """,
         json_rows(_columns(group[0], len(group)) for group in groups),
         queued_for,
     )
-    stored = {row["given"]: row["stored"] for row in rows}
-    if len(stored) < len(groups):
-        known = await db.fetch("SELECT id FROM notices WHERE id = ANY($1::uuid[])", [group[0].id for group in groups])
-        stored = {row["id"]: row["id"] for row in known} | stored
-    return stored
+    by_claim = {tuple(row)[2:]: row["id"] for row in rows if row["registered"]}
+    by_payment = {row["imp_uid"]: row["id"] for row in rows if not row["registered"]}
+    firsts = [group[0] for group in groups]
+    found = {first.id: by_claim.get(_claim(first)) or by_payment.get(first.imp_uid) for first in firsts}
+    return {given: row for given, row in found.items() if row}
 
 
 def _columns(notice: Notice, arrivals: int) -> tuple[object, ...]:

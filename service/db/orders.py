@@ -23,7 +23,7 @@ from service.domain.order import (
 )
 from service.domain.payment import Store
 
-# A database has one namespace of advisory locks: this number is for orders', 1 for payments' (claim_notices_v2).
+# A database has one namespace of advisory locks: this number is for orders', 1 for payments' (claim_notices_v3).
 _ORDERS = 2
 
 

@@ -54,7 +54,7 @@ async def test_a_payment_that_nobody_has_seen_costs_two(
     ids = await _record(pool, payments["imp_uids"])
     async with _counted(verifier.pool) as statements:
         assert len((await verifier.verify(ids)).changes) == count
-    assert [_name(statement) for statement in statements] == ["claim_notices_v2", "write_looks_v2"]
+    assert [_name(statement) for statement in statements] == ["claim_notices_v3", "write_looks_v2"]
     assert await pool.fetchval("SELECT count(*) FROM order_events WHERE state = 'paid' AND version = 2") == count
 
 
@@ -76,4 +76,4 @@ async def test_a_later_notice_goes_the_way_under_the_locks(
 
 
 def _name(statement: str) -> str:
-    return next((name for name in ("claim_notices_v2", "write_looks_v2") if name in statement), statement)
+    return next((name for name in ("claim_notices_v3", "write_looks_v2") if name in statement), statement)

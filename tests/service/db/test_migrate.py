@@ -62,7 +62,7 @@ async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_url
     await connection.execute("UPDATE schema_migrations SET checksum = 'other' WHERE name LIKE 'functions/claim%'")
     await connection.execute("DELETE FROM schema_migrations WHERE name LIKE 'functions/write%'")
     await connection.close()
-    with pytest.raises(MigrationRefused, match=r"functions/claim_notices_v2\.sql: restore .* add a new file"):
+    with pytest.raises(MigrationRefused, match=r"functions/claim_notices_v3\.sql: restore .* add a new file"):
         await migrate(empty_url)
     assert "functions/write_looks_v2.sql" not in await _applied(empty_url)
 

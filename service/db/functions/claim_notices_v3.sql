@@ -12,7 +12,7 @@
 -- is the order's; else where the payment was found; else the one that the notice names. An address is only a hint:
 -- `hint_account` and `hint_tier` name another store, to be asked if the first knows no such payment. A tier alone means
 -- the default account's; an account alone, that account and the tier that its order has there.
-CREATE FUNCTION claim_notices_v2(ids uuid[], lease interval, spacing interval, queued interval)
+CREATE FUNCTION claim_notices_v3(ids uuid[], lease interval, spacing interval, queued interval)
 RETURNS TABLE (
     id uuid, source text, imp_uid text, claimed_status text, arrivals integer, tries integer, age interval,
     account text, tier text, hint_account text, hint_tier text, merchant_uid text, amount bigint, currency text,
@@ -74,13 +74,15 @@ BEGIN
         -- page (docs/decisions/0011-store-what-a-notice-needs-and-no-more.md).
         -- `crowded` is named so that Postgres does not parse what `lane` is made from again for each row
         -- (docs/decisions/0036-keep-the-constraints-that-pay.md).
+        -- An array of one is not sorted, as `ids` would be again for each row; nor can Postgres join by order, for which
+        -- it would read a table that it believes to be empty from end to end.
         UPDATE notices n SET crowded = n.crowded,
             tries = n.tries + (open.verdict = 'look')::integer,
             claimed_until = CASE open.verdict WHEN 'look' THEN clock_timestamp() + lease END,
             due_at = CASE open.verdict WHEN 'look' THEN n.due_at WHEN 'too_soon' THEN now() + open.wait + queued END,
             handled_at = CASE open.verdict WHEN 'served' THEN now() END,
             last_outcome = CASE open.verdict WHEN 'served' THEN 'served_by_stored_look' ELSE n.last_outcome END
-        FROM open WHERE n.id = open.id AND n.id = ANY(ids)
+        FROM open WHERE n.id = ANY(ARRAY[open.id])
     ), looked AS (
         INSERT INTO last_looks (slot, imp_uid, looked_at, in_vain)
         SELECT slot, imp_uid, clock_timestamp(), in_vain FROM (
