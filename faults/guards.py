@@ -207,6 +207,13 @@ GUARDS = (
         _test("tests/service/db/test_notices.py"),
     ),
     Guard(
+        "a notice that was recorded before keeps its row",
+        "service/db/notices.py",
+        " AND id NOT IN (SELECT id FROM known)\n",
+        "\n",
+        _test("tests/service/db/test_notices.py"),
+    ),
+    Guard(
         "claim: one look at a notice at a time",
         "service/db/functions/claim_notices_v3.sql",
         "              AND (n.claimed_until IS NULL OR n.claimed_until <= now())\n",

@@ -42,6 +42,33 @@ async def test_recording_twice_keeps_one_row(pool: Pool) -> None:
     assert await stored.count(pool, "notices") == 1
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_write_that_is_repeated_changes_nothing(pool: Pool, ended: bool) -> None:
+    """A notice that was recorded already keeps its row as it is, whether it waits for a look or has had it."""
+    await stored.register_order(pool, "order-1")
+    notice = _notice()
+    await _record(pool, notice)
+    if ended:
+        await pool.execute("UPDATE notices SET due_at = NULL, handled_at = now(), last_outcome = 'looked'")
+    before = await stored.notices(pool, "imp_1")
+    assert await _record(pool, notice) == [notice.id]
+    assert await stored.notices(pool, "imp_1") == before
+
+
+async def test_each_notice_of_a_mixed_batch_finds_its_row(pool: Pool) -> None:
+    """A new notice gets a row, a repeated one that of the first, one of no registered order that of its payment."""
+    await stored.register_order(pool, "order-1")
+    first = [_notice(f"imp_{number}") for number in range(100)]
+    unknown = [_notice(f"imp_{number}", "order-2") for number in range(100)]
+    await _record(pool, *first, *unknown)
+    again = [replace(notice, id=new_notice_id()) for notice in first]
+    unknown_again = [replace(notice, id=new_notice_id(), claimed_status=None) for notice in unknown]
+    new = [replace(notice, id=new_notice_id(), claimed_status="cancelled") for notice in first]
+    mixed = [notice for of_one in zip(new, again, unknown_again, strict=True) for notice in of_one]
+    rows = [notice.id for of_one in zip(new, first, unknown, strict=True) for notice in of_one]
+    assert await _record(pool, *mixed) == rows
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_notices_that_claim_the_same_share_a_row(pool: Pool, at_once: bool) -> None:
     """Notices of one payment and order share one open row, which is free to be claimed again."""
