@@ -63,8 +63,10 @@ table are medians of five.
 All systems do the same work: a webhook arrives over HTTP → (queue) → the payment is fetched from a stand-in for
 PortOne → it is compared with the order → the order's new state and its event are committed. Postgres runs with fsync,
 Redis with an append-only file and `appendfsync always`. Both are real and local. There is one receiver process, one
-worker process and one load generator. A ratio is the median of its values in each round. The order of the systems
-rotates from round to round, and the systems compared in a step of an order's life are measured one after the other.
+worker process and one load generator. A ratio is the median of its values in each round; for tables of two sizes, in
+each of five turns. The order of the systems rotates from round to round, and a step of an order's life is measured in
+one system right after the other. Python is a release build, as Node.js and Postgres are
+([decision 37](decisions/0037-compare-neighbours-on-a-release-build.md)).
 
 - **portone-orders** does more for each notice than the others. It records the notice in Postgres *and* queues it before
   its 200, claims it, draws tickets, stores the payment as evidence, locks, reads, settles, and marks the notice. All of
