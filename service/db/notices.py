@@ -92,6 +92,7 @@ async def _join(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: 
             FROM given WHERE registered AND id NOT IN (SELECT id FROM known)
             ON CONFLICT (imp_uid, merchant_uid, source, claimed_status, (cancellation_id IS NOT NULL), account, tier)
                 WHERE due_at IS NOT NULL AND registered AND replayed_at IS NULL
+            -- `crowded` is named as in claim_notices_v3.
             DO UPDATE SET arrivals = n.arrivals + excluded.arrivals, crowded = n.crowded, claimed_until = NULL,
                           last_outcome = NULL
             RETURNING n.*
