@@ -32,13 +32,12 @@ async def record(db: Connection, notices: Sequence[Notice], queued_for: timedelt
     left = [group for _, group in sorted(alike.items(), key=lambda item: str(item[0]))]
     for _ in range(_TRIES):
         rows |= await _record(db, left, queued_for)
-        left = [group for group in left if group[0].id not in rows]
+        left = [rest for group in left if (rest := [notice for notice in group if notice.id not in rows])]
         if not left:
             break
     else:
         raise asyncpg.SerializationError("notices were recorded and ended at once, over and over")
-    stands_for = {notice.id: rows[group[0].id] for group in alike.values() for notice in group}
-    return [stands_for[notice.id] for notice in notices]
+    return [rows[notice.id] for notice in notices]
 
 
 def _claim(notice: Notice) -> tuple[object, ...]:
@@ -50,7 +49,7 @@ def _claim(notice: Notice) -> tuple[object, ...]:
 
 
 async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: timedelta) -> dict[UUID, UUID]:
-    """Return the row of each group's first notice; a group without one met another transaction.
+    """Return the rows of the groups' notices; whoever has none met another transaction, or came with a repeated notice.
 
     Nearly every notice is a new one of a registered order, for which one short statement is enough.
     """
@@ -67,7 +66,8 @@ async def _record(db: Connection, groups: Sequence[Sequence[Notice]], queued_for
         json_rows(_columns(group[0], len(group)) for group in groups),
         queued_for,
     )
-    rows = {row["id"]: row["id"] for row in new}
+    ids = {row["id"] for row in new}
+    rows = {notice.id: group[0].id for group in groups if group[0].id in ids for notice in group}
     left = [group for group in groups if group[0].id not in rows]
     return rows | await _join(db, left, queued_for) if left else rows
 
@@ -82,7 +82,7 @@ async def _join(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: 
                    (SELECT true FROM orders o WHERE o.merchant_uid = g->>3) IS NOT NULL AS registered
             FROM jsonb_array_elements($1::text::jsonb) AS g
         ), known AS (
-            SELECT n.* FROM given g CROSS JOIN LATERAL (SELECT * FROM notices WHERE id = g.id OFFSET 0) n
+            SELECT n.id FROM given g CROSS JOIN LATERAL (SELECT id FROM notices WHERE id = g.id OFFSET 0) n
             WHERE g.registered
         ), joined AS (
             INSERT INTO notices AS n (id, source, imp_uid, merchant_uid, tier, claimed_status, cancellation_id,
@@ -119,16 +119,20 @@ async def _join(db: Connection, groups: Sequence[Sequence[Notice]], queued_for: 
             RETURNING n.*
         )
         SELECT id, registered, imp_uid, merchant_uid, source, claimed_status, cancellation_id IS NOT NULL, account, tier
-        FROM (TABLE known UNION ALL TABLE joined UNION ALL TABLE shared) AS standing
+        FROM (TABLE joined UNION ALL TABLE shared) AS standing
+        UNION ALL SELECT id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM known
         """,
         json_rows(_columns(group[0], len(group)) for group in groups),
         queued_for,
     )
     by_claim = {tuple(row)[2:]: row["id"] for row in rows if row["registered"]}
-    by_payment = {row["imp_uid"]: row["id"] for row in rows if not row["registered"]}
-    firsts = [group[0] for group in groups]
-    found = {first.id: by_claim.get(_claim(first)) or by_payment.get(first.imp_uid) for first in firsts}
-    return {given: row for given, row in found.items() if row}
+    by_payment = {row["imp_uid"]: row["id"] for row in rows if row["registered"] is False}
+    found = {row["id"]: row["id"] for row in rows if row["registered"] is None}
+    for group in groups:
+        # A look at a repeated notice may be under way or over: those that came with it are recorded by themselves.
+        if group[0].id not in found and (row := by_claim.get(_claim(group[0])) or by_payment.get(group[0].imp_uid)):
+            found |= {notice.id: row for notice in group}
+    return found
 
 
 def _columns(notice: Notice, arrivals: int) -> tuple[object, ...]:

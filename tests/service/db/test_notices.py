@@ -55,6 +55,21 @@ async def test_a_write_that_is_repeated_changes_nothing(pool: Pool, ended: bool)
     assert await stored.notices(pool, "imp_1") == before
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_comes_with_a_repeated_notice_waits_for_a_look_of_its_own(pool: Pool, ended: bool) -> None:
+    """A repeated notice, whose look is under way or over, does not answer for a new one that claims the same."""
+    await stored.register_order(pool, "order-1")
+    repeated, new = _notice(), _notice()
+    await _record(pool, repeated)
+    if ended:
+        await pool.execute("UPDATE notices SET due_at = NULL, handled_at = now(), last_outcome = 'looked'")
+    else:
+        await _claim(pool, [repeated.id])
+    assert await _record(pool, repeated, new) == [repeated.id, new.id if ended else repeated.id]
+    [waiting] = [row for row in await stored.notices(pool, "imp_1") if row["due_at"]]
+    assert (waiting["arrivals"], waiting["claimed_until"]) == (1 if ended else 2, None)
+
+
 async def test_each_notice_of_a_mixed_batch_finds_its_row(pool: Pool) -> None:
     """A new notice gets a row, a repeated one that of the first, one of no registered order that of its payment."""
     await stored.register_order(pool, "order-1")
